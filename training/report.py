@@ -1,0 +1,83 @@
+"""What a training run prints, and writes beside the artifact: steps with their times, and the card as a page.
+
+Reads cards, never models.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from models.card import Card, Metrics, write_card
+
+REPORT_FILE = "report.md"
+
+console = Console(file=sys.stderr, highlight=False)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Print one line when a step begins and how long it took when it ends."""
+    started = time.perf_counter()
+    console.print(f"[bold]>[/bold] {what}")
+    yield
+    console.print(f"  done in {time.perf_counter() - started:.1f} s")
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Installed versions of the named distributions, for the card."""
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def write_report(card: Card, folder: Path) -> None:
+    """Write `report.md` and `card.json` (the same facts as JSON) into an artifact's folder."""
+    (folder / REPORT_FILE).write_text(markdown(card))
+    write_card(card, folder)
+
+
+def print_summary(card: Card, *, tag: str, folder: Path) -> None:
+    """A few lines on standard output: what was saved, how good it is, where the full report lies."""
+    print(f"saved {tag}  ({card.algorithm}, {card.task})")
+    print("  " + "  ".join(f"{name} {value:.4g}" for name, value in card.metrics.items()))
+    if card.parity:
+        print(f"  {card.parity.runtime} against {card.parity.reference}: {_parity_line(card)}")
+    print(f"  report: {folder / REPORT_FILE}")
+
+
+def markdown(card: Card) -> str:
+    """The card as a Markdown page."""
+    parts = [f"# {card.name}", card.description, f"{card.task}, {card.algorithm}, {card.created:%Y-%m-%d %H:%M} UTC"]
+    parts.append(f"Data: {card.data.name}, {card.data.rows:,} rows, SHA-256 `{card.data.sha256[:16]}`")
+    parts += ["## Metrics", _table({"overall": card.metrics})]
+    if card.slices:
+        parts += ["## Slices", _table(card.slices)]
+    if card.parity:
+        parts += ["## Runtime", f"{card.parity.runtime} against {card.parity.reference}: {_parity_line(card)}"]
+    if card.inputs:
+        parts += ["## Inputs", "\n".join(f"- `{c.name}` ({c.kind}) {c.description}".rstrip() for c in card.inputs)]
+    parts += ["## Parameters", "\n".join(f"- {name}: {value}" for name, value in card.params.items())]
+    parts += ["## Libraries", ", ".join(f"{name} {version}" for name, version in card.libraries.items())]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _parity_line(card: Card) -> str:
+    parity = card.parity
+    if parity is None:
+        return ""
+    agreement = "" if parity.top1_agreement is None else f"top-1 agreement {parity.top1_agreement:.2%}, "
+    return f"{agreement}largest difference {parity.max_difference:.2e} over {parity.rows:,} rows"
+
+
+def _table(rows: Mapping[str, Metrics]) -> str:
+    names = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for label, metrics in rows.items():
+        cells = [f"{metrics[name]:.4g}" if name in metrics else "" for name in names]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
