@@ -24,9 +24,9 @@ P = TypeVar("P")
 _HELP = "help"
 
 
-def option(default: Any, help: str, *, choices: Sequence[str] = ()) -> Any:  # Any: stands in for any field's value
+def option(default: Any, help_text: str, *, choices: Sequence[str] = ()) -> Any:  # Any: stands in for any field's value
     """A dataclass field that `parse` turns into a command-line option."""
-    return dataclasses.field(default=default, metadata={_HELP: help, "choices": tuple(choices)})
+    return dataclasses.field(default=default, metadata={_HELP: help_text, "choices": tuple(choices)})
 
 
 def parse(params: type[P], *, description: str, arguments: Sequence[str] | None = None) -> P:
