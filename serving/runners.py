@@ -1,0 +1,74 @@
+"""What the gateway may ask of a runner, wherever it runs: in this process, in another, on another host.
+
+Holds the contract only. `hop` and `batching` implement it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Name and version of the artifact that answered."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAnswer:
+    """float32 (N, K), one row per row asked, and the model that made them."""
+
+    values: NDArray[np.float32]
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """One JSON object per query asked, in order, and the model that made them."""
+
+    values: list[dict[str, Any]]  # Any: JSON, typed by whoever asked
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatus:
+    """Whether a runner has a model that answered its warm-up, and which."""
+
+    ready: bool
+    model: ModelRef | None
+    detail: str = ""
+
+
+class Runner(Protocol):
+    """Common to all runners."""
+
+    name: str
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus:
+        """Ask the runner how it is. Never raises: a runner that is gone is `ready=False` with the reason."""
+        ...
+
+
+class RowsRunner(Runner, Protocol):
+    """A runner whose batch is an array: images as uint8 (N, H, W, 3), table rows as float32 (N, F)."""
+
+    async def predict(self, rows: NDArray[Any], *, deadline: float) -> RowsAnswer:
+        """Answer all rows or raise for this caller alone. `deadline` is in `time.monotonic()` seconds.
+
+        Raises RunnerUnavailable, Overloaded, DeadlineExceeded, PredictionFailed.
+        """
+        ...
+
+
+class QueryRunner(Runner, Protocol):
+    """A runner whose batch is a list of JSON objects: recommendation queries."""
+
+    async def ask(self, queries: list[dict[str, Any]], *, deadline: float) -> QueryAnswer:
+        """Answer all queries, or raise as `RowsRunner.predict` does. One query's own failure is in its answer."""
+        ...

@@ -1,0 +1,97 @@
+"""Every setting, one prefix: `MAKUNOUCHI_`. Read from the environment and from a file, once, in `service.py`.
+
+`python -m serving.settings` prints the effective ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.errors import SettingsInvalid
+
+PREFIX = "MAKUNOUCHI_"
+# Read by the Makefile and by training, not by the service: known names, so that the unknown-name check passes them.
+_OUTSIDE_SERVICE = frozenset({"MAKUNOUCHI_CACHE", "MAKUNOUCHI_ENV_FILE"})
+
+Placement = str  # "process", "inline", or an http:// address
+
+
+class Settings(BaseSettings):
+    """Effective settings of one service. Frozen; built once and passed down."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` refuses settings that are only fit for development."
+    )
+
+    image_model: str = Field("image:latest", description="Tag of the image classifier: `name`, or `name:version`.")
+    tabular_model: str = Field("tabular:latest", description="Tag of the tabular model.")
+    recommender_model: str = Field("recommender:latest", description="Tag of the recommender.")
+
+    image_placement: str = Field(
+        "process", description="Where the image runner runs: `process`, `inline`, or the URL of one on another host."
+    )
+    tabular_placement: str = Field("process", description="Where the tabular runner runs.")
+    recommender_placement: str = Field("process", description="Where the recommender runner runs.")
+
+    request_timeout_s: float = Field(30.0, gt=0, description="A request that takes longer is answered 504.")
+    shutdown_grace_s: float = Field(20.0, ge=0, description="How long requests in flight may take after SIGTERM.")
+    max_body_bytes: int = Field(16 << 20, gt=0, description="A larger request body is refused with 413 as it streams.")
+    max_image_pixels: int = Field(50_000_000, gt=0, description="A larger image is refused with 413 before decoding.")
+    max_batch_images: int = Field(32, gt=0, le=256, description="Images in one classify-batch request.")
+    max_rows: int = Field(1000, gt=0, description="Rows in one tabular request.")
+    max_bulk_users: int = Field(50, gt=0, description="Users in one bulk recommendation request.")
+
+    max_queue_rows: int = Field(
+        4096, gt=0, description="Rows that may wait for one model; over it a request is answered 503 at once."
+    )
+    max_batch_rows: int = Field(256, gt=0, description="Rows in one call to a runner.")
+    max_batch_bytes: int = Field(32 << 20, gt=0, description="Bytes in one call to a runner.")
+    image_calls_in_flight: int = Field(2, gt=0, description="Calls to the image runner at one time.")
+    decode_threads: int = Field(2, gt=0, description="Threads that decode images in the gateway.")
+
+    cors_origins: tuple[str, ...] = Field((), description="Origins allowed to call from a browser, as a JSON list.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the service's logs.")
+    access_log: bool = Field(True, description="One log line per request.")
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment, and from the file that `MAKUNOUCHI_ENV_FILE` names.
+
+    Raises SettingsInvalid that names the setting, when one is unknown or unusable.
+    """
+    env_file = os.environ.get("MAKUNOUCHI_ENV_FILE")
+    if env_file and not Path(env_file).is_file():
+        raise SettingsInvalid("MAKUNOUCHI_ENV_FILE names a file that does not exist")
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _OUTSIDE_SERVICE
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise SettingsInvalid(f"unknown setting {name}; see: python -m serving.settings")
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own keyword
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise SettingsInvalid(f"setting {name}: {first['msg']}") from error
+
+
+def main() -> None:
+    """Print name, value and description of every setting."""
+    settings = load_settings()
+    values: dict[str, Any] = settings.model_dump()
+    for name, field in Settings.model_fields.items():
+        sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={values[name]}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SettingsInvalid as error:
+        sys.exit(f"error: {error}")
