@@ -1,0 +1,61 @@
+# Makunouchi: every target sets itself up. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 3000
+HOST ?= 127.0.0.1
+# Downloads and trained models of the tests: kept outside the clone, so that a second run is quick.
+export MAKUNOUCHI_CACHE ?= $(HOME)/.cache/makunouchi
+# The model store. MODEL_STORE is a shorter name for BentoML's own variable.
+MODEL_STORE ?= $(HOME)/bentoml
+export BENTOML_HOME ?= $(MODEL_STORE)
+export BENTOML_DO_NOT_TRACK := True
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup train serve check test bento lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv and install everything, at the locked versions
+
+$(READY): pyproject.toml requirements.lock
+	@echo "> install into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25" 2>&1 | { grep -v "^WARNING: Location" || true; }
+	@$(BIN)/python -m pip install --progress-bar on --constraint requirements.lock ".[train,dev]" \
+		2>&1 | { grep -vE "^(WARNING: Location|Requirement already|Looking in|  (Using|Downloading|Preparing|Getting|Installing|Building))" || true; }
+	@rm -rf build makunouchi.egg-info
+	@touch $(READY)
+
+train: $(READY)  ## train the default models that the store lacks (FORCE=1: all of them)
+	@$(BIN)/python -m training $(if $(FORCE),--force)
+
+serve: train  ## train what the store lacks, then serve on PORT (3000)
+	@exec $(BIN)/bentoml serve service:Gateway --host $(HOST) --port $(PORT)
+
+check: $(READY)  ## ruff, mypy --strict, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest --quiet tests/test_imports.py
+
+test: check  ## check, then the whole test suite
+	@$(BIN)/python -m pytest
+
+bento: train  ## build the Bento (`bentoml build`)
+	@$(BIN)/bentoml build
+
+lock: $(READY)  ## upgrade within pyproject.toml's bounds and write requirements.lock
+	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager ".[train,dev]"
+	@{ echo "# Versions of a repeatable install, as constraints. Made by: make lock"; \
+		$(BIN)/python -m pip freeze --exclude makunouchi | sed 's/+cpu$$//'; } > requirements.lock
+	@rm -rf build makunouchi.egg-info
+
+clean:  ## remove what the targets made inside the clone
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,41 @@
+"""Train the default models that the model store lacks: `python -m training`, or `make train`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from models.store import versions
+from training.command import option, run
+from training.report import console
+
+SCRIPTS = ("image", "tabular", "recommender")
+
+
+@dataclass(frozen=True)
+class Params:
+    """Options of `python -m training`."""
+
+    force: bool = option(False, "train all of them, whatever the store holds")
+
+
+def main(params: Params) -> None:
+    """Run each training script whose artifact is missing, one after the other, each in its own process."""
+    for name in SCRIPTS:
+        saved = versions(name)
+        if saved and not params.force:
+            console.print(f"= {saved[0].tag} is in the store")
+            continue
+        started = time.perf_counter()
+        console.print(f"[bold]> train {name}[/bold]")
+        # A process each: what torch holds is given back before the next one begins.
+        code = subprocess.run([sys.executable, "-m", f"training.{name}"], check=False).returncode  # noqa: S603
+        if code:
+            sys.exit(code)
+        console.print(f"[bold]= {name} trained in {time.perf_counter() - started:.0f} s[/bold]")
+
+
+if __name__ == "__main__":
+    run(main, Params, description="Train the default models that the model store lacks.")
