@@ -75,7 +75,7 @@ def load_settings() -> Settings:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             raise SettingsInvalid(f"unknown setting {name}; see: python -m serving.settings")
     try:
-        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own keyword
+        return Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
