@@ -68,11 +68,26 @@ class DataSource:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Held-out rows whose predicted probability p has lower <= p < upper, and the share of them that came true.
+
+    For two classes p is the probability of the second one; for more it is that of the likeliest.
+    """
+
+    lower: float
+    upper: float
+    rows: int
+    mean_probability: float
+    observed_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """All that is known about one artifact.
 
     `slices` maps a slice ("sex=female", "class=cat", "users=new") to its metrics. `algorithm` is the architecture or
-    the chosen estimator. `created` is an aware UTC time.
+    the chosen estimator. `created` is an aware UTC time. `importance` is, per input, by how much the main metric falls
+    on held-out rows when that input is shuffled.
     """
 
     name: str
@@ -90,6 +105,8 @@ class Card:
     libraries: Mapping[str, str] = field(default_factory=dict)
     parity: Parity | None = None
     profile: Profile | None = None
+    importance: Mapping[str, float] = field(default_factory=dict)
+    calibration: tuple[CalibrationBin, ...] = ()
 
 
 _CARD = TypeAdapter(Card)

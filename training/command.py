@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from models.errors import PlatformError
 
@@ -63,6 +63,8 @@ def _add_option(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], 
         return
     metavar = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
     choices = field.metadata.get("choices") or None
+    if typing.get_origin(kind) is Literal:
+        kind, choices = str, typing.get_args(kind)
     parser.add_argument(
         name, default=field.default, type=kind, choices=choices, metavar=None if choices else metavar, help=help_text
     )

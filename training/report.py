@@ -37,7 +37,7 @@ def library_versions(*names: str) -> dict[str, str]:
 
 def write_report(card: Card, folder: Path) -> None:
     """Write `report.md` and `card.json` (the same facts as JSON) into an artifact's folder."""
-    (folder / REPORT_FILE).write_text(markdown(card))
+    (folder / REPORT_FILE).write_text(markdown(card), encoding="utf-8")
     write_card(card, folder)
 
 
@@ -59,6 +59,11 @@ def markdown(card: Card) -> str:
         parts += ["## Slices", _table(card.slices)]
     if card.parity:
         parts += ["## Runtime", f"{card.parity.runtime} against {card.parity.reference}: {_parity_line(card)}"]
+    if card.calibration:
+        parts += ["## Calibration", _table(_calibration_rows(card))]
+    if card.importance:
+        parts += ["## Importance", "How much the main metric falls when one input is shuffled:"]
+        parts += ["\n".join(f"- `{name}` {fall:.4f}" for name, fall in card.importance.items())]
     if card.inputs:
         parts += ["## Inputs", "\n".join(f"- `{c.name}` ({c.kind}) {c.description}".rstrip() for c in card.inputs)]
     parts += ["## Parameters", "\n".join(f"- {name}: {value}" for name, value in card.params.items())]
@@ -74,10 +79,21 @@ def _parity_line(card: Card) -> str:
     return f"{agreement}largest difference {parity.max_difference:.2e} over {parity.rows:,} rows"
 
 
+def _calibration_rows(card: Card) -> dict[str, Metrics]:
+    return {
+        f"{found.lower:.1f} to {found.upper:.1f}": {
+            "rows": found.rows,
+            "mean probability": found.mean_probability,
+            "came true": found.observed_share,
+        }
+        for found in card.calibration
+    }
+
+
 def _table(rows: Mapping[str, Metrics]) -> str:
     names = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for label, metrics in rows.items():
         cells = [f"{metrics[name]:.4g}" if name in metrics else "" for name in names]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        lines.append("| " + label.replace("|", "\\|") + " | " + " | ".join(cells) + " |")
     return "\n".join(lines)
