@@ -38,7 +38,7 @@ def parse(params: type[P], *, description: str, arguments: Sequence[str] | None 
     return params(**vars(parser.parse_args(arguments)))
 
 
-def run(main: Callable[[P], None], params: type[P], *, description: str) -> None:
+def run(main: Callable[[P], object], params: type[P], *, description: str) -> None:
     """Parse the command line and call `main`. A PlatformError is printed in one line and exits with status 1."""
     parsed = parse(params, description=description)
     try:

@@ -1,0 +1,138 @@
+"""The files of a recommender's artifact: JSON for what it is, one .npy file per array, memory-mapped when read.
+
+recommender.json                 format, default algorithm, parameters, encoders
+users/*.npy items/*.npy titles/*.npy
+interactions/*.npy               who has seen what
+models/NAME/*.npy                what each algorithm learned
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ArtifactInvalid, InvalidInput
+from models.recommender.base import Arrays
+from models.recommender.dataset import Dataset, csr
+from models.recommender.encoding import Encoder
+from models.recommender.ids import IdIndex, Texts
+from models.recommender.registry import ALGORITHMS, AnyAlgorithm
+
+DESCRIPTION_FILE = "recommender.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that an artifact of a recommender holds. `titles` has one text per item."""
+
+    users: IdIndex
+    items: IdIndex
+    titles: Texts
+    dataset: Dataset
+    algorithms: Mapping[str, AnyAlgorithm]
+    default: str
+    user_encoder: Encoder = Encoder(())  # noqa: RUF009  (frozen, so shared safely)
+    item_encoder: Encoder = Encoder(())  # noqa: RUF009
+
+
+def write(contents: Contents, folder: Path) -> None:
+    """Write everything into `folder`."""
+    description = {
+        "format": _FORMAT,
+        "default": contents.default,
+        "algorithms": {name: dataclasses.asdict(each.params) for name, each in contents.algorithms.items()},
+        "user_encoder": contents.user_encoder.to_json(),
+        "item_encoder": contents.item_encoder.to_json(),
+    }
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2))
+    _write_arrays(contents.users.arrays(), folder / "users")
+    _write_arrays(contents.items.arrays(), folder / "items")
+    _write_arrays(contents.titles.arrays(), folder / "titles")
+    _write_arrays(_dataset_arrays(contents.dataset), folder / "interactions")
+    for name, algorithm in contents.algorithms.items():
+        _write_arrays(algorithm.arrays(), folder / "models" / name)
+
+
+def read(folder: Path) -> Contents:
+    """Open what `write` wrote, arrays memory-mapped. Raises ArtifactInvalid when a file is missing or malformed."""
+    try:
+        return _read(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
+        raise ArtifactInvalid(
+            f"artifact '{folder.parent.name}:{folder.name}' is no readable recommender: {error}"
+        ) from error
+
+
+def _read(folder: Path) -> Contents:
+    description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_bytes())  # Any: JSON
+    if description["format"] != _FORMAT:
+        raise ValueError(f"format {description['format']}, readable is {_FORMAT}; train it again")
+    users, items = (IdIndex.restore(_read_arrays(folder / name)) for name in ("users", "items"))
+    dataset = _dataset(_read_arrays(folder / "interactions"), (len(users), len(items)))
+    algorithms = {
+        name: ALGORITHMS.create(name, params).restore(_read_arrays(folder / "models" / name), dataset)
+        for name, params in description["algorithms"].items()
+    }
+    if description["default"] not in algorithms:
+        raise ValueError(f"the default '{description['default']}' is not among its algorithms")
+    return Contents(
+        users=users,
+        items=items,
+        titles=Texts.restore(_read_arrays(folder / "titles")),
+        dataset=dataset,
+        algorithms=algorithms,
+        default=description["default"],
+        user_encoder=Encoder.from_json(description["user_encoder"]),
+        item_encoder=Encoder.from_json(description["item_encoder"]),
+    )
+
+
+def _dataset_arrays(dataset: Dataset) -> dict[str, NDArray[np.generic]]:
+    arrays = {f"seen_{part}": getattr(dataset.interactions, part) for part in ("data", "indices", "indptr")}
+    optional = {"times": dataset.times, "ratings": dataset.ratings}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
+    for owner in ("user_features", "item_features"):
+        matrix = getattr(dataset, owner)
+        if matrix is not None:
+            arrays |= {f"{owner}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
+            arrays[f"{owner}_width"] = np.array([matrix.shape[1]])
+    return arrays
+
+
+def _dataset(arrays: Arrays, shape: tuple[int, int]) -> Dataset:
+    def features(owner: str, rows: int) -> Any:  # Any: scipy has no types
+        if f"{owner}_width" not in arrays:
+            return None
+        data, indices, indptr = (arrays[f"{owner}_{part}"] for part in ("data", "indices", "indptr"))
+        return csr(data, indices, indptr, (rows, int(arrays[f"{owner}_width"].item())))
+
+    return Dataset(
+        interactions=csr(arrays["seen_data"], arrays["seen_indices"], arrays["seen_indptr"], shape),
+        times=arrays["times"].astype(np.int64, copy=False) if "times" in arrays else None,
+        ratings=arrays["ratings"].astype(np.float32, copy=False) if "ratings" in arrays else None,
+        user_features=features("user_features", shape[0]),
+        item_features=features("item_features", shape[1]),
+    )
+
+
+def _write_arrays(arrays: Arrays, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _read_arrays(folder: Path) -> dict[str, NDArray[np.generic]]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder '{folder.name}'")
+    # A plain view of each memmap: the subclass costs microseconds at every slice.
+    return {
+        path.stem: np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)) for path in sorted(folder.glob("*.npy"))
+    }

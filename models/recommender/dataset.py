@@ -1,0 +1,108 @@
+"""Who interacted with what: the sparse matrix that algorithms learn from and that hides what a user has seen.
+
+Knows rows and columns, never ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Interactions of users (rows) with items (columns), and what is known of both.
+
+    `interactions` is canonical CSR, float32, every stored weight above zero. `times` (Unix seconds, int64) and
+    `ratings` (float32) are aligned with `interactions.data`. The feature matrices have one row per user or item and
+    one column per feature, float32; they hold no identity columns.
+    """
+
+    interactions: sparse.csr_array
+    times: NDArray[np.int64] | None = None
+    ratings: NDArray[np.float32] | None = None
+    user_features: sparse.csr_array | None = None
+    item_features: sparse.csr_array | None = None
+
+    @property
+    def users(self) -> int:
+        return int(self.interactions.shape[0])
+
+    @property
+    def items(self) -> int:
+        return int(self.interactions.shape[1])
+
+    def histories(self, user_rows: Rows) -> sparse.csr_array:
+        """The interactions of these users, one row each."""
+        return self.interactions[user_rows]
+
+    def activity(self) -> NDArray[np.int64]:
+        """How many items each user has interacted with."""
+        return np.asarray(np.diff(self.interactions.indptr), np.int64)
+
+    def popularity(self) -> NDArray[np.int64]:
+        """How many users have interacted with each item."""
+        return np.bincount(self.interactions.indices, minlength=self.items).astype(np.int64)
+
+
+def from_triplets(
+    users: Rows,
+    items: Rows,
+    *,
+    shape: tuple[int, int],
+    weights: NDArray[np.float32] | None = None,
+    times: NDArray[np.int64] | None = None,
+    ratings: NDArray[np.float32] | None = None,
+    user_features: sparse.csr_array | None = None,
+    item_features: sparse.csr_array | None = None,
+) -> Dataset:
+    """A data set from one row number, column number (and weight, time, rating) per event.
+
+    Events of the same user and item become one: weights are added, the time and the rating are those of the latest
+    event, or of the last one given where there are no times.
+    """
+    weights = np.ones(len(users), np.float32) if weights is None else weights.astype(np.float32)
+    order = np.lexsort((np.arange(len(users)) if times is None else times, items, users))
+    users, items, weights = users[order], items[order], weights[order]
+    is_last = np.ones(len(users), bool)
+    is_last[:-1] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
+    summed = np.add.reduceat(weights, starts) if len(ends) else weights
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(users[ends], minlength=shape[0]))))
+    interactions = csr(summed.astype(np.float32), items[ends], indptr, shape)
+    return Dataset(
+        interactions=interactions,
+        times=None if times is None else times[order][ends].astype(np.int64),
+        ratings=None if ratings is None else ratings[order][ends].astype(np.float32),
+        user_features=user_features,
+        item_features=item_features,
+    )
+
+
+def csr(
+    data: NDArray[np.generic], indices: NDArray[np.generic], indptr: NDArray[np.generic], shape: tuple[int, int]
+) -> sparse.csr_array:
+    """A canonical CSR matrix over the given arrays, not copied when their index types already agree."""
+    kind = np.int32 if len(data) < 2**31 else np.int64
+    matrix = sparse.csr_array(
+        (data, indices.astype(kind, copy=False), indptr.astype(kind, copy=False)), shape=shape, copy=False
+    )
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def binary(matrix: sparse.csr_array) -> sparse.csr_array:
+    """The same matrix with every stored weight 1."""
+    return csr(np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr, matrix.shape)
+
+
+def history_of(item_rows: Rows, items: int) -> sparse.csr_array:
+    """One user's history as a matrix of one row, from the columns of the items in it."""
+    columns = np.unique(item_rows)
+    return csr(np.ones(len(columns), np.float32), columns, np.array([0, len(columns)]), (1, items))

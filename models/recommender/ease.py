@@ -1,0 +1,66 @@
+"""EASE: a linear model of items by items, in closed form (Steck, "Embarrassingly Shallow Autoencoders", WWW 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+from models.errors import InvalidInput
+from models.recommender.base import Algorithm, Arrays, Capability, Progress
+from models.recommender.dataset import Dataset, Rows, binary
+from models.recommender.linear import contributions, similar_columns
+from models.recommender.selection import Items, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class EaseParams:
+    """`l2`: ridge penalty. `max_items`: the dense matrix takes 4 bytes x items^2; larger catalogues are refused."""
+
+    l2: float = 300.0
+    max_items: int = 20_000
+
+
+class Ease(Algorithm[EaseParams]):
+    """Scores are the user's history times a learned item-by-item matrix with a zero diagonal."""
+
+    name = "ease"
+    params_type = EaseParams
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {"known_users", "history", "similar_items", "explanations"}
+    )
+
+    weights_: NDArray[np.float32]
+
+    def _fit(self, dataset: Dataset, progress: Progress) -> None:
+        if dataset.items > self.params.max_items:
+            raise InvalidInput(
+                f"ease needs a dense matrix of items by items: {dataset.items:,} items are more than "
+                f"{self.params.max_items:,}; leave it out, or raise max_items"
+            )
+        matrix = binary(dataset.interactions)
+        gram = (matrix.T @ matrix).toarray().astype(np.float64)
+        gram[np.diag_indices_from(gram)] += self.params.l2
+        inverse = linalg.inv(gram, overwrite_a=True, assume_a="pos")
+        weights = inverse / -np.diag(inverse)
+        np.fill_diagonal(weights, 0.0)
+        self.weights_ = weights.astype(np.float32)
+        progress(1, 1)
+
+    def score_histories(self, histories: sparse.csr_array) -> Scores:
+        return np.asarray(binary(histories) @ self.weights_, np.float32)
+
+    def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
+        return similar_columns(self.weights_[item_rows], item_rows, n)
+
+    def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
+        return contributions(lambda row, column: self.weights_[row, column], histories, items, n)
+
+    def arrays(self) -> Arrays:
+        return {"weights": self.weights_}
+
+    def _restore(self, arrays: Arrays) -> None:
+        self.weights_ = arrays["weights"].astype(np.float32, copy=False)

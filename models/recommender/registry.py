@@ -1,0 +1,56 @@
+"""Every algorithm by its name. Knows names and classes; refuses the same name twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from models.errors import InvalidInput
+from models.recommender.base import Algorithm, Capability
+from models.recommender.ease import Ease
+from models.recommender.lightfm_factors import LightFMBpr, LightFMWarp
+from models.recommender.neighbours import ItemNeighbours, UserNeighbours
+from models.recommender.popularity import Popularity
+
+# Any: every algorithm has its own dataclass of hyperparameters.
+AnyAlgorithm = Algorithm[Any]
+
+
+class Registry:
+    """Algorithm classes by name."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, type[AnyAlgorithm]] = {}
+
+    def add(self, algorithm: type[AnyAlgorithm]) -> None:
+        """Register a class under its `name`. Raises ValueError when the name is taken."""
+        if algorithm.name in self._known:
+            raise ValueError(f"algorithm '{algorithm.name}' is registered already")
+        self._known[algorithm.name] = algorithm
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._known)
+
+    def find(self, name: str) -> type[AnyAlgorithm]:
+        """The class of that name. Raises InvalidInput listing the known ones."""
+        if name not in self._known:
+            raise InvalidInput(f"no algorithm '{name}'; known: {', '.join(self._known)}")
+        return self._known[name]
+
+    def create(self, name: str, params: Mapping[str, object] | None = None) -> AnyAlgorithm:
+        """A new algorithm with these hyperparameters. Raises InvalidInput for names that it does not have."""
+        kind = self.find(name)
+        known = {field.name for field in dataclasses.fields(kind.params_type)}
+        if unknown := sorted(set(params or ()) - known):
+            raise InvalidInput(f"algorithm '{name}' has no parameter '{unknown[0]}'; known: {', '.join(sorted(known))}")
+        return kind(kind.params_type(**(params or {})))
+
+    def able(self, capability: Capability) -> tuple[str, ...]:
+        """Names of the algorithms that can do something."""
+        return tuple(name for name, kind in self._known.items() if capability in kind.capabilities)
+
+
+ALGORITHMS = Registry()
+for _algorithm in (Popularity, ItemNeighbours, UserNeighbours, Ease, LightFMWarp, LightFMBpr):
+    ALGORITHMS.add(_algorithm)

@@ -1,0 +1,244 @@
+"""Recommendations from who interacted with what: python -m training.recommender
+
+Reads interactions, and attributes of users and items; measures every chosen algorithm on interactions held back; fits
+them again on everything; checks that serving agrees with LightFM; saves one artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress as Bar
+
+from models.card import Card, DataSource
+from models.errors import DataInvalid, GateNotMet, InvalidInput
+from models.recommender import archive
+from models.recommender.archive import Contents
+from models.recommender.base import Progress
+from models.recommender.ids import IdIndex, Texts
+from models.recommender.predictor import Recommender
+from models.recommender.registry import ALGORITHMS, AnyAlgorithm
+from models.store import Artifact, find, saving
+from training import command, recommender_card
+from training.command import option
+from training.comparison import Measured, fit_and_measure
+from training.interactions import Columns, Corpus, build_corpus
+from training.parity import serving_parity
+from training.report import console, print_summary, step, write_report
+from training.splits import Split, split
+from training.tables import read_table, source
+
+_LIGHTFM = ("lightfm-warp", "lightfm-bpr")
+
+
+@dataclass(frozen=True)
+class Params:
+    """What can be chosen on the command line."""
+
+    interactions: Path | None = option(None, "CSV, parquet or .inter file of events; MovieLens-100K when not given")
+    users: Path | None = option(None, "file of user attributes, one row per user")
+    items: Path | None = option(None, "file of item attributes, one row per item")
+    user_column: str = option("user_id", "column of user ids, in all files")
+    item_column: str = option("item_id", "column of item ids, in all files")
+    time_column: str = option("", "column of times: Unix seconds or ISO 8601")
+    weight_column: str = option("", "column that says how much an event counts, above zero")
+    rating_column: str = option("", "column of opinions, kept beside the events; all events count as interest")
+    title_column: str = option("", "column of titles in the file of items")
+    user_attributes: tuple[str, ...] = option((), "columns of users to learn from; all that fit when empty")
+    item_attributes: tuple[str, ...] = option((), "columns of items to learn from; all that fit when empty")
+    delimiter: str = option("", "delimiter of CSV files; found in the header when empty")
+    algorithms: tuple[str, ...] = option(
+        ("lightfm-warp", "ease", "item-knn", "user-knn", "popular"), "what to train; the first is served by default"
+    )
+    set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...")
+    epochs: int = option(40, "passes over the data (lightfm)")
+    factors: int = option(64, "length of the vectors (lightfm)")
+    learning_rate: float = option(0.02, "step size (lightfm)")
+    max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp)")
+    threads: int = option(1, "threads of lightfm; above 1 is faster and differs a little at every run")
+    test_share: float = option(0.25, "share of each user's interactions held back for measuring")
+    min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
+    seed: int = option(0, "seed of splits and of training")
+    name: str = option("recommender", "name of the artifact")
+
+
+def main(params: Params) -> Artifact:
+    """Train, measure, check and save. Raises TrainingError; nothing is saved then."""
+    _check(params)
+    with step("reading interactions"):
+        corpus, data = _load(params)
+        _check_usable(corpus, data)
+    _print_size(corpus)
+    measured: dict[str, Mapping[str, Measured]] = {how: _measure_all(params, corpus, how) for how in _splits(corpus)}
+    served = params.algorithms[0]
+    quality = measured["random"][served].metrics["ndcg@10"]
+    if quality < params.min_metric:
+        raise GateNotMet(
+            f"{served} reaches ndcg@10 {quality:.4f}, the gate is {params.min_metric:g}: not saved; "
+            "train longer, on more data, or lower --min-metric"
+        )
+    with step("fitting again on all interactions, for serving"):
+        fitted = {name: _fit_on_all(params, name, corpus) for name in params.algorithms}
+    with step("comparing serving with lightfm"):
+        parity = serving_parity([each for name, each in fitted.items() if name in _LIGHTFM])
+    contents = Contents(
+        users=IdIndex.of(corpus.user_ids),
+        items=IdIndex.of(corpus.item_ids),
+        titles=Texts.of(corpus.titles),
+        dataset=corpus.dataset,
+        algorithms=fitted,
+        default=served,
+        user_encoder=corpus.user_encoder,
+        item_encoder=corpus.item_encoder,
+    )
+    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric")}
+    return _save(
+        recommender_card.build(
+            contents, name=params.name, data=data, measured=measured, parity=parity, params=described
+        ),
+        contents,
+    )
+
+
+def _check(params: Params) -> None:
+    if not params.algorithms:
+        raise DataInvalid(f"no algorithm given; known: {', '.join(ALGORITHMS.names())}")
+    if params.interactions is None and (params.users or params.items):
+        raise DataInvalid("--users and --items go with --interactions; give it too, or none for MovieLens-100K")
+    for name in params.algorithms:
+        algorithm(params, name)
+
+
+def algorithm(params: Params, name: str) -> AnyAlgorithm:
+    """An unfitted algorithm with the hyperparameters of the command line. Raises DataInvalid for what it cannot be."""
+    chosen: dict[str, object] = {}
+    if name in _LIGHTFM:
+        chosen |= {key: getattr(params, key) for key in ("epochs", "factors", "learning_rate", "threads", "seed")}
+        chosen["max_sampled"] = params.max_sampled
+    for setting in params.set:
+        target, _, value = setting.partition("=")
+        owner, _, key = target.rpartition(".")
+        if owner not in params.algorithms:
+            raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(params.algorithms)}")
+        if owner == name:
+            chosen[key] = _value(value)
+    try:
+        return ALGORITHMS.create(name, chosen)
+    except InvalidInput as error:
+        raise DataInvalid(str(error)) from error
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _load(params: Params) -> tuple[Corpus, DataSource]:
+    if params.interactions is None:
+        from training import movielens
+
+        events, users, items = movielens.movielens_100k()
+        corpus = build_corpus(
+            events,
+            movielens.COLUMNS,
+            users=users,
+            items=items,
+            user_attributes=movielens.USER_ATTRIBUTES,
+            item_attributes=movielens.ITEM_ATTRIBUTES,
+        )
+        return corpus, source([events, users, items], rows=len(events), name="MovieLens-100K (recbole 1.2.1)")
+    ids = (params.user_column, params.item_column)
+    tables = [
+        read_table(path, delimiter=params.delimiter, text=ids) if path else None
+        for path in (params.interactions, params.users, params.items)
+    ]
+    found, users_table, items_table = tables
+    if found is None:
+        raise DataInvalid("no interactions given")
+    columns = Columns(
+        user=params.user_column,
+        item=params.item_column,
+        time=params.time_column,
+        weight=params.weight_column,
+        rating=params.rating_column,
+        title=params.title_column,
+    )
+    corpus = build_corpus(
+        found,
+        columns,
+        users=users_table,
+        items=items_table,
+        user_attributes=params.user_attributes,
+        item_attributes=params.item_attributes,
+    )
+    return corpus, source(tables, rows=len(found))
+
+
+def _check_usable(corpus: Corpus, data: DataSource) -> None:
+    dataset = corpus.dataset
+    if dataset.users < 2 or dataset.items < 2:
+        raise DataInvalid(
+            f"{data.name} has {dataset.users} users and {dataset.items} items: at least 2 of each are needed"
+        )
+
+
+def _splits(corpus: Corpus) -> tuple[Split, ...]:
+    return ("random",) if corpus.dataset.times is None else ("random", "last")
+
+
+def _measure_all(params: Params, corpus: Corpus, how: Split) -> Mapping[str, Measured]:
+    train, test = split(corpus.dataset, how, test_share=params.test_share, seed=params.seed)
+    names = dict.fromkeys((*params.algorithms, "popular"))
+    with step(f"measuring on a {how} {params.test_share:.0%} of each user's interactions"):
+        results = {}
+        for name in names:
+            with _bar(name) as progress:
+                results[name] = fit_and_measure(algorithm(params, name), train, test, progress=progress)
+            figures = "  ".join(f"{key} {value:.4f}" for key, value in results[name].metrics.items())
+            console.print(f"  {name:14} {figures}", soft_wrap=True)
+    return results
+
+
+def _fit_on_all(params: Params, name: str, corpus: Corpus) -> AnyAlgorithm:
+    with _bar(name) as progress:
+        return algorithm(params, name).fit(corpus.dataset, progress=progress)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_size(corpus: Corpus) -> None:
+    dataset = corpus.dataset
+    console.print(
+        f"  {dataset.interactions.nnz:,} interactions of {dataset.users:,} users with {dataset.items:,} items, "
+        f"{len(corpus.user_encoder.names)} user and {len(corpus.item_encoder.names)} item features",
+        soft_wrap=True,
+    )
+
+
+def _save(card: Card, contents: Contents) -> Artifact:
+    with step("saving"), saving(card) as folder:
+        archive.write(contents, folder)
+        write_report(card, folder)
+    artifact = find(card.name)
+    predictor = Recommender.load(artifact)
+    predictor.recommend([predictor.example()])
+    print_summary(card, tag=artifact.tag, folder=artifact.folder)
+    return artifact
+
+
+_DESCRIPTION = "Train a recommender on MovieLens-100K, or on files of your own, and save it into the model store."
+
+if __name__ == "__main__":
+    command.run(main, Params, description=_DESCRIPTION)
