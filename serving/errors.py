@@ -1,0 +1,149 @@
+"""From an error to the kind of problem a client is told: one table. Knows status codes, no transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import (
+    DeadlineExceeded,
+    InputError,
+    InputTooLarge,
+    InvalidInput,
+    NotKnown,
+    Overloaded,
+    PredictionFailed,
+    RunnerUnavailable,
+    UnsupportedMedia,
+)
+from serving.schemas.problems import ValueType
+
+
+class Malformed(InputError):
+    """A body that is not what its content type says: broken JSON, a multipart body without an end."""
+
+
+class FieldFault(InvalidInput):
+    """A fault of one field of the request, with the JSON type of what was sent (`absent` when nothing was)."""
+
+    def __init__(self, message: str, *, location: tuple[str | int, ...], value_type: ValueType) -> None:
+        super().__init__(message, location=location)
+        self.value_type: ValueType = value_type
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its stable name, its status, what it means.
+
+    `retry_after_s` is sent as Retry-After. `fault_is_ours` hides the error's own message: it may name internals.
+    """
+
+    slug: str
+    status: int
+    title: str
+    description: str
+    retry_after_s: int | None = None
+    fault_is_ours: bool = False
+
+    @property
+    def type(self) -> str:
+        """The `type` of the problem document."""
+        return f"/problems/{self.slug}"
+
+
+MALFORMED = Kind("malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says.")
+NOT_FOUND = Kind("not-found", 404, "There is nothing here", "No such path. `GET /v1` lists what there is.")
+NOT_KNOWN = Kind("not-known", 404, "Not known", "The request names a model, a version or a user that does not exist.")
+NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`.")
+TOO_LARGE = Kind("too-large", 413, "Too large", "More bytes or pixels than a limit allows. The detail says which.")
+UNSUPPORTED = Kind(
+    "unsupported-media-type", 415, "Unsupported media type", "A Content-Type, or a kind of file, that is not read here."
+)
+VALIDATION = Kind(
+    "validation", 422, "The request is not valid", "Well-formed, but not acceptable. `errors` locates each fault."
+)
+INTERNAL = Kind(
+    "internal",
+    500,
+    "Internal error",
+    "The request could not be answered. The cause is in the log, under the request id.",
+    fault_is_ours=True,
+)
+PREDICTION_FAILED = Kind(
+    "prediction-failed",
+    500,
+    "The model failed",
+    "The model could not answer this request. The cause is in the log, under the request id.",
+    fault_is_ours=True,
+)
+UNAVAILABLE = Kind(
+    "unavailable",
+    503,
+    "The model is not available",
+    "The model's process is not there at the moment. Try again after `Retry-After` seconds.",
+    retry_after_s=5,
+    fault_is_ours=True,
+)
+OVERLOADED = Kind(
+    "overloaded",
+    503,
+    "Too many requests are waiting",
+    "The queue in front of the model is full; nothing was started. Try again after `Retry-After` seconds.",
+    retry_after_s=1,
+    fault_is_ours=True,
+)
+NOT_READY = Kind(
+    "not-ready",
+    503,
+    "Not ready",
+    "At least one runner has not answered its warm-up prediction. `runners` says which.",
+    retry_after_s=5,
+)
+DEADLINE = Kind(
+    "deadline-exceeded",
+    504,
+    "No answer in time",
+    "The model did not answer within the time limit of a request.",
+    fault_is_ours=True,
+)
+
+# The nearest class in an error's ancestry decides; what is not below any of these is INTERNAL.
+TABLE: dict[type[Exception], Kind] = {
+    Malformed: MALFORMED,
+    NotKnown: NOT_KNOWN,
+    InputTooLarge: TOO_LARGE,
+    UnsupportedMedia: UNSUPPORTED,
+    InvalidInput: VALIDATION,
+    InputError: VALIDATION,
+    RunnerUnavailable: UNAVAILABLE,
+    Overloaded: OVERLOADED,
+    DeadlineExceeded: DEADLINE,
+    PredictionFailed: PREDICTION_FAILED,
+    TimeoutError: DEADLINE,
+}
+
+KINDS: tuple[Kind, ...] = (
+    MALFORMED,
+    NOT_FOUND,
+    NOT_KNOWN,
+    NOT_ALLOWED,
+    TOO_LARGE,
+    UNSUPPORTED,
+    VALIDATION,
+    INTERNAL,
+    PREDICTION_FAILED,
+    UNAVAILABLE,
+    OVERLOADED,
+    NOT_READY,
+    DEADLINE,
+)
+
+
+def kind_of(error: BaseException) -> Kind:
+    """The kind of problem that `error` is to a client."""
+    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), INTERNAL)
+
+
+def detail_of(error: BaseException) -> str:
+    """What a client is told about `error`: its message where it is made for clients, else what its kind means."""
+    kind = kind_of(error)
+    return kind.description if kind.fault_is_ours or not str(error) else str(error)

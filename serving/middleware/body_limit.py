@@ -1,0 +1,78 @@
+"""Refuses a request body over a limit while it streams in, whatever Content-Length says. Knows bytes, no content."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import InputTooLarge
+from serving.errors import TOO_LARGE
+from serving.problems import problem
+
+
+class BodyLimit:
+    """Passes on bodies of at most `max_body_bytes`, and answers 413 to others, reading no further.
+
+    A body that says its length is refused before a byte of it is read. One that does not is refused when the limit
+    is passed; whatever the application says then is thrown away, unless it has answered already.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        await _Counted(self._app, self._max_body_bytes, self._refuse).run(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"the body is larger than the {self._max_body_bytes} bytes that are accepted"
+        # The rest of the body is not read, so the connection cannot be used again.
+        response = problem(TOO_LARGE, detail, instance=scope["path"], headers={"Connection": "close"})
+        await response(scope, receive, send)
+
+
+class _PassedLimit(InputTooLarge):
+    """Ends the application's reading of the body. Never leaves this module."""
+
+
+class _Counted:
+    """One request, its body counted."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, refuse: ASGIApp) -> None:
+        self._app = app
+        self._left = max_body_bytes
+        self._refuse = refuse
+        self._is_over = False
+        self._has_started = False
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted() -> Message:
+            message = await receive()
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                self._is_over = True
+                raise _PassedLimit
+            return message
+
+        async def watched(message: Message) -> None:
+            if self._is_over and not self._has_started:
+                return
+            self._has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted, watched)
+        except _PassedLimit:
+            pass
+        except Exception:
+            # What an application makes of the interrupted body is no error of its own.
+            if not self._is_over:
+                raise
+        if self._is_over and not self._has_started:
+            await self._refuse(scope, receive, send)

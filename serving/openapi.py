@@ -1,0 +1,214 @@
+"""The OpenAPI 3.1 document, made from the same operations as the routes. Knows operations, no requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from serving.errors import Kind
+from serving.problems import MEDIA_TYPE
+from serving.routes.operation import Content, JsonSchema, Operation, Schema
+from serving.schemas.problems import Problem
+
+_REF = "#/components/schemas/{model}"
+TITLE = "Makunouchi"
+DESCRIPTION = """\
+One service, several models: an image classifier, a tabular model and a recommender.
+
+Errors are problem documents (RFC 9457, `application/problem+json`): a stable `type`, the id of the request, and for a
+request that is not valid the location of each fault. Times are in milliseconds. JSON bodies are read strictly: a field
+that is not known and a value of another type are refused.
+"""
+TAGS = (
+    ("images", "Classification of images."),
+    ("tabular", "Predictions for rows of the table that the model was trained on."),
+    ("recommendations", "Items for users."),
+    ("models", "What is served, how good it is, what it was made from."),
+    ("service", "How the service is."),
+    ("bentoml", "The same calls at the paths that BentoML's `SyncHTTPClient` and `AsyncHTTPClient` use."),
+)
+_HEADERS: Mapping[str, JsonSchema] = {
+    "X-Request-ID": {
+        "description": "Id of the request: the client's own where it sent a sane one.",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 0}},
+    "ETag": {"description": "Version of this representation, for `If-None-Match`.", "schema": {"type": "string"}},
+}
+_REQUEST_ID = "01J9Z3N8Q6K4"
+
+
+class OpenApiDocument:
+    """The document for a list of operations. Made anew when what it depends on has changed: the cards served."""
+
+    def __init__(
+        self, operations: Sequence[Operation], *, version: str, depends_on: Callable[[], tuple[object, ...]]
+    ) -> None:
+        self._operations = operations
+        self._version = version
+        self._depends_on = depends_on
+        self._made_of: tuple[object, ...] = ()
+        self._document: JsonSchema = {}
+
+    def document(self, server_url: str) -> JsonSchema:
+        """The document, with `server_url` as the server. Not to be changed by the caller."""
+        made_of = self._depends_on()
+        if not self._document or any(old is not new for old, new in zip(self._made_of, made_of, strict=True)):
+            self._document = build(self._operations, version=self._version)
+            self._made_of = made_of
+        return {**self._document, "servers": [{"url": server_url}]}
+
+
+def build(operations: Sequence[Operation], *, version: str) -> JsonSchema:
+    """The document of `operations`, without servers."""
+    schemas = _Schemas(operations)
+    paths: dict[str, JsonSchema] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": TITLE,
+            "version": version,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "tags": [{"name": name, "description": description} for name, description in TAGS],
+        "paths": paths,
+        "components": {"schemas": schemas.components, "headers": dict(_HEADERS)},
+    }
+
+
+class _Schemas:
+    """The JSON schemas of all operations: one component for each type."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        contents = [(each.body, "validation") for each in operations if each.body]
+        contents += [(each.answer, "serialization") for each in operations]
+        adapters: dict[int, tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = {}
+        self._schemas: dict[int, JsonSchema] = {}
+        self.components: dict[str, JsonSchema] = {}
+        self._of: dict[int, Schema] = {id(content): content.schema() for content, _ in contents if content}
+        for content, mode in contents:
+            schema = self._of[id(content)]
+            if isinstance(schema, dict):
+                self._add(schema)
+            else:
+                adapters[id(schema)] = (id(schema), mode, _adapter(schema))  # type: ignore[assignment]  # two literals
+        problem = (id(Problem), "serialization", _adapter(Problem))
+        made, shared = TypeAdapter.json_schemas([*adapters.values(), problem], ref_template=_REF)  # type: ignore[list-item]
+        self._schemas |= {key: _with_component(schema, self.components) for (key, _), schema in made.items()}
+        self.components |= shared.get("$defs", {})
+        for content, _ in contents:
+            if content and content.refine:
+                content.refine(self.components)
+
+    def of(self, content: Content) -> JsonSchema:
+        """The schema of a body: a reference where it is a component."""
+        return self._schemas[id(self._of[id(content)])]
+
+    def problem(self) -> JsonSchema:
+        """The schema of every error."""
+        return self._schemas[id(Problem)]
+
+    def _add(self, schema: JsonSchema) -> None:
+        self._schemas[id(schema)] = _with_component(schema, self.components)
+
+
+def _adapter(schema: type[BaseModel] | TypeAdapter[Any]) -> TypeAdapter[Any]:
+    return schema if isinstance(schema, TypeAdapter) else TypeAdapter(schema)
+
+
+def _with_component(schema: JsonSchema, components: dict[str, JsonSchema]) -> JsonSchema:
+    """A reference to `schema`, which is put among the components, when it has a title and is not one already."""
+    if "$ref" in schema or "title" not in schema:
+        return schema
+    components[schema["title"]] = schema
+    return {"$ref": _REF.format(model=schema["title"])}
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> JsonSchema:
+    described: JsonSchema = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        **({"description": operation.description} if operation.description else {}),
+        "responses": _responses(operation, schemas),
+    }
+    parameters = list(operation.parameters)
+    if operation.is_conditional:
+        parameters.append(
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "description": "An `ETag` that the client has already.",
+                "schema": {"type": "string"},
+            }
+        )
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": _content(operation.body, schemas)}
+    return described
+
+
+def _content(content: Content, schemas: _Schemas) -> JsonSchema:
+    media: JsonSchema = {"schema": schemas.of(content)}
+    examples = content.examples()
+    if examples:
+        media["examples"] = {name: {"value": value} for name, value in examples.items()}
+    if content.encoding:
+        media["encoding"] = dict(content.encoding)
+    return {content.media_type: media}
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> JsonSchema:
+    success = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
+    responses: JsonSchema = {
+        "200": {
+            "description": operation.answer_description,
+            "headers": _headers(*success),
+            "content": _content(operation.answer, schemas),
+        }
+    }
+    if operation.is_conditional:
+        responses["304"] = {"description": "The client has it already.", "headers": _headers(*success)}
+    by_status: dict[int, list[Kind]] = {}
+    for kind in operation.problems:
+        by_status.setdefault(kind.status, []).append(kind)
+    for status, kinds in sorted(by_status.items()):
+        responses[str(status)] = _problem_response(kinds, operation.path, schemas)
+    return responses
+
+
+def _problem_response(kinds: Sequence[Kind], path: str, schemas: _Schemas) -> JsonSchema:
+    headers = ("X-Request-ID", "Retry-After") if any(kind.retry_after_s for kind in kinds) else ("X-Request-ID",)
+    examples = {kind.slug: {"summary": kind.title, "value": _problem_example(kind, path)} for kind in kinds}
+    return {
+        "description": " ".join(f"{kind.title}." for kind in kinds),
+        "headers": _headers(*headers),
+        "content": {MEDIA_TYPE: {"schema": schemas.problem(), "examples": examples}},
+    }
+
+
+def _problem_example(kind: Kind, path: str) -> JsonSchema:
+    example: JsonSchema = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.description,
+        "instance": path,
+        "request_id": _REQUEST_ID,
+    }
+    if kind.slug == "validation":
+        fault = {"location": ["body"], "message": "Field required", "value_type": "absent"}
+        return {**example, "errors": [fault]}
+    return example
+
+
+def _headers(*names: str) -> JsonSchema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

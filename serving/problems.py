@@ -1,0 +1,170 @@
+"""Problem documents (RFC 9457) as HTTP responses, for whatever went wrong. Knows errors and requests, no models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from models.errors import InputError
+from serving.errors import (
+    INTERNAL,
+    MALFORMED,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    TABLE,
+    VALIDATION,
+    FieldFault,
+    Kind,
+    detail_of,
+    kind_of,
+)
+from serving.request_id import current_request_id
+from serving.schemas.problems import Fault, ValueType, json_type
+
+MEDIA_TYPE = "application/problem+json"
+# A thousand rows can have ten thousand faults; the first ones are enough to see what is wrong.
+MAX_FAULTS = 50
+_MAX_MESSAGE_CHARACTERS = 300
+_MAX_NAME_CHARACTERS = 100
+
+_LOG = logging.getLogger("makunouchi.errors")
+# Fields that are files, so that a fault of one is a fault of a file.
+_FILES = ("image", "images")
+# Messages of pydantic that speak of Python.
+_MESSAGES = {
+    "missing": "Field required",
+    "extra_forbidden": "There is no such field",
+    "multiple_of": "Input should be an integer",
+    "finite_number": "Input should be a finite number: NaN and Infinity are not",
+}
+
+
+def problem(
+    kind: Kind,
+    detail: str,
+    *,
+    instance: str,
+    faults: Sequence[Fault] = (),
+    headers: Mapping[str, str] | None = None,
+    **members: Any,  # Any: JSON, extension members of the document
+) -> Response:
+    """A response that says what went wrong. `instance` is the path of the request."""
+    document: dict[str, Any] = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": instance,
+        "request_id": current_request_id(),
+        **members,
+    }
+    if faults:
+        document["errors"] = [fault.model_dump() for fault in faults]
+    sent = dict(headers or {})
+    if kind.retry_after_s is not None:
+        sent["Retry-After"] = str(kind.retry_after_s)
+    sent["Cache-Control"] = "no-store"
+    return Response(orjson.dumps(document), kind.status, sent, MEDIA_TYPE)
+
+
+def problem_of(error: Exception, *, instance: str) -> Response:
+    """The response for any exception. Those that are this service's fault are logged, with the request id."""
+    if isinstance(error, ValidationError):
+        return _invalid(error, instance=instance)
+    if isinstance(error, ClientDisconnect):
+        return problem(MALFORMED, "The client went away before the body was complete", instance=instance)
+    kind = kind_of(error)
+    faults: list[Fault] = []
+    if kind.status >= 500:
+        level = logging.ERROR if kind.status == 500 else logging.WARNING
+        trace = error if kind is INTERNAL or kind.status == 500 else None
+        _LOG.log(level, "%s [request_id=%s] %s", kind.slug, current_request_id(), error, exc_info=trace)
+    elif isinstance(error, InputError) and error.location:
+        value_type: ValueType = "file" if error.location[-1] in _FILES else "string"
+        if isinstance(error, FieldFault):
+            value_type = error.value_type
+        faults = [Fault(location=_location(error.location), message=detail_of(error), value_type=value_type)]
+    return problem(kind, detail_of(error), instance=instance, faults=faults)
+
+
+def install(app: Starlette) -> None:
+    """Make `app` answer with problem documents to whatever its routes raise, and to paths and methods it lacks."""
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        return _routing_problem(app, request, error if isinstance(error, HTTPException) else HTTPException(500))
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return problem_of(error, instance=request.url.path)
+
+    app.add_exception_handler(HTTPException, on_http)
+    for error in (*TABLE, ValidationError, ClientDisconnect):
+        app.add_exception_handler(error, on_error)
+    app.add_exception_handler(Exception, on_error)
+
+
+def _routing_problem(app: Starlette, request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    if error.status_code == 404:
+        return problem(NOT_FOUND, f"There is nothing at {path[:200]}; GET /v1 lists what there is", instance=path)
+    if error.status_code == 405:
+        allowed = allowed_methods(app, request)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed})
+        detail = f"{request.method[:20]} is not allowed here; allowed: {allowed}"
+        return problem(NOT_ALLOWED, detail, instance=path, headers={"Allow": allowed})
+    status = HTTPStatus(error.status_code)
+    kind = Kind("http", status.value, status.phrase, status.description, fault_is_ours=status >= 500)
+    return problem(kind, kind.description or status.phrase, instance=path, headers=error.headers)
+
+
+def allowed_methods(app: Starlette, request: Request) -> str:
+    """The value of `Allow` for the path of `request`."""
+    methods = {"OPTIONS"}
+    for route in app.routes:
+        if route.matches(dict(request.scope))[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods))
+
+
+def faults_of(error: ValidationError, *, within: tuple[str | int, ...] = ()) -> list[Fault]:
+    """The faults that pydantic found, at most MAX_FAULTS of them."""
+    found = error.errors(include_url=False, include_context=False)[:MAX_FAULTS]
+    return [
+        Fault(
+            location=_location((*within, *each["loc"])),
+            message=_message(each["type"], each["msg"]),
+            value_type="absent" if each["type"] == "missing" else json_type(each["input"]),
+        )
+        for each in found
+    ]
+
+
+def _invalid(error: ValidationError, *, instance: str) -> Response:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return problem(MALFORMED, first["msg"], instance=instance)
+    faults = faults_of(error, within=("body",))
+    where = ".".join(str(part) for part in faults[0].location)
+    others = error.error_count() - 1
+    more = f"; and {others} more" if others else ""
+    return problem(VALIDATION, f"{where}: {faults[0].message}{more}", instance=instance, faults=faults)
+
+
+def _message(kind: str, message: str) -> str:
+    said = _MESSAGES.get(kind, message).replace(" after validation", "")
+    return said if len(said) <= _MAX_MESSAGE_CHARACTERS else said[:_MAX_MESSAGE_CHARACTERS] + "..."
+
+
+def _location(parts: Sequence[str | int]) -> list[str | int]:
+    # Names of unknown fields come from the client, of whatever length.
+    return [part[:_MAX_NAME_CHARACTERS] if isinstance(part, str) else part for part in parts]

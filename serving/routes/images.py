@@ -1,0 +1,131 @@
+"""Classification of images over HTTP: multipart in, JSON out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.card import Card
+from serving.calls.images import ImageCalls
+from serving.routes.body import JSON, answer
+from serving.routes.multipart import MULTIPART, fields, files, read_parts
+from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
+from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
+
+_READS = "JPEG, PNG, WebP or GIF (its first frame)"
+_CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif"
+_OPTIONS = len(ClassifyOptions.model_fields)
+
+
+def operations(calls: ImageCalls) -> list[Operation]:
+    """`classify_image` and `classify_images`."""
+
+    async def classify(request: Request) -> Response:
+        parts = await read_parts(request, max_parts=1 + _OPTIONS + 1)
+        (image,) = files(parts, "image", at_most=1)
+        return answer(await calls.classify(image, ClassifyOptions.model_validate(fields(parts, beside="image"))))
+
+    async def classify_many(request: Request) -> Response:
+        # One more than allowed is read, so that one too many gets its own message; far too many do not.
+        parts = await read_parts(request, max_parts=2 * calls.max_images + _OPTIONS + 1)
+        images = files(parts, "images", at_most=calls.max_images)
+        options = ClassifyOptions.model_validate(fields(parts, beside="images"))
+        return answer(await calls.classify_many(images, options))
+
+    return [
+        Operation(
+            id="classify_image",
+            method="POST",
+            path="/v1/images/classify",
+            tag="images",
+            summary="Classify an image",
+            description=(
+                f"{_READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
+                "truncated image is refused, and one with too many pixels before it is decoded."
+            ),
+            handler=classify,
+            body=Content(
+                MULTIPART, lambda: _form("image", _file()), encoding={"image": {"contentType": _CONTENT_TYPES}}
+            ),
+            answer=Content(JSON, lambda: Classification, lambda: {"classified": _classification(calls.served.card())}),
+            answer_description="The classes of the image, best first.",
+            problems=CALL_PROBLEMS,
+        ),
+        Operation(
+            id="classify_images",
+            method="POST",
+            path="/v1/images/classify-batch",
+            tag="images",
+            summary="Classify several images",
+            description=f"Up to {calls.max_images} files: {_READS}. An image that cannot be read fails alone.",
+            handler=classify_many,
+            body=Content(
+                MULTIPART,
+                lambda: _form("images", _file_list(calls.max_images)),
+                encoding={"images": {"contentType": _CONTENT_TYPES}},
+            ),
+            answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(calls.served.card())}),
+            answer_description="One result or one error per image, in the order of the request.",
+            problems=CALL_PROBLEMS,
+        ),
+    ]
+
+
+def _file() -> JsonSchema:
+    # `format` is what clients and generators of OpenAPI 3.0 know a file by; 3.1 says contentMediaType.
+    return {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": f"A file: {_READS}.",
+    }
+
+
+def _file_list(max_images: int) -> JsonSchema:
+    return {"type": "array", "items": _file(), "minItems": 1, "maxItems": max_images, "description": "The files."}
+
+
+def _form(name: str, file: JsonSchema) -> JsonSchema:
+    options = ClassifyOptions.model_json_schema()["properties"]
+    return {
+        "title": "ClassifyForm" if name == "image" else "ClassifyBatchForm",
+        "type": "object",
+        "properties": {name: file, **options},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+def _predictions(card: Card) -> list[dict[str, Any]]:
+    shares = (0.62, 0.21, 0.04, 0.02, 0.01)
+    return [
+        {"class_id": class_id, "label": label, "confidence": share}
+        for class_id, (label, share) in enumerate(zip(card.classes, shares, strict=False))
+    ]
+
+
+def _classification(card: Card) -> dict[str, Any]:
+    return {"model": _model(card), "predictions": _predictions(card), "inference_time_ms": 8.4}
+
+
+def _batch(card: Card) -> dict[str, Any]:
+    error = {
+        "type": "/problems/validation",
+        "title": "The request is not valid",
+        "status": 422,
+        "detail": "the image is truncated",
+    }
+    return {
+        "model": _model(card),
+        "results": [
+            {"status": "ok", "index": 0, "predictions": _predictions(card)},
+            {"status": "error", "index": 1, "error": error},
+        ],
+        "inference_time_ms": 12.5,
+    }
+
+
+def _model(card: Card) -> dict[str, str]:
+    return {"name": card.name, "version": "fmwlvvqbgkyaqusi"}

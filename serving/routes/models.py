@@ -1,0 +1,83 @@
+"""What is known about the models, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
+from serving.errors import INTERNAL, NOT_KNOWN
+from serving.routes.body import JSON, resource
+from serving.routes.operation import Content, Operation
+from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
+
+
+def operations(catalog: ModelCatalog) -> list[Operation]:
+    """`list_models` and `get_model`."""
+
+    def details_of(name: str) -> ModelDetails:
+        versions = versions_of(catalog, name)
+        shown = current(versions)
+        listing = [_summary(entry) for entry in versions]
+        return details(shown.card, version=shown.version, served=shown.served, versions=listing)
+
+    def list_of() -> ModelList:
+        return ModelList(models=[_summary(entry) for entry in listed(catalog)])
+
+    async def list_models(request: Request) -> Response:
+        return resource(request, await run_sync(list_of))
+
+    async def get_model(request: Request) -> Response:
+        return resource(request, await run_sync(details_of, request.path_params["name"]))
+
+    def example() -> dict[str, Any]:
+        shown: dict[str, Any] = details_of(listed(catalog)[0].name).model_dump(mode="json")
+        # A thousand classes, every slice and every version would drown the page.
+        for key in ("classes", "versions", "inputs"):
+            shown[key] = shown[key][:3]
+        return shown | {"slices": dict(list(shown["slices"].items())[:3])}
+
+    return [
+        Operation(
+            id="list_models",
+            method="GET",
+            path="/v1/models",
+            tag="models",
+            summary="List the models",
+            description="Every version of every model in the store, and which of them answers.",
+            handler=list_models,
+            answer=Content(JSON, lambda: ModelList, lambda: {"models": list_of().model_dump(mode="json")}),
+            answer_description="Newest first within a name.",
+            problems=(INTERNAL,),
+            is_conditional=True,
+        ),
+        Operation(
+            id="get_model",
+            method="GET",
+            path="/v1/models/{name}",
+            tag="models",
+            summary="Tell all about a model",
+            description="The card of the version that answers: task, schema, metrics, lineage; and the other versions.",
+            handler=get_model,
+            parameters=(
+                {
+                    "name": "name",
+                    "in": "path",
+                    "required": True,
+                    "description": "Name of the model in the store.",
+                    "schema": {"type": "string", "minLength": 1},
+                },
+            ),
+            answer=Content(JSON, lambda: ModelDetails, lambda: {"model": example()}),
+            answer_description="The model's card.",
+            problems=(NOT_KNOWN, INTERNAL),
+            is_conditional=True,
+        ),
+    ]
+
+
+def _summary(entry: CatalogEntry) -> ModelVersion:
+    return summary(entry.card, version=entry.version, served=entry.served)

@@ -1,0 +1,87 @@
+"""The OpenAPI document, and the pages that show it, from files that the service carries. No page calls another host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive, Scope, Send
+
+from serving.openapi import OpenApiDocument
+from serving.routes.body import resource
+from serving.routes.operation import Handler
+
+UI_FOLDER = Path(__file__).parent.parent / "ui"
+# The package that carries Swagger UI and ReDoc.
+_ASSETS_PACKAGE = "fastapi_offline"
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "font-src 'self'; connect-src 'self'; worker-src 'self' blob:; form-action 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+def routes(document: OpenApiDocument) -> list[BaseRoute]:
+    """`/`, `/redoc`, `/openapi.json`, `/docs.json`, and the files of the pages below `/ui`."""
+
+    async def openapi(request: Request) -> Response:
+        vary = "Host, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"
+        return resource(request, document.document(server_url(request)), vary=vary)
+
+    return [
+        Route("/", _page("swagger.html"), name="swagger"),
+        Route("/redoc", _page("redoc.html"), name="redoc"),
+        Route("/openapi.json", openapi, name="openapi"),
+        Route("/docs.json", openapi, name="docs"),
+        Mount("/ui", _Assets(directory=UI_FOLDER, packages=[(_ASSETS_PACKAGE, "static")]), name="ui"),
+    ]
+
+
+def server_url(request: Request) -> str:
+    """Where the client reaches this service: as a proxy says that it was asked, else as this request was."""
+    headers = request.headers
+    host = _first(headers, "x-forwarded-host") or headers.get("host", "")
+    scheme = _first(headers, "x-forwarded-proto") or request.url.scheme
+    prefix = _first(headers, "x-forwarded-prefix").rstrip("/") or request.scope.get("root_path", "")
+    if not _HOST.fullmatch(host) or scheme not in ("http", "https") or not _PREFIX.fullmatch(prefix):
+        return "/"
+    return f"{scheme}://{host}{prefix}"
+
+
+def _first(headers: Headers, name: str) -> str:
+    return headers.get(name, "").partition(",")[0].strip()
+
+
+def _page(file: str) -> Handler:
+    html = (UI_FOLDER / file).read_text(encoding="utf-8")
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(html, headers=_PAGE_HEADERS)
+
+    return page
+
+
+class _Assets(StaticFiles):
+    """Files of the pages. Their names carry no version, so a browser asks again, and is told that it has them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(b"cache-control", b"no-cache"), (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        await super().__call__(scope, receive, send_with_headers)

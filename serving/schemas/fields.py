@@ -1,0 +1,67 @@
+"""Fields that several requests and responses share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+MAX_ID_CHARACTERS = 256
+# What every JSON parser reads exactly (RFC 8259, section 6).
+MAX_SAFE_INTEGER = 2**53 - 1
+
+
+class Request(BaseModel):
+    """Base of every JSON request: no field it does not know, no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Response(BaseModel):
+    """Base of every response."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), json_schema_serialization_defaults_required=True
+    )
+
+
+class ModelUsed(Response):
+    """The model that answered."""
+
+    name: str = Field(description="Name of the model in the store.", examples=["image"])
+    version: str = Field(description="Version of the model in the store.", examples=["fmwlvvqbgkyaqusi"])
+
+
+def _as_whole(value: object) -> object:
+    # 3.0 is an integer to JSON Schema, and to clients whose numbers are all floats; a strict int refuses it.
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _as_text(value: object) -> object:
+    # Ids are text inside, but many tables number their users and people send the number.
+    whole = _as_whole(value)
+    return str(whole) if type(whole) is int and abs(whole) <= MAX_SAFE_INTEGER else value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+
+UserId = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(min_length=1, max_length=MAX_ID_CHARACTERS),
+    WithJsonSchema(
+        {
+            "description": "Id of the user, as it was in the training data. A number counts as its digits.",
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS},
+                {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
+            ],
+            "examples": ["196"],
+        },
+        mode="validation",
+    ),
+]
+
+InferenceTime = Annotated[
+    float, Field(ge=0, description="Milliseconds from asking the model to its answer, waiting for a batch included.")
+]

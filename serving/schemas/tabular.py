@@ -1,0 +1,158 @@
+"""The tabular call, typed by the card of the model that is served: other columns, other API.
+
+Rows are validated into plain dictionaries keyed by column name, which may be any text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema
+from typing_extensions import TypedDict
+
+from models.card import Card, Column, Scalar
+from serving.schemas.fields import MAX_SAFE_INTEGER, InferenceTime, ModelUsed, Response
+
+# Rows become float32: what does not fit is infinity to a model.
+FLOAT32_MAX = 3.4028234663852886e38
+MAX_TEXT_CHARACTERS = 10_000
+# More classes than this are not spelled out in the response's schema.
+_LISTED_CLASSES = 100
+
+Row = dict[str, Scalar]
+
+
+class ClassifiedRow(Response):
+    """The likeliest class of one row."""
+
+    prediction: str = Field(description="The class with the highest probability.")
+    probabilities: dict[str, float] = Field(description="Probability of each class.")
+
+
+class ClassifiedRows(Response):
+    """One prediction per row, in the order of the request."""
+
+    model: ModelUsed
+    predictions: list[ClassifiedRow]
+    inference_time_ms: InferenceTime
+
+
+class EstimatedRow(Response):
+    """The estimate for one row."""
+
+    prediction: float
+
+
+class EstimatedRows(Response):
+    """One estimate per row, in the order of the request."""
+
+    model: ModelUsed
+    predictions: list[EstimatedRow]
+    inference_time_ms: InferenceTime
+
+
+TabularAnswer = ClassifiedRows | EstimatedRows
+
+
+@dataclass(frozen=True, slots=True)
+class TabularSchema:
+    """The types of one card's call: what is sent, what is answered, an example of each."""
+
+    card: Card
+    request: TypeAdapter[dict[Literal["instances"], list[Row]]]
+    answer: type[TabularAnswer]
+    example_row: Row
+
+    def response_schema(self, schema: dict[str, Any]) -> None:
+        """Narrow the JSON schema of one predicted row, in place, to the classes of the card."""
+        classes = list(self.card.classes)
+        if self.answer is not ClassifiedRows or len(classes) > _LISTED_CLASSES:
+            return
+        schema["properties"]["prediction"]["enum"] = classes
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        schema["properties"]["probabilities"] |= {
+            "properties": dict.fromkeys(classes, share),
+            "required": classes,
+            "additionalProperties": False,
+        }
+
+
+def tabular_schema(card: Card, *, max_rows: int) -> TabularSchema:
+    """The types of `card`'s call, of at most `max_rows` rows."""
+    row = _closed(
+        _typed_dict("Row", {column.name: _field(column) for column in card.inputs}),
+        "One row of the table. The fields and their types are those of the data that the model was trained on.",
+    )
+    rows = Annotated[
+        list[row],  # type: ignore[valid-type]  # made above
+        Field(min_length=1, max_length=max_rows, description="The rows to predict."),
+    ]
+    request = _closed(_typed_dict("TabularRequest", {"instances": rows}), "Rows to predict.")
+    return TabularSchema(
+        card=card,
+        request=TypeAdapter(request),
+        answer=EstimatedRows if card.task == "tabular-regression" else ClassifiedRows,
+        example_row={column.name: _example(column) for column in card.inputs},
+    )
+
+
+def _typed_dict(name: str, fields: dict[str, Any]) -> Any:  # Any: a type made from data has no static type
+    # Called through a variable: type checkers know this function as syntax only.
+    make: Any = TypedDict
+    return make(name, fields)
+
+
+def _closed(typed_dict: Any, doc: str) -> Any:  # Any: a TypedDict made from data has no static type
+    typed_dict.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    typed_dict.__doc__ = doc
+    return typed_dict
+
+
+def _field(column: Column) -> Any:  # Any: an annotation, made at run time
+    annotation = _annotation(column)
+    if column.nullable:
+        annotation = annotation | None
+    extra: dict[str, Any] = {} if column.example is None else {"examples": [column.example]}
+    annotation = Annotated[annotation, Field(description=_description(column), **extra)]
+    return annotation if column.required else NotRequired[annotation]
+
+
+def _annotation(column: Column) -> Any:
+    match column.kind:
+        case "number":
+            return Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX, allow_inf_nan=False)]
+        case "integer":
+            # 3.0 is an integer to JSON Schema, and to clients whose numbers are all floats; a strict int refuses it.
+            whole = {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER}
+            return Annotated[
+                float,
+                Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER, multiple_of=1, allow_inf_nan=False),
+                WithJsonSchema(whole),
+            ]
+        case "boolean":
+            return bool
+        case "category" if column.categories and not column.accepts_unknown:
+            return Literal[column.categories]
+        case _:
+            return Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+
+
+def _description(column: Column) -> str:
+    said = [column.description.rstrip(".")] if column.description else []
+    if column.minimum is not None and column.maximum is not None:
+        said.append(f"{column.minimum:g} to {column.maximum:g} in the training data")
+    if column.kind == "category" and column.accepts_unknown:
+        said.append(f"In the training data: {', '.join(column.categories[:20])}; others count as none of these")
+    if column.nullable:
+        said.append("null when it is not known")
+    return ". ".join(said)
+
+
+def _example(column: Column) -> Scalar:
+    if column.example is not None or column.nullable:
+        return column.example
+    if column.categories:
+        return column.categories[0]
+    fallbacks: dict[str, Scalar] = {"boolean": True, "text": "text", "category": "text"}
+    return fallbacks.get(column.kind, column.minimum if column.minimum is not None else 0)

@@ -1,0 +1,114 @@
+"""What the gateway serves: for each kind of model its runner and what is needed around it.
+
+`service.py` fills this in. Knows protocols, no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.card import Card
+from serving.runners import QueryRunner, RowsRunner, Runner
+from serving.schemas.recommendations import Reason
+
+
+class RowEncoder(Protocol):
+    """From rows of JSON values to the array that a tabular model takes."""
+
+    def encode(self, rows: Sequence[Mapping[str, object]]) -> NDArray[np.float32]:
+        """float32 (N, F). Raises InvalidInput with the location `(row, column)`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedImages:
+    """An image classifier.
+
+    `decode` turns a file into the uint8 (H, W, 3) that the runner takes, and raises InputError; it is called in
+    threads. `card` is that of the model served now: it may be another one at the next call.
+    """
+
+    runner: RowsRunner
+    card: Callable[[], Card]
+    decode: Callable[[bytes], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTable:
+    """A tabular model. `encoder` makes the encoder of a card; it is asked once per card."""
+
+    runner: RowsRunner
+    card: Callable[[], Card]
+    encoder: Callable[[Card], RowEncoder]
+
+
+class ScoredItem(Protocol):
+    """One recommended item. `title` is empty where there is none."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+class RecommenderAnswer(Protocol):
+    """What a recommender answers to one query. With an `error` there are no items.
+
+    `reason` says why the items are not the plain ones for a known user. `error_kind` "invalid" means that the query
+    was at fault and `error` may be shown to the caller.
+    """
+
+    @property
+    def items(self) -> Sequence[ScoredItem]: ...
+
+    @property
+    def reason(self) -> Reason | None: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+    @property
+    def error_kind(self) -> Literal["invalid", "failed"] | None: ...
+
+
+class MakeQuery(Protocol):
+    """Makes the JSON that a recommender's runner is asked."""
+
+    def __call__(self, *, user_id: str, n: int, filter_seen: bool) -> Any: ...  # Any: JSON, the model's own
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRecommender:
+    """A recommender. `query` and `answer` go to and from the JSON of its runner."""
+
+    runner: QueryRunner
+    card: Callable[[], Card]
+    query: MakeQuery
+    answer: Callable[[Any], RecommenderAnswer]  # Any: JSON, the model's own
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Everything that is served."""
+
+    images: ServedImages
+    table: ServedTable
+    recommender: ServedRecommender
+
+    @property
+    def runners(self) -> tuple[Runner, ...]:
+        """All runners."""
+        return (self.images.runner, self.table.runner, self.recommender.runner)
+
+    def cards(self) -> tuple[Card, Card, Card]:
+        """The cards of the models that are served now."""
+        return (self.images.card(), self.table.card(), self.recommender.card())

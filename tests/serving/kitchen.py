@@ -1,0 +1,225 @@
+"""A whole small service in this process: models of a few numbers each, real arithmetic, no server and no artifact."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.types import ASGIApp
+
+from models.card import Card, Column, DataSource, Metrics, Task
+from models.errors import InputTooLarge, InvalidInput, RunnerUnavailable, UnsupportedMedia
+from models.recommender.queries import Answer, Query, ScoredItem
+from models.tabular_rows import RowEncoder
+from serving.app import Calls, build_app, build_calls
+from serving.catalog import CatalogEntry
+from serving.edge import edged
+from serving.routes.service import Metrics as MetricsPage
+from serving.runners import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
+from serving.served import Served, ServedImages, ServedRecommender, ServedTable
+from serving.settings import Settings
+
+SIDE = 8
+MAX_PIXELS = 1_000_000
+COLOURS = ("red", "green", "blue", "black", "white", "yellow")
+_COLOUR_VALUES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1], [1, 1, 0]], dtype=np.float32)
+
+
+def card(name: str, task: Task, inputs: tuple[Column, ...], *, classes: tuple[str, ...] = (), **more: Any) -> Card:
+    """A card with what every card has."""
+    metrics: Metrics = {"accuracy": 0.9, "log_loss": 0.31}
+    return Card(
+        name=name,
+        task=task,
+        algorithm="linear",
+        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        inputs=inputs,
+        outputs=(Column("prediction", "category", categories=classes),),
+        metrics=metrics,
+        data=DataSource(name=f"{name}.csv", sha256="ab" * 32, rows=100),
+        classes=classes,
+        **more,
+    )
+
+
+IMAGE_CARD = card("image", "image-classification", (Column("image", "image"),), classes=COLOURS)
+TABLE_CARD = card(
+    "tabular",
+    "tabular-classification",
+    (
+        Column("age", "integer", "Age in years", minimum=18, maximum=75, example=33),
+        Column("credit amount", "number", minimum=250, maximum=18424, example=1169.0),
+        Column("sex", "category", categories=("female", "male"), example="male"),
+        Column("purpose", "category", categories=("car", "tv"), accepts_unknown=True, example="car"),
+        Column("class", "boolean", example=True),
+        Column("saving.accounts", "category", categories=("little", "rich"), nullable=True, required=False),
+        Column("größe", "number", nullable=True, example=1.5),
+    ),
+    classes=("good", "bad"),
+    slices={"sex=female": {"accuracy": 0.88}},
+)
+RECOMMENDER_CARD = card("recommender", "recommendation", (Column("user_id", "text", example="alice"),))
+
+
+@dataclass
+class Rows:
+    """A RowsRunner: a linear layer and, for classes, a softmax."""
+
+    name: str
+    weights: NDArray[np.float32]
+    is_classifier: bool = True
+    is_gone: bool = False
+    error: Exception | None = None
+    version: str = "v1"
+    calls: list[int] = field(default_factory=list)
+
+    async def predict(self, rows: NDArray[Any], *, deadline: float) -> RowsAnswer:
+        self._check()
+        self.calls.append(len(rows))
+        flat = rows.astype(np.float32).reshape(len(rows), -1)
+        logits = np.nan_to_num(flat) @ self.weights
+        if self.is_classifier:
+            logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+            logits /= logits.sum(axis=1, keepdims=True)
+        return RowsAnswer(logits, ModelRef(self.name, self.version))
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus:
+        if self.is_gone:
+            return RunnerStatus(ready=False, model=None, detail="no connection")
+        return RunnerStatus(ready=True, model=ModelRef(self.name, self.version))
+
+    def _check(self) -> None:
+        if self.is_gone:
+            raise RunnerUnavailable("unix:///tmp/secret.sock refused the connection")
+        if self.error:
+            raise self.error
+
+
+@dataclass
+class Queries:
+    """A QueryRunner: users and items as two numbers each."""
+
+    name: str = "recommender"
+    users: dict[str, tuple[float, float]] = field(default_factory=lambda: {"alice": (1, 0), "bob": (0, 1), "7": (1, 1)})
+    items: dict[str, tuple[float, float]] = field(
+        default_factory=lambda: {str(number): (number % 7, number % 5) for number in range(1, 121)}
+    )
+    seen: dict[str, set[str]] = field(default_factory=lambda: {"alice": {"6", "13"}})
+    is_gone: bool = False
+    error: Exception | None = None
+
+    async def ask(self, queries: list[Any], *, deadline: float) -> QueryAnswer:
+        if self.is_gone:
+            raise RunnerUnavailable("unix:///tmp/secret.sock refused the connection")
+        if self.error:
+            raise self.error
+        answers = [self._answer(Query.from_json(query)).to_json() for query in queries]
+        return QueryAnswer(answers, ModelRef(self.name, "v1"))  # type: ignore[arg-type]  # JSON arrays
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus:
+        return RunnerStatus(ready=not self.is_gone, model=None if self.is_gone else ModelRef(self.name, "v1"))
+
+    def _answer(self, query: Query) -> Answer:
+        if query.user_id == "broken":
+            return Answer((), "factors", error="Traceback: secret", error_kind="failed")
+        taste = self.users.get(query.user_id, (1.0, 1.0))
+        hidden = self.seen.get(query.user_id, set()) if query.filter_seen else set()
+        scores = {item: float(np.dot(taste, place)) for item, place in self.items.items() if item not in hidden}
+        best = sorted(scores, key=lambda item: -scores[item])[: query.n]
+        items = tuple(ScoredItem(item, "" if item == "1" else f"Item {item}", scores[item]) for item in best)
+        return Answer(items, "factors", reason=None if query.user_id in self.users else "unknown_user")
+
+
+def decode(image: bytes) -> NDArray[np.uint8]:
+    """A file as uint8 (SIDE, SIDE, 3)."""
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise InputTooLarge(f"the image has more than {MAX_PIXELS} pixels")
+            return np.asarray(opened.convert("RGB").resize((SIDE, SIDE)))
+    except Image.UnidentifiedImageError as error:
+        raise UnsupportedMedia("not an image that is read here") from error
+    except Image.DecompressionBombError as error:
+        raise InputTooLarge(f"the image has more than {MAX_PIXELS} pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidInput("the image is truncated or damaged") from error
+
+
+def png(colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (20, 10)) -> bytes:
+    """A PNG file of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _colour_weights() -> NDArray[np.float32]:
+    # Likest colour first: -|pixel - colour|^2 up to what is the same for all colours; the blue plane is as good as any.
+    return np.tile((_COLOUR_VALUES.T - 0.5) / 255 / SIDE, (SIDE * SIDE, 1)).astype(np.float32)
+
+
+class Catalog:
+    """Two versions of the tabular model and one of the others."""
+
+    def __init__(self, kitchen: Kitchen) -> None:
+        self._kitchen = kitchen
+
+    def entries(self) -> Sequence[CatalogEntry]:
+        older = replace(self._kitchen.table_card, created=datetime(2025, 1, 1, tzinfo=UTC))
+        return [
+            CatalogEntry(older, "v0", served=False),
+            *(CatalogEntry(each, "v1", served=True) for each in self._kitchen.calls.served.cards()),
+        ]
+
+
+class Kitchen:
+    """What a test needs: the application, its runners, the cards, which it may change."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.image_card, self.table_card, self.recommender_card = IMAGE_CARD, TABLE_CARD, RECOMMENDER_CARD
+        self.images = Rows("image", _colour_weights())
+        self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32) / 50)
+        self.recommender = Queries()
+        self.calls: Calls = build_calls(self._served(), self.settings)
+        self.app = build_app(self.calls, Catalog(self), MetricsPage(lambda: b"up 1\n"), version="0.1.0")
+        self.edged: ASGIApp = edged(self.app, self.settings)
+
+    def _served(self) -> Served:
+        return Served(
+            images=ServedImages(self.images, lambda: self.image_card, decode),
+            table=ServedTable(self.table, lambda: self.table_card, RowEncoder),
+            recommender=ServedRecommender(
+                self.recommender,
+                lambda: self.recommender_card,
+                query=lambda user_id, n, filter_seen: Query(user_id, n, filter_seen).to_json(),
+                answer=Answer.from_json,
+            ),
+        )
+
+    def serve_table(self, new: Card, outputs: int) -> None:
+        """Serve another tabular model, as after training on another table."""
+        self.table_card = new
+        self.table.weights = np.eye(len(new.inputs), outputs, dtype=np.float32)
+        self.table.is_classifier = new.task == "tabular-classification"
+
+    def client(self) -> httpx.AsyncClient:
+        """A client that calls the application in this process."""
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.edged), base_url="http://test")
+
+
+ROW = {
+    "age": 33,
+    "credit amount": 1169.0,
+    "sex": "male",
+    "purpose": "car",
+    "class": True,
+    "saving.accounts": None,
+    "größe": 1.5,
+}
