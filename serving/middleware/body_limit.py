@@ -57,7 +57,7 @@ class _Counted:
             self._left -= len(message.get("body", b""))
             if self._left < 0:
                 self._is_over = True
-                raise _PassedLimit
+                raise _PassedLimit("the body is over the limit")
             return message
 
         async def watched(message: Message) -> None:

@@ -1,0 +1,127 @@
+"""Asks one method of a runner, checks what it answers, and finds the item that spoils a batch. Knows no transport.
+
+The same code answers in a runner's own process and inside the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DeadlineExceeded, InputError, PredictionFailed
+from serving.frames import Answer, Payload, Question
+from serving.runners import ModelRef
+
+log = logging.getLogger("makunouchi.runner")
+
+TOO_LATE = "the model did not answer in time"
+FAILED = "the model could not answer"
+
+
+class Answering:
+    """Answers batches with `function`, in up to `threads` threads.
+
+    `function` takes the rows of a batch, an array or a list of objects, and gives as many, in order. `answered` names
+    the model that made this thread's last answer.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Any], *, answered: Callable[[], ModelRef], name: str, threads: int = 1
+    ) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(f"the batch method of {name} must be a plain function: it runs in a thread")
+        self._function = function
+        self._answered = answered
+        self._name = name
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def answer(self, questions: Sequence[Question]) -> list[Answer | Exception]:
+        """One answer or error per question, in order. Only the question that is at fault fails."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.answer_now, questions)
+
+    def answer_now(self, questions: Sequence[Question]) -> list[Answer | Exception]:
+        """`answer`, in this thread."""
+        answers: list[Answer | Exception] = [DeadlineExceeded(TOO_LATE)] * len(questions)
+        now = time.monotonic()
+        self._ask(questions, [index for index, item in enumerate(questions) if item.deadline > now], answers)
+        return answers
+
+    def close(self) -> None:
+        """Start nothing more. A call under way is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, questions: Sequence[Question], asked: list[int], answers: list[Answer | Exception]) -> None:
+        if not asked:
+            return
+        try:
+            values = self._call([questions[index] for index in asked])
+        except Exception as error:
+            if len(asked) == 1:
+                answers[asked[0]] = self._blame(error, questions[asked[0]])
+                return
+            # By halves: one bad item among n costs 2 log2(n) further calls, where one by one would cost n.
+            middle, now = len(asked) // 2, time.monotonic()
+            for half in (asked[:middle], asked[middle:]):
+                self._ask(questions, [index for index in half if questions[index].deadline > now], answers)
+            return
+        model = self._answered()
+        start = 0
+        for index in asked:
+            part = values[start : start + questions[index].rows]
+            start += questions[index].rows
+            answers[index] = Answer(part, model) if _is_finite(part) else self._blame(_NotFinite(), questions[index])
+
+    def _call(self, questions: list[Question]) -> Payload:
+        if len(questions) == 1:
+            payload = questions[0].payload
+        elif isinstance(questions[0].payload, list):
+            payload = [row for question in questions for row in question.payload]
+        else:
+            payload = np.concatenate([question.payload for question in questions])
+        return _checked(self._function(payload), payload)
+
+    def _blame(self, error: Exception, question: Question) -> Exception:
+        if isinstance(error, InputError):
+            return error
+        # The model's words stay in this log: they may quote the input or name files.
+        log.error("%s failed for request %s", self._name, question.request_id or "-", exc_info=error)
+        return PredictionFailed(FAILED)
+
+
+class _NotFinite(ValueError):
+    def __init__(self) -> None:
+        super().__init__("the model answered NaN or infinity")
+
+
+def _checked(result: Any, payload: Payload) -> Payload:  # Any: whatever a model returns
+    rows = len(payload)
+    if isinstance(payload, list):
+        if not isinstance(result, list) or len(result) != rows or not all(isinstance(row, dict) for row in result):
+            raise ValueError(f"the model must answer a list of {rows} objects, and answered {_describe(result)}")
+        return result
+    values = np.asarray(result)
+    if values.ndim == 0 or values.shape[0] != rows or values.dtype.kind not in "fiub":
+        raise ValueError(f"the model must answer {rows} rows of numbers, and answered {_describe(result)}")
+    if values.ndim == 1:
+        values = values.reshape(rows, 1)
+    return values.astype(np.float32, copy=False)
+
+
+def _is_finite(values: Payload) -> bool:
+    return isinstance(values, list) or bool(np.isfinite(values).all())
+
+
+def _describe(result: object) -> str:
+    if isinstance(result, np.ndarray):
+        shape: NDArray[Any] = result  # Any: element types vary
+        return f"an array of shape {shape.shape} and type {shape.dtype}"
+    return f"{type(result).__name__} of length {len(result)}" if isinstance(result, list) else type(result).__name__

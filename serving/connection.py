@@ -1,0 +1,153 @@
+"""One keep-alive HTTP/1.1 connection to a runner, over a unix socket or TCP. Knows requests, not frames or models.
+
+Lean on purpose: see `docs/architecture.md` for what it costs beside aiohttp. It is told at once when the other side
+goes, which aiohttp tells only a request in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import httptools
+
+from models.errors import RunnerUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a runner listens: a unix socket's path, or host and port. `prefix` goes before every path."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    prefix: str = ""
+    is_tls: bool = False
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read `file:///path`, `unix:///path`, `tcp://host:port` or `http(s)://host[:port][/prefix]`."""
+        parts = urlsplit(url)
+        if parts.scheme in ("file", "unix"):
+            return cls(path=unquote(parts.path))
+        if parts.scheme not in ("tcp", "http", "https") or not parts.hostname:
+            raise ValueError(f"a runner's address must be file://, tcp://, http:// or https://, not {url!r}")
+        is_tls = parts.scheme == "https"
+        port = parts.port or (443 if is_tls else 80)
+        return cls(host=parts.hostname, port=port, prefix=parts.path.rstrip("/"), is_tls=is_tls)
+
+    @property
+    def authority(self) -> str:
+        return f"{self.host}:{self.port}" if self.host else "runner"
+
+
+class ConnectionLost(RunnerUnavailable):
+    """The connection went away before the answer was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete response."""
+
+    status: int
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time. `lost` is set when the other side goes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address) -> None:
+        self._loop = loop
+        self._prefix = address.prefix
+        self._tail = f" HTTP/1.1\r\nhost: {address.authority}\r\n"
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._reply: asyncio.Future[Reply] | None = None
+        self._body: list[bytes] = []
+        self.lost: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def request(
+        self, method: str, path: str, pieces: Sequence[bytes | memoryview] = (), *, headers: str = ""
+    ) -> Reply:
+        """Send one request and wait for its reply. Raises ConnectionLost. Cancelled, it closes the connection."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ConnectionLost("the model is not available")
+        size = sum(len(piece) for piece in pieces)
+        head = f"{method} {self._prefix}{path}{self._tail}{headers}content-length: {size}\r\n\r\n".encode("latin-1")
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._reply = reply
+        self._body = []
+        if pieces and size < 65536:
+            transport.write(b"".join((head, *pieces)))
+        else:
+            transport.write(head)
+            for piece in pieces:
+                transport.write(piece)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            # The runner sees the connection go and does not start what has not begun.
+            transport.abort()
+            raise
+        finally:
+            self._reply = None
+
+    def close(self) -> None:
+        """Close without waiting."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.close()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(ConnectionLost("the model is not available"))
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        keeps = self._parser.should_keep_alive()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_result(Reply(self._parser.get_status_code(), body))
+        if not keeps and self._transport is not None:
+            self._transport.close()
+        self._parser = httptools.HttpResponseParser(self)
+
+
+async def open_connection(address: Address) -> Connection:
+    """Connect. Raises RunnerUnavailable when nobody listens. Bound it in time: a host may not answer at all."""
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, address)
+    try:
+        if address.path:
+            await loop.create_unix_connection(lambda: connection, address.path)
+        else:
+            context = ssl.create_default_context() if address.is_tls else None
+            await loop.create_connection(lambda: connection, address.host, address.port, ssl=context)
+    except OSError as error:
+        raise RunnerUnavailable("the model is not available") from error
+    return connection

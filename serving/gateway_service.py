@@ -1,0 +1,135 @@
+"""The service class of the gateway: `@bentoml.service(service_class=GatewayService.using(settings), ...)`.
+
+One ASGI application: the paths of the native API go to BentoML's, every other to the application mounted on the
+service, and our own middleware surrounds both. The lifespan is BentoML's, which runs the mounted application's too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.utils.uri import join_paths
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.access_log import AccessLog
+from serving.draining import Draining
+from serving.engine import EngineSettings, _Source, engine_settings
+from serving.lean_factory import LeanAppFactory, wrapped
+from serving.middleware.drained import Drained
+from serving.middleware.last_resort import LastResort
+from serving.middleware.observed import Observed
+from serving.middleware.request_id import RequestId
+from serving.middleware.timeout import Timeout
+from serving.placement import Placed, client_of
+from serving.process import set_up_logs
+from serving.readiness import Readiness, readiness
+from serving.runner_app import carries_pickle, reply
+from serving.telemetry import telemetry
+
+T = TypeVar("T")
+
+
+class Routed:
+    """Sends a request to BentoML's application or to the mounted one, by its path."""
+
+    def __init__(self, bento: ASGIApp, mounted: ASGIApp | None, native: frozenset[str]) -> None:
+        self._bento = bento
+        self._mounted = mounted or bento
+        self._native = native
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._native):
+            if scope["type"] == "http" and carries_pickle(scope):
+                await reply(send, 415, {"error": "pickle is not read here"})
+                return
+            await self._bento(scope, receive, send)
+            return
+        await self._mounted(scope, receive, send)
+
+
+class GatewayAppFactory(LeanAppFactory):
+    """Application of one gateway process."""
+
+    def __init__(self, service: GatewayService[Any], *, is_main: bool) -> None:
+        super().__init__(service, is_main=is_main)
+        self._gateway = service
+        self._settings = service.settings
+        self._access_log = AccessLog() if self._settings.access_log else None
+
+    def __call__(self) -> ASGIApp:
+        bento = super().__call__()
+        service = self.service
+        native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
+        mounted = service.mount_apps[0][0] if service.mount_apps else None
+        draining = self._gateway.draining
+        outer = [
+            Middleware(RequestId),
+            Middleware(Observed, telemetry=telemetry(), access_log=self._access_log, native=native),
+            Middleware(LastResort),
+            Middleware(Drained, draining=draining),
+            Middleware(Timeout, timeout_s=self._settings.request_timeout_s),
+        ]
+        return wrapped(Routed(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
+
+    async def create_instance(self, app: Starlette) -> None:
+        set_up_logs(self._settings.log_level)
+        await super().create_instance(app)
+        addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
+        for placed in self._gateway.placed():
+            if placed.connected is not None:
+                gauge = telemetry().gauge(placed.connected.name)
+                placed.connected.start(client_of(placed, addresses), gauge=gauge)
+        self._gateway.draining.install()
+
+    async def destroy_instance(self, app: Starlette) -> None:
+        self._gateway.draining.uninstall()
+        await asyncio.gather(*(each.connected.stop() for each in self._gateway.placed() if each.connected is not None))
+        if self._access_log is not None:
+            self._access_log.flush()
+        await super().destroy_instance(app)
+
+
+class GatewayService(Service[T]):  # type: ignore[misc]
+    """A BentoML service whose application is the gateway's. `using` gives it settings."""
+
+    settings: EngineSettings = EngineSettings()
+    _draining: Draining | None = None
+
+    @classmethod
+    def using(cls, settings: _Source) -> type[GatewayService[Any]]:
+        """This class with `settings`, to be passed as `service_class=`."""
+        return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
+
+    @property
+    def draining(self) -> Draining:
+        """What holds this process until its requests are answered."""
+        if self._draining is None:
+            self._draining = Draining(grace_s=self.settings.shutdown_grace_s)
+        return self._draining
+
+    def placed(self) -> list[Placed[Any]]:
+        """The dependencies made by `placement.place`."""
+        return [each for each in self.dependencies.values() if isinstance(each, Placed)]
+
+    def readiness(self) -> Readiness:
+        """Whether this process can answer; for `/readyz`."""
+        watched = [each.connected for each in self.placed() if each.connected is not None]
+        return readiness(watched, is_stopping=lambda: self.draining.is_begun)
+
+    def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
+        """As BentoML's, without the runners inside the gateway when asked which processes to start."""
+        services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
+        if exclude_urls:
+            for placed in self.placed():
+                if placed.is_inline and placed.on is not None:
+                    services.pop(placed.on.name, None)
+        return services
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        self.inject_config()
+        return GatewayAppFactory(self, is_main=is_main)()

@@ -1,0 +1,331 @@
+"""The gateway's end of the hop to a runner in another process or on another host: connections, health, one safe retry.
+
+Connections are kept open and warm by a ping every second, well under the runner's five seconds of keep-alive, so that a
+call never starts on one that the other side is about to close, and a gateway that is told to stop can still finish what
+it has taken after the runner's socket was removed. One further request is held open for as long as both sides live: it
+breaks the moment the runner is killed. A killed runner's socket stays open in BentoML's arbiter, which accepts nothing:
+a connection is therefore used only after it has answered, within a bound.
+
+Knows frames and connections, never models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+
+from models.errors import (
+    ArtifactError,
+    ArtifactInvalid,
+    ArtifactMissing,
+    PredictionFailed,
+    RunnerError,
+    RunnerUnavailable,
+)
+from serving.connection import Address, Connection, ConnectionLost, Reply, open_connection
+from serving.frames import MEDIA_TYPE, Answer, FrameInvalid, Question, decode_answers, encode_questions
+from serving.runners import ModelRef, RunnerStatus
+
+log = logging.getLogger("makunouchi.hop")
+
+GREETING_S: Final = 1.0
+PING_EVERY_S: Final = 1.0
+PING_TIMEOUT_S: Final = 3.0
+# While a runner is down, a connection may wait this long in its backlog to be the first that it answers.
+RETURN_WAIT_S: Final = 5.0
+RECONNECT_S: Final = 0.2
+RETRY_AFTER_S: Final = 5
+_GONE: Final = "the model is not available"
+_FRAME_HEADER: Final = f"content-type: {MEDIA_TYPE}\r\n"
+
+
+class State(enum.Enum):
+    """What is known about the runner."""
+
+    UNKNOWN = "not asked yet"
+    UP = "up"
+    CHECKING = "being checked"
+    DOWN = "down"
+
+
+class HopClient:
+    """Asks one method of one runner. `start` before the first call; `stop` closes everything.
+
+    `on_state` is told of every change between up and not up.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        method: str,
+        name: str,
+        connections: int = 1,
+        on_state: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._address = Address.parse(url)
+        self._path = f"/hop/{method}"
+        self._connections = connections
+        self._on_state = on_state
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._state = State.UNKNOWN
+        self._status = RunnerStatus(ready=False, model=None, detail="not asked yet")
+
+    @property
+    def last_status(self) -> RunnerStatus:
+        """What the runner last said, or why it says nothing."""
+        return self._status
+
+    def start(self) -> None:
+        """Begin to look after the runner, in the background."""
+        if self._keeper is None:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep(), name=f"hop to {self.name}")
+
+    async def stop(self) -> None:
+        """Close every connection and end the background task."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+        for connection in (*self._idle, *self._busy):
+            connection.close()
+        self._idle.clear()
+        self._state = State.DOWN
+        self._settled.set()
+
+    async def call(self, questions: Sequence[Question]) -> Sequence[Answer | Exception]:
+        """One answer or error per question. A call that loses its connection is sent once more on another.
+
+        Raises RunnerUnavailable, quickly when the runner is known to be gone. Every method of a runner may be asked
+        twice: it computes, and changes nothing.
+        """
+        lost = False
+        while True:
+            connection = await self._acquire()
+            try:
+                pieces = encode_questions(questions, now=time.monotonic())
+                reply = await self._exchange(connection, pieces)
+                return self._read(reply, len(questions))
+            except ConnectionLost:
+                self._suspect()
+                if lost:
+                    raise
+                lost = True
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus:
+        """What the runner says now. Never raises."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                if self._state is not State.UP:
+                    await self._settled.wait()
+        except TimeoutError:
+            return RunnerStatus(ready=False, model=None, detail="does not answer")
+        return self._status
+
+    async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef:
+        """Have the runner load another version beside the one that serves, and swap.
+
+        Raises ArtifactError with the runner's words when it cannot, RunnerUnavailable, or TimeoutError.
+        """
+        async with asyncio.timeout(timeout_s):
+            # On a connection of its own: it may take long, and its loss must not look like a call's.
+            connection = await self._open(GREETING_S)
+            try:
+                body = orjson.dumps({"version": version})
+                reply = await connection.request(
+                    "POST", "/hop/reload", [body], headers="content-type: application/json\r\n"
+                )
+            finally:
+                connection.close()
+        said = orjson.loads(reply.body)
+        if reply.status != 200:
+            kind = {"ArtifactMissing": ArtifactMissing, "ArtifactInvalid": ArtifactInvalid}.get(
+                said.get("error"), ArtifactError
+            )
+            raise kind(str(said.get("message", "the version could not be loaded")))
+        model = ModelRef(said["model"]["name"], said["model"]["version"])
+        self._status = RunnerStatus(ready=True, model=model)
+        return model
+
+    async def _exchange(self, connection: Connection, pieces: list[bytes | memoryview]) -> Reply:
+        self._busy.add(connection)
+        try:
+            return await connection.request("POST", self._path, pieces, headers=_FRAME_HEADER)
+        finally:
+            self._busy.discard(connection)
+            self._release(connection)
+
+    def _read(self, reply: Reply, asked: int) -> Sequence[Answer | Exception]:
+        if reply.status == 503:
+            self._suspect()
+            raise RunnerUnavailable(_GONE)
+        if reply.status != 200:
+            log.error("runner %s answered status %d to a call", self.name, reply.status)
+            raise PredictionFailed("the model could not answer")
+        try:
+            answers = decode_answers(reply.body)
+        except FrameInvalid as error:
+            log.error("runner %s answered no frame: %s", self.name, error)
+            raise PredictionFailed("the model could not answer") from error
+        if len(answers) != asked:
+            log.error("runner %s answered %d items of %d", self.name, len(answers), asked)
+            raise PredictionFailed("the model could not answer")
+        return answers
+
+    async def _acquire(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        if self._state is State.CHECKING:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GREETING_S):
+                    await self._settled.wait()
+        if self._state in (State.DOWN, State.UNKNOWN):
+            raise RunnerUnavailable(_GONE)
+        try:
+            return await self._open(GREETING_S)
+        except RunnerUnavailable:
+            self._suspect()
+            raise
+
+    def _release(self, connection: Connection) -> None:
+        if connection.is_open and len(self._idle) <= self._connections and self._keeper is not None:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    async def _open(self, timeout_s: float) -> Connection:
+        """A connection that has just answered. Raises RunnerUnavailable."""
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await open_connection(self._address)
+                self._heard(await connection.request("GET", "/hop/status"))
+        except (TimeoutError, RunnerUnavailable) as error:
+            if connection is not None:
+                connection.close()
+            raise RunnerUnavailable(_GONE) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        return connection
+
+    def _heard(self, reply: Reply) -> None:
+        """Take in a reply to `GET /hop/status`. Raises RunnerUnavailable when the runner is not ready."""
+        try:
+            said = orjson.loads(reply.body)
+            model = ModelRef(str(said["model"]["name"]), str(said["model"]["version"])) if said.get("model") else None
+            status = RunnerStatus(ready=reply.status == 200, model=model, detail=str(said.get("detail", "")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunnerUnavailable("what listens there is no runner") from error
+        if not status.ready:
+            raise RunnerUnavailable(status.detail or "not ready")
+        self._status = status
+
+    def _suspect(self) -> None:
+        """Something went wrong on a connection: have the keeper look, and callers wait for what it finds."""
+        if self._state is State.UP:
+            self._state = State.CHECKING
+            self._settled.clear()
+        self._wake.set()
+
+    def _set(self, state: State, detail: str = "") -> None:
+        was_up, self._state = self._state is State.UP, state
+        if state is State.UP:
+            if not was_up:
+                log.info("runner %s is up", self.name)
+        else:
+            self._status = RunnerStatus(ready=False, model=None, detail=detail)
+            if was_up or self._settled.is_set() is False:
+                log.warning("runner %s is not available: %s", self.name, detail)
+        self._settled.set()
+        if self._on_state is not None:
+            self._on_state(state is State.UP)
+
+    async def _keep(self) -> None:
+        """Watch the runner for as long as this client lives."""
+        while True:
+            try:
+                first = await self._open(GREETING_S if self._state is State.CHECKING else RETURN_WAIT_S)
+                async with asyncio.timeout(PING_TIMEOUT_S * 10):
+                    await self._try_out(first)
+            except (RunnerError, TimeoutError) as error:
+                self._set(State.DOWN, str(error) or "does not answer")
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            self._release(first)
+            try:
+                await self._watch()
+            except (RunnerError, TimeoutError) as error:
+                if self._state is not State.CHECKING:
+                    self._set(State.DOWN, str(error) or "does not answer")
+
+    async def _try_out(self, connection: Connection) -> None:
+        """A real prediction over the whole path, of the runner's own example."""
+        try:
+            example = await connection.request("GET", "/hop/example")
+            if example.status == 200:
+                self._read(await connection.request("POST", self._path, [example.body], headers=_FRAME_HEADER), 1)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _watch(self) -> None:
+        """Return or raise when the runner has to be looked at anew."""
+        session = await self._open(GREETING_S)
+        held = asyncio.ensure_future(session.request("GET", "/hop/session"))
+        held.add_done_callback(lambda _: self._wake.set())
+        try:
+            self._wake.clear()
+            self._set(State.UP)
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PING_EVERY_S):
+                        await self._wake.wait()
+                if held.done() or self._wake.is_set():
+                    self._suspect()
+                    raise RunnerUnavailable(_GONE)
+                await self._warm()
+        finally:
+            held.cancel()
+            with suppress(asyncio.CancelledError, RunnerError):
+                await held
+            session.close()
+
+    async def _warm(self) -> None:
+        """Ping every idle connection, and open what the pool lacks."""
+        resting, self._idle = self._idle, []
+        resting = [connection for connection in resting if connection.is_open]
+        while len(resting) + len(self._busy) < self._connections:
+            resting.append(await self._open(PING_TIMEOUT_S))
+        if not resting:
+            # All are busy: one more, so that a hung runner is told from a busy one.
+            resting.append(await self._open(PING_TIMEOUT_S))
+        try:
+            for connection in resting:
+                async with asyncio.timeout(PING_TIMEOUT_S):
+                    self._heard(await connection.request("GET", "/hop/status"))
+        finally:
+            for connection in resting:
+                self._release(connection)
+
+
+def runner_address(name: str, mapping: dict[str, Any]) -> str | None:  # Any: BentoML types it as a plain dict
+    """Address of the runner `name` in BentoML's map of runners, or None when it runs in no process of its own."""
+    url = mapping.get(name)
+    return str(url) if url else None

@@ -1,0 +1,118 @@
+"""A runner's instance in this process: its batch methods, its warm-up, its version, its reload. Knows no transport.
+
+A runner class keeps what answers in `self.model`: a predictor (with `artifact`), or a `Slot` that holds one and can
+swap it. `example()` of the predictor, or of the runner itself, is what the runner is warmed up and tried out with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from models.errors import ArtifactError, ArtifactInvalid, PredictionFailed
+from serving.answering import Answering
+from serving.frames import Answer, Question
+from serving.runners import ModelRef, RunnerStatus
+from serving.slot import Slot, model_ref
+
+log = logging.getLogger("makunouchi.runner")
+
+WARM_UP_CALLS = 3
+
+
+class Hosted:
+    """The batch methods of `instance`, by name.
+
+    `methods` are the plain functions, bound to the instance.
+    """
+
+    def __init__(self, instance: object, methods: dict[str, Callable[[Any], Any]], *, name: str, threads: int) -> None:
+        self.name = name
+        self._instance = instance
+        self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or a Slot
+        self.methods = {
+            method: Answering(function, answered=self._answered, name=f"{name}.{method}", threads=threads)
+            for method, function in methods.items()
+        }
+        self._status = RunnerStatus(ready=False, model=None, detail="not warmed up yet")
+
+    @property
+    def status(self) -> RunnerStatus:
+        """Ready once the warm-up was answered, with the version that answers now."""
+        if not self._status.ready:
+            return self._status
+        return RunnerStatus(ready=True, model=self.model)
+
+    @property
+    def model(self) -> ModelRef:
+        """The version that answers now; a runner without an artifact is named after itself."""
+        if isinstance(self._model, Slot):
+            return self._model.model
+        artifact = getattr(self._model, "artifact", None)
+        return ModelRef(self.name, "none") if artifact is None else model_ref(artifact)
+
+    def example(self) -> Question | None:
+        """One valid question, or None for a runner that offers no example."""
+        held = self._model.current if isinstance(self._model, Slot) else self._model
+        make = getattr(self._instance, "example", None) or getattr(held, "example", None)
+        if make is None:
+            return None
+        payload = make()
+        return Question(payload, len(payload), "warm-up", float("inf"))
+
+    async def warm_up(self) -> None:
+        """Ask every method its example, then take what lives now out of the garbage collector's sight.
+
+        Never raises: a runner that fails its warm-up is not ready, and its status says so.
+        """
+        started = time.perf_counter()
+        try:
+            for method in self.methods.values():
+                for _ in range(WARM_UP_CALLS):
+                    await _try_out(method, self.example())
+        except Exception:
+            log.exception("%s did not answer its warm-up", self.name)
+            self._status = RunnerStatus(ready=False, model=None, detail="did not answer its warm-up")
+            return
+        # Weights and modules never die: a full collection that walks them stalls requests for 50 to 500 ms.
+        gc.collect()
+        gc.freeze()
+        self._status = RunnerStatus(ready=True, model=self.model)
+        log.info("%s answered its warm-up in %.0f ms", self.name, 1000 * (time.perf_counter() - started))
+
+    async def reload(self, version: str | None) -> ModelRef:
+        """Swap in another version. Raises ArtifactError with a reason that may be shown; the old version serves on."""
+        if not isinstance(self._model, Slot):
+            raise ArtifactInvalid("this runner cannot change its model while it runs")
+        try:
+            model: ModelRef = await asyncio.to_thread(self._model.reload, version)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            log.exception("%s could not load version %s", self.name, version)
+            raise ArtifactInvalid(f"version '{version or 'latest'}' could not be loaded or warmed up") from error
+        gc.collect()
+        gc.freeze()
+        if not self._status.ready:
+            self._status = RunnerStatus(ready=True, model=model)
+        return model
+
+    def close(self) -> None:
+        """Start nothing more."""
+        for method in self.methods.values():
+            method.close()
+
+    def _answered(self) -> ModelRef:
+        return self._model.answered if isinstance(self._model, Slot) else self.model
+
+
+async def _try_out(method: Answering, example: Question | None) -> None:
+    if example is None:
+        return
+    answer = (await method.answer([example]))[0]
+    if not isinstance(answer, Answer):
+        raise PredictionFailed("the example was not answered") from answer

@@ -1,0 +1,8 @@
+"""What surrounds every request, BentoML's own routes included: one plain ASGI class per file.
+
+request_id   takes or makes the id, and sends it back
+observed     process time, access log, metrics
+last_resort  500 for whatever nobody caught
+drained      takes nothing new once told to stop
+timeout      the deadline of a request
+"""

@@ -1,0 +1,38 @@
+"""Counts requests in flight and takes nothing new once the process was told to stop. Knows `Draining` only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models.errors import RunnerUnavailable
+from serving.draining import Draining
+from serving.problems import problem_of
+
+# Asked by whoever decides where to send requests: answered to the last.
+PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
+
+class Drained:
+    """A request that comes after the signal is answered 503 with `Connection: close`, so that it is sent elsewhere."""
+
+    def __init__(self, app: ASGIApp, *, draining: Draining, probes: Collection[str] = PROBES) -> None:
+        self.app = app
+        self._draining = draining
+        self._probes = frozenset(probes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or scope["path"] in self._probes:
+            await self.app(scope, receive, send)
+            return
+        if self._draining.is_begun and scope["type"] == "http":
+            response = problem_of(RunnerUnavailable("the service is stopping"), instance=scope["path"])
+            response.headers["connection"] = "close"
+            await response(scope, receive, send)
+            return
+        self._draining.enter()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._draining.leave()

@@ -1,0 +1,38 @@
+"""Answers 500 for what nobody caught, and keeps the cause in the log, under the request id. Knows no routes."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.problems import problem_of
+from serving.request_id import current_request_id
+
+log = logging.getLogger("makunouchi.errors")
+
+
+class LastResort:
+    """Outside of everything that may raise. Once an answer has begun the connection is closed instead."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if has_begun:
+                log.exception("an answer broke off [request_id=%s]", current_request_id())
+                raise
+            await problem_of(error, instance=scope["path"])(scope, receive, send)

@@ -1,0 +1,32 @@
+"""Gives every request an id: the client's when it is sane, a new one otherwise. Knows headers only."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.request_id import accept_or_make, set_request_id
+
+HEADER = b"x-request-id"
+
+
+class RequestId:
+    """Sets the id for the log and for everything that the request starts, and sends it back as `X-Request-ID`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        offered = next((value for name, value in scope["headers"] if name == HEADER), None)
+        request_id = accept_or_make(offered)
+        set_request_id(request_id)
+        header = (HEADER, request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), header]
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)

@@ -1,0 +1,65 @@
+"""The deadline of a request: set for everything it starts, and 504 when it passes. Knows headers, no routes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import DeadlineExceeded
+from serving.caller import Caller, set_caller
+from serving.problems import problem_of
+from serving.runner_app import gone
+
+HEADER = b"x-request-timeout"
+TRACE_HEADER = b"traceparent"
+# What is left to send a runner's own DeadlineExceeded before the request is cut off.
+MARGIN_S = 0.25
+
+
+class Timeout:
+    """A client may ask for less than `timeout_s` with `X-Request-Timeout: <seconds>`; more is not given.
+
+    Once an answer has begun it is cut off at the deadline.
+    """
+
+    def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
+        self.app = app
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        timeout_s, traceparent = self._timeout_s, ""
+        for name, value in scope["headers"]:
+            if name == HEADER:
+                timeout_s = min(timeout_s, _seconds(value))
+            elif name == TRACE_HEADER:
+                traceparent = value.decode("latin-1")
+        set_caller(Caller(time.monotonic() + timeout_s, gone(receive), traceparent))
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(timeout_s + MARGIN_S) as limit:
+                await self.app(scope, receive, watched)
+        except TimeoutError:
+            if has_begun or not limit.expired():
+                raise
+            error = DeadlineExceeded("the request was not answered in time")
+            await problem_of(error, instance=scope["path"])(scope, receive, send)
+
+
+def _seconds(value: bytes) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf

@@ -1,0 +1,207 @@
+"""The runner's end of the hop: `/hop/...` as one small ASGI application in front of BentoML's. Knows frames, no models.
+
+POST /hop/{method}   one frame of questions -> one frame of answers
+GET  /hop/status     200 when the warm-up was answered, else 503; which version
+GET  /hop/example    a frame with one valid question, 204 when there is none
+GET  /hop/session    held open until this process stops or the gateway goes
+POST /hop/reload     {"version": "..."}: load it beside the old one, swap
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models.errors import ArtifactError, Overloaded
+from serving.draining import Draining
+from serving.frames import (
+    MEDIA_TYPE,
+    Answer,
+    FrameInvalid,
+    Question,
+    decode_questions,
+    encode_answers,
+    encode_questions,
+)
+from serving.hosted import Hosted
+
+log = logging.getLogger("makunouchi.runner")
+
+MAX_FRAME_BYTES: Final = 256 << 20
+PICKLE: Final = b"application/vnd.bentoml+pickle"
+_JSON: Final = [(b"content-type", b"application/json")]
+_FRAME: Final = (b"content-type", MEDIA_TYPE.encode())
+
+Answers = Callable[[str, Sequence[Question], Callable[[], bool]], Awaitable[Sequence[Answer | Exception]]]
+
+
+class FrameTooLarge(FrameInvalid):
+    """More bytes than a frame may have."""
+
+
+class RunnerApp:
+    """Answers `/hop/...` and hands everything else to `inner`, except pickles, which nothing here reads.
+
+    `hosted` gives the runner once it is there. `answer` asks one of its methods.
+    """
+
+    def __init__(
+        self, inner: ASGIApp, *, hosted: Callable[[], Hosted | None], answer: Answers, draining: Callable[[], Draining]
+    ) -> None:
+        self._inner = inner
+        self._hosted = hosted
+        self._answer = answer
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.startswith("/hop/"):
+            await self._hop(scope["method"], path[5:], receive, send)
+        elif carries_pickle(scope):
+            await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not read here"})
+        else:
+            await self._inner(scope, receive, send)
+
+    async def _hop(self, method: str, name: str, receive: Receive, send: Send) -> None:
+        hosted = self._hosted()
+        if method == "GET":
+            if name == "session":
+                await self._session(receive, send)
+            elif name == "status":
+                await _status(hosted, send)
+            elif name == "example" and hosted is not None:
+                await _example(hosted, send)
+            else:
+                await reply(send, 404, {"error": "NotKnown"})
+        elif hosted is None:
+            await reply(send, 503, {"error": "RunnerUnavailable"})
+        elif method == "POST" and name == "reload":
+            await _reload(hosted, receive, send)
+        elif method == "POST" and name in hosted.methods:
+            await self._ask(name, receive, send)
+        else:
+            await reply(send, 404, {"error": "NotKnown"})
+
+    async def _ask(self, name: str, receive: Receive, send: Send) -> None:
+        draining = self._draining()
+        draining.enter()
+        try:
+            questions = decode_questions(await _body(receive), now=time.monotonic())
+            answers = await self._answer(name, questions, gone(receive))
+            pieces = encode_answers(answers)
+        except FrameInvalid as error:
+            log.warning("refused a frame: %s", error)
+            await reply(send, 413 if isinstance(error, FrameTooLarge) else 400, {"error": "FrameInvalid"})
+        except Overloaded:
+            await reply(send, 503, {"error": "Overloaded"})
+        except Exception:
+            log.exception("a frame could not be answered")
+            await reply(send, 500, {"error": "PredictionFailed"})
+        else:
+            await _send(send, 200, [_FRAME], b"".join(pieces))
+        finally:
+            draining.leave()
+
+    async def _session(self, receive: Receive, send: Send) -> None:
+        """Held for as long as a gateway needs this process: the signal to stop waits for it."""
+        draining = self._draining()
+        draining.enter()
+        gone_ = asyncio.ensure_future(_disconnected(receive))
+        ending = asyncio.ensure_future(draining.sessions_end.wait())
+        try:
+            await asyncio.wait([gone_, ending], return_when=asyncio.FIRST_COMPLETED)
+            if not gone_.done():
+                await _send(send, 200, _JSON, b"{}")
+        finally:
+            gone_.cancel()
+            ending.cancel()
+            draining.leave()
+
+
+async def _status(hosted: Hosted | None, send: Send) -> None:
+    if hosted is None:
+        await reply(send, 503, {"detail": "starting"})
+        return
+    status = hosted.status
+    said: dict[str, Any] = {"detail": status.detail, "model": None}  # Any: JSON
+    if status.model is not None:
+        said["model"] = {"name": status.model.name, "version": status.model.version}
+    await reply(send, 200 if status.ready else 503, said)
+
+
+async def _example(hosted: Hosted, send: Send) -> None:
+    question = hosted.example()
+    if question is None:
+        await _send(send, 204, [], b"")
+        return
+    await _send(send, 200, [_FRAME], b"".join(encode_questions([question], now=time.monotonic())))
+
+
+async def _reload(hosted: Hosted, receive: Receive, send: Send) -> None:
+    try:
+        asked = orjson.loads(await _body(receive))
+        version = asked.get("version")
+        model = await hosted.reload(None if version is None else str(version))
+    except ArtifactError as error:
+        await reply(send, 409, {"error": type(error).__name__, "message": str(error)})
+    except (FrameInvalid, ValueError, AttributeError):
+        await reply(send, 400, {"error": "ArtifactInvalid", "message": "the request is not an object with a version"})
+    else:
+        await reply(send, 200, {"model": {"name": model.name, "version": model.version}})
+
+
+def gone(receive: Receive) -> Callable[[], bool]:
+    """Whether the client of this request has closed its connection, without a task that waits for it.
+
+    uvicorn's `receive` is a method of the object that knows. Under another server nobody is ever gone.
+    """
+    cycle: Any = getattr(receive, "__self__", None)  # Any: uvicorn's own
+    if not hasattr(cycle, "disconnected"):
+        return lambda: False
+    return lambda: bool(cycle.disconnected)
+
+
+def carries_pickle(scope: Scope) -> bool:
+    """Whether the request says that its body is BentoML's pickle."""
+    return any(name == b"content-type" and value.strip().lower().startswith(PICKLE) for name, value in scope["headers"])
+
+
+async def reply(send: Send, status: int, document: dict[str, Any]) -> None:  # Any: JSON
+    """Send a small JSON document."""
+    await _send(send, status, _JSON, orjson.dumps(document))
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    sized = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": sized})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    if not message.get("more_body", False):
+        return bytes(message.get("body", b""))
+    chunks, size = [message["body"]], len(message["body"])
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise FrameInvalid("the gateway went away before the frame was complete")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > MAX_FRAME_BYTES:
+            raise FrameTooLarge("the frame is too large")
+    return b"".join(chunks)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

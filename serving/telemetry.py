@@ -1,0 +1,138 @@
+"""Metrics of the platform, in Prometheus' format, summed over all processes of one `bentoml serve`. Knows no HTTP.
+
+Labels come from closed sets: route templates, methods, status codes, runner names. BentoML gives every process a common
+folder (`PROMETHEUS_MULTIPROC_DIR`); without one the metrics are those of this process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+
+MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_LIVE_FILE: Final = re.compile(r"gauge_live\w*_(\d+)\.db\Z")
+
+
+class Telemetry:
+    """The metrics of one process. Creating one opens files: do so at start, once per process."""
+
+    def __init__(self) -> None:
+        # Chooses between memory and files by the environment when it is first imported.
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self.registry: CollectorRegistry = CollectorRegistry()
+        self._requests = Counter(
+            "makunouchi_requests", "Requests answered.", ["route", "method", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "makunouchi_request_seconds",
+            "Time from the first byte of a request to the last of its answer.",
+            ["route"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+        live = {"registry": self.registry, "multiprocess_mode": "livesum"}
+        self._in_flight = Gauge("makunouchi_requests_in_flight", "Requests being answered.", **live)  # type: ignore[arg-type]
+        self._batch_rows = Histogram(
+            "makunouchi_batch_rows", "Rows in one call to a runner.", ["runner"], buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
+        self._queued = Gauge("makunouchi_queued_rows", "Rows that wait for a runner.", ["runner"], **live)  # type: ignore[arg-type]
+        self._shed = Counter(
+            "makunouchi_shed_requests", "Requests refused because a queue was full.", ["runner"], registry=self.registry
+        )
+        self._up = Gauge(
+            "makunouchi_runner_up", "Whether a runner answers (1) or not (0).", ["runner"],
+            registry=self.registry, multiprocess_mode="livemin",
+        )  # fmt: skip
+        # Looking a label up costs more than counting: each combination is looked up once.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._count = 0
+
+    def began(self) -> None:
+        """A request has come."""
+        self._count += 1
+        self._in_flight.set(self._count)
+
+    def ended(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered, or given up."""
+        self._count -= 1
+        self._in_flight.set(self._count)
+        try:
+            requests, latency = self._known[route, method, status]
+        except KeyError:
+            requests, latency = self._requests.labels(route, method, str(status)), self._seconds.labels(route)
+            self._known[route, method, status] = requests, latency
+        requests.inc()
+        latency.observe(seconds)
+
+    def gauge(self, runner: str) -> RunnerGauge:
+        """The metrics of one runner's queue."""
+        return RunnerGauge(self, runner)
+
+    def content(self) -> tuple[bytes, str]:
+        """The metrics of all processes as text, and its content type. Reads files: not for an event loop."""
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+
+        folder = os.environ.get(MULTIPROC_DIR)
+        if not folder:
+            return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        _forget_the_dead(folder)
+        every = CollectorRegistry()
+        multiprocess.MultiProcessCollector(every, path=folder)  # type: ignore[no-untyped-call]
+        return generate_latest(every), CONTENT_TYPE_LATEST
+
+
+class RunnerGauge:
+    """What a runner's queue tells: a `batching.QueueGauge`."""
+
+    def __init__(self, telemetry: Telemetry, runner: str) -> None:
+        self._rows = telemetry._batch_rows.labels(runner)
+        self._queued = telemetry._queued.labels(runner)
+        self._shed = telemetry._shed.labels(runner)
+        self._up = telemetry._up.labels(runner)
+        self._up.set(0)
+
+    def batch(self, rows: int, items: int, queued_rows: int) -> None:
+        """A call to the runner begins."""
+        self._rows.observe(rows)
+        self._queued.set(queued_rows)
+
+    def shed(self) -> None:
+        """A request was refused."""
+        self._shed.inc()
+
+    def up(self, is_up: bool) -> None:
+        """The runner came or went."""
+        self._up.set(is_up)
+
+
+def metrics_content() -> tuple[bytes, str]:
+    """The metrics of all processes of this service as text, and its content type. For a thread, not an event loop."""
+    return telemetry().content()
+
+
+def telemetry() -> Telemetry:
+    """This process's metrics, made at the first call."""
+    global _telemetry
+    if _telemetry is None:
+        _telemetry = Telemetry()
+    return _telemetry
+
+
+_telemetry: Telemetry | None = None
+
+
+def _forget_the_dead(folder: str) -> None:
+    """Drop the live gauges of processes that were killed: nobody else would."""
+    for path in Path(folder).glob("gauge_live*.db"):
+        found = _LIVE_FILE.search(path.name)
+        if found and not Path(f"/proc/{found.group(1)}").exists() and Path("/proc/self").exists():
+            path.unlink(missing_ok=True)
