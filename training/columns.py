@@ -104,16 +104,16 @@ def _reason_to_drop(series: pd.Series, rules: ColumnRules) -> str:
     name, dtype = str(series.name), series.dtype
     if not name.strip() or name.startswith("Unnamed: "):
         return "it has no name"
+    present = series.dropna()
+    if not len(present):
+        return "all values are missing"
     if pd.api.types.is_datetime64_any_dtype(dtype):
         return "dates and times are not used"
     if not any(is_kind(dtype) for is_kind in (pd.api.types.is_numeric_dtype, pd.api.types.is_string_dtype)):
         return f"values of type {dtype} are not used"
     if pd.api.types.is_object_dtype(dtype):
         return "its values are of several types, or neither numbers nor text"
-    present = series.dropna()
     distinct = present.nunique()
-    if not len(present):
-        return "all values are missing"
     if distinct == 1 and len(present) == len(series):
         return f"it is constant: {str(present.iloc[0])[:40]}"
     if pd.api.types.is_integer_dtype(dtype):

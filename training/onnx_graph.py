@@ -34,7 +34,9 @@ def to_onnx(fitted: Pipeline) -> bytes:
     features = _prepared(graph, prepare)
     if isinstance(model, CalibratedClassifierCV):
         (only,) = model.calibrated_classifiers_
-        answers = _calibrated(graph, _scores(graph, only.estimator, features), only.calibrators)
+        (calibrator,) = only.calibrators
+        scores = _scores(graph, only.estimator, features)
+        answers = _calibrated(graph, scores, calibrator, classes=len(model.classes_))
     else:
         scores = _scores(graph, model, features)
         answers = _probabilities(graph, scores, model) if hasattr(model, "classes_") else scores
@@ -172,15 +174,14 @@ def _float32_below(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
-def _calibrated(graph: _Graph, scores: str, calibrators: Sequence[object]) -> str:
-    slopes = np.array([calibrator.a_ for calibrator in calibrators], dtype=np.float64)  # type: ignore[attr-defined]
-    offsets = np.array([calibrator.b_ for calibrator in calibrators], dtype=np.float64)  # type: ignore[attr-defined]
-    shifted = graph.add("Add", [graph.add("Mul", [scores, graph.constant(-slopes)]), graph.constant(-offsets)])
-    if len(calibrators) == 1:
+def _calibrated(graph: _Graph, scores: str, calibrator: Any, *, classes: int) -> str:
+    """A sigmoid of a slope and an offset for two classes, a softmax with a temperature for more."""
+    if classes == 2:
+        sloped = graph.add("Mul", [scores, graph.constant(np.array([-calibrator.a_], dtype=np.float64))])
+        shifted = graph.add("Add", [sloped, graph.constant(np.array([-calibrator.b_], dtype=np.float64))])
         return _both(graph, graph.add("Sigmoid", [shifted]))
-    each = graph.add("Sigmoid", [shifted])
-    total = graph.add("ReduceSum", [each, graph.constant(np.array([1], np.int64))], keepdims=1)
-    return graph.add("Div", [each, total])
+    scaled = graph.add("Mul", [scores, graph.constant(np.array([calibrator.beta_], dtype=np.float64))])
+    return graph.add("Softmax", [scaled], axis=1)
 
 
 def _probabilities(graph: _Graph, scores: str, model: object) -> str:

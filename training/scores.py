@@ -30,6 +30,7 @@ CALIBRATION_BINS = 10
 # A slice with fewer held-out rows says nothing.
 MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
+_FEW_VALUES = 6
 _IMPORTANCE_ROWS = 2_000
 _IMPORTANCE_REPEATS = 5
 
@@ -162,7 +163,11 @@ def _slices(column: Column, numbers: NDArray[np.float32]) -> Iterator[tuple[str,
         yield "true", numbers == 1
         return
     present = numbers[~missing]
-    edges = np.unique(np.quantile(present, [0, 0.25, 0.5, 0.75, 1], method="nearest")) if len(present) else present
+    distinct = np.unique(present).tolist()
+    if len(distinct) <= _FEW_VALUES:
+        yield from ((f"{value:g}", numbers == value) for value in distinct)
+        return
+    edges = np.unique(np.quantile(present, [0, 0.25, 0.5, 0.75, 1], method="nearest"))
     for lower, upper in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         is_last = upper == edges[-1]
         inside = (numbers >= lower) & ((numbers <= upper) if is_last else (numbers < upper))

@@ -149,9 +149,9 @@ def _fit(params: Params, target: Target, inputs: Inputs) -> _Measured:
         _print_choice(choice)
     with step("fit" + (" and calibrate" if target.is_classification else "")):
         plain = clone(choice.best.pipeline).fit(rows.astype(np.float64), values)
-        fitted = (
-            calibrated(choice.best.pipeline).fit(rows.astype(np.float64), values) if stratify is not None else plain
-        )
+        fitted = plain
+        if target.is_classification:
+            fitted = calibrated(choice.best.pipeline, classes=len(target.classes)).fit(rows.astype(np.float64), values)
     with step(f"measure on {len(held_out):,} rows held out"):
         return _measure(params, target, inputs, choice, (plain, fitted), (seen, held_out))
 
