@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from models.errors import (
@@ -15,7 +16,10 @@ from models.errors import (
     RunnerUnavailable,
     UnsupportedMedia,
 )
+from serving.request_id import current_request_id
 from serving.schemas.problems import ValueType
+
+_LOG = logging.getLogger("makunouchi.errors")
 
 
 class Malformed(InputError):
@@ -136,6 +140,17 @@ KINDS: tuple[Kind, ...] = (
     NOT_READY,
     DEADLINE,
 )
+
+
+def report(error: BaseException) -> None:
+    """Log `error` with the request's id, where it is this service's fault."""
+    kind = kind_of(error)
+    if kind.status >= 500:
+        is_bug = kind.status == 500
+        level = logging.ERROR if is_bug else logging.WARNING
+        _LOG.log(
+            level, "%s [request_id=%s] %s", kind.slug, current_request_id(), error, exc_info=error if is_bug else None
+        )
 
 
 def kind_of(error: BaseException) -> Kind:

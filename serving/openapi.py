@@ -70,13 +70,7 @@ def build(operations: Sequence[Operation], *, version: str) -> JsonSchema:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": TITLE,
-            "version": version,
-            "description": DESCRIPTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
         "tags": [{"name": name, "description": description} for name, description in TAGS],
         "paths": paths,
         "components": {"schemas": schemas.components, "headers": dict(_HEADERS)},
@@ -139,7 +133,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> JsonSchema:
         **({"description": operation.description} if operation.description else {}),
         "responses": _responses(operation, schemas),
     }
-    parameters = list(operation.parameters)
+    parameters = list(operation.parameters())
     if operation.is_conditional:
         parameters.append(
             {
@@ -175,6 +169,8 @@ def _responses(operation: Operation, schemas: _Schemas) -> JsonSchema:
             "content": _content(operation.answer, schemas),
         }
     }
+    if operation.links:
+        responses["200"]["links"] = dict(operation.links)
     if operation.is_conditional:
         responses["304"] = {"description": "The client has it already.", "headers": _headers(*success)}
     by_status: dict[int, list[Kind]] = {}

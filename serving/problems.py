@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +16,6 @@ from starlette.routing import Match
 
 from models.errors import InputError
 from serving.errors import (
-    INTERNAL,
     MALFORMED,
     NOT_ALLOWED,
     NOT_FOUND,
@@ -27,6 +25,7 @@ from serving.errors import (
     Kind,
     detail_of,
     kind_of,
+    report,
 )
 from serving.request_id import current_request_id
 from serving.schemas.problems import Fault, ValueType, json_type
@@ -37,7 +36,6 @@ MAX_FAULTS = 50
 _MAX_MESSAGE_CHARACTERS = 300
 _MAX_NAME_CHARACTERS = 100
 
-_LOG = logging.getLogger("makunouchi.errors")
 # Fields that are files, so that a fault of one is a fault of a file.
 _FILES = ("image", "images")
 # Messages of pydantic that speak of Python.
@@ -85,11 +83,8 @@ def problem_of(error: Exception, *, instance: str) -> Response:
         return problem(MALFORMED, "The client went away before the body was complete", instance=instance)
     kind = kind_of(error)
     faults: list[Fault] = []
-    if kind.status >= 500:
-        level = logging.ERROR if kind.status == 500 else logging.WARNING
-        trace = error if kind is INTERNAL or kind.status == 500 else None
-        _LOG.log(level, "%s [request_id=%s] %s", kind.slug, current_request_id(), error, exc_info=trace)
-    elif isinstance(error, InputError) and error.location:
+    report(error)
+    if isinstance(error, InputError) and error.location:
         value_type: ValueType = "file" if error.location[-1] in _FILES else "string"
         if isinstance(error, FieldFault):
             value_type = error.value_type

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, InputError, Overloaded, PlatformError, PredictionFailed
 from serving.calls.deadline import deadline, elapsed_ms
-from serving.errors import FieldFault, detail_of, kind_of
+from serving.errors import FieldFault, detail_of, kind_of, report
 from serving.runners import ModelRef, RowsAnswer
 from serving.schemas.fields import ModelUsed
 from serving.schemas.images import (
@@ -39,7 +39,8 @@ class ImageCalls:
         self._timeout_s = settings.request_timeout_s
         self._max_waiting = settings.max_queue_rows
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._decode_threads = settings.decode_threads
+        self._threads: ThreadPoolExecutor | None = None
 
     async def classify(self, image: bytes, options: ClassifyOptions | None = None) -> Classification:
         """The classes of one image file.
@@ -90,8 +91,10 @@ class ImageCalls:
         )
 
     def close(self) -> None:
-        """End the threads. What they still decode is thrown away."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the threads. What waits for them is thrown away; a later call starts new ones."""
+        threads, self._threads = self._threads, None
+        if threads:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _decode_or_fault(self, image: bytes, until: float) -> Pixels | InputError:
         try:
@@ -104,6 +107,8 @@ class ImageCalls:
             raise FieldFault("the file is empty", location=(), value_type="file")
         if self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._waiting} images wait to be decoded")
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._decode_threads, thread_name_prefix="decode")
         self._waiting += 1
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
@@ -139,6 +144,7 @@ def model_used(model: ModelRef) -> ModelUsed:
 
 
 def item_problem(error: PlatformError) -> ItemProblem:
-    """Why one item of a batch failed, as clients are told."""
+    """Why one item of a batch failed, as clients are told. What is this service's fault is logged."""
+    report(error)
     kind = kind_of(error)
     return ItemProblem(type=kind.type, title=kind.title, status=kind.status, detail=detail_of(error))

@@ -97,9 +97,9 @@ def _check(answer: RecommenderAnswer, user_id: str, options: RecommendOptions) -
 def _result(index: int, user_id: str, answer: RecommenderAnswer, options: RecommendOptions) -> UserResult | UserFailure:
     try:
         _check(answer, user_id, options)
+        return UserResult(index=index, user_id=user_id, items=_items(answer), reason=answer.reason)
     except (InputError, PredictionFailed) as error:
         return UserFailure(index=index, user_id=user_id, error=item_problem(error))
-    return UserResult(index=index, user_id=user_id, items=_items(answer), reason=answer.reason)
 
 
 def _items(answer: RecommenderAnswer) -> list[RecommendedItem]:

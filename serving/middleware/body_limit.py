@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import InputTooLarge
 from serving.errors import TOO_LARGE
 from serving.problems import problem
+
+LINGER_S = 5.0
 
 
 class BodyLimit:
@@ -32,9 +37,25 @@ class BodyLimit:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"the body is larger than the {self._max_body_bytes} bytes that are accepted"
-        # The rest of the body is not read, so the connection cannot be used again.
+        # The rest of the body may never be read, so the connection cannot be used again.
         response = problem(TOO_LARGE, detail, instance=scope["path"], headers={"Connection": "close"})
-        await response(scope, receive, send)
+        await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        # Closing on a client that still sends resets the connection, and many never see the answer then. One that
+        # asked first has nothing on its way.
+        if not any(name == b"expect" for name, _ in scope["headers"]):
+            await _linger(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _linger(receive: Receive) -> None:
+    """Read and forget what is still on its way, for LINGER_S at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            more_body = True
+            while more_body:
+                message = await receive()
+                more_body = message["type"] == "http.request" and message.get("more_body", False)
 
 
 class _PassedLimit(InputTooLarge):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from serving.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
 from serving.errors import INTERNAL, NOT_KNOWN
 from serving.routes.body import JSON, resource
-from serving.routes.operation import Content, Operation
+from serving.routes.operation import Content, JsonSchema, Operation
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
 
 
@@ -40,6 +40,11 @@ def operations(catalog: ModelCatalog) -> list[Operation]:
             shown[key] = shown[key][:3]
         return shown | {"slices": dict(list(shown["slices"].items())[:3])}
 
+    def name_parameter() -> tuple[JsonSchema, ...]:
+        schema = {"type": "string", "minLength": 1}
+        said = {"description": "Name of the model in the store.", "example": listed(catalog)[0].name}
+        return ({"name": "name", "in": "path", "required": True, "schema": schema, **said},)
+
     return [
         Operation(
             id="list_models",
@@ -51,6 +56,7 @@ def operations(catalog: ModelCatalog) -> list[Operation]:
             handler=list_models,
             answer=Content(JSON, lambda: ModelList, lambda: {"models": list_of().model_dump(mode="json")}),
             answer_description="Newest first within a name.",
+            links={"get_model": {"operationId": "get_model", "parameters": {"name": "$response.body#/models/0/name"}}},
             problems=(INTERNAL,),
             is_conditional=True,
         ),
@@ -62,15 +68,7 @@ def operations(catalog: ModelCatalog) -> list[Operation]:
             summary="Tell all about a model",
             description="The card of the version that answers: task, schema, metrics, lineage; and the other versions.",
             handler=get_model,
-            parameters=(
-                {
-                    "name": "name",
-                    "in": "path",
-                    "required": True,
-                    "description": "Name of the model in the store.",
-                    "schema": {"type": "string", "minLength": 1},
-                },
-            ),
+            parameters=name_parameter,
             answer=Content(JSON, lambda: ModelDetails, lambda: {"model": example()}),
             answer_description="The model's card.",
             problems=(NOT_KNOWN, INTERNAL),

@@ -76,9 +76,10 @@ class Operation:
     answer_description: str
     description: str = ""
     body: Content | None = None
-    parameters: tuple[JsonSchema, ...] = ()
+    parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[Kind, ...] = (INTERNAL,)
     is_conditional: bool = False
+    links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
     def route(self) -> Route:
         """The route that answers this operation. Whatever its handler raises becomes a problem document."""

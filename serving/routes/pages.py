@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -40,7 +41,7 @@ def routes(document: OpenApiDocument) -> list[BaseRoute]:
 
     async def openapi(request: Request) -> Response:
         vary = "Host, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"
-        return resource(request, document.document(server_url(request)), vary=vary)
+        return resource(request, await run_sync(document.document, server_url(request)), vary=vary)
 
     return [
         Route("/", _page("swagger.html"), name="swagger"),

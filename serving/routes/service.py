@@ -194,7 +194,9 @@ def problem_operations() -> list[Operation]:
             tag="service",
             summary="What a kind of problem means",
             handler=get_problem,
-            parameters=({"name": "slug", "in": "path", "required": True, "schema": slug},),
+            parameters=lambda: (
+                {"name": "slug", "in": "path", "required": True, "schema": slug, "example": "validation"},
+            ),
             answer=Content(JSON, lambda: ProblemKind, lambda: {"problem": first}),
             answer_description="The kind of problem.",
             problems=(NOT_KNOWN, INTERNAL),

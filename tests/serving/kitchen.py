@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
@@ -121,7 +121,7 @@ class Queries:
         if self.error:
             raise self.error
         answers = [self._answer(Query.from_json(query)).to_json() for query in queries]
-        return QueryAnswer(answers, ModelRef(self.name, "v1"))  # type: ignore[arg-type]  # JSON arrays
+        return QueryAnswer(answers, ModelRef(self.name, "v1"))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         return RunnerStatus(ready=not self.is_gone, model=None if self.is_gone else ModelRef(self.name, "v1"))
@@ -144,7 +144,7 @@ def decode(image: bytes) -> NDArray[np.uint8]:
             if opened.width * opened.height > MAX_PIXELS:
                 raise InputTooLarge(f"the image has more than {MAX_PIXELS} pixels")
             return np.asarray(opened.convert("RGB").resize((SIDE, SIDE)))
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnsupportedMedia("not an image that is read here") from error
     except Image.DecompressionBombError as error:
         raise InputTooLarge(f"the image has more than {MAX_PIXELS} pixels") from error
@@ -185,7 +185,7 @@ class Kitchen:
         self.settings = Settings(**settings)
         self.image_card, self.table_card, self.recommender_card = IMAGE_CARD, TABLE_CARD, RECOMMENDER_CARD
         self.images = Rows("image", _colour_weights())
-        self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32) / 50)
+        self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32))
         self.recommender = Queries()
         self.calls: Calls = build_calls(self._served(), self.settings)
         self.app = build_app(self.calls, Catalog(self), MetricsPage(lambda: b"up 1\n"), version="0.1.0")
