@@ -115,7 +115,11 @@ _CARD = TypeAdapter(Card)
 def write_card(card: Card, folder: Path) -> None:
     """Write `card` into the artifact's folder. Numbers that JSON cannot hold (NaN, infinity) raise ValueError."""
     encoded = _CARD.dump_json(card, indent=2, exclude_defaults=False)
-    if _CARD.validate_json(encoded) != card:
+    try:
+        survives = _CARD.validate_json(encoded) == card
+    except ValidationError:
+        survives = False
+    if not survives:
         raise ValueError("the card does not survive being written: it holds NaN, infinity or another type's value")
     (folder / CARD_FILE).write_bytes(encoded)
 
@@ -124,8 +128,8 @@ def read_card(folder: Path) -> Card:
     """Read the card of an artifact's folder. Raises ArtifactInvalid when it is missing or malformed."""
     try:
         return _CARD.validate_json((folder / CARD_FILE).read_bytes())
-    except FileNotFoundError as error:
-        raise ArtifactInvalid(f"artifact '{folder.parent.name}:{folder.name}' has no {CARD_FILE}") from error
+    except OSError as error:
+        raise ArtifactInvalid(f"artifact '{folder.parent.name}:{folder.name}' has no readable {CARD_FILE}") from error
     except ValidationError as error:
         raise ArtifactInvalid(
             f"{CARD_FILE} of artifact '{folder.parent.name}:{folder.name}' is malformed: {error.error_count()} faults"

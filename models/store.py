@@ -13,7 +13,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from models.errors import ArtifactInvalid, ArtifactMissing
 
 MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
+_ABANDONED_S = 24 * 3600.0
 _READ_BYTES = 1 << 20
 
 
@@ -57,6 +60,7 @@ def saving(card: Card, *, version: str | None = None, store: Path | None = None)
 
     store = store or default_store()
     store.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(store.parent)
     tag = card.name if version is None else f"{card.name}:{version}"
     # A sibling of the store, so that the store never lists it and the rename stays on one file system.
     with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
@@ -116,7 +120,11 @@ def read_artifact(folder: Path) -> Artifact:
 def verify(artifact: Artifact) -> None:
     """Compare every file with the SHA-256 written when it was saved. Raises ArtifactInvalid naming the altered file."""
     for file, (_, sha256) in _read_manifest(artifact.folder).items():
-        if file_sha256(artifact.folder / file) != sha256:
+        try:
+            is_same = file_sha256(artifact.folder / file) == sha256
+        except OSError as error:
+            raise ArtifactInvalid(f"file '{file}' of artifact '{artifact.tag}' cannot be read") from error
+        if not is_same:
             raise ArtifactInvalid(f"file '{file}' of artifact '{artifact.tag}' is not the one that was saved")
 
 
@@ -130,17 +138,37 @@ def file_sha256(path: Path) -> str:
 
 
 def _publish(staged: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     staged.chmod(0o755)
     for path in staged.rglob("*"):
         if path.is_file():
             _sync(path)
-    os.rename(staged, target)
-    # BentoML's own tools read the file `latest`; ours go by the cards' times.
-    pointer = target.parent / f".latest-{target.name}"
-    pointer.write_text(target.name)
-    os.replace(pointer, target.parent / "latest")
-    _sync(target.parent)
+    folder = target.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    # BentoML's own tools read the file `latest`; ours go by the cards' times. It is written where the artifact was
+    # staged, so that a full disk is met while nothing has changed yet.
+    pointer = staged.parent / "latest"
+    is_placed = False
+    try:
+        pointer.write_text(target.name)
+        os.rename(staged, target)
+        is_placed = True
+        os.replace(pointer, folder / "latest")
+    except BaseException:
+        if is_placed:
+            shutil.rmtree(target, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: other versions are in it
+            folder.rmdir()
+        raise
+    with contextlib.suppress(OSError):  # saved all the same; only a power cut in the next seconds could undo it
+        _sync(folder)
+
+
+def _clear_abandoned(home: Path) -> None:
+    """Remove what processes that were killed while saving have left, a day ago or earlier."""
+    for path in home.glob(f"{_STAGING_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
