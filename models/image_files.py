@@ -1,0 +1,179 @@
+"""The formats of image files that are read here: what a file is, how large, which way up, by its header alone.
+
+Reads headers itself, so that a size is known before any decoder allocates memory for it, and so that none of Pillow's
+warnings or process-wide limits are involved. Decodes nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import InvalidInput, UnsupportedMedia
+
+Format = Literal["JPEG", "PNG", "WebP", "GIF", "BMP"]
+
+_ORIENTATION_TAG = 0x0112
+_SHORT = 3
+# JPEG markers without a length after them: TEM, RST0-7, SOI, EOI.
+_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
+# Start-of-frame markers: all of C0-CF but DHT (C4), JPG (C8) and DAC (CC).
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself. `orientation` is EXIF's 1..8; `components` counts a JPEG's planes (0 for others)."""
+
+    format: Format
+    width: int
+    height: int
+    orientation: int = 1
+    components: int = 0
+    has_inverted_ink: bool = False
+
+
+def read_header(data: bytes) -> Header:
+    """Recognise an image file. Raises UnsupportedMedia for anything else, InvalidInput for a header cut short."""
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            header = _jpeg(data)
+        elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+            header = _png(data)
+        elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            header = _webp(data)
+        elif data.startswith((b"GIF87a", b"GIF89a")):
+            header = _gif(data)
+        elif data.startswith(b"BM"):
+            header = _bmp(data)
+        else:
+            raise UnsupportedMedia("not an image that can be read here; send JPEG, PNG, WebP, GIF or BMP")
+    except (struct.error, IndexError) as error:
+        raise InvalidInput("the image is cut short: its header is incomplete") from error
+    if header.width <= 0 or header.height <= 0:
+        raise InvalidInput("the image is empty: its width or height is 0")
+    return header
+
+
+def without_animation(data: bytes) -> bytes:
+    """A PNG without its animation chunk, which decoders would look for frames in; other bytes unchanged."""
+    for kind, start, length in _png_chunks(data):
+        if kind == b"acTL":
+            return data[: start - 8] + data[start + length + 4 :]
+    return data
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation 1..8 in an EXIF block, 1 when there is none or it is malformed."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, start)
+        for index in range(entries):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * index)
+            if tag == _ORIENTATION_TAG and kind == _SHORT and 1 <= value <= 8:
+                return int(value)
+    except struct.error:
+        return 1
+    return 1
+
+
+def _jpeg(data: bytes) -> Header:
+    orientation, has_inverted_ink, at = 1, False, 2
+    while True:
+        if data[at] != 0xFF:  # stray bytes between segments, which decoders skip too
+            at = data.find(b"\xff", at)
+            if at < 0:
+                raise IndexError
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill bytes
+            at += 1
+            continue
+        if marker in _BARE_MARKERS or marker == 0:
+            at += 2
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        body = at + 4
+        if marker in _FRAME_MARKERS:
+            height, width, components = struct.unpack_from(">HHB", data, body + 1)
+            return Header("JPEG", width, height, orientation, components, has_inverted_ink)
+        if marker == 0xE1 and data[body : body + 6] == b"Exif\0\0" and orientation == 1:
+            orientation = exif_orientation(data[body : at + 2 + length])
+        if marker == 0xEE and data[body : body + 5] == b"Adobe":
+            has_inverted_ink = True
+        at += 2 + length
+
+
+def _png(data: bytes) -> Header:
+    if data[12:16] != b"IHDR":
+        raise InvalidInput("the image is corrupt: a PNG begins with its header chunk")
+    width, height = struct.unpack_from(">II", data, 16)
+    orientation = 1
+    for kind, start, length in _png_chunks(data):
+        if kind == b"eXIf":
+            orientation = exif_orientation(data[start : start + length])
+    return Header("PNG", width, height, orientation)
+
+
+def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """Kind, start of the content and its length, as far as the file goes."""
+    chunks, at = [], 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        chunks.append((kind, at + 8, length))
+        at += 12 + length
+    return chunks
+
+
+def _webp(data: bytes) -> Header:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Header("WebP", width & 0x3FFF, height & 0x3FFF)
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return Header("WebP", (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1)
+    if kind == b"VP8X":
+        if len(data) < 30:
+            raise IndexError
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        return Header("WebP", width, height, _webp_orientation(data))
+    raise InvalidInput("the image is corrupt: it says WebP and holds no WebP picture")
+
+
+def _webp_orientation(data: bytes) -> int:
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        if kind == b"EXIF":
+            return exif_orientation(data[at + 8 : at + 8 + length])
+        at += 8 + length + (length & 1)
+    return 1
+
+
+def _gif(data: bytes) -> Header:
+    """The larger of the screen and the first frame, which may stick out of it."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    while data[at] == 0x21:  # extensions: a label, then sub-blocks up to an empty one
+        at += 2
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+    if data[at] != 0x2C:
+        raise InvalidInput("the image is corrupt: it says GIF and holds no frame")
+    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
+    return Header("GIF", max(width, left + frame_width), max(height, top + frame_height))
+
+
+def _bmp(data: bytes) -> Header:
+    (header_bytes,) = struct.unpack_from("<I", data, 14)
+    if header_bytes == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+    return Header("BMP", width, abs(height))
