@@ -72,6 +72,8 @@ class Connected:
 
     def on_state(self, is_up: bool) -> None:
         """Told by the client: what waits for a runner that is gone is refused now, not at its deadline."""
+        if self._queue.gauge is not None:
+            self._queue.gauge.up(is_up)
         if not is_up:
             self._queue.refuse_waiting(RunnerUnavailable("the model is not available"))
 

@@ -1,7 +1,8 @@
 """The service class of the gateway: `@bentoml.service(service_class=GatewayService.using(settings), ...)`.
 
-One ASGI application: the paths of the native API go to BentoML's, every other to the application mounted on the
-service, and our own middleware surrounds both. The lifespan is BentoML's, which runs the mounted application's too.
+One ASGI application: the paths of the native API go to BentoML's, unless the application mounted on the service has
+them itself; every other goes to the mounted one, and our own middleware surrounds both. The lifespan is BentoML's,
+which runs the mounted application's too.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from serving.telemetry import telemetry
 
 T = TypeVar("T")
 
+# What BentoML's own clients read first.
+SCHEMA_PATH = "/schema.json"
+
 
 class Routed:
     """Sends a request to BentoML's application or to the mounted one, by its path."""
@@ -52,6 +56,11 @@ class Routed:
         await self._mounted(scope, receive, send)
 
 
+def _paths(app: ASGIApp | None) -> set[str]:
+    """The plain paths that a Starlette application answers."""
+    return {str(getattr(route, "path", "")) for route in getattr(app, "routes", ())}
+
+
 class GatewayAppFactory(LeanAppFactory):
     """Application of one gateway process."""
 
@@ -64,8 +73,9 @@ class GatewayAppFactory(LeanAppFactory):
     def __call__(self) -> ASGIApp:
         bento = super().__call__()
         service = self.service
-        native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
         mounted = service.mount_apps[0][0] if service.mount_apps else None
+        native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
+        native = (native - _paths(mounted)) | {SCHEMA_PATH}
         draining = self._gateway.draining
         outer = [
             Middleware(RequestId),
@@ -91,6 +101,7 @@ class GatewayAppFactory(LeanAppFactory):
         await asyncio.gather(*(each.connected.stop() for each in self._gateway.placed() if each.connected is not None))
         if self._access_log is not None:
             self._access_log.flush()
+        telemetry().flush()
         await super().destroy_instance(app)
 
 

@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from models.errors import ArtifactError, ArtifactInvalid, PredictionFailed
+from models.errors import ArtifactError, ArtifactInvalid
 from serving.answering import Answering
-from serving.frames import Answer, Question
+from serving.frames import Question
 from serving.runners import ModelRef, RunnerStatus
 from serving.slot import Slot, model_ref
 
 log = logging.getLogger("makunouchi.runner")
 
-WARM_UP_CALLS = 3
+WARM_UP_CALLS = 5
 
 
 class Hosted:
@@ -71,9 +71,10 @@ class Hosted:
         """
         started = time.perf_counter()
         try:
+            example = self.example()
             for method in self.methods.values():
-                for _ in range(WARM_UP_CALLS):
-                    await _try_out(method, self.example())
+                if example is not None:
+                    await method.warm_up(example, calls=WARM_UP_CALLS)
         except Exception:
             log.exception("%s did not answer its warm-up", self.name)
             self._status = RunnerStatus(ready=False, model=None, detail="did not answer its warm-up")
@@ -95,6 +96,10 @@ class Hosted:
         except Exception as error:
             log.exception("%s could not load version %s", self.name, version)
             raise ArtifactInvalid(f"version '{version or 'latest'}' could not be loaded or warmed up") from error
+        for method in self.methods.values():
+            example = self.example()
+            if example is not None:
+                await method.warm_up(example, calls=WARM_UP_CALLS)
         gc.collect()
         gc.freeze()
         if not self._status.ready:
@@ -108,11 +113,3 @@ class Hosted:
 
     def _answered(self) -> ModelRef:
         return self._model.answered if isinstance(self._model, Slot) else self.model
-
-
-async def _try_out(method: Answering, example: Question | None) -> None:
-    if example is None:
-        return
-    answer = (await method.answer([example]))[0]
-    if not isinstance(answer, Answer):
-        raise PredictionFailed("the example was not answered") from answer
