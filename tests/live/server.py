@@ -1,0 +1,113 @@
+"""A real `bentoml serve` in a subprocess: started, waited for, stopped, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parent.parent.parent
+START_S = 120.0
+
+
+class Server:
+    """A running service. `url` is its address; `log` is everything that its processes wrote."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` answers 200 now."""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_ready(self, *, timeout_s: float = START_S) -> None:
+        """Return when `/readyz` answers 200. Raises AssertionError with the log when it does not, or the server ends."""
+        until = time.monotonic() + timeout_s
+        while not self.is_ready():
+            assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log}"
+            assert time.monotonic() < until, f"not ready after {timeout_s} s:\n{self.log}"
+            time.sleep(0.1)
+
+    def worker(self, service: str) -> psutil.Process:
+        """The process of one service, by the service's name."""
+        for process in psutil.Process(self.process.pid).children():
+            arguments = process.cmdline()
+            if "--service-name" in arguments and arguments[arguments.index("--service-name") + 1] == service:
+                return process
+        raise AssertionError(f"no process of {service}")
+
+    def stop(self, *, timeout_s: float = 40.0) -> int:
+        """Send SIGTERM and wait. Gives the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+
+@contextlib.contextmanager
+def serving(
+    target: str, *, folder: Path = ROOT, env: Mapping[str, str] | None = None, wait: bool = True
+) -> Iterator[Server]:
+    """`bentoml serve <target>` run in `folder` on a free port, with `env` added to a clean environment.
+
+    The platform's own modules are importable whatever the folder. Its processes are killed at the end, all of them.
+    """
+    with tempfile.TemporaryDirectory(prefix="live-") as scratch:
+        port, log = free_port(), Path(scratch) / "log"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKUNOUCHI_", "BENTOML_"))}
+        for kept in ("BENTOML_HOME", "MAKUNOUCHI_CACHE"):
+            if kept in os.environ:
+                clean[kept] = os.environ[kept]
+        clean |= {
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": clean.get("BENTOML_HOME", str(Path(scratch) / "home")),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
+        command = [str(Path(sys.executable).parent / "bentoml"), "serve", target, "--port", str(port)]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1"],
+                cwd=folder, env=clean, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        server = Server(process, port, log)
+        try:
+            if wait:
+                server.wait_ready()
+            yield server
+        finally:
+            _kill_group(process)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the server and all its processes: they are one group, and stay it when the first of them has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGCONT)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
