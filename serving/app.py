@@ -6,7 +6,7 @@ Knows calls and routes. What surrounds it (limits, compression, CORS) is in `edg
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -48,9 +48,19 @@ def build_calls(served: Served, settings: Settings) -> Calls:
     )
 
 
-def build_app(calls: Calls, catalog: ModelCatalog, metrics: Metrics, *, version: str) -> Starlette:
-    """The application. It closes `calls` when it is shut down. `version` is that of this service."""
-    operations = build_operations(calls, catalog, metrics, version=version)
+def build_app(
+    calls: Calls,
+    catalog: ModelCatalog,
+    metrics: Metrics,
+    *,
+    version: str,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Starlette:
+    """The application. It closes `calls` when it is shut down.
+
+    `version` is that of this service. It is never ready once `is_stopping`.
+    """
+    operations = build_operations(calls, catalog, metrics, version=version, is_stopping=is_stopping)
     document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards)
 
     @contextlib.asynccontextmanager
@@ -66,7 +76,9 @@ def build_app(calls: Calls, catalog: ModelCatalog, metrics: Metrics, *, version:
     return app
 
 
-def build_operations(calls: Calls, catalog: ModelCatalog, metrics: Metrics, *, version: str) -> list[Operation]:
+def build_operations(
+    calls: Calls, catalog: ModelCatalog, metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
+) -> list[Operation]:
     """Every operation of the API, in the order of the document."""
     predicting = [
         *images.operations(calls.images),
@@ -75,7 +87,7 @@ def build_operations(calls: Calls, catalog: ModelCatalog, metrics: Metrics, *, v
     ]
     describing = [
         *models.operations(catalog),
-        *service.health_operations(calls.served.runners, metrics, version=version),
+        *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *service.problem_operations(),
     ]
     public = [*predicting, *describing]

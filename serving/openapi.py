@@ -21,6 +21,9 @@ One service, several models: an image classifier, a tabular model and a recommen
 Errors are problem documents (RFC 9457, `application/problem+json`): a stable `type`, the id of the request, and for a
 request that is not valid the location of each fault. Times are in milliseconds. JSON bodies are read strictly: a field
 that is not known and a value of another type are refused.
+
+Every answer carries `X-Request-ID`, the client's own where it sent a sane one, and `X-Process-Time`. A client that has
+no use for a late answer says so with `X-Request-Timeout`, in seconds: it gets 504 then.
 """
 TAGS = (
     ("images", "Classification of images."),

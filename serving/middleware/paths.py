@@ -13,6 +13,7 @@ class TrailingSlash:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
-            path = scope["path"].rstrip("/") or "/"
-            scope = {**scope, "path": path, "raw_path": path.encode("latin-1", errors="replace")}
+            # In place: what is outside of this reads from the same scope which route answered.
+            scope["path"] = scope["path"].rstrip("/") or "/"
+            scope["raw_path"] = scope.get("raw_path", b"").partition(b"?")[0].rstrip(b"/") or b"/"
         await self._app(scope, receive, send)

@@ -37,7 +37,9 @@ class Metrics:
     media_type: str = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def health_operations(runners: Sequence[Runner], metrics: Metrics, *, version: str) -> list[Operation]:
+def health_operations(
+    runners: Sequence[Runner], metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
+) -> list[Operation]:
     """`livez`, `readyz`, `health` and `metrics`."""
     service = ServiceInfo(name=NAME, version=version)
 
@@ -47,10 +49,11 @@ def health_operations(runners: Sequence[Runner], metrics: Metrics, *, version: s
     async def readyz(request: Request) -> Response:
         found = await readiness(runners)
         missing = [name for name, runner in found.items() if not runner.ready]
-        if not missing:
+        if not missing and not is_stopping():
             return answer(Readiness(runners=found))
+        why = f"not ready: {', '.join(missing)}" if missing else "the service is stopping"
         said = {name: runner.model_dump() for name, runner in found.items()}
-        return problem(NOT_READY, f"not ready: {', '.join(missing)}", instance=request.scope["path"], runners=said)
+        return problem(NOT_READY, why, instance=request.scope["path"], runners=said)
 
     async def health(request: Request) -> Response:
         found = await readiness(runners)
