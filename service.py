@@ -1,0 +1,236 @@
+"""The topology: three runners, each with one model, and the gateway that composes them.
+
+bentoml serve service:Gateway
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import bentoml
+import numpy as np
+from numpy.typing import NDArray
+
+from models.cores import usable_cores
+from models.errors import ArtifactError, SettingsInvalid
+from models.image import ImageClassifier
+from models.pixels import ImageDecoder, read_preprocessing
+from models.recommender.predictor import Answer, Query, Recommender
+from models.shelf import Shelf
+from models.store import Artifact
+from models.tabular import TabularModel
+from models.tabular_rows import RowEncoder
+from serving.app import build_app, build_calls
+from serving.batching import BatchLimits
+from serving.catalog import CatalogEntry
+from serving.connected import Connected
+from serving.edge import edged
+from serving.engine import service_config
+from serving.gateway_service import GatewayService
+from serving.placement import Placed, connect_queries, connect_rows, place
+from serving.routes.service import Metrics
+from serving.runner_service import RunnerService
+from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
+from serving.schemas.recommendations import (
+    BulkRecommendations,
+    BulkRecommendRequest,
+    Recommendations,
+    RecommendRequest,
+)
+from serving.served import Served, ServedImages, ServedRecommender, ServedTable
+from serving.settings import load_settings
+from serving.slot import Slot
+from serving.telemetry import metrics_content
+from serving.version import VERSION
+
+SOURCE = Path(__file__).resolve().parent
+
+try:
+    settings = load_settings()
+except SettingsInvalid as error:
+    sys.exit(f"error: {error}")
+
+image_shelf = Shelf(settings.image_model, source=SOURCE)
+table_shelf = Shelf(settings.tabular_model, source=SOURCE)
+recommender_shelf = Shelf(settings.recommender_model, source=SOURCE)
+
+runner = RunnerService.using(settings)
+
+
+@bentoml.service(service_class=runner, **service_config(settings, threads=settings.image_calls_in_flight))
+class ImageRunner:
+    """Classifies images, as uint8 (N, H, W, 3), into probabilities (N, classes)."""
+
+    def __init__(self) -> None:
+        self.model = Slot(
+            lambda version: ImageClassifier.load(image_shelf.find(version), threads=usable_cores()),
+            warm_up=lambda model: model.predict(model.example()),
+        )
+
+    @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
+    def predict(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self.model.lease() as model:
+            return model.predict(rows)
+
+
+@bentoml.service(service_class=runner, **service_config(settings))
+class TabularRunner:
+    """Predicts encoded table rows, as float32 (N, columns): probabilities (N, classes), or estimates (N, 1)."""
+
+    def __init__(self) -> None:
+        self.model = Slot(
+            lambda version: TabularModel.load(table_shelf.find(version)),
+            warm_up=lambda model: model.predict(model.example()),
+        )
+
+    @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
+    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self.model.lease() as model:
+            return model.predict(rows)
+
+
+@bentoml.service(service_class=runner, **service_config(settings))
+class RecommenderRunner:
+    """Answers recommendation queries, each a JSON object."""
+
+    def __init__(self) -> None:
+        self.model = Slot(
+            lambda version: Recommender.load(recommender_shelf.find(version)),
+            warm_up=lambda model: model.recommend([model.example()]),
+        )
+
+    def example(self) -> list[dict[str, Any]]:
+        """One valid query, for warm-up and probes."""
+        return [self.model.current.example().to_json()]
+
+    @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
+    def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        with self.model.lease() as model:
+            return [answer.to_json() for answer in model.recommend([Query.from_json(query) for query in queries])]
+
+
+def limits(*, calls_in_flight: int = 1) -> BatchLimits:
+    """Bounds of the queue in front of one runner."""
+    return BatchLimits(
+        max_batch_rows=settings.max_batch_rows,
+        max_batch_bytes=settings.max_batch_bytes,
+        max_queue_rows=settings.max_queue_rows,
+        calls_in_flight=calls_in_flight,
+    )
+
+
+image: Placed[Any] = place(ImageRunner, settings.image_placement)
+table: Placed[Any] = place(TabularRunner, settings.tabular_placement)
+recommender: Placed[Any] = place(RecommenderRunner, settings.recommender_placement)
+
+image_rows = connect_rows(image, limits(calls_in_flight=settings.image_calls_in_flight), name="image")
+table_rows = connect_rows(table, limits(), name="tabular")
+recommender_queries = connect_queries(recommender, limits(), name="recommender")
+
+
+def answering(shelf: Shelf, asked: Connected) -> Artifact:
+    """The artifact that answers now; before the runner has said which, the configured one."""
+    model = asked.last_status.model
+    return shelf.read(model.version if model else None)
+
+
+def decode(file: bytes) -> NDArray[np.uint8]:
+    """From an image file to what the classifier that answers now takes."""
+    folder = answering(image_shelf, image_rows).folder
+    return decoder(folder).decode(file)
+
+
+@functools.cache
+def decoder(folder: Path) -> ImageDecoder:
+    """The decoder of one artifact. Artifacts never change, so it is made once."""
+    return ImageDecoder(read_preprocessing(folder), max_pixels=settings.max_image_pixels)
+
+
+def query(*, user_id: str, n: int, filter_seen: bool) -> dict[str, Any]:
+    """A recommendation query as the runner takes it."""
+    return Query(user_id=user_id, n=n, filter_seen=filter_seen).to_json()
+
+
+class Catalog:
+    """The versions of the three models in the store."""
+
+    def entries(self) -> list[CatalogEntry]:
+        """Every usable version of every model."""
+        return [
+            CatalogEntry(
+                card=artifact.card,
+                version=artifact.version,
+                served=artifact.version == answering(shelf, asked).version,
+            )
+            for shelf, asked in (
+                (image_shelf, image_rows),
+                (table_shelf, table_rows),
+                (recommender_shelf, recommender_queries),
+            )
+            for artifact in shelf.versions()
+        ]
+
+
+calls = build_calls(
+    Served(
+        images=ServedImages(image_rows, lambda: answering(image_shelf, image_rows).card, decode),
+        table=ServedTable(table_rows, lambda: answering(table_shelf, table_rows).card, RowEncoder),
+        recommender=ServedRecommender(
+            recommender_queries,
+            lambda: answering(recommender_shelf, recommender_queries).card,
+            query,
+            Answer.from_json,
+        ),
+    ),
+    settings,
+)
+app = build_app(calls, Catalog(), Metrics(lambda: metrics_content()[0]), version=VERSION)
+
+
+@bentoml.service(service_class=GatewayService.using(settings), **service_config(settings))
+@bentoml.asgi_app(app, path="/")
+class Gateway:
+    """Answers clients, and asks the runners. Its methods are for BentoML's own clients; `app` has the whole API."""
+
+    image = image
+    table = table
+    recommender = recommender
+
+    @bentoml.api
+    async def classify_image(self, image: Path, top_k: int = 5, threshold: float = 0.0) -> Classification:
+        return await calls.images.classify(image.read_bytes(), ClassifyOptions(top_k=top_k, threshold=threshold))
+
+    @bentoml.api
+    async def classify_images(self, images: list[Path], top_k: int = 5, threshold: float = 0.0) -> BatchClassification:
+        files = [file.read_bytes() for file in images]
+        return await calls.images.classify_many(files, ClassifyOptions(top_k=top_k, threshold=threshold))
+
+    @bentoml.api
+    async def predict_tabular(self, instances: list[dict[str, Any]]) -> dict[str, Any]:
+        return (await calls.tabular.predict(instances)).model_dump()
+
+    @bentoml.api
+    async def recommend(self, user_id: str, n: int = 10, filter_seen: bool = True) -> Recommendations:
+        return await calls.recommendations.recommend(RecommendRequest(user_id=user_id, n=n, filter_seen=filter_seen))
+
+    @bentoml.api
+    async def recommend_bulk(self, user_ids: list[str], n: int = 10, filter_seen: bool = True) -> BulkRecommendations:
+        return await calls.recommendations.recommend_bulk(
+            BulkRecommendRequest(user_ids=user_ids, n=n, filter_seen=filter_seen)
+        )
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check_models() -> None:
+        """Before anything is started: end with the name of the model that is missing, and what makes it."""
+        for shelf in (image_shelf, table_shelf, recommender_shelf):
+            try:
+                shelf.find()
+            except ArtifactError as error:
+                sys.exit(f"error: {error}")
+
+
+cast("GatewayService[Any]", Gateway).add_asgi_middleware(edged, settings=settings)
