@@ -18,7 +18,7 @@ from models.errors import DataInvalid
 from models.tabular_rows import RowEncoder
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
-_ID_NAME = re.compile(r"(^|[\W_])(id|uuid|guid|index|key)$|[a-z]I[dD]$|^(row|nr|no)$", re.IGNORECASE)
+_ID_NAME = re.compile(r"(?i:(^|[\W_])(id|uuid|guid|index|key)$|^(row|nr|no)$)|[a-z]I[dD]$")
 _BOOLEAN_WORDS = ({"no": False, "yes": True}, {"false": False, "true": True}, {"n": False, "y": True},
                   {"f": False, "t": True})  # fmt: skip
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -39,11 +39,12 @@ def parse(params: type[P], *, description: str, arguments: Sequence[str] | None 
 
 
 def run(main: Callable[[P], object], params: type[P], *, description: str) -> None:
-    """Parse the command line and call `main`. A PlatformError is printed in one line and exits with status 1."""
+    """Parse the command line and call `main`. A PlatformError, or one of the system such as a full disk, is printed in
+    one line and exits with status 1."""
     parsed = parse(params, description=description)
     try:
         main(parsed)
-    except PlatformError as error:
+    except (PlatformError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: nothing was saved")

