@@ -1,0 +1,94 @@
+"""The image that everything is built on: Debian and its Python 3.11, nothing else. Knows no package of ours.
+
+From a registry, or where none is reached, from Debian's own packages with mmdebstrap: that one has no package manager,
+no pip and no compiler. Kept in the engine's storage for a week, so that security updates arrive.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from deploy.engine import Engine, EngineMissing
+
+REGISTRY_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+DEBIAN_IMAGE = "localhost/makunouchi-base:bookworm"
+_SUITE = "bookworm"
+_KEPT = timedelta(days=7)
+# passwd adds the service's user; the two libraries are what numeric wheels expect of a system.
+_PACKAGES = ("python3.11", "ca-certificates", "passwd", "libstdc++6", "libgomp1", "netbase")
+_LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
+_KEPT_ANYWAY = "/usr/share/doc/*/copyright"
+
+
+def base_image(engine: Engine, choice: str = "auto") -> str:
+    """The name of a base image that is in the engine's storage: `choice` is "debian", "auto", or an image's name.
+
+    "auto" takes the registry's where it can be pulled, else makes one from Debian's packages. Raises
+    CalledProcessError when neither works.
+    """
+    if choice == "debian":
+        return _debian(engine)
+    image = REGISTRY_IMAGE if choice == "auto" else choice
+    if engine.has_image(image):
+        return image
+    if choice == "auto" and engine.has_image(DEBIAN_IMAGE):
+        return _debian(engine)
+    try:
+        engine.run("pull", "--quiet", image, timeout_s=600)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        if choice != "auto":
+            raise
+        print("> no registry answers: the base is made from Debian's packages", flush=True)
+        return _debian(engine)
+    return image
+
+
+def _debian(engine: Engine) -> str:
+    if engine.has_image(DEBIAN_IMAGE) and _age(engine) < _KEPT:
+        return DEBIAN_IMAGE
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="makunouchi-base-") as scratch:
+        archive = Path(scratch) / "base.tar"
+        without = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        subprocess.run(  # noqa: S603
+            [_tool("mmdebstrap"), "--quiet", "--variant=essential", "--mode=auto", f"--include={','.join(_PACKAGES)}",
+             *without, f"--dpkgopt=path-include={_KEPT_ANYWAY}", _SUITE, str(archive)],
+            check=True,
+        )  # fmt: skip
+        _import(engine, archive)
+    print(f"> base from Debian's packages: {time.monotonic() - started:.0f} s", flush=True)
+    return DEBIAN_IMAGE
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise EngineMissing(f"no registry answers, and {name} is not installed: no base image can be had")
+    return path
+
+
+def _import(engine: Engine, archive: Path) -> None:
+    if engine.name == "buildah":
+        # buildah has no import: an image of one layer is a build that unpacks the archive.
+        with tempfile.TemporaryDirectory(prefix="makunouchi-base-") as folder:
+            file = Path(folder) / "Containerfile"
+            file.write_text("FROM scratch\nADD base.tar /\n")
+            (Path(folder) / "base.tar").hardlink_to(archive)
+            engine.build(Path(folder), tag=DEBIAN_IMAGE, file=file)
+    else:
+        engine.run("import", str(archive), DEBIAN_IMAGE)
+
+
+def _age(engine: Engine) -> timedelta:
+    if engine.name == "buildah":
+        text = engine.run("inspect", "--type", "image", "--format", "{{.OCIv1.Created}}", DEBIAN_IMAGE)
+        created = datetime.strptime(text.strip()[:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    else:
+        text = engine.run("image", "inspect", "--format", '{{.Created.Format "2006-01-02T15:04:05"}}', DEBIAN_IMAGE)
+        created = datetime.fromisoformat(text.strip()).replace(tzinfo=UTC)
+    return datetime.now(UTC) - created

@@ -1,0 +1,170 @@
+"""Builds the service's image through `bentoml containerize`: `python -m deploy.image`, run by `make image`.
+
+Bento -> the locked wheels, downloaded and checked by pip -> a builder image that holds them -> `bentoml containerize`
+on it, with no network -> the shipped image, of which the environment and the Bento are taken alone -> its bill of
+materials. Knows the order of the steps; the engine, the base and the inventory know how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.base import base_image
+from deploy.builder import builder_image
+from deploy.engine import Engine, EngineMissing, find_engine
+from deploy.inventory import write_inventory
+from deploy.lock import GPU_LOCK, ROOT, SERVING_LOCK
+
+NAME = "localhost/makunouchi"
+_FILES = ROOT / "deploy" / "container"
+_LOCKS = {"cpu": SERVING_LOCK, "gpu": GPU_LOCK}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One image: its name in the engine's storage, its size, and the bill of materials beside it."""
+
+    image: str
+    size_bytes: int
+    inventory: Path
+
+
+def build_image(engine: Engine, *, bento: str, base: str, variant: str, dist: Path) -> Built:
+    """Build the image of the Bento `bento` ("name:version", in the store) on the image `base`.
+
+    Writes `<name>-<version>.cdx.json` into `dist`. Raises CalledProcessError when a step fails.
+    """
+    manifest = bento_manifest(bento)
+    version = str(manifest["version"]) + ("" if variant == "cpu" else f"-{variant}")
+    image, raw = f"{NAME}:{version}", f"{NAME}-bento:{version}"
+    with _step("wheels and builder image"):
+        builder = builder_image(engine, base=base, lock=_LOCKS[variant])
+    with _step(f"bentoml containerize {bento}"):
+        _containerize(engine, bento, builder, raw)
+    models = ",".join(model["tag"] for model in manifest["models"])
+    with _step("the shipped image"), tempfile.TemporaryDirectory() as nothing:
+        arguments = {
+            "BASE": base, "BENTO_IMAGE": raw, "BENTO": bento, "VERSION": version, "MODELS": models,
+            "REVISION": _revision(), "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+        options = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+        engine.build(Path(nothing), tag=image, file=_FILES / "Containerfile", options=options)
+        engine.run("tag", image, f"{NAME}:latest" if variant == "cpu" else f"{NAME}:latest-{variant}")
+        engine.run("rmi", raw)
+    with _step("bill of materials"):
+        inventory = write_inventory(engine, image, manifest=manifest, folder=dist)
+    return Built(image, image_bytes(engine, image), inventory)
+
+
+def bento_manifest(bento: str) -> dict[str, Any]:
+    """The `bento.yaml` of a Bento in the store, as BentoML wrote it. Raises FileNotFoundError."""
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
+    manifest: dict[str, Any] = yaml.safe_load((home / "bentos" / bento.replace(":", "/") / "bento.yaml").read_text())
+    return manifest
+
+
+def build_bento(variant: str = "cpu") -> str:
+    """`bentoml build`; returns the tag of what it made. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        # As the file says, but with the variant's packages.
+        wanted = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+        wanted["python"]["requirements_txt"] = str(_LOCKS[variant])
+        wanted["labels"]["variant"] = variant
+        file = Path(scratch) / "bentofile.yaml"
+        file.write_text(yaml.safe_dump(wanted))
+        done = subprocess.run(  # noqa: S603
+            [_tool("bentoml"), "build", "--output", "tag", "--bentofile", str(file), str(ROOT)],
+            cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    return next(line.removeprefix("__tag__:") for line in done.stdout.splitlines() if line.startswith("__tag__:"))
+
+
+def image_bytes(engine: Engine, image: str) -> int:
+    """The uncompressed size of an image."""
+    if engine.name == "buildah":
+        # buildah prints sizes for people only.
+        listed = engine.run("images", "--json", image)
+        size: str = yaml.safe_load(listed)[0]["size"]
+        number, unit = size.split()
+        return int(float(number) * {"KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
+    return int(engine.run("image", "inspect", "--format", "{{.Size}}", image))
+
+
+def main() -> None:
+    """Build, and print what was made."""
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else "")
+    parser.add_argument("--engine", choices=("docker", "podman", "buildah"), help="default: the first that answers")
+    parser.add_argument("--storage", type=Path, help="a folder for a configuration and storage of podman's own")
+    parser.add_argument("--base", default="auto", help="`debian`, `auto`, or an image with Python 3.11 (default: auto)")
+    parser.add_argument("--variant", choices=tuple(_LOCKS), default="cpu")
+    parser.add_argument("--bento", help="name:version of a Bento in the store (default: build one)")
+    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the bill of materials goes")
+    options = parser.parse_args()
+    try:
+        engine = find_engine(options.engine, private=options.storage and options.storage.resolve())
+        print(f"> engine: {engine.name}", flush=True)
+        base = base_image(engine, options.base)
+        bento = options.bento or build_bento(options.variant)
+        built = build_image(engine, bento=bento, base=base, variant=options.variant, dist=options.dist)
+    except EngineMissing as error:
+        sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        tail = (error.stderr or b"")[-2000:]
+        sys.exit(
+            f"error: {' '.join(map(str, error.cmd[:4]))} ... failed\n{tail if isinstance(tail, str) else tail.decode()}"
+        )
+    print(f"> {built.image}: {built.size_bytes / 1e6:.0f} MB, bill of materials in {built.inventory}")
+
+
+def _containerize(engine: Engine, bento: str, builder: str, image: str) -> None:
+    options = {"network": "none"}
+    if engine.name == "docker":
+        options["build-context"] = f"{_asked_base(bento)}=docker-image://{builder}"
+    else:
+        options |= {"from": builder, "format": "docker"}
+    arguments = [part for name, value in options.items() for part in ("--opt", f"{name}={value}")]
+    subprocess.run(  # noqa: S603
+        [_tool("bentoml"), "containerize", bento, "--backend", engine.name, "--image-tag", image, *arguments],
+        env=engine.whole_environment(), check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def _asked_base(bento: str) -> str:
+    return str(bento_manifest(bento)["image"]["base_image"])
+
+
+def _revision() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    done = subprocess.run([git, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    print(f"> {what}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
