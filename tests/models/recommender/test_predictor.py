@@ -201,8 +201,7 @@ def test_arrays_are_mapped_not_read(recommender: Recommender) -> None:
 
 def test_nothing_of_training_is_imported_to_serve(artifact: Artifact) -> None:
     code = (
-        "import sys; from pathlib import Path; from models.recommender.registry import AnyAlgorithm
-from models.store import read_artifact;"
+        "import sys; from pathlib import Path; from models.store import read_artifact;"
         "from models.recommender.predictor import Recommender, Query;"
         "r = Recommender.load(read_artifact(Path(sys.argv[1])));"
         "assert all(r.recommend([Query('u1', model=m)])[0].items for m in r.models);"
