@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from models.errors import DeadlineExceeded, Overloaded, PlatformError, PredictionFailed
 from serving.caller import current_caller
 from serving.request_id import current_request_id
+from serving.until import until
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -187,7 +188,7 @@ class GroupCommit(Generic[T, R]):
             self.gauge.batch(item.rows, 1, self.queued_rows)
         self.in_flight += 1
         try:
-            async with asyncio.timeout(left_s if left_s < float("inf") else None):
+            with until(left_s):
                 results = await self.call([item])
             if len(results) != 1:
                 raise PredictionFailed("the model gave another number of answers than it was asked for")

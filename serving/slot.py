@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -79,20 +78,22 @@ class Slot(Generic[P]):
         """The version that answered this thread's last call."""
         return getattr(self._answered, "model", self._held.model)
 
-    @contextmanager
-    def lease(self) -> Iterator[P]:
-        """Use the current predictor; it is not let go before the block ends, whatever is swapped in meanwhile."""
+    def lease(self) -> Lease[P]:
+        """`with slot.lease() as predictor:` keeps it alive until the block ends, whatever is swapped in meanwhile."""
+        return Lease(self)
+
+    def _take(self) -> _Held[P]:
         with self._state:
             held = self._held
             held.calls += 1
         self._answered.model = held.model
-        try:
-            yield held.predictor
-        finally:
-            with self._state:
-                held.calls -= 1
-                if not held.calls:
-                    self._state.notify_all()
+        return held
+
+    def _give_back(self, held: _Held[P]) -> None:
+        with self._state:
+            held.calls -= 1
+            if not held.calls:
+                self._state.notify_all()
 
     def reload(self, version: str | None = None, *, drain_s: float = DRAIN_S) -> ModelRef:
         """Load, warm up and swap in `version`; wait until the old one is idle. One reload at a time.
@@ -114,6 +115,22 @@ class Slot(Generic[P]):
         predictor = self._load(version)
         self._warm_up(predictor)
         return _Held(predictor, model_ref(predictor.artifact))
+
+
+class Lease(Generic[P]):
+    """One use of a slot's predictor."""
+
+    __slots__ = ("_held", "_slot")
+
+    def __init__(self, slot: Slot[P]) -> None:
+        self._slot = slot
+
+    def __enter__(self) -> P:
+        self._held = self._slot._take()
+        return self._held.predictor
+
+    def __exit__(self, *_: object) -> None:
+        self._slot._give_back(self._held)
 
 
 def model_ref(artifact: Versioned) -> ModelRef:

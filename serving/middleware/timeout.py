@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 
@@ -12,6 +11,7 @@ from models.errors import DeadlineExceeded
 from serving.caller import Caller, set_caller
 from serving.problems import problem_of
 from serving.runner_app import gone
+from serving.until import until
 
 HEADER = b"x-request-timeout"
 TRACE_HEADER = b"traceparent"
@@ -48,10 +48,10 @@ class Timeout:
             await send(message)
 
         try:
-            async with asyncio.timeout(timeout_s + MARGIN_S) as limit:
+            with until(timeout_s + MARGIN_S) as limit:
                 await self.app(scope, receive, watched)
         except TimeoutError:
-            if has_begun or not limit.expired():
+            if has_begun or not limit.is_over:
                 raise
             error = DeadlineExceeded("the request was not answered in time")
             await problem_of(error, instance=scope["path"])(scope, receive, send)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 120.0
@@ -41,7 +41,7 @@ class Server:
             return False
 
     def wait_ready(self, *, timeout_s: float = START_S) -> None:
-        """Return when `/readyz` answers 200. Raises AssertionError with the log when it does not, or the server ends."""
+        """Return when `/readyz` answers 200. Raises AssertionError, with the log, when it does not."""
         until = time.monotonic() + timeout_s
         while not self.is_ready():
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log}"

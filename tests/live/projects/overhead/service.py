@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import bentoml
 import numpy as np
 import orjson
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from models.errors import PlatformError
 from serving.batching import BatchLimits
+from serving.caller import current_caller
 from serving.engine import EngineSettings, service_config
 from serving.gateway_service import GatewayService
-from serving.placement import connect_queries, connect_rows, place
+from serving.placement import Placed, connect_queries, connect_rows, place
 from serving.problems import problem_of
 from serving.runner_service import RunnerService
 from serving.slot import Slot
@@ -54,7 +56,7 @@ class Sum:
             raise ValueError("the secret of row 17 at /var/lib/secret")
         if (told == SLEEP).any():
             time.sleep(float(rows[told == SLEEP][0, 1]))
-        values = rows.sum(axis=1, keepdims=True, dtype=np.float32)
+        values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
         if (told == NAN).any():
             values[told == NAN] = np.nan
         return values[:-1] if (told == WRONG_SHAPE).any() else values
@@ -75,7 +77,7 @@ class SumRunner:
         self.model = Slot(load, warm_up=lambda model: model.predict(model.example()))
 
     @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
-    def predict(self, rows: Annotated[NDArray[np.float32], Any]) -> NDArray[np.float32]:
+    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         with self.model.lease() as model:
             return model.predict(rows)
 
@@ -90,92 +92,89 @@ class EchoRunner:
         return [{"hello": 1}]
 
 
-sums = place(SumRunner, PLACEMENT if "://" not in PLACEMENT else PLACEMENT.split(",")[0])
-echoes = place(EchoRunner, PLACEMENT if "://" not in PLACEMENT else PLACEMENT.split(",")[1])
-sum_rows = connect_rows(sums, BatchLimits(), name="sum")
-echo_queries = connect_queries(echoes, BatchLimits(), name="echo")
+at = PLACEMENT.split(",") if "://" in PLACEMENT else [PLACEMENT] * 2
+sums: Placed[Any] = place(SumRunner, at[0])
+echoes: Placed[Any] = place(EchoRunner, at[1])
+LIMITS = BatchLimits(max_queue_rows=int(os.environ.get("OVERHEAD_QUEUE_ROWS", "4096")))
+sum_rows = connect_rows(sums, LIMITS, name="sum")
+echo_queries = connect_queries(echoes, LIMITS, name="echo")
 
 
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    yield
-
-
-app = FastAPI(lifespan=lifespan)
-
-
-@app.exception_handler(Exception)
-async def on_error(request: Request, error: Exception) -> Response:
-    return problem_of(error, instance=request.url.path)
-
-
-for kind in (bentoml.exceptions.BentoMLException,):
-    app.add_exception_handler(kind, on_error)
-from models.errors import PlatformError  # noqa: E402
-
-app.add_exception_handler(PlatformError, on_error)
-
-
-@app.post("/sum")
 async def total(request: Request) -> Response:
     rows = np.array(orjson.loads(await request.body()), dtype=np.float32)
-    answer = await sum_rows.predict(np.atleast_2d(rows), deadline=_deadline())
-    return Response(
-        orjson.dumps({"sums": answer.values[:, 0].tolist(), "version": answer.model.version}),
-        media_type="application/json",
-    )
+    answer = await sum_rows.predict(np.atleast_2d(rows), deadline=current_caller().deadline)
+    said = {"sums": answer.values[:, 0].tolist(), "version": answer.model.version}
+    return Response(orjson.dumps(said), media_type="application/json")
 
 
-@app.post("/echo")
 async def echo(request: Request) -> Response:
-    answer = await echo_queries.ask(orjson.loads(await request.body()), deadline=_deadline())
-    return JSONResponse(answer.values)
+    queries = orjson.loads(await request.body())
+    return JSONResponse((await echo_queries.ask(queries, deadline=current_caller().deadline)).values)
 
 
-@app.post("/reload/{version}")
-async def reload(version: str) -> Response:
-    model = await sum_rows.reload(version)
-    return JSONResponse({"version": model.version})
+async def reload(request: Request) -> Response:
+    return JSONResponse({"version": (await sum_rows.reload(request.path_params["version"])).version})
 
 
-@app.get("/livez")
-async def livez() -> Response:
+async def livez(_: Request) -> Response:
     return JSONResponse({})
 
 
-@app.get("/readyz")
-async def readyz() -> Response:
-    state = Gateway.readiness()
-    runners = {name: status.detail for name, status in state.runners.items() if not status.ready}
-    return JSONResponse({"runners": runners, "stopping": state.is_stopping}, 200 if state.is_ready else 503)
+async def readyz(_: Request) -> Response:
+    state = service.readiness()
+    said = {name: [status.ready, status.detail] for name, status in state.runners.items()}
+    return JSONResponse({"runners": said, "stopping": state.is_stopping}, 200 if state.is_ready else 503)
 
 
-@app.get("/metrics")
-async def metrics() -> Response:
+async def metrics(_: Request) -> Response:
     content, media_type = await run_in_threadpool(metrics_content)
     return Response(content, media_type=media_type)
 
 
-@app.get("/tasks")
-async def tasks() -> Response:
-    return JSONResponse({"tasks": len(asyncio.all_tasks()), "pid": os.getpid()})
+async def inside(_: Request) -> Response:
+    return JSONResponse({"tasks": len(asyncio.all_tasks()), "pid": os.getpid(), "queued": sum_rows.queued_rows})
 
 
-def _deadline() -> float:
-    from serving.caller import current_caller
+async def slow(request: Request) -> Response:
+    await asyncio.sleep(float(request.path_params["seconds"]))
+    answer = await sum_rows.predict(np.ones((1, 30), np.float32), deadline=current_caller().deadline)
+    return JSONResponse({"sum": float(answer.values[0, 0])})
 
-    return current_caller().deadline
+
+async def fail(_: Request) -> Response:
+    raise RuntimeError("the secret of /var/lib/secret")
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    return problem_of(error, instance=request.url.path)
+
+
+app = Starlette(
+    routes=[
+        Route("/sum", total, methods=["POST"]),
+        Route("/echo", echo, methods=["POST"]),
+        Route("/reload/{version}", reload, methods=["POST"]),
+        Route("/slow/{seconds}", slow),
+        Route("/fail", fail),
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+        Route("/inside", inside),
+    ],
+    exception_handlers={PlatformError: on_error},
+)
 
 
 @bentoml.service(name="Gateway", service_class=GatewayService.using(ENGINE), **service_config(ENGINE))
+@bentoml.asgi_app(app, path="/")
 class Gateway:
     sums = sums
     echoes = echoes
 
     @bentoml.api
     async def native_sum(self, row: list[float]) -> float:
-        answer = await sum_rows.predict(np.array([row], np.float32), deadline=_deadline())
+        answer = await sum_rows.predict(np.array([row], np.float32), deadline=current_caller().deadline)
         return float(answer.values[0, 0])
 
 
-Gateway.mount_asgi_app(app)
+service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
