@@ -47,8 +47,8 @@ class ImageClassifier:
 
         `threads` bounds the CPU threads of OpenVINO (default: the cores this process may use). `device` is "auto",
         "cpu" (OpenVINO), "cuda" or "cuda:N", or "torch:cpu". `precision` is OpenVINO's, "f32" or "bf16"; by default
-        the one in which the artifact was measured to agree with torch. Raises ArtifactInvalid when the artifact is of another
-        kind or its files do not fit together, InvalidInput for another device.
+        the one in which the artifact was measured to agree with torch. Raises ArtifactInvalid when the artifact is of
+        another kind or its files do not fit together, InvalidInput for another device.
         """
         card = artifact.card
         if card.task != "image-classification" or not card.classes:

@@ -115,8 +115,13 @@ class InPixels(nn.Module):
         self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return torch.softmax(self.logits(pixels).float(), dim=1)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """What softmax is taken of, (N, C)."""
         planes = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.shift
-        return torch.softmax(self.network(planes.to(self.dtype)).float(), dim=1)
+        logits: Tensor = self.network(planes.to(self.dtype))
+        return logits
 
 
 def known_networks() -> tuple[str, ...]:
