@@ -41,6 +41,7 @@ class Item(Generic[T, R]):
     is_gone: Callable[[], bool]
     answer: asyncio.Future[R]
     batch: _Batch | None = None
+    is_queued: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +90,7 @@ class GroupCommit(Generic[T, R]):
     queued_rows: int = 0
     in_flight: int = 0
     _queue: deque[Item[T, R]] = field(default_factory=deque)
+    _dead: int = 0
     _batches: set[_Batch] = field(default_factory=set)
 
     async def submit(self, payload: T, *, rows: int, size_bytes: int, deadline: float, key: Hashable = None) -> R:
@@ -112,6 +114,7 @@ class GroupCommit(Generic[T, R]):
         )
         if not self._queue and self.in_flight < self.limits.calls_in_flight:
             return await self._run_alone(item, left_s)
+        item.is_queued = True
         self._queue.append(item)
         self.queued_rows += rows
         self._start_batches()
@@ -125,23 +128,32 @@ class GroupCommit(Generic[T, R]):
 
     def refuse_waiting(self, error: PlatformError) -> None:
         """Fail every item that has not started, each with its own copy of `error`."""
-        waiting, self._queue, self.queued_rows = self._queue, deque(), 0
+        waiting, self._queue, self.queued_rows, self._dead = self._queue, deque(), 0, 0
         for item in waiting:
+            item.is_queued = False
             _settle(item.answer, _own_copy(error))
 
     def _given_up(self, item: Item[T, R]) -> None:
         """Called when nobody waits for `item` any more, answered or not."""
         batch = item.batch
         if batch is None:
-            # Still queued: forgotten here, so that a hung runner's queue holds no dead weight.
-            if item in self._queue:
-                self._queue.remove(item)
-                self.queued_rows -= item.rows
+            if item.is_queued:
+                self._forget(item)
             return
         item.batch = None
         batch.waiting -= 1
         if batch.waiting == 0 and batch.task is not None and not batch.task.done() and batch in self._batches:
             batch.task.cancel()
+
+    def _forget(self, item: Item[T, R]) -> None:
+        """Take a given-up item out of the queue: a hung runner's queue must not fill with the dead."""
+        item.is_queued = False
+        self.queued_rows -= item.rows
+        self._dead += 1
+        # Removing each one when it dies would walk the queue every time.
+        if 2 * self._dead >= len(self._queue):
+            self._queue = deque(each for each in self._queue if each.is_queued)
+            self._dead = 0
 
     def _start_batches(self) -> None:
         while self._queue and self.in_flight < self.limits.calls_in_flight:
@@ -162,13 +174,21 @@ class GroupCommit(Generic[T, R]):
         rows = size_bytes = 0
         while self._queue:
             item = self._queue[0]
-            if taken and (
-                item.key != taken[0].key
-                or rows + item.rows > limits.max_batch_rows
-                or size_bytes + item.size_bytes > limits.max_batch_bytes
+            if (
+                taken
+                and item.is_queued
+                and (
+                    item.key != taken[0].key
+                    or rows + item.rows > limits.max_batch_rows
+                    or size_bytes + item.size_bytes > limits.max_batch_bytes
+                )
             ):
                 break
             self._queue.popleft()
+            if not item.is_queued:
+                self._dead -= 1
+                continue
+            item.is_queued = False
             self.queued_rows -= item.rows
             if item.answer.done():
                 continue

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
@@ -23,20 +22,19 @@ class Draining:
     """Counts work in flight, and holds the signal to stop until there is none or `grace_s` is over.
 
     A runner that the gateway of the same `bentoml serve` uses `waits_for_sessions`: it outlives that gateway. One that
-    others reach by its address lets them go at once, so that they look for another. `on_grace_over` ends what is then
-    still under way.
+    others reach by its address lets them go at once, so that they look for another. What is still under way when the
+    grace period is over is cancelled.
     """
 
-    def __init__(
-        self, *, grace_s: float, waits_for_sessions: bool = False, on_grace_over: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, *, grace_s: float, waits_for_sessions: bool = False) -> None:
         self.grace_s = grace_s
         self.waits_for_sessions = waits_for_sessions
         self.is_begun = False
         # Set when whoever only keeps this process alive has to let go.
         self.sessions_end = asyncio.Event()
+        self.is_over = False
         self._in_flight = 0
-        self._on_grace_over = on_grace_over
+        self._tasks: set[asyncio.Task[Any]] = set()  # Any: whatever a request's task gives
         self._previous: dict[int, Any] = {}  # Any: what signal.getsignal gives
         self._timer: asyncio.TimerHandle | None = None
         self._signal: int = signal.SIGTERM
@@ -46,12 +44,18 @@ class Draining:
         return self._in_flight
 
     def enter(self) -> None:
-        """One more piece of work."""
+        """The current task begins a piece of work."""
         self._in_flight += 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
 
     def leave(self) -> None:
-        """One fewer."""
+        """The current task has ended it."""
         self._in_flight -= 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.discard(task)
         if self.is_begun and not self._in_flight:
             self._finish()
 
@@ -82,7 +86,7 @@ class Draining:
         """Take nothing new. Told a second time by Ctrl-C, stop at once."""
         if self.is_begun:
             if signum == signal.SIGINT and self._signal == signal.SIGINT:
-                self._finish()
+                self._grace_over()
             return
         self.is_begun = True
         self._signal = signum
@@ -96,9 +100,10 @@ class Draining:
 
     def _grace_over(self) -> None:
         log.warning("%d still in flight after %.0f s: given up", self._in_flight, self.grace_s)
+        self.is_over = True
         self.sessions_end.set()
-        if self._on_grace_over is not None:
-            self._on_grace_over()
+        for task in self._tasks:
+            task.cancel()
         self._finish()
 
     def _finish(self) -> None:

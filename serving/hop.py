@@ -25,6 +25,7 @@ from models.errors import (
     ArtifactError,
     ArtifactInvalid,
     ArtifactMissing,
+    Overloaded,
     PredictionFailed,
     RunnerError,
     RunnerUnavailable,
@@ -170,6 +171,8 @@ class HopClient:
 
     def _read(self, reply: Reply, asked: int) -> Sequence[Answer | Exception]:
         if reply.status == 503:
+            if b"Overloaded" in reply.body:
+                raise Overloaded("too many requests wait for this model")
             self._suspect()
             raise RunnerUnavailable(_GONE)
         if reply.status != 200:
@@ -280,7 +283,9 @@ class HopClient:
         try:
             example = await connection.request("GET", "/hop/example")
             if example.status == 200:
-                self._read(await connection.request("POST", self._path, [example.body], headers=_FRAME_HEADER), 1)
+                tried = await connection.request("POST", self._path, [example.body], headers=_FRAME_HEADER)
+                if not isinstance(self._read(tried, 1)[0], Answer):
+                    raise RunnerUnavailable("did not answer its own example")
         except BaseException:
             connection.close()
             raise

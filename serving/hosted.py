@@ -96,14 +96,9 @@ class Hosted:
         except Exception as error:
             log.exception("%s could not load version %s", self.name, version)
             raise ArtifactInvalid(f"version '{version or 'latest'}' could not be loaded or warmed up") from error
-        for method in self.methods.values():
-            example = self.example()
-            if example is not None:
-                await method.warm_up(example, calls=WARM_UP_CALLS)
-        gc.collect()
-        gc.freeze()
-        if not self._status.ready:
-            self._status = RunnerStatus(ready=True, model=model)
+        # The old version is among what was frozen.
+        gc.unfreeze()
+        await self.warm_up()
         return model
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ POST /hop/{method}   one frame of questions -> one frame of answers
 GET  /hop/status     200 when the warm-up was answered, else 503; which version
 GET  /hop/example    a frame with one valid question, 204 when there is none
 GET  /hop/session    held open until this process stops or the gateway goes
-POST /hop/reload     {"version": "..."}: load it beside the old one, swap
+POST /hop/reload     {"version": "..."}: load it beside the old one, swap; from this host only
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class RunnerApp:
             return
         path: str = scope["path"]
         if path.startswith("/hop/"):
-            await self._hop(scope["method"], path[5:], receive, send)
+            await self._hop(scope["method"], path[5:], receive, send, is_local=_is_local(scope))
         elif carries_pickle(scope):
             await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not read here"})
         else:
             await self._inner(scope, receive, send)
 
-    async def _hop(self, method: str, name: str, receive: Receive, send: Send) -> None:
+    async def _hop(self, method: str, name: str, receive: Receive, send: Send, *, is_local: bool) -> None:
         hosted = self._hosted()
         if method == "GET":
             if name == "session":
@@ -85,7 +85,10 @@ class RunnerApp:
         elif hosted is None:
             await reply(send, 503, {"error": "RunnerUnavailable"})
         elif method == "POST" and name == "reload":
-            await _reload(hosted, receive, send)
+            if is_local:
+                await _reload(hosted, receive, send)
+            else:
+                await reply(send, 403, {"error": "ArtifactInvalid", "message": "reload it on its own host"})
         elif method == "POST" and name in hosted.methods:
             await self._ask(name, receive, send)
         else:
@@ -173,6 +176,12 @@ def gone(receive: Receive) -> Callable[[], bool]:
 def carries_pickle(scope: Scope) -> bool:
     """Whether the request says that its body is BentoML's pickle."""
     return any(name == b"content-type" and value.strip().lower().startswith(PICKLE) for name, value in scope["headers"])
+
+
+def _is_local(scope: Scope) -> bool:
+    """Whether the request came over a unix socket or from this host. Only such a gateway may change the model."""
+    client = scope.get("client")
+    return not client or client[0] in ("127.0.0.1", "::1")
 
 
 async def reply(send: Send, status: int, document: dict[str, Any]) -> None:  # Any: JSON

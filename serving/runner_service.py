@@ -13,6 +13,8 @@ import numpy as np
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from models.errors import DeadlineExceeded, InputError, Overloaded
@@ -61,6 +63,12 @@ class RunnerAppFactory(LeanAppFactory):
                 grace_s=self._settings.shutdown_grace_s + 2.0, waits_for_sessions=not self.is_main
             )
         return self._draining
+
+    async def readyz(self, request: Request) -> Response:
+        """Ready once the warm-up was answered, and not while stopping."""
+        if self.hosted is None or not self.hosted.status.ready or self.draining().is_begun:
+            return PlainTextResponse("not ready\n", status_code=503)
+        return PlainTextResponse("\n")
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)

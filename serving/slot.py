@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+
+from models.errors import ArtifactInvalid
 from serving.runners import ModelRef
 
 log = logging.getLogger("makunouchi.slot")
@@ -113,7 +116,9 @@ class Slot(Generic[P]):
 
     def _make(self, version: str | None) -> _Held[P]:
         predictor = self._load(version)
-        self._warm_up(predictor)
+        answer = self._warm_up(predictor)
+        if isinstance(answer, np.ndarray) and not np.isfinite(answer).all():
+            raise ArtifactInvalid("the model answers NaN or infinity to its own example")
         return _Held(predictor, model_ref(predictor.artifact))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,5 +35,11 @@ class Drained:
         self._draining.enter()
         try:
             await self.app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._draining.is_over or scope["type"] != "http":
+                raise
+            # The grace period is over. Should an answer have begun, the server closes the connection after this.
+            response = problem_of(RunnerUnavailable("the service is stopping"), instance=scope["path"])
+            await response(scope, receive, send)
         finally:
             self._draining.leave()
