@@ -97,10 +97,10 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
     # Threads wait for one another longer than a small table takes, most of all where cores are shared.
     with threadpool_limits(1 if len(inputs.rows) < _ROWS_PER_THREAD else None):
         measured = _fit(params, target, inputs)
-    _check_gate(params, measured)
-    with step("write as ONNX and compare with scikit-learn on the whole table"):
-        model = to_onnx(measured.fitted)
-        answers, parity = _compare(model, measured.fitted, inputs.rows, target)
+        _check_gate(params, measured)
+        with step("write as ONNX and compare with scikit-learn on the whole table"):
+            model = to_onnx(measured.fitted)
+            answers, parity = _compare(model, measured.fitted, inputs.rows, target)
     card = _card(params, table, target, inputs, measured, answers, parity)
     with step("save"), saving(card, store=store) as folder:
         (folder / MODEL_FILE).write_bytes(model)

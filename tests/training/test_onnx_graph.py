@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from models.card import Column
 from models.tabular import answer, open_session
@@ -22,6 +25,13 @@ COLUMNS = (
 )
 NAMES = [candidate.name for candidate in candidates(COLUMNS, classes=2, seed=0)]
 KINDS = {"two classes": 2, "five classes": 5, "a number": 0}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of small fits wait for one another longer than they work where cores are shared."""
+    with threadpool_limits(1):
+        yield
 
 
 def make_rows(count: int, *, seed: int) -> NDArray[np.float32]:
@@ -45,10 +55,12 @@ def make_rows(count: int, *, seed: int) -> NDArray[np.float32]:
 
 def make_values(rows: NDArray[np.float32], classes: int) -> Values:
     noise = np.random.default_rng(9).normal(0, 0.5, len(rows))
-    score = np.nan_to_num(rows[:, 0]) + (rows[:, 3] == 2) - (rows[:, 4] == NONE_OF_THESE) + rows[:, 2] / 25 + noise
+    score: NDArray[np.float64] = (
+        np.nan_to_num(rows[:, 0]) + (rows[:, 3] == 2) - (rows[:, 4] == NONE_OF_THESE) + rows[:, 2] / 25 + noise
+    )
     if not classes:
-        return score * 1e5 + 3e5
-    return np.searchsorted(np.quantile(score, np.arange(1, classes) / classes), score).astype(np.int64)
+        return np.asarray(score * 1e5 + 3e5, dtype=np.float64)
+    return np.asarray(np.searchsorted(np.quantile(score, np.arange(1, classes) / classes), score), dtype=np.int64)
 
 
 @pytest.mark.parametrize("position", range(len(NAMES)), ids=NAMES)

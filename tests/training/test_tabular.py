@@ -18,7 +18,7 @@ from models.store import Artifact, verify
 from models.tabular import MODEL_FILE, TabularModel
 from models.tabular_rows import RowEncoder
 from tests.training.tables import diabetes_csv, mixed_frame, wine_parquet
-from training import tabular
+from training import onnx_graph, tabular
 from training.tabular import Params, train
 
 
@@ -111,7 +111,7 @@ def test_several_classes_are_predicted(tmp_path: Path) -> None:
     assert card.metrics["accuracy"] > 0.9
     check_profile(card)
     rows = pd.read_parquet(tmp_path / "wine.parquet")
-    encoded = RowEncoder(card).encode(rows.drop(columns="grower").to_dict("records"))  # type: ignore[arg-type]
+    encoded = RowEncoder(card).encode(rows.drop(columns="grower").to_dict("records"))
     answers = TabularModel.load(artifact).predict(encoded)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
     assert (np.array(card.classes)[answers.argmax(axis=1)] == rows["grower"]).mean() > 0.95
@@ -143,7 +143,7 @@ def test_serving_encodes_a_row_as_training_did(mixed: Artifact) -> None:
     given = [
         {
             column.name: None
-            if pd.isna(value := frame.at[row, column.name])  # type: ignore[call-overload]
+            if pd.isna(value := frame.at[row, column.name])
             else (value == "yes" if column.name == "vip" else value.item() if isinstance(value, np.generic) else value)
             for column in mixed.card.inputs
         }
@@ -174,7 +174,7 @@ def test_a_model_below_the_gate_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_answers_otherwise_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tabular.to_onnx
+    real = onnx_graph.to_onnx
     random = np.random.default_rng(0)
 
     def of_another_model(fitted: Any) -> bytes:
@@ -209,4 +209,4 @@ def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path: Path, monkeypat
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], fault: str) -> None:
     with pytest.raises(DataInvalid, match=fault):
-        train(Params(**({"data": diabetes_csv(tmp_path), "target": "target"} | options)), store=tmp_path / "models")
+        train(dataclasses.replace(Params(data=diabetes_csv(tmp_path), target="target"), **options), store=tmp_path)
