@@ -14,8 +14,8 @@ from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
 
-_READS = "JPEG, PNG, WebP or GIF (its first frame)"
-_CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif"
+_READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
+_CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
 _OPTIONS = len(ClassifyOptions.model_fields)
 
 

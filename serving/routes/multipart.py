@@ -28,7 +28,7 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,308})(\.\d{1,1000})?([eE][+-]?\d{1,
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a body. A file has a filename, a field does not."""
+    """One part of a body. A file has a filename, or a content type that is no text (RFC 7578, 4.2 and 4.4)."""
 
     name: str
     data: bytes
@@ -108,6 +108,7 @@ class _Collector:
         self._header_name = bytearray()
         self._header_value = bytearray()
         self._disposition = b""
+        self._content_type = b""
         self._name = ""
         self._is_file = False
         self._data: list[bytes] = []
@@ -129,11 +130,14 @@ class _Collector:
     def _begin(self) -> None:
         if len(self.parts) == self._max_parts:
             raise Malformed(f"the multipart body has more than {self._max_parts} parts")
-        self._disposition, self._data, self._field_bytes = b"", [], 0
+        self._disposition, self._content_type, self._data, self._field_bytes = b"", b"", [], 0
 
     def _header(self) -> None:
-        if bytes(self._header_name).lower() == b"content-disposition":
+        name = bytes(self._header_name).lower()
+        if name == b"content-disposition":
             self._disposition = bytes(self._header_value)
+        elif name == b"content-type":
+            self._content_type = bytes(self._header_value).strip().lower()
         self._header_name.clear()
         self._header_value.clear()
 
@@ -143,7 +147,10 @@ class _Collector:
         if name is None:
             raise Malformed("a part of the multipart body has no name")
         self._name = name.decode("utf-8", errors="replace")
-        self._is_file = b"filename" in options or b"filename*" in options
+        self._is_file = b"filename" in options or b"filename*" in options or self._is_binary()
+
+    def _is_binary(self) -> bool:
+        return bool(self._content_type) and not self._content_type.startswith((b"text/", b"application/json"))
 
     def _chunk(self, data: bytes, start: int, end: int) -> None:
         self._data.append(data[start:end])

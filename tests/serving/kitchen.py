@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,12 @@ from typing import Any
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
-from models.errors import InputTooLarge, InvalidInput, RunnerUnavailable, UnsupportedMedia
+from models.errors import RunnerUnavailable
+from models.pixels import ImageDecoder, Preprocessing
 from models.recommender.queries import Answer, Query, ScoredItem
 from models.tabular_rows import RowEncoder
 from serving.app import Calls, build_app, build_calls
@@ -27,6 +29,8 @@ from serving.served import Served, ServedImages, ServedRecommender, ServedTable
 from serving.settings import Settings
 
 SIDE = 8
+# What no answer may show.
+INTERNAL_TEXT = "unix:///run/secret.sock refused the connection"
 MAX_PIXELS = 1_000_000
 COLOURS = ("red", "green", "blue", "black", "white", "yellow")
 _COLOUR_VALUES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1], [1, 1, 0]], dtype=np.float32)
@@ -97,7 +101,7 @@ class Rows:
 
     def _check(self) -> None:
         if self.is_gone:
-            raise RunnerUnavailable("unix:///tmp/secret.sock refused the connection")
+            raise RunnerUnavailable(INTERNAL_TEXT)
         if self.error:
             raise self.error
 
@@ -117,7 +121,7 @@ class Queries:
 
     async def ask(self, queries: list[Any], *, deadline: float) -> QueryAnswer:
         if self.is_gone:
-            raise RunnerUnavailable("unix:///tmp/secret.sock refused the connection")
+            raise RunnerUnavailable(INTERNAL_TEXT)
         if self.error:
             raise self.error
         answers = [self._answer(Query.from_json(query)).to_json() for query in queries]
@@ -128,7 +132,7 @@ class Queries:
 
     def _answer(self, query: Query) -> Answer:
         if query.user_id == "broken":
-            return Answer((), "factors", error="Traceback: secret", error_kind="failed")
+            return Answer((), "factors", error=INTERNAL_TEXT, error_kind="failed")
         taste = self.users.get(query.user_id, (1.0, 1.0))
         hidden = self.seen.get(query.user_id, set()) if query.filter_seen else set()
         scores = {item: float(np.dot(taste, place)) for item, place in self.items.items() if item not in hidden}
@@ -137,25 +141,18 @@ class Queries:
         return Answer(items, "factors", reason=None if query.user_id in self.users else "unknown_user")
 
 
-def decode(image: bytes) -> NDArray[np.uint8]:
-    """A file as uint8 (SIDE, SIDE, 3)."""
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise InputTooLarge(f"the image has more than {MAX_PIXELS} pixels")
-            return np.asarray(opened.convert("RGB").resize((SIDE, SIDE)))
-    except UnidentifiedImageError as error:
-        raise UnsupportedMedia("not an image that is read here") from error
-    except Image.DecompressionBombError as error:
-        raise InputTooLarge(f"the image has more than {MAX_PIXELS} pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidInput("the image is truncated or damaged") from error
+DECODER = ImageDecoder(Preprocessing(resize=SIDE, crop=SIDE), max_pixels=MAX_PIXELS)
 
 
 def png(colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (20, 10)) -> bytes:
     """A PNG file of one colour."""
+    return encoded("PNG", colour, size)
+
+
+def encoded(format_: str, colour: tuple[int, int, int], size: tuple[int, int] = (20, 10)) -> bytes:
+    """An image file of one colour, in one of Pillow's formats."""
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
+    Image.new("RGB", size, colour).save(buffer, format_)
     return buffer.getvalue()
 
 
@@ -193,7 +190,7 @@ class Kitchen:
 
     def _served(self) -> Served:
         return Served(
-            images=ServedImages(self.images, lambda: self.image_card, decode),
+            images=ServedImages(self.images, lambda: self.image_card, DECODER.decode),
             table=ServedTable(self.table, lambda: self.table_card, RowEncoder),
             recommender=ServedRecommender(
                 self.recommender,
@@ -211,7 +208,33 @@ class Kitchen:
 
     def client(self) -> httpx.AsyncClient:
         """A client that calls the application in this process."""
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.edged), base_url="http://test")
+        transport = httpx.ASGITransport(self.edged, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Call the application in this process, as httpx's `request` does."""
+
+        async def asked() -> httpx.Response:
+            async with self.client() as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(asked())
+
+    def get(self, path: str, **request: Any) -> httpx.Response:
+        """`ask` with GET."""
+        return self.ask("GET", path, **request)
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        """`ask` with POST."""
+        return self.ask("POST", path, **request)
+
+    def post_json(self, path: str, text: str | bytes, **headers: str) -> httpx.Response:
+        """POST `text`, whatever it is, as JSON."""
+        return self.post(path, content=text, headers={"Content-Type": "application/json", **headers})
+
+    def post_image(self, image: bytes, **fields: str) -> httpx.Response:
+        """Classify one image."""
+        return self.post("/v1/images/classify", files={"image": ("image.png", image)}, data=fields)
 
 
 ROW = {

@@ -1,0 +1,61 @@
+"""The pages come from files that the service carries, and call no other host."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.serving.kitchen import Kitchen
+
+
+@pytest.mark.parametrize("path", ["/", "/redoc"])
+def test_a_page_needs_nothing_from_elsewhere(kitchen: Kitchen, path: str) -> None:
+    page = kitchen.get(path)
+
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    needed = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(needed) >= 4
+    for each in needed:
+        assert not each.startswith(("http:", "https:", "//"))
+        assert kitchen.get("/" + each.removeprefix("./")).status_code == 200, each
+    assert "<script>" not in page.text
+    assert "onclick" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/", "/redoc"])
+def test_a_page_is_told_to_call_this_host_only(kitchen: Kitchen, path: str) -> None:
+    headers = kitchen.get(path).headers
+
+    policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == "'self'"
+    assert "http" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_scripts_send_nothing_to_a_validator(kitchen: Kitchen) -> None:
+    assert "validatorUrl: null" in kitchen.get("/ui/swagger.js").text
+    assert 'url: "openapi.json"' in kitchen.get("/ui/swagger.js").text
+
+
+def test_files_are_not_sent_again(kitchen: Kitchen) -> None:
+    first = kitchen.get("/ui/swagger-ui.css")
+
+    again = kitchen.get("/ui/swagger-ui.css", headers={"If-None-Match": first.headers["etag"]})
+
+    assert first.headers["cache-control"] == "no-cache"
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui", "/ui/", "/ui/../app.py", "/ui/..%2Fapp.py", "/ui/%2e%2e/app.py", "/ui//etc/passwd"]
+)
+def test_nothing_is_listed_and_nothing_else_is_given(kitchen: Kitchen, path: str) -> None:
+    response = kitchen.get(path)
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,25 @@
+"""The OpenAPI document tells the truth: schemathesis tries what it says, and what it does not, and finds nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+import tests.serving.contract_hooks  # noqa: F401  # registers what a file is
+from tests.serving.kitchen import Kitchen
+
+schema = schemathesis.openapi.from_asgi("/openapi.json", Kitchen().edged)
+
+
+@schema.parametrize()
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_every_operation_keeps_its_contract(case: schemathesis.Case[Any]) -> None:
+    case.call_and_validate()
+
+
+StateMachine = schema.as_state_machine().TestCase
+StateMachine.settings = settings(
+    max_examples=10, deadline=None, derandomize=True, stateful_step_count=4, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,72 @@
+"""What surrounds every route: slashes, HEAD, OPTIONS, compression, CORS."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.serving.kitchen import ROW, Kitchen
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/models//", "/v1/", "/readyz/", "/redoc/"])
+def test_a_slash_at_the_end_changes_nothing(kitchen: Kitchen, path: str) -> None:
+    assert kitchen.get(path).status_code == 200
+
+
+def test_a_body_is_taken_at_a_path_with_a_slash(kitchen: Kitchen) -> None:
+    assert kitchen.post("/v1/tabular/predict/", json={"instances": [ROW]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/redoc", "/openapi.json", "/v1", "/v1/models", "/livez", "/metrics", "/ui/pages.css"]
+)
+def test_head_answers_as_get(kitchen: Kitchen, path: str) -> None:
+    assert kitchen.ask("HEAD", path).status_code == 200
+
+
+def test_options_tells_the_methods(kitchen: Kitchen) -> None:
+    response = kitchen.ask("OPTIONS", "/v1/models")
+
+    assert response.status_code == 204
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_what_is_read_is_compressed_and_what_is_predicted_is_not(kitchen: Kitchen) -> None:
+    document = kitchen.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    predicted = kitchen.post(
+        "/v1/tabular/predict", json={"instances": [ROW] * 100}, headers={"Accept-Encoding": "gzip"}
+    )
+
+    assert document.headers["content-encoding"] == "gzip"
+    assert "Accept-Encoding" in document.headers["vary"]
+    assert "content-encoding" not in kitchen.get("/livez", headers={"Accept-Encoding": "gzip"}).headers
+    assert len(predicted.content) > 1000
+    assert "content-encoding" not in predicted.headers
+
+
+def test_no_other_origin_may_read_unless_a_setting_says_so(kitchen: Kitchen) -> None:
+    response = kitchen.get("/v1/models", headers={"Origin": "https://shop.example"})
+
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_origins_of_the_setting_may_read() -> None:
+    kitchen = Kitchen(cors_origins=("https://shop.example",))
+
+    allowed = kitchen.get("/v1/models", headers={"Origin": "https://shop.example"})
+    other = kitchen.get("/v1/models", headers={"Origin": "https://evil.example"})
+    preflight = kitchen.ask(
+        "OPTIONS",
+        "/v1/tabular/predict",
+        headers={
+            "Origin": "https://shop.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,x-request-id",
+        },
+    )
+
+    assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
+    assert "X-Request-ID" in allowed.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in allowed.headers
+    assert "access-control-allow-origin" not in other.headers
+    assert preflight.status_code == 200
+    assert "POST" in preflight.headers["access-control-allow-methods"]

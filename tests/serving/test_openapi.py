@@ -1,0 +1,167 @@
+"""The OpenAPI document is valid, complete, and its examples are answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from models.card import Column
+from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen, card
+
+PUBLIC = {
+    "classify_image": "POST /v1/images/classify",
+    "classify_images": "POST /v1/images/classify-batch",
+    "predict_tabular": "POST /v1/tabular/predict",
+    "recommend": "POST /v1/recommendations",
+    "recommend_bulk": "POST /v1/recommendations/bulk",
+    "list_models": "GET /v1/models",
+    "get_model": "GET /v1/models/{name}",
+    "livez": "GET /livez",
+    "readyz": "GET /readyz",
+    "health": "GET /health",
+    "metrics": "GET /metrics",
+    "list_problems": "GET /problems",
+    "get_problem": "GET /problems/{slug}",
+    "index": "GET /v1",
+}
+
+
+def operations(document: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {
+        operation["operationId"]: (f"{method.upper()} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+@pytest.fixture
+def document(kitchen: Kitchen) -> dict[str, Any]:
+    found: dict[str, Any] = kitchen.get("/openapi.json").json()
+    return found
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_both_addresses_give_the_same_document(kitchen: Kitchen) -> None:
+    assert kitchen.get("/docs.json").content == kitchen.get("/openapi.json").content
+
+
+def test_every_operation_is_there_under_the_name_of_its_method(document: dict[str, Any]) -> None:
+    named = {name: where for name, (where, _) in operations(document).items()}
+    native = {f"bentoml_{name}": f"POST /{name}" for name, where in PUBLIC.items() if where.startswith("POST")}
+
+    assert named == PUBLIC | native
+    assert all(name.isidentifier() for name in named)
+
+
+def test_every_operation_tells_enough(document: dict[str, Any]) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    for name, (where, operation) in operations(document).items():
+        assert operation["summary"], name
+        assert set(operation["tags"]) <= tags
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            assert "X-Request-ID" in response["headers"]
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"]
+        if where.startswith("POST"):
+            assert {"200", "400", "413", "415", "422", "500", "503", "504"} <= set(operation["responses"])
+
+
+def test_every_json_request_and_every_json_answer_has_an_example_that_fits(document: dict[str, Any]) -> None:
+    checked = 0
+    for name, (_, operation) in operations(document).items():
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media_type, media in [each for body in bodies for each in body.get("content", {}).items()]:
+            if "json" in media_type:
+                assert media["examples"], f"{name} {media_type}"
+                for example in media["examples"].values():
+                    schema = {**media["schema"], "components": document["components"]}
+                    jsonschema.validate(example["value"], schema, jsonschema.Draft202012Validator)
+                    checked += 1
+    assert checked > 100
+
+
+def test_every_json_example_is_answered_and_the_answer_fits(kitchen: Kitchen, document: dict[str, Any]) -> None:
+    tried = 0
+    for name, (where, operation) in operations(document).items():
+        method, _, path = where.partition(" ")
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+        content = operation.get("requestBody", {}).get("content", {"": {"examples": {"": {"value": None}}}})
+        for media_type, media in content.items():
+            if media_type == "multipart/form-data":
+                continue
+            for example in media["examples"].values():
+                response = kitchen.ask(method, path, json=example["value"]) if media_type else kitchen.get(path)
+                assert response.status_code == 200, f"{name}: {response.text}"
+                told = operation["responses"]["200"]["content"]
+                assert response.headers["content-type"].partition(";")[0] in told
+                if "application/json" in told:
+                    schema = {**told["application/json"]["schema"], "components": document["components"]}
+                    jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
+                tried += 1
+    assert tried == 14 - 2 + 3
+
+
+def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> None:
+    row = document["components"]["schemas"]["Row"]
+
+    assert list(row["properties"]) == [column.name for column in TABLE_CARD.inputs]
+    assert row["additionalProperties"] is False
+    assert "saving.accounts" not in row["required"]
+    assert row["properties"]["age"]["type"] == "integer"
+    assert row["properties"]["age"]["description"] == "Age in years. 18 to 75 in the training data"
+    assert row["properties"]["sex"]["enum"] == ["female", "male"]
+    assert "enum" not in row["properties"]["purpose"]
+    assert document["components"]["schemas"]["ClassifiedRow"]["properties"]["prediction"]["enum"] == ["good", "bad"]
+
+
+def test_another_card_makes_another_document_and_another_check(kitchen: Kitchen, document: dict[str, Any]) -> None:
+    inputs = (Column("rooms", "number", minimum=1, maximum=9, example=4.0), Column("area m2", "number", example=80.0))
+    kitchen.serve_table(card("houses", "tabular-regression", inputs), outputs=1)
+
+    changed = kitchen.get("/openapi.json").json()
+    answer = kitchen.post("/v1/tabular/predict", json={"instances": [{"rooms": 4.5, "area m2": 80}]})
+
+    assert list(changed["components"]["schemas"]["Row"]["properties"]) == ["rooms", "area m2"]
+    assert "EstimatedRows" in changed["components"]["schemas"]
+    assert "ClassifiedRows" not in changed["components"]["schemas"]
+    assert list(OpenAPIV31SpecValidator(changed).iter_errors()) == []
+    assert answer.json()["predictions"] == [{"prediction": 4.5}]
+    assert kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}).status_code == 422
+    assert changed != document
+
+
+def test_another_version_of_the_same_columns_changes_nothing_but_its_own(kitchen: Kitchen) -> None:
+    before = kitchen.get("/openapi.json").json()
+    kitchen.table_card = replace(TABLE_CARD, classes=("no", "yes"))
+
+    schemas = kitchen.get("/openapi.json").json()["components"]["schemas"]
+
+    assert schemas["ClassifiedRow"]["properties"]["prediction"]["enum"] == ["no", "yes"]
+    assert schemas["Row"] == before["components"]["schemas"]["Row"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({}, "http://test"),
+        ({"X-Forwarded-Host": "api.example", "X-Forwarded-Proto": "https"}, "https://api.example"),
+        ({"X-Forwarded-Host": "api.example:8443, inner", "X-Forwarded-Proto": "https"}, "https://api.example:8443"),
+        ({"X-Forwarded-Host": "api.example", "X-Forwarded-Prefix": "/models/"}, "http://api.example/models"),
+        ({"X-Forwarded-Host": "evil.example/'><script>"}, "/"),
+        ({"X-Forwarded-Proto": "javascript"}, "/"),
+        ({"Host": "[::1]:3000"}, "http://[::1]:3000"),
+    ],
+)
+def test_the_server_is_where_the_client_reached_it(kitchen: Kitchen, headers: dict[str, str], url: str) -> None:
+    assert kitchen.get("/openapi.json", headers=headers).json()["servers"] == [{"url": url}]

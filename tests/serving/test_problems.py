@@ -1,0 +1,81 @@
+"""Problem documents for everything that goes wrong, in this process."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.errors import DeadlineExceeded, Overloaded, PredictionFailed, RunnerUnavailable
+from tests.serving.kitchen import INTERNAL_TEXT, ROW, Kitchen, png
+
+ROWS = {"instances": [ROW]}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (RunnerUnavailable(INTERNAL_TEXT), 503, "5"),
+        (Overloaded(INTERNAL_TEXT), 503, "1"),
+        (DeadlineExceeded(INTERNAL_TEXT), 504, None),
+        (PredictionFailed(INTERNAL_TEXT), 500, None),
+        (RuntimeError(INTERNAL_TEXT), 500, None),
+    ],
+)
+def test_what_a_runner_raises(kitchen: Kitchen, error: Exception, status: int, retry_after: str | None) -> None:
+    kitchen.table.error = kitchen.images.error = kitchen.recommender.error = error
+
+    for response in (
+        kitchen.post("/v1/tabular/predict", json=ROWS),
+        kitchen.post_image(png()),
+        kitchen.post("/v1/images/classify-batch", files={"images": ("a.png", png())}),
+        kitchen.post("/v1/recommendations", json={"user_id": "alice"}),
+        kitchen.post("/v1/recommendations/bulk", json={"user_ids": ["alice"]}),
+    ):
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.headers.get("retry-after") == retry_after
+        assert INTERNAL_TEXT not in response.text
+        assert response.json()["instance"] == response.request.url.path
+
+
+def test_an_answer_that_is_none_is_the_models_failure(kitchen: Kitchen) -> None:
+    kitchen.table.weights = kitchen.table.weights * float("nan")
+    assert kitchen.post("/v1/tabular/predict", json=ROWS).json()["type"] == "/problems/prediction-failed"
+
+    kitchen.images.weights = kitchen.images.weights[:, :3]
+    assert kitchen.post_image(png()).json()["type"] == "/problems/prediction-failed"
+
+
+def test_an_unknown_path(kitchen: Kitchen) -> None:
+    response = kitchen.get("/v1/nothing")
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems/not-found"
+
+
+@pytest.mark.parametrize(("method", "path", "allow"), [
+    ("GET", "/v1/tabular/predict", "OPTIONS, POST"),
+    ("DELETE", "/v1/models", "GET, HEAD, OPTIONS"),
+    ("BREW", "/v1/models/tabular", "GET, HEAD, OPTIONS"),
+    ("PUT", "/", "GET, HEAD, OPTIONS"),
+])  # fmt: skip
+def test_a_method_that_is_not_allowed_names_those_that_are(
+    kitchen: Kitchen, method: str, path: str, allow: str
+) -> None:
+    response = kitchen.ask(method, path)
+
+    assert response.status_code == 405
+    assert response.headers["allow"] == allow
+    assert response.json()["type"] == "/problems/method-not-allowed"
+
+
+def test_the_type_of_a_problem_leads_to_what_it_means(kitchen: Kitchen) -> None:
+    problem = kitchen.post_json("/v1/tabular/predict", "{}").json()
+
+    described = kitchen.get(problem["type"]).json()
+
+    assert described["type"] == problem["type"]
+    assert described["title"] == problem["title"]
+    assert described["status"] == problem["status"]
+    assert described in kitchen.get("/problems").json()["problems"]
+    assert "known: malformed" in kitchen.get("/problems/other").json()["detail"]
