@@ -82,7 +82,7 @@ def build_bento(variant: str = "cpu") -> str:
     with tempfile.TemporaryDirectory() as scratch:
         # As the file says, but with the variant's packages.
         wanted = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-        wanted["python"]["requirements_txt"] = str(_LOCKS[variant])
+        wanted["python"]["requirements_txt"] = f"./{_LOCKS[variant].name}"
         wanted["labels"]["variant"] = variant
         file = Path(scratch) / "bentofile.yaml"
         file.write_text(yaml.safe_dump(wanted))

@@ -1,0 +1,44 @@
+"""The main calls of a running service, made over HTTP and checked for real answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from deploy.lock import ROOT
+
+CAT = ROOT / "docs" / "images" / "chelsea.jpg"
+
+
+def all_main_calls(url: str) -> dict[str, str]:
+    """Make each main call once. Returns the version that answered, by model. Raises AssertionError."""
+    image = CAT.read_bytes()
+    one = _json(httpx.post(f"{url}/v1/images/classify", files={"image": image}, timeout=30))
+    assert one["predictions"][0]["confidence"] > 0
+    several = _json(httpx.post(f"{url}/v1/images/classify-batch", files=[("images", image)] * 2, timeout=30))
+    assert [result["status"] for result in several["results"]] == ["ok", "ok"]
+    rows = _json(httpx.post(f"{url}/v1/tabular/predict", json={"instances": example_rows(url)}, timeout=30))
+    assert rows["predictions"]
+    items = _json(httpx.post(f"{url}/v1/recommendations", json={"user_id": "1", "n": 3}, timeout=30))
+    assert len(items["items"]) == 3
+    bulk = _json(httpx.post(f"{url}/v1/recommendations/bulk", json={"user_ids": ["1", "2"], "n": 3}, timeout=30))
+    assert [len(result["items"]) for result in bulk["results"]] == [3, 3]
+    assert httpx.get(f"{url}/livez").status_code == 200
+    assert httpx.get(f"{url}/metrics").status_code == 200
+    models = _json(httpx.get(f"{url}/v1/models"))["models"]
+    return {model["name"]: model["version"] for model in models if model["served"]}
+
+
+def example_rows(url: str) -> list[dict[str, Any]]:
+    """The rows of the example that the API's own document gives."""
+    document = _json(httpx.get(f"{url}/docs.json"))
+    body = document["paths"]["/v1/tabular/predict"]["post"]["requestBody"]["content"]["application/json"]
+    rows: list[dict[str, Any]] = next(iter(body["examples"].values()))["value"]["instances"]
+    return rows
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body

@@ -1,0 +1,44 @@
+"""A Bento of the default models, as `bentoml build` makes it and as `bentoml export` sends it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.image import build_bento
+from deploy.lock import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltBento:
+    """A Bento: its tag, the BENTOML_HOME it was built in, and an exported copy of it in a folder of its own."""
+
+    tag: str
+    home: Path
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def bento(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltBento:
+    home = tmp_path_factory.mktemp("build")
+    shutil.copytree(default_home / "models", home / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(home))
+        tag = build_bento()
+    away = tmp_path_factory.mktemp("away")
+    archive = away / "makunouchi.bento"
+    subprocess.run(
+        [str(Path(sys.executable).parent / "bentoml"), "export", tag, str(archive)],
+        env={**os.environ, "BENTOML_HOME": str(home)}, cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    folder = away / "bento"
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return BuiltBento(tag, home, folder)
