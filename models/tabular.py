@@ -77,7 +77,8 @@ def open_session(model: Path | bytes, *, threads: int | None = None) -> onnxrunt
     options.intra_op_num_threads = threads or 1
     options.inter_op_num_threads = 1
     # A second thread gains nothing at any batch size here (German credit, 2 Xeon cores, boosting, 1,000 rows: 2.3 ms
-    # with one thread, 2.4 with two); nor do the memory arena and pattern. Idle workers would spin on a core that another runner needs.
+    # with one thread, 2.4 with two); nor do the memory arena and pattern. Idle workers would spin on a core that
+    # another runner needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(
