@@ -1,0 +1,66 @@
+"""A store with the default image classifier in it, trained once and kept until the code that makes it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from models.store import Artifact, find
+from training.packages import cache_folder
+
+ROOT = Path(__file__).parent.parent
+# What the artifact is made by; other people's models are trained anew for other files.
+SOURCES = (
+    "models/card.py",
+    "models/image*.py",
+    "models/networks.py",
+    "models/openvino_runtime.py",
+    "models/pixels.py",
+    "models/profile.py",
+    "models/store.py",
+    "models/torch*.py",
+    "training/finetune.py",
+    "training/image*.py",
+    "training/packages.py",
+    "training/photographs.py",
+    "training/report.py",
+)
+
+
+def image_source_key() -> str:
+    """A hash of the sources that make an image artifact."""
+    digest = hashlib.sha256()
+    for pattern in SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@pytest.fixture(scope="session")
+def image_store() -> Path:
+    """A model store (a folder) that holds `image`, made by `python -m training.image` with default options."""
+    from training.image import Params, train
+
+    kept = cache_folder() / "test-artifacts" / f"image-{image_source_key()}"
+    if not (kept / "image").is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Made aside and renamed, so that an interrupt leaves no half store and two runs do not meet.
+        scratch = Path(tempfile.mkdtemp(prefix=".image-", dir=kept.parent))
+        try:
+            train(Params(), store=scratch / "models")
+            if not kept.is_dir():
+                os.rename(scratch / "models", kept)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def image_artifact(image_store: Path) -> Artifact:
+    """The newest artifact of `image_store`."""
+    return find("image", store=image_store)
