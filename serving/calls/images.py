@@ -132,7 +132,7 @@ def _ranked(row: NDArray[np.float32], classes: Sequence[str], options: ClassifyO
     # bf16 shares can add up to a hair over one.
     shares = np.clip(row[best].astype(np.float64), 0.0, 1.0).round(6).tolist()
     return [
-        ClassPrediction.model_construct(class_id=class_id, label=classes[class_id], confidence=share)
+        ClassPrediction(class_id=class_id, label=classes[class_id], confidence=share)
         for class_id, share in zip(best, shares, strict=True)
         if share >= options.threshold
     ]
@@ -140,7 +140,7 @@ def _ranked(row: NDArray[np.float32], classes: Sequence[str], options: ClassifyO
 
 def model_used(model: ModelRef) -> ModelUsed:
     """The model that answered, as clients are told."""
-    return ModelUsed.model_construct(name=model.name, version=model.version)
+    return ModelUsed(name=model.name, version=model.version)
 
 
 def item_problem(error: PlatformError) -> ItemProblem:

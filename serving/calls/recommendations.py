@@ -105,7 +105,4 @@ def _result(index: int, user_id: str, answer: RecommenderAnswer, options: Recomm
 def _items(answer: RecommenderAnswer) -> list[RecommendedItem]:
     if not all(math.isfinite(item.score) for item in answer.items):
         raise PredictionFailed("the recommender answered NaN or infinity")
-    return [
-        RecommendedItem.model_construct(item_id=item.id, title=item.title or None, score=item.score)
-        for item in answer.items
-    ]
+    return [RecommendedItem(item_id=item.id, title=item.title or None, score=item.score) for item in answer.items]

@@ -98,9 +98,9 @@ def _located(error: InvalidInput, rows: list[Row]) -> InvalidInput:
 
 def _estimated(answer: RowsAnswer, inference_time_ms: float) -> EstimatedRows:
     values = answer.values.astype(np.float64)[:, 0].tolist()
-    return EstimatedRows.model_construct(
+    return EstimatedRows(
         model=model_used(answer.model),
-        predictions=[EstimatedRow.model_construct(prediction=float(f"{value:.7g}")) for value in values],
+        predictions=[EstimatedRow(prediction=float(f"{value:.7g}")) for value in values],
         inference_time_ms=inference_time_ms,
     )
 
@@ -111,10 +111,10 @@ def _classified(answer: RowsAnswer, classes: Sequence[str], inference_time_ms: f
     best = answer.values.argmax(axis=1).tolist()
     # float32 as float64 would show digits that are not there.
     shares = np.clip(answer.values.astype(np.float64), 0.0, 1.0).round(6).tolist()
-    return ClassifiedRows.model_construct(
+    return ClassifiedRows(
         model=model_used(answer.model),
         predictions=[
-            ClassifiedRow.model_construct(prediction=classes[place], probabilities=dict(zip(classes, row, strict=True)))
+            ClassifiedRow(prediction=classes[place], probabilities=dict(zip(classes, row, strict=True)))
             for place, row in zip(best, shares, strict=True)
         ],
         inference_time_ms=inference_time_ms,
