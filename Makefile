@@ -17,10 +17,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup train serve check test bento lock clean
+.PHONY: help setup train serve check test bento image test-container lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv and install everything, at the locked versions
 
@@ -51,11 +51,19 @@ test: check  ## check, then the whole test suite
 bento: train  ## build the Bento (`bentoml build`)
 	@$(BIN)/bentoml build
 
+image: train  ## build the container image: ENGINE=podman VARIANT=gpu BASE=debian STORAGE=folder
+	@$(BIN)/python -m deploy.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(VARIANT),--variant $(VARIANT)) \
+		$(if $(BASE),--base $(BASE)) $(if $(STORAGE),--storage $(STORAGE))
+
+test-container: $(READY)  ## build the image and run it for real (needs podman and runc, or docker)
+	@TEST_CONTAINER=1 $(BIN)/python -m pytest tests/deploy/test_container.py
+
 lock: $(READY)  ## upgrade within pyproject.toml's bounds and write requirements.lock
 	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager ".[train,dev]"
 	@{ echo "# Versions of a repeatable install, as constraints. Made by: make lock"; \
 		$(BIN)/python -m pip freeze --exclude makunouchi | sed 's/+cpu$$//'; } > requirements.lock
 	@rm -rf build makunouchi.egg-info
+	@$(BIN)/python -m deploy.lock
 
 clean:  ## remove what the targets made inside the clone
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

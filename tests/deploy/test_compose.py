@@ -1,0 +1,108 @@
+"""The compose file and what it mounts: valid, and naming only what exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from deploy.lock import ROOT
+from serving.settings import PREFIX, Settings
+from serving.telemetry import Telemetry
+from training.packages import Package, package_file
+
+DEPLOY = ROOT / "deploy"
+# The compose specification's own schema, as this validator carries it.
+_SCHEMA = Package(
+    requirement="check-jsonschema==0.39.0",
+    sha256="14ce5c94871c551268ea948ffe21e9f1464dc48fb20bf9a4c13deeaaf756cf9b",
+)
+_SCHEMA_FILE = "check_jsonschema/builtin_schemas/vendor/compose-spec.json"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return loaded
+
+
+def filled_in(value: str) -> str:
+    """A value with compose's ${NAME:-default} replaced by the default."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+def test_it_follows_the_compose_specification(compose: dict[str, Any]) -> None:
+    schema = json.loads(package_file(_SCHEMA, _SCHEMA_FILE).read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    validator.validate(compose)
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"services": {"service": {"image": "x", "no_such_key": 1}}})
+
+
+def test_every_setting_in_it_exists_and_has_a_usable_value(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["service"]["environment"]
+    assert environment
+    values = {name.removeprefix(PREFIX).lower(): filled_in(value) for name, value in environment.items()}
+    assert all(name.startswith(PREFIX) for name in environment)
+    assert values.keys() <= Settings.model_fields.keys()
+    Settings.model_validate(values)
+    for service in compose["services"].values():
+        others = [name for name in service.get("environment", {}) if name.startswith("MAKUNOUCHI")]
+        assert set(others) <= set(environment)
+
+
+def test_without_a_profile_the_service_runs_alone(compose: dict[str, Any]) -> None:
+    assert [name for name, service in compose["services"].items() if "profiles" not in service] == ["service"]
+    service = compose["services"]["service"]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert (
+        float(service["stop_grace_period"].removesuffix("s"))
+        > Settings(shutdown_grace_s=service["environment"]["MAKUNOUCHI_SHUTDOWN_GRACE_S"]).shutdown_grace_s
+    )
+
+
+def test_every_file_that_it_mounts_is_there(compose: dict[str, Any]) -> None:
+    mounted = [volume for service in compose["services"].values() for volume in service.get("volumes", [])]
+    sources = [volume.partition(":")[0] for volume in mounted]
+    assert [source for source in sources if source.startswith("./")]
+    for source in sources:
+        assert (DEPLOY / source).exists() if source.startswith("./") else source in compose["volumes"]
+
+
+def test_prometheus_asks_the_service_where_it_listens(compose: dict[str, Any]) -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    ((target,),) = [entry["targets"] for entry in job["static_configs"]]
+    name, _, port = target.partition(":")
+    assert filled_in(compose["services"][name]["ports"][0]).endswith(f":{port}")
+    source = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yaml").read_text())
+    assert source["datasources"][0]["url"].removeprefix("http://").partition(":")[0] in compose["services"]
+
+
+def names(registry: CollectorRegistry) -> set[str]:
+    """Every series name that the metrics of a registry can have."""
+    suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+    return {metric.name + suffix for metric in registry.collect() for suffix in suffixes[metric.type]}
+
+
+@pytest.mark.parametrize(
+    "dashboard", sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")), ids=lambda path: path.stem
+)
+def test_a_dashboard_shows_metrics_that_the_service_has(dashboard: Path) -> None:
+    panels = json.loads(dashboard.read_text())["panels"]
+    asked = {
+        name
+        for panel in panels
+        for target in panel["targets"]
+        for name in re.findall(r"makunouchi_\w+", target["expr"])
+    }
+    assert asked
+    assert asked <= names(Telemetry().registry)
+    assert len({panel["id"] for panel in panels}) == len(panels)
