@@ -16,6 +16,8 @@ from models.card import Card
 from serving.runners import QueryRunner, RowsRunner, Runner
 from serving.schemas.recommendations import Reason
 
+ErrorKind = Literal["invalid", "failed", "unknown"]
+
 
 class RowEncoder(Protocol):
     """From rows of JSON values to the array that a tabular model takes."""
@@ -64,7 +66,7 @@ class RecommenderAnswer(Protocol):
     """What a recommender answers to one query. With an `error` there are no items.
 
     `reason` says why the items are not the plain ones for a known user. `error_kind` "invalid" means that the query
-    was at fault and `error` may be shown to the caller.
+    was at fault, "unknown" that it names what does not exist; `error` may be shown to the caller then.
     """
 
     @property
@@ -77,7 +79,7 @@ class RecommenderAnswer(Protocol):
     def error(self) -> str | None: ...
 
     @property
-    def error_kind(self) -> Literal["invalid", "failed"] | None: ...
+    def error_kind(self) -> ErrorKind | None: ...
 
 
 class MakeQuery(Protocol):

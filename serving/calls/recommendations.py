@@ -89,6 +89,8 @@ def _check(answer: RecommenderAnswer, user_id: str, options: RecommendOptions) -
     if answer.error is not None:
         if answer.error_kind == "invalid":
             raise InvalidInput(answer.error)
+        if answer.error_kind == "unknown":
+            raise NotKnown(answer.error)
         raise PredictionFailed(answer.error)
     if answer.reason == "unknown_user" and options.unknown_user == "error":
         raise NotKnown(f"no user '{user_id[:100]}' in the training data")
@@ -105,4 +107,11 @@ def _result(index: int, user_id: str, answer: RecommenderAnswer, options: Recomm
 def _items(answer: RecommenderAnswer) -> list[RecommendedItem]:
     if not all(math.isfinite(item.score) for item in answer.items):
         raise PredictionFailed("the recommender answered NaN or infinity")
-    return [RecommendedItem(item_id=item.id, title=item.title or None, score=item.score) for item in answer.items]
+    return [
+        RecommendedItem(item_id=item.id, title=item.title or None, score=_short(item.score)) for item in answer.items
+    ]
+
+
+def _short(score: float) -> float:
+    # float32 as float64 shows digits that are not there.
+    return float(f"{score:.7g}")

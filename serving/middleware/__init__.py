@@ -5,4 +5,7 @@ observed     process time, access log, metrics
 last_resort  500 for whatever nobody caught
 drained      takes nothing new once told to stop
 timeout      the deadline of a request
+paths        a slash at the end of a path changes nothing
+compression  gzip for what is read, not for what is predicted
+body_limit   413 for a body over the limit, while it streams in
 """

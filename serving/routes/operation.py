@@ -1,8 +1,8 @@
 """One operation of the API: its route, and all that the OpenAPI document tells of it. One place for both.
 
 Routes are Starlette's, not FastAPI's: the tabular call's types follow the card while the service runs, which a FastAPI
-signature cannot, and a call costs less (one row through `predict_tabular`'s schema, in process: 29 us, FastAPI with a
-typed body 56-87 us; see docs/architecture.md).
+signature cannot, and a call costs half. One row of eight fields, checked and answered, in process, on two Xeon cores:
+29 us; FastAPI with a typed body and answer 56-87 us, with a bare request 43 us.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from serving.schemas.images import ItemProblem
 MAX_ITEMS = 100
 
 UnknownUser = Literal["popular", "error"]
-Reason = Literal["request_history", "user_features", "unknown_user", "no_history"]
+Reason = Literal[
+    "request_history", "recent_events", "user_features", "segment", "unknown_user", "missing_features", "no_history"
+]
 
 
 class RecommendOptions(Request):
@@ -58,10 +60,10 @@ WhyNotPersonal = Annotated[
     Reason | None,
     Field(
         description=(
-            "Why these are not the plain recommendations for a known user; null when they are. `unknown_user`: the "
-            "user is not in the training data, and `no_history`: has no items yet; both get popular items. "
-            "`user_features`: made from what is known of the user. `request_history`: made from items that came with "
-            "the request."
+            "Why these are not the plain recommendations for a known user; null when they are. Popular items: "
+            "`unknown_user` (not in the training data), `no_history` (no items yet), `missing_features` (neither items "
+            "nor features). Popular among users alike: `segment`. Made from other things than the user's history: "
+            "`user_features`, `request_history` (items that came with the request), `recent_events`."
         )
     ),
 ]
