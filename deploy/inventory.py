@@ -62,7 +62,7 @@ def bill_of_materials(listed: Mapping[str, Any], *, image: str, description: str
 
 # Any: components of cyclonedx, imported only when a bill is made.
 def _python_package(item: Mapping[str, Any]) -> Any:
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 

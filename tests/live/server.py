@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 120.0
+_MARK = "LIVE_SERVER"
 
 
 class Server:
@@ -81,6 +82,7 @@ def serving(
             "BENTOML_HOME": clean.get("BENTOML_HOME", str(Path(scratch) / "home")),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
+            _MARK: scratch,
             **(env or {}),
         }
         command = [str(Path(sys.executable).parent / "bentoml"), "serve", target, "--port", str(port)]
@@ -95,7 +97,10 @@ def serving(
                 server.wait_ready()
             yield server
         finally:
-            _kill_group(process)
+            _kill_all(scratch)
+            process.wait(10)
+            # What the arbiter was starting while the others were killed.
+            _kill_all(scratch)
 
 
 def free_port() -> int:
@@ -105,9 +110,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the server and all its processes: they are one group, and stay it when the first of them has ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGCONT)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+def _kill_all(mark: str) -> None:
+    """Kill every process that carries `mark`: workers lead sessions of their own, and outlive a killed arbiter."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get(_MARK) == mark:
+                process.kill()
