@@ -6,4 +6,9 @@ import os
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-pytest_plugins = ["tests.fixtures_image", "tests.fixtures_tabular", "tests.fixtures_recommender"]
+pytest_plugins = [
+    "tests.fixtures_default",
+    "tests.fixtures_image",
+    "tests.fixtures_tabular",
+    "tests.fixtures_recommender",
+]
