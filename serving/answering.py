@@ -5,12 +5,10 @@ The same code answers in a runner's own process and inside the gateway.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from models.errors import DeadlineExceeded, InputError, PredictionFailed
 from serving.frames import Answer, Payload, Question
 from serving.pace import Pace
 from serving.runners import ModelRef
+from serving.threads import Threads
 
 log = logging.getLogger("makunouchi.runner")
 
@@ -28,14 +27,21 @@ FAILED = "the model could not answer"
 
 
 class Answering:
-    """Answers batches with `function`, in up to `threads` threads.
+    """Answers batches with `function`, in up to `threads` threads; where it `may_block` the event loop, a call that is
+    quicker than handing it over is made without a thread.
 
     `function` takes the rows of a batch, an array or a list of objects, and gives as many, in order. `answered` names
     the model that made this thread's last answer.
     """
 
     def __init__(
-        self, function: Callable[[Any], Any], *, answered: Callable[[], ModelRef], name: str, threads: int = 1
+        self,
+        function: Callable[[Any], Any],
+        *,
+        answered: Callable[[], ModelRef],
+        name: str,
+        threads: int = 1,
+        may_block: bool = False,
     ) -> None:
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"the batch method of {name} must be a plain function: it runs in a thread")
@@ -44,13 +50,14 @@ class Answering:
         self._name = name
         self.threads = threads
         self.pace = Pace()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._may_block = may_block
+        self._threads = Threads(threads, name=name)
 
     async def answer(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         """One answer or error per question, in order. Only the question that is at fault fails."""
         rows = sum(question.rows for question in questions)
-        if not self.pace.is_quick(rows):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self.answer_now, questions)
+        if not self._may_block or not self.pace.is_quick(rows):
+            return await self._threads.run(self.answer_now, questions)
         started = time.perf_counter()
         answers = self.answer_now(questions)
         self.pace.took(rows, time.perf_counter() - started)
@@ -68,7 +75,7 @@ class Answering:
         quickest_s = float("inf")
         for _ in range(calls):
             started = time.perf_counter()
-            answer = (await asyncio.get_running_loop().run_in_executor(self._pool, self.answer_now, [question]))[0]
+            answer = (await self._threads.run(self.answer_now, [question]))[0]
             quickest_s = min(quickest_s, time.perf_counter() - started)
             if not isinstance(answer, Answer):
                 raise PredictionFailed("the example was not answered") from answer
@@ -76,7 +83,7 @@ class Answering:
 
     def close(self) -> None:
         """Start nothing more. A call under way is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def _ask(self, questions: Sequence[Question], asked: list[int], answers: list[Answer | Exception]) -> None:
         if not asked:

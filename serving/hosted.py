@@ -27,15 +27,27 @@ WARM_UP_CALLS = 5
 class Hosted:
     """The batch methods of `instance`, by name.
 
-    `methods` are the plain functions, bound to the instance.
+    `methods` are the plain functions, bound to the instance. In a process that does nothing else they `may_block` its
+    event loop for the fraction of a millisecond that a quick model takes; never in the gateway, which has deadlines to
+    keep should such a model hang for once.
     """
 
-    def __init__(self, instance: object, methods: dict[str, Callable[[Any], Any]], *, name: str, threads: int) -> None:
+    def __init__(
+        self,
+        instance: object,
+        methods: dict[str, Callable[[Any], Any]],
+        *,
+        name: str,
+        threads: int,
+        may_block: bool = False,
+    ) -> None:
         self.name = name
         self._instance = instance
         self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or a Slot
         self.methods = {
-            method: Answering(function, answered=self._answered, name=f"{name}.{method}", threads=threads)
+            method: Answering(
+                function, answered=self._answered, name=f"{name}.{method}", threads=threads, may_block=may_block
+            )
             for method, function in methods.items()
         }
         self._status = RunnerStatus(ready=False, model=None, detail="not warmed up yet")

@@ -79,6 +79,14 @@ class InlineClient:
             self._on_state(hosted.status.ready)
 
 
-def host(instance: Any, methods: Sequence[str], *, name: str, threads: int) -> Hosted:  # Any: a BentoML service's class
+def host(
+    instance: Any,  # Any: a BentoML service's class
+    methods: Sequence[str],
+    *,
+    name: str,
+    threads: int,
+    may_block: bool = False,
+) -> Hosted:
     """The batch methods of a BentoML service's instance, each as the plain function under it."""
-    return Hosted(instance, {each: getattr(instance, each).local for each in methods}, name=name, threads=threads)
+    functions = {each: getattr(instance, each).local for each in methods}
+    return Hosted(instance, functions, name=name, threads=threads, may_block=may_block)

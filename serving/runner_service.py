@@ -74,7 +74,9 @@ class RunnerAppFactory(LeanAppFactory):
         set_up_logs(self._settings.log_level)
         await super().create_instance(app)
         threads = int(self.service.config.get("threads") or 1)
-        self.hosted = host(self._service_instance, list(self.dispatchers), name=self.service.name, threads=threads)
+        self.hosted = host(
+            self._service_instance, list(self.dispatchers), name=self.service.name, threads=threads, may_block=True
+        )
         self.draining().install()
         await self.hosted.warm_up()
 

@@ -1,0 +1,29 @@
+"""Lets a test be a coroutine, and asserts that it leaves no task behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an `async def` test in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def main() -> None:
+            before = asyncio.all_tasks()
+            async with asyncio.timeout(60):
+                await test(*args, **kwargs)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            left = asyncio.all_tasks() - before
+            assert not left, f"left behind: {left}"
+
+        asyncio.run(main())
+
+    return run

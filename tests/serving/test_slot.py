@@ -1,0 +1,105 @@
+"""Another version takes over without a dropped call, or does not take over and says why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from models.errors import ArtifactInvalid, ArtifactMissing
+from serving.runners import ModelRef
+from serving.slot import Slot
+from tests.serving.models_of_tests import Sums, SumsRunner
+
+ROW = np.ones((1, 3), np.float32)
+
+
+def test_a_slot_serves_the_configured_version_first() -> None:
+    runner = SumsRunner()
+    assert runner.model.model == ModelRef("sums", "v1")
+    # It was warmed up before anybody asked.
+    assert runner.model.current.calls == [1]
+
+
+def test_a_new_version_is_warmed_up_and_takes_over() -> None:
+    runner = SumsRunner()
+    assert runner.model.reload("v2") == ModelRef("sums", "v2")
+    assert runner.loaded[-1].calls == [1]
+    runner.call(ROW)
+    assert runner.model.answered == ModelRef("sums", "v2")
+    assert runner.model.reload("v1").version == "v1"
+
+
+@pytest.mark.parametrize(("version", "error"), [("missing", ArtifactMissing), ("broken", ValueError)])
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one(version: str, error: type[Exception]) -> None:
+    runner = SumsRunner()
+    with pytest.raises(error):
+        runner.model.reload(version)
+    runner.call(ROW)
+    assert runner.model.answered == ModelRef("sums", "v1")
+
+
+def test_a_version_that_answers_nan_leaves_the_old_one() -> None:
+    class Poisoned(Sums):
+        def predict(self, rows: np.ndarray) -> object:  # type: ignore[type-arg]
+            return np.full((len(rows), 1), np.nan if self.version == "v2" else 1.0)
+
+    slot = Slot(lambda version: Poisoned(version or "v1"), warm_up=lambda model: model.predict(model.example()))
+    with pytest.raises(ArtifactInvalid, match="NaN"):
+        slot.reload("v2")
+    assert slot.model.version == "v1"
+
+
+def test_the_old_version_drains_before_reload_returns() -> None:
+    runner = SumsRunner()
+    entered, leave = threading.Event(), threading.Event()
+
+    def long_call() -> str:
+        with runner.model.lease() as model:
+            entered.set()
+            leave.wait(10)
+            return model.version
+
+    with ThreadPoolExecutor(2) as pool:
+        old = pool.submit(long_call)
+        entered.wait(10)
+        reloading = pool.submit(runner.model.reload, "v2")
+        while runner.model.model.version != "v2":
+            time.sleep(0.001)
+        # New calls get the new version while the old one is still answering.
+        runner.call(ROW)
+        assert runner.model.answered.version == "v2"
+        assert not reloading.done()
+        leave.set()
+        assert reloading.result(10).version == "v2"
+        assert old.result(10) == "v1"
+
+
+def test_a_call_that_never_ends_does_not_hold_reload_for_ever() -> None:
+    runner = SumsRunner()
+    with runner.model.lease():
+        assert runner.model.reload("v2", drain_s=0.01).version == "v2"
+
+
+def test_many_threads_and_many_reloads_lose_nothing() -> None:
+    runner = SumsRunner()
+    stop = threading.Event()
+
+    def ask() -> int:
+        answered = 0
+        while not stop.is_set():
+            assert runner.call(ROW)[0, 0] == 3
+            assert runner.model.answered.version.startswith("v")
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        for number in range(50):
+            runner.model.reload(f"v{number}")
+        stop.set()
+        assert all(each.result(10) > 0 for each in asking)
+    assert runner.model._held.calls == 0
