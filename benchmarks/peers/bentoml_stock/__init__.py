@@ -1,0 +1,1 @@
+"""BentoML as its quickstart composes services: a gateway that depends on a runner with a batchable method."""

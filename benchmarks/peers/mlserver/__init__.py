@@ -1,0 +1,1 @@
+"""MLServer: a custom runtime, and its scikit-learn runtime."""

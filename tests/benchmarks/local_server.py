@@ -1,0 +1,61 @@
+"""A tiny HTTP/1.1 server in a thread, whose behaviour a test writes down: what the benchmark's tools are tried on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+Answer = Callable[[int, bytes], Awaitable[bytes | None]]
+
+
+def response(body: bytes, status: str = "200 OK", extra: str = "") -> bytes:
+    """One response as it goes over the wire."""
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[int]:
+    """Serve on a free port while the block runs. `answer` gets the request's number and body; None hangs up."""
+    loop = asyncio.new_event_loop()
+    count = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                body = await reader.readexactly(int(lengths[0].split(b":")[1]) if lengths else 0)
+                number, count = count, count + 1
+                answered = await answer(number, body)
+                if answered is None:
+                    break
+                writer.write(answered)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(handle, "127.0.0.1", 0)
+
+    async def end(server: asyncio.Server) -> None:
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        asyncio.run_coroutine_threadsafe(end(server), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.servers import Server, free_port
+
+# A process whose grandchild leaves its session, as Ray's do.
+CODE = """
+import subprocess, sys, time
+child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], " \\
+    "start_new_session=True); print('ready', flush=True); time.sleep(60)"
+subprocess.Popen([sys.executable, "-c", child])
+time.sleep(60)
+"""
+
+
+def started(tmp_path: Path, code: str = CODE) -> Server:
+    return Server([sys.executable, "-c", code], env=dict(os.environ), folder=tmp_path, log=tmp_path / "log.txt")
+
+
+def until(claim: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "gone"
+
+
+def test_every_process_of_a_server_is_found_paused_resumed_and_ended(tmp_path: Path) -> None:
+    server = started(tmp_path)
+    try:
+        until(lambda: len(server.processes()) == 3)
+        pids = server.processes()
+        server.pause()
+        until(lambda: all(state(pid) == "T" for pid in pids))
+        server.resume()
+        until(lambda: all(state(pid) in "SR" for pid in pids))
+    finally:
+        server.stop()
+    assert all(state(pid) in ("Z", "gone") for pid in pids)
+    assert not server.is_alive()
+
+
+def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
+    server = started(tmp_path, "import time; time.sleep(60)")
+    server.pause()
+    server.stop()
+    assert not server.is_alive()
+
+
+def test_memory_is_told_by_process(tmp_path: Path) -> None:
+    server = started(tmp_path)
+    try:
+        until(lambda: len(server.memory()) == 3 and all(server.memory().values()))
+        assert sum(server.memory().values()) > 1 << 20
+    finally:
+        server.stop()
+
+
+def test_the_port_is_put_into_the_command_and_the_environment(tmp_path: Path) -> None:
+    code = "import os, sys; print(sys.argv[1] == os.environ['PORT'])"
+    server = Server(
+        [sys.executable, "-c", code, "{port}"], env=dict(os.environ), folder=tmp_path, log=tmp_path / "log.txt"
+    )
+    until(lambda: not server.is_alive())
+    server.stop()
+    assert server.log_tail() == "True\n"
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    assert 1024 <= free_port() <= 65535
