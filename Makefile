@@ -48,6 +48,21 @@ check: $(READY)  ## ruff, mypy --strict, import rules
 test: check  ## check, then the whole test suite
 	@$(BIN)/python -m pytest
 
+# ONLY=tabular PEERS=ours,fastapi ROUNDS=1 SECONDS=2 narrow it down; `$(BIN)/python -m benchmarks --help` tells more.
+BENCH = $(BIN)/python -m benchmarks
+BENCH_OPTIONS = $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(REQUESTS),--requests $(REQUESTS))
+
+bench: train  ## measure beside the peers, about 20 minutes; writes benchmarks/RESULTS.md
+	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }
+	@ls "$(BENTOML_HOME)"/models/image-resnet18/*/card.json > /dev/null 2>&1 || \
+		$(BIN)/python -m training.image --arch resnet18 --weights none --name image-resnet18
+	@$(BENCH) run $(BENCH_OPTIONS)
+
+bench-memory: train  ## memory after a million requests against ten thousand
+	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }
+	@$(BENCH) memory $(BENCH_OPTIONS)
+
 bento: train  ## build the Bento (`bentoml build`)
 	@$(BIN)/bentoml build
 
