@@ -72,10 +72,7 @@ def read_weights(arch: str, source: str) -> Weights | None:
         tensors = _read_file(package_file(_LITE0_PACKAGE, _LITE0_MEMBER))
     else:
         tensors = _download(arch)
-    heads = [tensor for name, tensor in tensors.items() if name.endswith("weight") and tensor.ndim >= 2]
-    if not heads:
-        raise DataInvalid(f"the weights '{Path(source).name}' hold no layer")
-    return Weights(tensors, int(heads[-1].shape[0]))
+    return Weights(tensors, _classes(arch, tensors))
 
 
 def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
@@ -91,7 +88,7 @@ def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
         return network
     own = network.state_dict()
     tensors = dict(weights.tensors)
-    if list(own) != list(tensors) and [t.shape for t in own.values()] == [t.shape for t in tensors.values()]:
+    if set(own) != set(tensors) and [t.shape for t in own.values()] == [t.shape for t in tensors.values()]:
         # Published under other names, in the same order.
         tensors = dict(zip(own, tensors.values(), strict=True))
     try:
@@ -99,6 +96,17 @@ def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
     except RuntimeError as error:
         raise DataInvalid(f"the weights are not those of {arch}: {str(error).splitlines()[-1].strip()}") from error
     return network if weights.classes == classes else _with_new_head(network, arch, classes)
+
+
+def _classes(arch: str, tensors: Mapping[str, Tensor]) -> int:
+    """How many outputs the last layer has: by its name, or in a file with other names by its place."""
+    network = build_network(arch, len(IMAGENET_LABELS))
+    head = head_of(network).weight
+    name = next(name for name, parameter in network.named_parameters() if parameter is head)
+    matrices = [tensor for tensor in tensors.values() if tensor.ndim == 2]
+    if name not in tensors and not matrices:
+        raise DataInvalid(f"the weights are not those of {arch}: they hold no layer '{name}'")
+    return int(tensors[name].shape[0] if name in tensors else matrices[-1].shape[0])
 
 
 def _with_new_head(network: nn.Module, arch: str, classes: int) -> nn.Module:
