@@ -18,6 +18,7 @@ from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
 from serving.openapi import OpenApiDocument
 from serving.routes import images, models, pages, recommendations, service, tabular
+from serving.routes import problems as problem_routes
 from serving.routes.operation import Operation
 from serving.routes.service import Metrics
 from serving.served import Served
@@ -88,7 +89,7 @@ def build_operations(
     describing = [
         *models.operations(catalog),
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
-        *service.problem_operations(),
+        *problem_routes.operations(),
     ]
     public = [*predicting, *describing]
     native = [operation.native() for operation in predicting]

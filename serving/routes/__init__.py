@@ -7,6 +7,7 @@ images           classification of images
 tabular          predictions for rows
 recommendations  recommendations for users
 models           what is known about the models
-service          health, readiness, metrics, the index, the kinds of problems
+service          health, readiness, metrics, the index
+problems         the kinds of problems
 pages            the OpenAPI document and the pages that show it
 """

@@ -21,12 +21,34 @@ _OPTIONS = len(ClassifyOptions.model_fields)
 
 def operations(calls: ImageCalls) -> list[Operation]:
     """`classify_image` and `classify_images`."""
+    return [_classify_image(calls), _classify_images(calls)]
 
+
+def _classify_image(calls: ImageCalls) -> Operation:
     async def classify(request: Request) -> Response:
         parts = await read_parts(request, max_parts=1 + _OPTIONS + 1)
         (image,) = files(parts, "image", at_most=1)
         return answer(await calls.classify(image, ClassifyOptions.model_validate(fields(parts, beside="image"))))
 
+    return Operation(
+        id="classify_image",
+        method="POST",
+        path="/v1/images/classify",
+        tag="images",
+        summary="Classify an image",
+        description=(
+            f"{_READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
+            "truncated image is refused, and one with too many pixels before it is decoded."
+        ),
+        handler=classify,
+        body=Content(MULTIPART, lambda: _form("image", _file()), encoding={"image": {"contentType": _CONTENT_TYPES}}),
+        answer=Content(JSON, lambda: Classification, lambda: {"classified": _classification(calls.served.card())}),
+        answer_description="The classes of the image, best first.",
+        problems=CALL_PROBLEMS,
+    )
+
+
+def _classify_images(calls: ImageCalls) -> Operation:
     async def classify_many(request: Request) -> Response:
         # One more than allowed is read, so that one too many gets its own message; far too many do not.
         parts = await read_parts(request, max_parts=2 * calls.max_images + _OPTIONS + 1)
@@ -34,43 +56,23 @@ def operations(calls: ImageCalls) -> list[Operation]:
         options = ClassifyOptions.model_validate(fields(parts, beside="images"))
         return answer(await calls.classify_many(images, options))
 
-    return [
-        Operation(
-            id="classify_image",
-            method="POST",
-            path="/v1/images/classify",
-            tag="images",
-            summary="Classify an image",
-            description=(
-                f"{_READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
-                "truncated image is refused, and one with too many pixels before it is decoded."
-            ),
-            handler=classify,
-            body=Content(
-                MULTIPART, lambda: _form("image", _file()), encoding={"image": {"contentType": _CONTENT_TYPES}}
-            ),
-            answer=Content(JSON, lambda: Classification, lambda: {"classified": _classification(calls.served.card())}),
-            answer_description="The classes of the image, best first.",
-            problems=CALL_PROBLEMS,
+    return Operation(
+        id="classify_images",
+        method="POST",
+        path="/v1/images/classify-batch",
+        tag="images",
+        summary="Classify several images",
+        description=f"Up to {calls.max_images} files: {_READS}. An image that cannot be read fails alone.",
+        handler=classify_many,
+        body=Content(
+            MULTIPART,
+            lambda: _form("images", _file_list(calls.max_images)),
+            encoding={"images": {"contentType": _CONTENT_TYPES}},
         ),
-        Operation(
-            id="classify_images",
-            method="POST",
-            path="/v1/images/classify-batch",
-            tag="images",
-            summary="Classify several images",
-            description=f"Up to {calls.max_images} files: {_READS}. An image that cannot be read fails alone.",
-            handler=classify_many,
-            body=Content(
-                MULTIPART,
-                lambda: _form("images", _file_list(calls.max_images)),
-                encoding={"images": {"contentType": _CONTENT_TYPES}},
-            ),
-            answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(calls.served.card())}),
-            answer_description="One result or one error per image, in the order of the request.",
-            problems=CALL_PROBLEMS,
-        ),
-    ]
+        answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(calls.served.card())}),
+        answer_description="One result or one error per image, in the order of the request.",
+        problems=CALL_PROBLEMS,
+    )
 
 
 def _file() -> JsonSchema:

@@ -17,24 +17,38 @@ from serving.schemas.models import ModelDetails, ModelList, ModelVersion, detail
 
 def operations(catalog: ModelCatalog) -> list[Operation]:
     """`list_models` and `get_model`."""
+    return [_list_models(catalog), _get_model(catalog)]
 
-    def details_of(name: str) -> ModelDetails:
-        versions = versions_of(catalog, name)
-        shown = current(versions)
-        listing = [_summary(entry) for entry in versions]
-        return details(shown.card, version=shown.version, served=shown.served, versions=listing)
 
+def _list_models(catalog: ModelCatalog) -> Operation:
     def list_of() -> ModelList:
         return ModelList(models=[_summary(entry) for entry in listed(catalog)])
 
     async def list_models(request: Request) -> Response:
         return resource(request, await run_sync(list_of))
 
+    return Operation(
+        id="list_models",
+        method="GET",
+        path="/v1/models",
+        tag="models",
+        summary="List the models",
+        description="Every version of every model in the store, and which of them answers.",
+        handler=list_models,
+        answer=Content(JSON, lambda: ModelList, lambda: {"models": list_of().model_dump(mode="json")}),
+        answer_description="Newest first within a name.",
+        links={"get_model": {"operationId": "get_model", "parameters": {"name": "$response.body#/models/0/name"}}},
+        problems=(INTERNAL,),
+        is_conditional=True,
+    )
+
+
+def _get_model(catalog: ModelCatalog) -> Operation:
     async def get_model(request: Request) -> Response:
-        return resource(request, await run_sync(details_of, request.path_params["name"]))
+        return resource(request, await run_sync(_details, catalog, request.path_params["name"]))
 
     def example() -> dict[str, Any]:
-        shown: dict[str, Any] = details_of(listed(catalog)[0].name).model_dump(mode="json")
+        shown: dict[str, Any] = _details(catalog, listed(catalog)[0].name).model_dump(mode="json")
         # A thousand classes, every slice and every version would drown the page.
         for key in ("classes", "versions", "inputs"):
             shown[key] = shown[key][:3]
@@ -45,36 +59,27 @@ def operations(catalog: ModelCatalog) -> list[Operation]:
         said = {"description": "Name of the model in the store.", "example": listed(catalog)[0].name}
         return ({"name": "name", "in": "path", "required": True, "schema": schema, **said},)
 
-    return [
-        Operation(
-            id="list_models",
-            method="GET",
-            path="/v1/models",
-            tag="models",
-            summary="List the models",
-            description="Every version of every model in the store, and which of them answers.",
-            handler=list_models,
-            answer=Content(JSON, lambda: ModelList, lambda: {"models": list_of().model_dump(mode="json")}),
-            answer_description="Newest first within a name.",
-            links={"get_model": {"operationId": "get_model", "parameters": {"name": "$response.body#/models/0/name"}}},
-            problems=(INTERNAL,),
-            is_conditional=True,
-        ),
-        Operation(
-            id="get_model",
-            method="GET",
-            path="/v1/models/{name}",
-            tag="models",
-            summary="Tell all about a model",
-            description="The card of the version that answers: task, schema, metrics, lineage; and the other versions.",
-            handler=get_model,
-            parameters=name_parameter,
-            answer=Content(JSON, lambda: ModelDetails, lambda: {"model": example()}),
-            answer_description="The model's card.",
-            problems=(NOT_KNOWN, INTERNAL),
-            is_conditional=True,
-        ),
-    ]
+    return Operation(
+        id="get_model",
+        method="GET",
+        path="/v1/models/{name}",
+        tag="models",
+        summary="Tell all about a model",
+        description="The card of the version that answers: task, schema, metrics, lineage; and the other versions.",
+        handler=get_model,
+        parameters=name_parameter,
+        answer=Content(JSON, lambda: ModelDetails, lambda: {"model": example()}),
+        answer_description="The model's card.",
+        problems=(NOT_KNOWN, INTERNAL),
+        is_conditional=True,
+    )
+
+
+def _details(catalog: ModelCatalog, name: str) -> ModelDetails:
+    versions = versions_of(catalog, name)
+    shown = current(versions)
+    listing = [_summary(entry) for entry in versions]
+    return details(shown.card, version=shown.version, served=shown.served, versions=listing)
 
 
 def _summary(entry: CatalogEntry) -> ModelVersion:

@@ -17,50 +17,53 @@ from serving.schemas.recommendations import BulkRecommendations, Recommendations
 
 def operations(calls: RecommenderCalls) -> list[Operation]:
     """`recommend` and `recommend_bulk`."""
-    bulk = bulk_request(calls.max_users)
+    return [_recommend(calls), _recommend_bulk(calls)]
 
+
+def _recommend(calls: RecommenderCalls) -> Operation:
     async def recommend(request: Request) -> Response:
         asked = RecommendRequest.model_validate_json(await read_json(request))
         return answer(await calls.recommend(asked))
+
+    return Operation(
+        id="recommend",
+        method="POST",
+        path="/v1/recommendations",
+        tag="recommendations",
+        summary="Recommend items to a user",
+        description="A user who is not in the training data gets popular items, and is told so by `reason`.",
+        handler=recommend,
+        body=Content(JSON, lambda: RecommendRequest, lambda: {"user": {"user_id": user(calls.served.card()), "n": 5}}),
+        answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(calls.served.card())}),
+        answer_description="Items, best first.",
+        problems=(*CALL_PROBLEMS, NOT_KNOWN),
+    )
+
+
+def _recommend_bulk(calls: RecommenderCalls) -> Operation:
+    bulk = bulk_request(calls.max_users)
 
     async def recommend_bulk(request: Request) -> Response:
         asked = bulk.model_validate_json(await read_json(request))
         return answer(await calls.recommend_bulk(asked))
 
-    return [
-        Operation(
-            id="recommend",
-            method="POST",
-            path="/v1/recommendations",
-            tag="recommendations",
-            summary="Recommend items to a user",
-            description="A user who is not in the training data gets popular items, and is told so by `reason`.",
-            handler=recommend,
-            body=Content(
-                JSON, lambda: RecommendRequest, lambda: {"user": {"user_id": user(calls.served.card()), "n": 5}}
-            ),
-            answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(calls.served.card())}),
-            answer_description="Items, best first.",
-            problems=(*CALL_PROBLEMS, NOT_KNOWN),
+    return Operation(
+        id="recommend_bulk",
+        method="POST",
+        path="/v1/recommendations/bulk",
+        tag="recommendations",
+        summary="Recommend items to several users",
+        description=f"Up to {calls.max_users} users. One that cannot be answered fails alone.",
+        handler=recommend_bulk,
+        body=Content(
+            JSON,
+            lambda: bulk,
+            lambda: {"users": {"user_ids": [user(calls.served.card()), "nobody"], "n": 5, "filter_seen": True}},
         ),
-        Operation(
-            id="recommend_bulk",
-            method="POST",
-            path="/v1/recommendations/bulk",
-            tag="recommendations",
-            summary="Recommend items to several users",
-            description=f"Up to {calls.max_users} users. One that cannot be answered fails alone.",
-            handler=recommend_bulk,
-            body=Content(
-                JSON,
-                lambda: bulk,
-                lambda: {"users": {"user_ids": [user(calls.served.card()), "nobody"], "n": 5, "filter_seen": True}},
-            ),
-            answer=Content(JSON, lambda: BulkRecommendations, lambda: {"users": _bulk_answer(calls.served.card())}),
-            answer_description="One result or one error per user, in the order of the request.",
-            problems=CALL_PROBLEMS,
-        ),
-    ]
+        answer=Content(JSON, lambda: BulkRecommendations, lambda: {"users": _bulk_answer(calls.served.card())}),
+        answer_description="One result or one error per user, in the order of the request.",
+        problems=CALL_PROBLEMS,
+    )
 
 
 def user(card: Card) -> str:

@@ -12,14 +12,12 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.errors import NotKnown
-from serving.errors import INTERNAL, KINDS, NOT_KNOWN, NOT_READY, Kind
+from serving.errors import INTERNAL, NOT_READY
 from serving.problems import problem
-from serving.routes.body import JSON, answer, resource
+from serving.routes.body import JSON, answer
 from serving.routes.operation import Content, Operation
 from serving.runners import Runner, RunnerStatus
 from serving.schemas.fields import ModelUsed
-from serving.schemas.problems import ProblemKind, ProblemKinds
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
 
 NAME = "makunouchi"
@@ -41,11 +39,26 @@ def health_operations(
     runners: Sequence[Runner], metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
 ) -> list[Operation]:
     """`livez`, `readyz`, `health` and `metrics`."""
-    service = ServiceInfo(name=NAME, version=version)
+    return [_livez(), _readyz(runners, is_stopping), _health(runners, version), _metrics(metrics)]
 
+
+def _livez() -> Operation:
     async def livez(request: Request) -> Response:
         return answer(Liveness())
 
+    return Operation(
+        id="livez",
+        method="GET",
+        path="/livez",
+        tag="service",
+        summary="Is the process alive?",
+        handler=livez,
+        answer=Content(JSON, lambda: Liveness, lambda: {"alive": {"status": "alive"}}),
+        answer_description="It is.",
+    )
+
+
+def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Operation:
     async def readyz(request: Request) -> Response:
         found = await readiness(runners)
         missing = [name for name, runner in found.items() if not runner.ready]
@@ -55,63 +68,59 @@ def health_operations(
         said = {name: runner.model_dump() for name, runner in found.items()}
         return problem(NOT_READY, why, instance=request.scope["path"], runners=said)
 
+    return Operation(
+        id="readyz",
+        method="GET",
+        path="/readyz",
+        tag="service",
+        summary="Can every model answer?",
+        description="Not before every runner has answered a warm-up prediction, and not while one is gone.",
+        handler=readyz,
+        answer=Content(
+            JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {"tabular": _RUNNER}}}
+        ),
+        answer_description="All of them can.",
+        problems=(NOT_READY, INTERNAL),
+    )
+
+
+def _health(runners: Sequence[Runner], version: str) -> Operation:
+    service = ServiceInfo(name=NAME, version=version)
+
     async def health(request: Request) -> Response:
         found = await readiness(runners)
         is_ok = all(runner.ready for runner in found.values())
         status = "ok" if is_ok else "degraded"
         return answer(Health(status=status, service=service, runners=found, time=datetime.now(UTC)))
 
+    return Operation(
+        id="health",
+        method="GET",
+        path="/health",
+        tag="service",
+        summary="How is the service?",
+        description="Answers 200 even when a runner is gone; `/readyz` does not.",
+        handler=health,
+        answer=Content(JSON, lambda: Health, lambda: {"ok": _health_example(version)}),
+        answer_description="Status, models and version.",
+    )
+
+
+def _metrics(metrics: Metrics) -> Operation:
     async def show_metrics(request: Request) -> Response:
         text = await run_sync(metrics.text)
         return Response(text, headers={"Content-Type": metrics.media_type, "Cache-Control": "no-store"})
 
-    return [
-        Operation(
-            id="livez",
-            method="GET",
-            path="/livez",
-            tag="service",
-            summary="Is the process alive?",
-            handler=livez,
-            answer=Content(JSON, lambda: Liveness, lambda: {"alive": {"status": "alive"}}),
-            answer_description="It is.",
-        ),
-        Operation(
-            id="readyz",
-            method="GET",
-            path="/readyz",
-            tag="service",
-            summary="Can every model answer?",
-            description="Not before every runner has answered a warm-up prediction, and not while one is gone.",
-            handler=readyz,
-            answer=Content(
-                JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {"tabular": _RUNNER}}}
-            ),
-            answer_description="All of them can.",
-            problems=(NOT_READY, INTERNAL),
-        ),
-        Operation(
-            id="health",
-            method="GET",
-            path="/health",
-            tag="service",
-            summary="How is the service?",
-            description="Answers 200 even when a runner is gone; `/readyz` does not.",
-            handler=health,
-            answer=Content(JSON, lambda: Health, lambda: {"ok": _health(version)}),
-            answer_description="Status, models and version.",
-        ),
-        Operation(
-            id="metrics",
-            method="GET",
-            path="/metrics",
-            tag="service",
-            summary="Metrics for Prometheus",
-            handler=show_metrics,
-            answer=Content("text/plain", lambda: {"type": "string"}),
-            answer_description="Metrics in the Prometheus text format.",
-        ),
-    ]
+    return Operation(
+        id="metrics",
+        method="GET",
+        path="/metrics",
+        tag="service",
+        summary="Metrics for Prometheus",
+        handler=show_metrics,
+        answer=Content("text/plain", lambda: {"type": "string"}),
+        answer_description="Metrics in the Prometheus text format.",
+    )
 
 
 async def readiness(runners: Sequence[Runner]) -> dict[str, RunnerReadiness]:
@@ -162,61 +171,11 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
     )
 
 
-def problem_operations() -> list[Operation]:
-    """`list_problems` and `get_problem`: what the `type` of a problem document points to."""
-
-    async def list_problems(request: Request) -> Response:
-        return resource(request, ProblemKinds(problems=[_described(kind) for kind in KINDS]))
-
-    async def get_problem(request: Request) -> Response:
-        slug = request.path_params["slug"]
-        for kind in KINDS:
-            if kind.slug == slug:
-                return resource(request, _described(kind))
-        known = ", ".join(kind.slug for kind in KINDS)
-        raise NotKnown(f"no kind of problem '{slug[:100]}'; known: {known}", location=("path", "slug"))
-
-    first = _described(KINDS[0]).model_dump()
-    slug = {"type": "string", "enum": [kind.slug for kind in KINDS]}
-    return [
-        Operation(
-            id="list_problems",
-            method="GET",
-            path="/problems",
-            tag="service",
-            summary="Every kind of problem",
-            handler=list_problems,
-            answer=Content(JSON, lambda: ProblemKinds, lambda: {"problems": {"problems": [first]}}),
-            answer_description="What the `type` of a problem document can be.",
-            is_conditional=True,
-        ),
-        Operation(
-            id="get_problem",
-            method="GET",
-            path="/problems/{slug}",
-            tag="service",
-            summary="What a kind of problem means",
-            handler=get_problem,
-            parameters=lambda: (
-                {"name": "slug", "in": "path", "required": True, "schema": slug, "example": "validation"},
-            ),
-            answer=Content(JSON, lambda: ProblemKind, lambda: {"problem": first}),
-            answer_description="The kind of problem.",
-            problems=(NOT_KNOWN, INTERNAL),
-            is_conditional=True,
-        ),
-    ]
-
-
-def _described(kind: Kind) -> ProblemKind:
-    return ProblemKind(type=kind.type, title=kind.title, status=kind.status, description=kind.description)
-
-
 def _link(operation: Operation) -> Link:
     return Link(operation=operation.id, method=operation.method, href=operation.path, summary=operation.summary)
 
 
-def _health(version: str) -> dict[str, Any]:
+def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
     return {"status": "ok", "service": service, "runners": {"tabular": _RUNNER}, "time": _TIME}
 

@@ -1,0 +1,67 @@
+"""What the `type` of a problem document points to, over HTTP."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.errors import NotKnown
+from serving.errors import INTERNAL, KINDS, NOT_KNOWN, Kind
+from serving.routes.body import JSON, resource
+from serving.routes.operation import Content, Operation
+from serving.schemas.problems import ProblemKind, ProblemKinds
+
+
+def operations() -> list[Operation]:
+    """`list_problems` and `get_problem`."""
+    return [_list_problems(), _get_problem()]
+
+
+def _list_problems() -> Operation:
+    first = _described(KINDS[0]).model_dump()
+
+    async def list_problems(request: Request) -> Response:
+        return resource(request, ProblemKinds(problems=[_described(kind) for kind in KINDS]))
+
+    return Operation(
+        id="list_problems",
+        method="GET",
+        path="/problems",
+        tag="service",
+        summary="Every kind of problem",
+        handler=list_problems,
+        answer=Content(JSON, lambda: ProblemKinds, lambda: {"problems": {"problems": [first]}}),
+        answer_description="What the `type` of a problem document can be.",
+        is_conditional=True,
+    )
+
+
+def _get_problem() -> Operation:
+    first = _described(KINDS[0]).model_dump()
+    slug = {"type": "string", "enum": [kind.slug for kind in KINDS]}
+
+    async def get_problem(request: Request) -> Response:
+        slug = request.path_params["slug"]
+        for kind in KINDS:
+            if kind.slug == slug:
+                return resource(request, _described(kind))
+        known = ", ".join(kind.slug for kind in KINDS)
+        raise NotKnown(f"no kind of problem '{slug[:100]}'; known: {known}", location=("path", "slug"))
+
+    return Operation(
+        id="get_problem",
+        method="GET",
+        path="/problems/{slug}",
+        tag="service",
+        summary="What a kind of problem means",
+        handler=get_problem,
+        parameters=lambda: ({"name": "slug", "in": "path", "required": True, "schema": slug, "example": "validation"},),
+        answer=Content(JSON, lambda: ProblemKind, lambda: {"problem": first}),
+        answer_description="The kind of problem.",
+        problems=(NOT_KNOWN, INTERNAL),
+        is_conditional=True,
+    )
+
+
+def _described(kind: Kind) -> ProblemKind:
+    return ProblemKind(type=kind.type, title=kind.title, status=kind.status, description=kind.description)
