@@ -1,59 +1,68 @@
-"""Answers queries from an artifact, many at once: one product per algorithm, and no query that spoils another's answer.
+"""Answers recommendation queries from an artifact, features and recent events: reads arrays, ids and titles, nothing
+else.
 
-Knows ids, rows and who stands in for whom; what a score means is the algorithms' own.
+Knows users and items by id. How well it ranks is the algorithms' own; how somebody unknown is answered is `planning`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from scipy import sparse
 
-from models.errors import InputError, InvalidInput
+from models.errors import InputError
 from models.recommender import archive
-from models.recommender.base import blocks, hide
-from models.recommender.dataset import history_of
+from models.recommender.base import blocks
+from models.recommender.explaining import causes
+from models.recommender.feature_store import FOLDER, FeatureStore
+from models.recommender.knowledge import Knowledge
+from models.recommender.planning import Plan, plan
 from models.recommender.popularity import Popularity
-from models.recommender.queries import Answer, Query, Reason, ScoredItem
-from models.recommender.registry import AnyAlgorithm
+from models.recommender.queries import NO_RULES, Answer, Query, ScoredItem
+from models.recommender.recent import Recent
+from models.recommender.reranking import Reranker, needs_ranking
 from models.recommender.selection import NOTHING, Items, Scores, best
 from models.store import Artifact
 
 __all__ = ["Answer", "Query", "Recommender", "ScoredItem"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How one query is answered: which algorithm, from which row, and which items are hidden.
-
-    `row` is -1 for somebody who is not known. `history` is set when items came with the request.
-    """
-
-    place: int
-    query: Query
-    algorithm: AnyAlgorithm
-    row: int
-    history: sparse.csr_array | None
-    reason: Reason | None
-
-
 class Recommender:
     """Recommendations for known and unknown users. Safe to call from several threads at once."""
 
-    def __init__(self, artifact: Artifact, contents: archive.Contents) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        contents: archive.Contents,
+        *,
+        features: FeatureStore | None = None,
+        recent: Recent | None = None,
+    ) -> None:
         self.artifact = artifact
         self.contents = contents
-        popular = contents.algorithms.get(Popularity.name)
-        self._popular = popular or Popularity().fit(contents.dataset)
+        self.knowledge = Knowledge(contents, features or FeatureStore(None), recent or Recent())
+        self._reranker = Reranker(contents.dataset, contents.items)
 
     @classmethod
-    def load(cls, artifact: Artifact) -> Self:
-        """Open an artifact; its arrays are memory-mapped. Raises ArtifactInvalid."""
-        return cls(artifact, archive.read(artifact.folder))
+    def load(
+        cls,
+        artifact: Artifact,
+        *,
+        features: Path | None = None,
+        features_ttl_s: float = 60.0,
+        recent: Recent | None = None,
+    ) -> Self:
+        """Open an artifact; its arrays are memory-mapped. Raises ArtifactInvalid.
+
+        `features` is the folder of the feature tables, that beside the artifact when not given.
+        """
+        folder = features or artifact.folder / FOLDER
+        store = FeatureStore(folder, ttl_s=features_ttl_s)
+        return cls(artifact, archive.read(artifact.folder), features=store, recent=recent)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -65,7 +74,7 @@ class Recommender:
         return self.contents.default
 
     def knows_user(self, user_id: str) -> bool:
-        return self.contents.users.row(user_id) is not None
+        return self.knowledge.knows_user(user_id)
 
     def example(self) -> Query:
         """A query for a known user, for warm-up and probes."""
@@ -74,90 +83,79 @@ class Recommender:
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer per query, in order. A query at fault gets an answer with an error; the others are not touched."""
         answers: dict[int, Answer] = {}
-        groups: dict[tuple[str, bool], list[_Plan]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[Plan]] = defaultdict(list)
         for place, query in enumerate(queries):
             try:
-                plan = self._plan(place, query)
+                planned = plan(place, query, self.knowledge)
             except InputError as error:
-                answers[place] = Answer((), query.model or self.default_model, error=str(error), error_kind="invalid")
+                answers[place] = self._refused(query, error)
             else:
-                groups[plan.algorithm.name, plan.history is not None].append(plan)
+                groups[planned.algorithm.name, planned.source].append(planned)
         for plans in groups.values():
             for rows in blocks(len(plans), len(self.contents.items)):
                 answers.update(self._answer_all(plans[rows]))
         return [answers[place] for place in range(len(queries))]
 
-    def _plan(self, place: int, query: Query) -> _Plan:
-        if not isinstance(query.n, int) or query.n < 1:
-            raise InvalidInput(f"n must be a whole number of at least 1, not {query.n!r}", location=("n",))
-        algorithm = self._algorithm(query.model)
-        row = self.contents.users.row(query.user_id)
-        extra = [found for item in query.history if (found := self.contents.items.row(item)) is not None]
-        if extra and algorithm.can("history"):
-            return _Plan(place, query, algorithm, -1, self._history(row, extra), "request_history")
-        if algorithm.can("anyone"):
-            return _Plan(place, query, algorithm, -1 if row is None else row, None, None)
-        if row is None:
-            return _Plan(place, query, self._popular, -1, None, "unknown_user")
-        indptr = self.contents.dataset.interactions.indptr
-        if indptr[row] != indptr[row + 1]:
-            return _Plan(place, query, algorithm, row, None, None)
-        if algorithm.can("user_features") and self._has_features(row):
-            return _Plan(place, query, algorithm, row, None, "user_features")
-        return _Plan(place, query, self._popular, row, None, "no_history")
+    def _refused(self, query: Query, error: InputError) -> Answer:
+        name = query.model or self.default_model
+        return Answer((), name, error=str(error), error_kind="invalid", location=error.location)
 
-    def _algorithm(self, name: str | None) -> AnyAlgorithm:
-        chosen = self.contents.algorithms.get(name or self.default_model)
-        if chosen is None:
-            raise InvalidInput(f"no model '{name}' is served; known: {', '.join(self.models)}", location=("model",))
-        return chosen
-
-    def _has_features(self, row: int) -> bool:
-        features = self.contents.dataset.user_features
-        return features is not None and bool(features.indptr[row] != features.indptr[row + 1])
-
-    def _history(self, row: int | None, extra: list[int]) -> sparse.csr_array:
-        known = self._seen(row)
-        return history_of(np.concatenate((known, np.array(extra, np.int64))), len(self.contents.items))
-
-    def _seen(self, row: int | None) -> Items:
-        if row is None or row < 0:
-            return np.empty(0, np.int64)
-        matrix = self.contents.dataset.interactions
-        return np.asarray(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]], np.int64)
-
-    def _answer_all(self, plans: list[_Plan]) -> dict[int, Answer]:
+    def _answer_all(self, plans: list[Plan]) -> dict[int, Answer]:
         try:
             return self._answer(plans)
         except Exception as error:  # whatever an algorithm raises belongs to one query, not to its neighbours
             if len(plans) > 1:
-                return {place: answer for plan in plans for place, answer in self._answer_all([plan]).items()}
+                return {place: answer for each in plans for place, answer in self._answer_all([each]).items()}
             failed = f"model '{plans[0].algorithm.name}' failed: {type(error).__name__}"
             return {plans[0].place: Answer((), plans[0].algorithm.name, error=failed, error_kind="failed")}
 
-    def _answer(self, plans: list[_Plan]) -> dict[int, Answer]:
+    def _answer(self, plans: list[Plan]) -> dict[int, Answer]:
         scores = self._scores(plans)
-        for index, plan in enumerate(plans):
-            if plan.query.filter_seen:
-                if plan.history is not None:
-                    hide(scores[index : index + 1], plan.history)
-                else:
-                    scores[index, self._seen(plan.row)] = -np.inf
-        items, found = best(scores, max(plan.query.n for plan in plans))
-        return {
-            plan.place: Answer(self._scored(items[i], found[i], plan.query.n), plan.algorithm.name, plan.reason)
-            for i, plan in enumerate(plans)
-        }
+        for row, each in zip(scores, plans, strict=True):
+            if each.query.filter_seen:
+                row[each.seen] = -np.inf
+            row[each.hidden] = -np.inf
+            if each.query.rules is not NO_RULES:
+                self._reranker.hide(row, each.query.rules, self.knowledge.facts())
+        items, found = best(scores, max(each.query.n for each in plans))
+        answers = {}
+        for i, each in enumerate(plans):
+            chosen, marks = items[i][: each.query.n], found[i][: each.query.n]
+            if needs_ranking(each.query.rules):
+                facts = self.knowledge.facts()
+                chosen, marks = self._reranker.rank(scores[i], each.query.n, each.query.rules, facts)
+            answers[each.place] = Answer(
+                self._scored(each, chosen, marks), each.algorithm.name, each.reason, features=each.feature_row
+            )
+        return answers
 
-    def _scores(self, plans: list[_Plan]) -> Scores:
-        algorithm = plans[0].algorithm
-        if plans[0].history is not None:
-            return algorithm.score_histories(sparse.vstack([plan.history for plan in plans], format="csr"))
+    def _scores(self, plans: list[Plan]) -> Scores:
+        """Scores of all items, (N, items), writable. All plans are of one algorithm and one source."""
+        algorithm, source = plans[0].algorithm, plans[0].source
+        if source == "history":
+            return algorithm.score_histories(sparse.vstack([each.history for each in plans], format="csr"))
+        if source == "features":
+            return algorithm.score_features(sparse.vstack([each.features for each in plans], format="csr"))
+        if source == "segment":
+            return np.stack([each.segment.scores for each in plans if each.segment is not None])
         if isinstance(algorithm, Popularity):
-            return algorithm.score_anyone(len(plans))
-        return algorithm.score(np.array([plan.row for plan in plans], np.int64))
+            scores = algorithm.score_anyone(len(plans))
+            scores += self.knowledge.additions()
+            return scores
+        return algorithm.score(np.array([each.row for each in plans], np.int64))
 
-    def _scored(self, items: Items, scores: Scores, n: int) -> tuple[ScoredItem, ...]:
+    def _scored(self, each: Plan, items: Items, scores: Scores) -> tuple[ScoredItem, ...]:
         ids, titles = self.contents.items, self.contents.titles
-        chosen = zip(items[:n].tolist(), scores[:n].tolist(), strict=True)
-        return tuple([ScoredItem(ids[row], titles[row], score) for row, score in chosen if row != NOTHING])
+        kept = items != NOTHING
+        rows, marks = items[kept], scores[kept].tolist()
+        if not each.query.explain:
+            return tuple(
+                [ScoredItem(ids[row], titles[row], mark) for row, mark in zip(rows.tolist(), marks, strict=True)]
+            )
+        why = causes(each, rows, self.knowledge)
+        return tuple(
+            [
+                ScoredItem(ids[row], titles[row], mark, cause)
+                for row, mark, cause in zip(rows.tolist(), marks, why, strict=True)
+            ]
+        )

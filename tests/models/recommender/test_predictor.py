@@ -82,7 +82,7 @@ def test_an_unknown_user_gets_popular_items_and_is_told(recommender: Recommender
 
 def test_a_user_without_items_gets_popular_ones_and_is_told(recommender: Recommender) -> None:
     answer = ask(recommender, Query(f"u{FEATURELESS}", n=4))
-    assert (answer.model, answer.reason, len(answer.items)) == ("popular", "no_history", 4)
+    assert (answer.model, answer.reason, len(answer.items)) == ("popular", "missing_features", 4)
 
 
 def test_a_user_with_features_only_gets_items_by_features(recommender: Recommender) -> None:

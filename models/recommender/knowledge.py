@@ -1,0 +1,177 @@
+"""All that a serving recommender knows: the artifact, the feature tables, recent events; lined up by the artifact's rows.
+
+Knows rows and ids, never queries.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.errors import InvalidInput
+from models.recommender.archive import Contents
+from models.recommender.base import Capability
+from models.recommender.dataset import history_of
+from models.recommender.encoding import Value
+from models.recommender.feature_store import EMPTY, Features, FeatureStore, FeatureTable, ItemFacts, item_facts
+from models.recommender.popularity import Popularity
+from models.recommender.recent import Recent
+from models.recommender.registry import AnyAlgorithm
+from models.recommender.segments import Segments
+from models.recommender.selection import Items
+
+
+class Knowledge:
+    """Safe to read from several threads at once."""
+
+    def __init__(self, contents: Contents, store: FeatureStore, recent: Recent) -> None:
+        self.contents = contents
+        self.recent = recent
+        self.segments = Segments(contents.dataset)
+        popular = contents.algorithms.get(Popularity.name)
+        self.popular = popular if isinstance(popular, Popularity) else Popularity().fit(contents.dataset)
+        self._store = store
+        self._lock = threading.Lock()
+        self._facts_of: FeatureTable = EMPTY
+        self._facts = item_facts(EMPTY, contents.items)
+        self._counted = 0
+        self._additions = np.zeros(len(contents.items), np.float32)
+        self.recent_rows: list[tuple[int, float]] = []
+        """Item row and time of each recent interest that the artifact does not hold already."""
+
+    @property
+    def features(self) -> Features:
+        """The feature tables now."""
+        return self._store.current()
+
+    def facts(self) -> ItemFacts:
+        """Categories and years of the items."""
+        table = self.features.items
+        if table is not self._facts_of:
+            with self._lock:
+                if table is not self._facts_of:
+                    self._facts, self._facts_of = item_facts(table, self.contents.items), table
+        return self._facts
+
+    def additions(self) -> NDArray[np.float32]:
+        """What recent events add to the popularity of each item, (items,), as a share of all users."""
+        pairs = self.recent.pairs
+        if self._counted < len(pairs):
+            with self._lock:
+                additions, end = self._additions.copy(), len(pairs)
+                for pair in pairs[self._counted : end]:
+                    row = self.contents.items.row(pair.item_id)
+                    if row is not None and not self._holds(pair.user_id, row):
+                        additions[row] += 1 / max(1, self.contents.dataset.users)
+                        self.recent_rows.append((row, pair.time))
+                self._additions, self._counted = additions, end
+        return self._additions
+
+    def seen(self, row: int) -> Items:
+        """The items in the artifact that the user of a row interacted with."""
+        if row < 0:
+            return np.empty(0, np.int64)
+        matrix = self.contents.dataset.interactions
+        return np.asarray(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]], np.int64)
+
+    def recent_of(self, user_id: str) -> tuple[Items, Items]:
+        """Rows of the items that a user took to lately, oldest first, and of those that the user turned down."""
+        liked, disliked = self.recent.of(user_id)
+        return self.rows(liked), self.rows(disliked)
+
+    def rows(self, item_ids: list[str] | tuple[str, ...]) -> Items:
+        """Rows of the items that are known."""
+        items = self.contents.items
+        return np.array([row for each in item_ids if (row := items.row(each)) is not None], np.int64)
+
+    def history(self, *parts: Items) -> sparse.csr_array:
+        """One history (1, items) of several lists of items."""
+        return history_of(np.concatenate(parts), len(self.contents.items))
+
+    @property
+    def has_user_features(self) -> bool:
+        """Whether users have features at all, so that one without is missing something."""
+        return self.features.has_users or self.contents.dataset.user_features is not None
+
+    def known_features(self, user_id: str, row: int) -> sparse.csr_array | None:
+        """The encoded features (1, F) of a user: of the feature store where it has users, else of the artifact."""
+        features = self.features
+        if features.has_users:
+            values = features.users.values(user_id)
+            return None if values is None else self.encoded(values, is_strict=False)
+        matrix = self.contents.dataset.user_features
+        if matrix is None or row < 0 or matrix.indptr[row] == matrix.indptr[row + 1]:
+            return None
+        return matrix[[row]]
+
+    def encoded(self, values: Mapping[str, Value], *, is_strict: bool) -> sparse.csr_array | None:
+        """Attributes as (1, F), None when they say nothing. Strict: an unknown name raises InvalidInput."""
+        known = [attribute.name for attribute in self.contents.user_encoder.attributes]
+        if is_strict:
+            for name in values:
+                if name not in known:
+                    said = f"known: {', '.join(known)}" if known else "this model was trained without user features"
+                    raise InvalidInput(f"no user feature '{name[:100]}'; {said}", location=("user_features", name))
+        try:
+            matrix = self.contents.user_encoder.encode([values])
+        except InvalidInput as error:
+            raise InvalidInput(str(error), location=("user_features",)) from error
+        return matrix if matrix.nnz else None
+
+    def knows_user(self, user_id: str) -> bool:
+        """Whether anything is known of the user: trained on, did something lately, or has features."""
+        return (
+            self.contents.users.row(user_id) is not None
+            or self.recent.knows(user_id)
+            or self.features.users.ids.row(user_id) is not None
+        )
+
+    def able(self, capability: Capability) -> list[AnyAlgorithm]:
+        """The algorithms served that can do something, the default one first."""
+        first = self.contents.algorithms[self.contents.default]
+        others = [each for each in self.contents.algorithms.values() if each is not first]
+        return [each for each in (first, *others) if each.can(capability)]
+
+    def algorithm(self, name: str | None) -> AnyAlgorithm:
+        """The algorithm of that name, or the default one. Raises InvalidInput listing those that there are."""
+        chosen = self.contents.algorithms.get(name or self.contents.default)
+        if chosen is None:
+            known = ", ".join(self.contents.algorithms)
+            raise InvalidInput(f"no model '{(name or '')[:100]}' is served; known: {known}", location=("model",))
+        return chosen
+
+    def choose(self, name: str | None, capability: Capability) -> AnyAlgorithm:
+        """The named algorithm; without a name the default one or, when that cannot do it, the first that can.
+
+        Raises InvalidInput, listing who can, when the named one cannot, or none.
+        """
+        algorithm = self.algorithm(name)
+        if algorithm.can(capability):
+            return algorithm
+        able = self.able(capability)
+        if name is None and able:
+            return able[0]
+        raise self.cannot(algorithm, capability)
+
+    def cannot(self, algorithm: AnyAlgorithm, capability: Capability) -> InvalidInput:
+        """The error for being asked for what an algorithm does not do: it lists those that do."""
+        able = ", ".join(each.name for each in self.able(capability)) or "none of those served"
+        said = _SAID.get(capability, capability.replace("_", " "))
+        return InvalidInput(f"model '{algorithm.name}' cannot {said}; these can: {able}", location=("model",))
+
+    def _holds(self, user_id: str, item: int) -> bool:
+        row = self.contents.users.row(user_id)
+        return row is not None and bool((self.seen(row) == item).any())
+
+
+_SAID: Mapping[str, str] = {
+    "history": "answer from a history",
+    "user_features": "answer from user features",
+    "similar_items": "find similar items",
+    "similar_users": "find similar users",
+    "explanations": "explain its answers",
+}

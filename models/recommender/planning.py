@@ -1,0 +1,134 @@
+"""How a query is answered: by which algorithm, from what is known of the user, with which items hidden.
+
+Cold start, in this order: the history in the request, what the user did lately, user features, what is popular in the
+user's segment, what is popular. Knows who is asked for, never scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from models.errors import InvalidInput
+from models.recommender.knowledge import Knowledge
+from models.recommender.popularity import Popularity
+from models.recommender.queries import Query, Reason
+from models.recommender.registry import AnyAlgorithm
+from models.recommender.segments import Segment
+from models.recommender.selection import Items
+
+# What scores are made from.
+Source = Literal["row", "history", "features", "segment", "anyone"]
+
+
+def _nothing() -> Items:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one query is answered. `row` is -1 for somebody who is not in the artifact."""
+
+    place: int
+    query: Query
+    algorithm: AnyAlgorithm
+    source: Source
+    row: int = -1
+    history: sparse.csr_array | None = None
+    features: sparse.csr_array | None = None
+    segment: Segment | None = None
+    reason: Reason | None = None
+    feature_row: Literal["found", "missing"] | None = None
+    seen: Items = field(default_factory=_nothing)
+    """Items that `filter_seen` hides."""
+    hidden: Items = field(default_factory=_nothing)
+    """Items that the user turned down: hidden always."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """What is known of the items of a query's user."""
+
+    asked: Items
+    own: Items
+    liked: Items
+
+
+def plan(place: int, query: Query, knowledge: Knowledge) -> Plan:
+    """The plan for a query. Raises InvalidInput, with the location of the fault."""
+    if not isinstance(query.n, int) or query.n < 1:
+        raise InvalidInput(f"n must be a whole number of at least 1, not {query.n!r}", location=("n",))
+    algorithm = knowledge.algorithm(query.model)
+    _check_able(query, algorithm, knowledge)
+    row = knowledge.contents.users.row(query.user_id)
+    row = -1 if row is None else row
+    liked, disliked = knowledge.recent_of(query.user_id)
+    person = _Person(asked=knowledge.rows(query.history), own=knowledge.seen(row), liked=liked)
+    seen = np.concatenate((person.own, person.liked, person.asked))
+    start = Plan(place, query, algorithm, "anyone", row=row, seen=seen, hidden=disliked)
+    found = _warm(start, person, knowledge) or _cold(start, knowledge)
+    if query.explain and found.source in ("row", "history") and not found.algorithm.can("explanations"):
+        raise knowledge.cannot(found.algorithm, "explanations")
+    return found
+
+
+def _check_able(query: Query, algorithm: AnyAlgorithm, knowledge: Knowledge) -> None:
+    """An algorithm that the query names has to be able to do what the query asks of it."""
+    if query.model is None:
+        return
+    if query.history and not algorithm.can("history"):
+        raise knowledge.cannot(algorithm, "history")
+    if query.user_features and not query.history and not algorithm.can("user_features"):
+        raise knowledge.cannot(algorithm, "user_features")
+
+
+def _warm(start: Plan, person: _Person, knowledge: Knowledge) -> Plan | None:
+    """For somebody whose items are known, or an algorithm that needs to know nobody."""
+    if start.algorithm.can("anyone"):
+        return start
+    if len(person.asked) or len(person.liked):
+        reason: Reason = "request_history" if len(person.asked) else "recent_events"
+        able = _able(start.algorithm, "history", knowledge)
+        if able is not None:
+            return replace(
+                start, algorithm=able, source="history", history=knowledge.history(start.seen), reason=reason
+            )
+    if len(person.own) and start.algorithm.can("known_users"):
+        return replace(start, source="row")
+    return None
+
+
+def _cold(start: Plan, knowledge: Knowledge) -> Plan:
+    """For somebody without items."""
+    query = start.query
+    features = knowledge.encoded(query.user_features, is_strict=True) if query.user_features else None
+    is_known = knowledge.knows_user(query.user_id)
+    state: Literal["found", "missing"] | None = None
+    if features is None:
+        features = knowledge.known_features(query.user_id, start.row)
+        if is_known and knowledge.has_user_features:
+            state = "missing" if features is None else "found"
+    if features is not None:
+        start = replace(start, features=features, feature_row=state)
+        able = _able(start.algorithm, "user_features", knowledge)
+        if able is not None:
+            return replace(start, algorithm=able, source="features", reason="user_features")
+        segment = knowledge.segments.find(features)
+        if segment is not None:
+            return replace(start, algorithm=knowledge.popular, source="segment", segment=segment, reason="segment")
+    reason: Reason = "unknown_user"
+    if is_known:
+        reason = "missing_features" if state == "missing" else "no_history"
+    return replace(start, algorithm=knowledge.popular, source="anyone", reason=reason, feature_row=state)
+
+
+def _able(
+    algorithm: AnyAlgorithm, capability: Literal["history", "user_features"], knowledge: Knowledge
+) -> AnyAlgorithm | None:
+    """`algorithm`, or where it cannot, the first that can and is about the person."""
+    if algorithm.can(capability):
+        return algorithm
+    return next((each for each in knowledge.able(capability) if not isinstance(each, Popularity)), None)
