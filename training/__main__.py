@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -31,10 +32,21 @@ def main(params: Params) -> None:
         started = time.perf_counter()
         console.print(f"[bold]> train {name}[/bold]")
         # A process each: what torch holds is given back before the next one begins.
-        code = subprocess.run([sys.executable, "-m", f"training.{name}"], check=False).returncode  # noqa: S603
+        command = [sys.executable, "-m", f"training.{name}", *_more(name)]
+        code = subprocess.run(command, check=False).returncode  # noqa: S603  (our own scripts)
         if code:
             sys.exit(code)
         console.print(f"[bold]= {name} trained in {time.perf_counter() - started:.0f} s[/bold]")
+
+
+def _more(name: str) -> list[str]:
+    """Options of one script: the recommender learns from the feedback that the service has collected."""
+    if name != "recommender":
+        return []
+    from training.feedback import existing_url
+
+    url = existing_url(os.environ.get("MAKUNOUCHI_FEEDBACK_URL"))
+    return ["--feedback", url] if url else []
 
 
 if __name__ == "__main__":

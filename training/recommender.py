@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.progress import Progress as Bar
@@ -22,9 +22,11 @@ from models.recommender.ids import IdIndex, Texts
 from models.recommender.predictor import Recommender
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 from models.store import Artifact, find, saving
-from training import command, recommender_card
+from training import command, features, recommender_card
 from training.command import option
 from training.comparison import Measured, fit_and_measure
+from training.features import FeatureTables, age_and_occupation, feature_tables
+from training.feedback import read_feedback, with_feedback
 from training.interactions import Columns, Corpus, build_corpus
 from training.parity import serving_parity
 from training.report import console, print_summary, step, write_report
@@ -60,6 +62,8 @@ class Params:
     max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp)")
     threads: int = option(1, "threads of lightfm; above 1 is faster and differs a little at every run")
     test_share: float = option(0.25, "share of each user's interactions held back for measuring")
+    groups: Path | None = option(None, "file of groups of users: users and `group`, or one column per kind of group")
+    feedback: str = option("", "SQLAlchemy URL of the service's feedback log, to learn from it too")
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
     seed: int = option(0, "seed of splits and of training")
     name: str = option("recommender", "name of the artifact")
@@ -69,7 +73,8 @@ def main(params: Params) -> Artifact:
     """Train, measure, check and save. Raises TrainingError; nothing is saved then."""
     _check(params)
     with step("reading interactions"):
-        corpus, data = _load(params)
+        corpus, data, tables = _load(params)
+        corpus = _with_feedback(corpus, params.feedback)
         _check_usable(corpus, data)
     _print_size(corpus)
     measured: dict[str, Mapping[str, Measured]] = {how: _measure_all(params, corpus, how) for how in _splits(corpus)}
@@ -100,6 +105,7 @@ def main(params: Params) -> Artifact:
             contents, name=params.name, data=data, measured=measured, parity=parity, params=described
         ),
         contents,
+        tables,
     )
 
 
@@ -140,7 +146,7 @@ def _value(text: str) -> int | float | str:
     return text
 
 
-def _load(params: Params) -> tuple[Corpus, DataSource]:
+def _load(params: Params) -> tuple[Corpus, DataSource, FeatureTables]:
     if params.interactions is None:
         from training import movielens
 
@@ -153,13 +159,18 @@ def _load(params: Params) -> tuple[Corpus, DataSource]:
             user_attributes=movielens.USER_ATTRIBUTES,
             item_attributes=movielens.ITEM_ATTRIBUTES,
         )
-        return corpus, source([events, users, items], rows=len(events), name="MovieLens-100K (recbole 1.2.1)")
+        described = replace(
+            feature_tables(users, items, None, user="user_id", item="item_id", title="title"),
+            groups=age_and_occupation(users),
+        )
+        data = source([events, users, items], rows=len(events), name="MovieLens-100K (recbole 1.2.1)")
+        return corpus, data, described
     ids = (params.user_column, params.item_column)
     tables = [
         read_table(path, delimiter=params.delimiter, text=ids) if path else None
-        for path in (params.interactions, params.users, params.items)
+        for path in (params.interactions, params.users, params.items, params.groups)
     ]
-    found, users_table, items_table = tables
+    found, users_table, items_table, groups_table = tables
     if found is None:
         raise DataInvalid("no interactions given")
     columns = Columns(
@@ -178,7 +189,23 @@ def _load(params: Params) -> tuple[Corpus, DataSource]:
         user_attributes=params.user_attributes,
         item_attributes=params.item_attributes,
     )
-    return corpus, source(tables, rows=len(found))
+    described = feature_tables(
+        users_table,
+        items_table,
+        groups_table,
+        user=params.user_column,
+        item=params.item_column,
+        title=params.title_column,
+    )
+    return corpus, source(tables, rows=len(found)), described
+
+
+def _with_feedback(corpus: Corpus, url: str) -> Corpus:
+    if not url:
+        return corpus
+    events = read_feedback(url)
+    console.print(f"  {len(events):,} events of feedback", soft_wrap=True)
+    return with_feedback(corpus, events)
 
 
 def _check_usable(corpus: Corpus, data: DataSource) -> None:
@@ -227,9 +254,10 @@ def _print_size(corpus: Corpus) -> None:
     )
 
 
-def _save(card: Card, contents: Contents) -> Artifact:
+def _save(card: Card, contents: Contents, tables: FeatureTables) -> Artifact:
     with step("saving"), saving(card) as folder:
         archive.write(contents, folder)
+        features.write(tables, folder)
         write_report(card, folder)
     artifact = find(card.name)
     predictor = Recommender.load(artifact)

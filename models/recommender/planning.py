@@ -91,7 +91,7 @@ def _warm(start: Plan, person: _Person, knowledge: Knowledge) -> Plan | None:
         return start
     if len(person.asked) or len(person.liked):
         reason: Reason = "request_history" if len(person.asked) else "recent_events"
-        able = _able(start.algorithm, "history", knowledge)
+        able = _able(start, "history", knowledge)
         if able is not None:
             return replace(
                 start, algorithm=able, source="history", history=knowledge.history(start.seen), reason=reason
@@ -113,7 +113,7 @@ def _cold(start: Plan, knowledge: Knowledge) -> Plan:
             state = "missing" if features is None else "found"
     if features is not None:
         start = replace(start, features=features, feature_row=state)
-        able = _able(start.algorithm, "user_features", knowledge)
+        able = _able(start, "user_features", knowledge)
         if able is not None:
             return replace(start, algorithm=able, source="features", reason="user_features")
         segment = knowledge.segments.find(features)
@@ -125,10 +125,10 @@ def _cold(start: Plan, knowledge: Knowledge) -> Plan:
     return replace(start, algorithm=knowledge.popular, source="anyone", reason=reason, feature_row=state)
 
 
-def _able(
-    algorithm: AnyAlgorithm, capability: Literal["history", "user_features"], knowledge: Knowledge
-) -> AnyAlgorithm | None:
-    """`algorithm`, or where it cannot, the first that can and is about the person."""
-    if algorithm.can(capability):
-        return algorithm
+def _able(start: Plan, capability: Literal["history", "user_features"], knowledge: Knowledge) -> AnyAlgorithm | None:
+    """The algorithm asked for; when it cannot and was not asked for by name, the first other that is about people."""
+    if start.algorithm.can(capability):
+        return start.algorithm
+    if start.query.model is not None:
+        return None
     return next((each for each in knowledge.able(capability) if not isinstance(each, Popularity)), None)

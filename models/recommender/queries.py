@@ -47,8 +47,8 @@ class Rules:
     `category_caps[c]` of category c; `diversity` from 0 (best first) to 1 (as unlike each other as can be).
     """
 
-    allow: Choice = Choice()  # noqa: RUF009  (frozen, so shared safely)
-    deny: Choice = Choice()  # noqa: RUF009
+    allow: Choice = Choice()
+    deny: Choice = Choice()
     categories: tuple[str, ...] = ()
     diversity: float = 0.0
     min_score: float | None = None

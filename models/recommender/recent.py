@@ -1,4 +1,4 @@
-"""What users did since the artifact was trained: kept by id, added to while it is read. Knows ids, no rows, no store."""
+"""What users did since the artifact was trained: kept by id, added to while it is read. Knows ids, no rows."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _CANDIDATES = 300
 _MIN_SCORE = 60.0
 _NOT_WORDS = re.compile(r"[\W_]+")
 # Letters that do not fall apart into a letter and an accent.
-_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "þ": "th", "ð": "d", "ı": "i"})
+_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "þ": "th", "ð": "d"})
 
 
 def plain(text: str) -> str:

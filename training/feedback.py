@@ -1,0 +1,103 @@
+"""Feedback that the running service collected, joined to a data set. Knows events and rows, no algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.feedback_log import FeedbackLog, Logged, default_file, default_url
+from models.recommender.dataset import Dataset, Rows, csr, from_triplets
+from models.recommender.recent import NEGATIVE
+from training.interactions import Corpus
+
+_RATING = "rating"
+
+
+def read_feedback(url: str) -> list[Logged]:
+    """Every event of the log behind `url`, in order. Raises FeedbackUnavailable."""
+    log = FeedbackLog(url)
+    try:
+        return list(log.all())
+    finally:
+        log.close()
+
+
+def existing_url(configured: str | None) -> str | None:
+    """The configured log; without one, the default when a service has written it; else None."""
+    if configured:
+        return configured
+    file = default_file(default_url())
+    return default_url() if file is not None and file.is_file() else None
+
+
+def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
+    """The corpus with the events that show interest, and the users and items that only they name.
+
+    Of several events of a user and an item the latest decides whether it is interest. An event counts like one
+    interaction; its rating is its value where it is a rating, else the average of the corpus.
+    """
+    decisive: dict[tuple[str, str], Logged] = {}
+    for event in sorted(events, key=lambda each: (each.time, each.position)):
+        decisive[event.user_id, event.item_id] = event
+    kept = [event for event in decisive.values() if event.kind not in NEGATIVE]
+    users, user_rows = _extended(corpus.user_ids, [event.user_id for event in kept])
+    items, item_rows = _extended(corpus.item_ids, [event.item_id for event in kept])
+    return replace(
+        corpus,
+        dataset=_joined(corpus.dataset, kept, user_rows, item_rows, (len(users), len(items))),
+        user_ids=users,
+        item_ids=items,
+        titles=corpus.titles + ("",) * (len(items) - len(corpus.titles)),
+    )
+
+
+def _extended(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str, ...], Rows]:
+    rows = {each: row for row, each in enumerate(known)}
+    found = np.array([rows.setdefault(each, len(rows)) for each in wanted], np.int64)
+    return tuple(rows), found
+
+
+def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, shape: tuple[int, int]) -> Dataset:
+    matrix = old.interactions
+    rows = np.repeat(np.arange(old.users), np.diff(matrix.indptr))
+    # An event about what the data holds already changes its time and rating, and adds no weight.
+    has = set(zip(users.tolist(), items.tolist(), strict=True))
+    stays = np.array([pair not in has for pair in zip(rows.tolist(), matrix.indices.tolist(), strict=True)], bool)
+    weights = _weights(old, users, items)
+    times = ratings = None
+    if old.times is not None:
+        times = np.concatenate((old.times[stays], np.array([int(each.time) for each in events], np.int64)))
+    if old.ratings is not None:
+        usual = float(old.ratings.mean()) if len(old.ratings) else 0.0
+        given = [each.value if each.kind == _RATING and each.value is not None else usual for each in events]
+        ratings = np.concatenate((old.ratings[stays], np.array(given, np.float32)))
+    return from_triplets(
+        np.concatenate((rows[stays], users)),
+        np.concatenate((matrix.indices[stays].astype(np.int64), items)),
+        shape=shape,
+        weights=np.concatenate((matrix.data[stays], weights)),
+        times=times,
+        ratings=ratings,
+        user_features=_taller(old.user_features, shape[0]),
+        item_features=_taller(old.item_features, shape[1]),
+    )
+
+
+def _weights(old: Dataset, users: Rows, items: Rows) -> NDArray[np.float32]:
+    weights = np.ones(len(users), np.float32)
+    inside = np.flatnonzero((users < old.users) & (items < old.items))
+    if len(inside):
+        known = np.asarray(old.interactions[users[inside], items[inside]], np.float32).ravel()
+        weights[inside] = np.where(known > 0, known, 1.0)
+    return weights
+
+
+def _taller(features: sparse.csr_array | None, rows: int) -> sparse.csr_array | None:
+    if features is None:
+        return None
+    more = np.full(rows - features.shape[0], features.indptr[-1], features.indptr.dtype)
+    return csr(features.data, features.indices, np.concatenate((features.indptr, more)), (rows, features.shape[1]))
