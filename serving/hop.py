@@ -82,7 +82,7 @@ class HopClient:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._state = State.UNKNOWN
-        self._status = RunnerStatus(ready=False, model=None, detail="not asked yet")
+        self._status = self._heard_last = RunnerStatus(ready=False, model=None, detail="not asked yet")
 
     @property
     def last_status(self) -> RunnerStatus:
@@ -238,7 +238,9 @@ class HopClient:
             raise RunnerUnavailable("what listens there is no runner") from error
         if not status.ready:
             raise RunnerUnavailable(status.detail or "not ready")
-        self._status = status
+        self._heard_last = status
+        if self._state is State.UP:
+            self._status = status
 
     def _suspect(self) -> None:
         """Something went wrong on a connection: have the keeper look, and callers wait for what it finds."""
@@ -250,6 +252,7 @@ class HopClient:
     def _set(self, state: State, detail: str = "") -> None:
         was_up, self._state = self._state is State.UP, state
         if state is State.UP:
+            self._status = self._heard_last
             if not was_up:
                 log.info("runner %s is up", self.name)
         else:

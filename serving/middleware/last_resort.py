@@ -22,17 +22,22 @@ class LastResort:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        has_begun = False
+        has_begun = is_complete = False
 
         async def watched(message: Message) -> None:
-            nonlocal has_begun
+            nonlocal has_begun, is_complete
             has_begun = True
+            is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
             await self.app(scope, receive, watched)
         except Exception as error:
-            if has_begun:
+            if is_complete:
+                # Starlette raises again what its handler has answered already.
+                log.debug("raised after its answer", exc_info=error)
+            elif has_begun:
                 log.exception("an answer broke off [request_id=%s]", current_request_id())
                 raise
-            await problem_of(error, instance=scope["path"])(scope, receive, send)
+            else:
+                await problem_of(error, instance=scope["path"])(scope, receive, send)

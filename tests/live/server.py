@@ -52,9 +52,10 @@ class Server:
     def worker(self, service: str) -> psutil.Process:
         """The process of one service, by the service's name."""
         for process in psutil.Process(self.process.pid).children():
-            arguments = process.cmdline()
-            if "--service-name" in arguments and arguments[arguments.index("--service-name") + 1] == service:
-                return process
+            with contextlib.suppress(psutil.Error):
+                arguments = process.cmdline()
+                if "--service-name" in arguments and arguments[arguments.index("--service-name") + 1] == service:
+                    return process
         raise AssertionError(f"no process of {service}")
 
     def stop(self, *, timeout_s: float = 40.0) -> int:

@@ -14,7 +14,7 @@ from models.errors import ArtifactMissing, InvalidInput
 from serving.slot import Slot
 
 RAISE, SHORT, NAN, REFUSE, WAIT, TEXT = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
-SECRET = "the secret of row 17 in /var/lib/secret"
+MODEL_WORDS = "the secret of row 17 in /var/lib/secret"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Sums:
         self.calls.append(len(rows))
         told = rows[:, 0]
         if (told == RAISE).any():
-            raise ValueError(SECRET)
+            raise ValueError(MODEL_WORDS)
         if (told == REFUSE).any():
             raise InvalidInput("row is not welcome", location=("body", "row"))
         if (told == WAIT).any():
@@ -73,7 +73,7 @@ class SumsRunner:
         if version == "missing":
             raise ArtifactMissing("no version 'missing' of artifact 'sums' in the model store; known: v1")
         if version == "broken":
-            raise ValueError(SECRET)
+            raise ValueError(MODEL_WORDS)
         model = Sums(version or "v1")
         if version == "slow":
             time.sleep(0.3)
@@ -93,7 +93,7 @@ class EchoRunner:
 
     def call(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if any(query.get("bad") for query in queries):
-            raise ValueError(SECRET)
+            raise ValueError(MODEL_WORDS)
         return [{"heard": query} for query in queries]
 
     def example(self) -> list[dict[str, Any]]:

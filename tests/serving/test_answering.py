@@ -12,7 +12,7 @@ from models.errors import DeadlineExceeded, InvalidInput, PredictionFailed
 from serving.answering import Answering
 from serving.frames import Answer, Question
 from serving.runners import ModelRef
-from tests.serving.models_of_tests import NAN, RAISE, REFUSE, SECRET, SHORT, TEXT, Sums
+from tests.serving.models_of_tests import MODEL_WORDS, NAN, RAISE, REFUSE, SHORT, TEXT, Sums
 from tests.serving.running import in_loop
 
 LATER = float("inf")
@@ -64,8 +64,8 @@ def test_an_input_error_reaches_its_own_caller_in_its_own_words() -> None:
 
 def test_the_models_words_stay_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     (answer,) = answering(Sums()).answer_now([asked(RAISE)])
-    assert SECRET not in str(answer)
-    assert SECRET in caplog.text
+    assert MODEL_WORDS not in str(answer)
+    assert MODEL_WORDS in caplog.text
     assert f"id{RAISE}" in caplog.text
 
 

@@ -28,7 +28,6 @@ from tests.serving.runner_servers import RunnerServer, listening, warm
 from tests.serving.running import in_loop
 from tests.serving.test_placements import row, soon, until
 
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,7 +47,7 @@ async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> Asy
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("file:///tmp/a%20b/1.sock", Address(path="/tmp/a b/1.sock")),
+        ("file:///run/a%20b/1.sock", Address(path="/run/a b/1.sock")),
         ("tcp://127.0.0.1:9", Address(host="127.0.0.1", port=9)),
         ("http://runner", Address(host="runner", port=80)),
         ("https://runner/x/", Address(host="runner", port=443, prefix="/x", is_tls=True)),

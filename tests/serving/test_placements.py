@@ -27,7 +27,7 @@ from serving.connected import ConnectedQueries, ConnectedRows
 from serving.hop import HopClient
 from serving.inline import InlineClient, host
 from serving.runners import ModelRef
-from tests.serving.models_of_tests import NAN, RAISE, REFUSE, SECRET, SHORT, WAIT, EchoRunner, SumsRunner
+from tests.serving.models_of_tests import MODEL_WORDS, NAN, RAISE, REFUSE, SHORT, WAIT, EchoRunner, SumsRunner
 from tests.serving.runner_servers import RunnerServer, listening, warm
 from tests.serving.running import in_loop
 
@@ -122,7 +122,7 @@ def test_a_bad_request_fails_alone(placement: str, first: float, error: type[Exc
             asked = [runner.predict(row(each), deadline=soon()) for each in (1, 2, first, 3, 4)]
             said = await asyncio.gather(*asked, return_exceptions=True)
             assert isinstance(said[2], error)
-            assert SECRET not in str(said[2])
+            assert MODEL_WORDS not in str(said[2])
             assert [said[index].values[0, 0] for index in (0, 1, 3, 4)] == [3, 6, 9, 12]
 
     test()
@@ -194,7 +194,7 @@ def test_a_version_that_fails_leaves_the_old_one_and_says_why(
         async with connected(placement, tmp_path, ConnectedRows("r", BatchLimits()), SumsRunner(), "predict") as runner:
             with pytest.raises(error, match=version) as raised:
                 await runner.reload(version)
-            assert SECRET not in str(raised.value)
+            assert MODEL_WORDS not in str(raised.value)
             assert (await runner.predict(row(1), deadline=soon())).model.version == "v1"
 
     test()
@@ -215,7 +215,7 @@ async def test_before_its_start_a_runner_is_unavailable() -> None:
 async def test_a_runner_that_fails_its_warm_up_is_not_ready(placement: str, tmp_path: Path) -> None:
     class Unwell(SumsRunner):
         def call(self, rows: NDArray[np.float32]) -> Any:
-            raise ValueError(SECRET)
+            raise ValueError(MODEL_WORDS)
 
     connection = ConnectedRows("r", BatchLimits())
     with pytest.raises(AssertionError):

@@ -161,7 +161,7 @@ app = Starlette(
         Route("/metrics", metrics),
         Route("/inside", inside),
     ],
-    exception_handlers={PlatformError: on_error},
+    exception_handlers={PlatformError: on_error, Exception: on_error},
 )
 
 

@@ -1,0 +1,331 @@
+"""The engine under load and under faults, with the real server: what clients see is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.live.server import Server, free_port, serving
+
+pytestmark = pytest.mark.live
+
+PROJECT = Path(__file__).parent / "projects" / "overhead"
+ROW = [1.0] * 30
+RAISE, SHORT, NAN, SLEEP = -1.0, -2.0, -3.0, -4.0
+
+
+def misbehave(kind: float, argument: float = 0.0) -> list[float]:
+    return [kind, argument] + [0.0] * 28
+
+
+class Load:
+    """What `connections` clients saw that asked one request after another."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[int | str] = Counter()
+        self.slowest_s = 0.0
+        self.without_retry_after = 0
+        self.is_over = False
+
+    async def run(self, url: str, *, connections: int, seconds: float) -> None:
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        until = time.monotonic() + seconds
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
+            await asyncio.gather(*(self._client(client, until) for _ in range(connections)))
+        self.is_over = True
+
+    async def _client(self, client: httpx.AsyncClient, until: float) -> None:
+        while time.monotonic() < until:
+            started = time.monotonic()
+            try:
+                response = await client.post("/sum", json=ROW)
+            except httpx.TransportError as error:
+                self.seen[type(error).__name__] += 1
+                continue
+            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+            self.seen[response.status_code] += 1
+            if response.status_code == 200:
+                assert response.json()["sums"] == [30.0]
+            elif response.status_code == 503:
+                self.without_retry_after += "retry-after" not in response.headers
+                await asyncio.sleep(0.05)
+
+
+def load(url: str, *, connections: int, seconds: float) -> Load:
+    seen = Load()
+    asyncio.run(seen.run(url, connections=connections, seconds=seconds))
+    return seen
+
+
+async def load_and(url: str, act: Any, *, connections: int, seconds: float, after_s: float = 1.0) -> Load:
+    """`load`, with `act()` done in its midst."""
+    seen = Load()
+    running = asyncio.create_task(seen.run(url, connections=connections, seconds=seconds))
+    await asyncio.sleep(after_s)
+    await asyncio.to_thread(act)
+    await running
+    return seen
+
+
+@pytest.fixture(scope="module", params=["process", "inline", "url"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if request.param != "url":
+        with serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": request.param}) as running:
+            yield running
+        return
+    with (
+        serving("service:SumRunner", folder=PROJECT) as sums,
+        serving("service:EchoRunner", folder=PROJECT) as echoes,
+        serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": f"{sums.url},{echoes.url}"}) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def process_server() -> Iterator[Server]:
+    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_TIMEOUT_S": "3"}
+    with serving("service:Gateway", folder=PROJECT, env=env) as running:
+        yield running
+
+
+def post(server: Server, path: str = "/sum", json: Any = ROW, **more: Any) -> httpx.Response:
+    return httpx.post(f"{server.url}{path}", json=json, timeout=30, **more)
+
+
+def test_rows_and_queries_are_answered(server: Server) -> None:
+    assert post(server).json() == {"sums": [30.0], "version": post(server).json()["version"]}
+    assert post(server, json=[ROW] * 7).json()["sums"] == [30.0] * 7
+    assert post(server, "/echo", [{"a": 1}]).json() == [{"heard": {"a": 1}}]
+
+
+def test_the_native_api_answers_behind_the_same_middleware(server: Server) -> None:
+    response = post(server, "/native_sum", {"row": ROW}, headers={"X-Request-ID": "abc.DEF-1_2"})
+    assert response.json() == 30.0
+    assert response.headers["x-request-id"] == "abc.DEF-1_2"
+    assert float(response.headers["x-process-time"]) > 0
+
+
+def test_no_request_fails_at_64_connections(server: Server) -> None:
+    seen = load(server.url, connections=64, seconds=4)
+    assert set(seen.seen) == {200}, seen.seen
+    assert seen.seen[200] > 200
+
+
+@pytest.mark.parametrize("kind", [RAISE, SHORT, NAN])
+def test_a_model_that_misbehaves_fails_one_request_and_says_nothing(server: Server, kind: float) -> None:
+    response = post(server, json=misbehave(kind))
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "secret" not in response.text
+    assert post(server).json()["sums"] == [30.0]
+
+
+def test_an_unexpected_error_is_a_problem_document_too(server: Server) -> None:
+    response = httpx.get(f"{server.url}/fail", headers={"X-Request-ID": "r-1"})
+    assert response.status_code == 500
+    assert response.json()["request_id"] == "r-1"
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/native_sum", "/sum"])
+def test_pickle_is_read_nowhere(server: Server, path: str) -> None:
+    body = b"cos\nsystem\n(S'true'\ntR."
+    response = httpx.post(server.url + path, content=body, headers={"content-type": "application/vnd.bentoml+pickle"})
+    assert response.status_code != 200
+    if path == "/native_sum":
+        assert response.status_code == 415
+
+
+def test_the_hop_is_not_on_the_gateway(server: Server) -> None:
+    for path in ("/hop/status", "/hop/reload", "/hop/predict", "/hop/session"):
+        assert httpx.get(server.url + path).status_code == 404
+        assert post(server, path).status_code == 404
+
+
+def test_a_bad_request_id_is_replaced(server: Server) -> None:
+    response = post(server, headers={"X-Request-ID": "x" * 200})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+def test_another_version_takes_over_under_load(server: Server) -> None:
+    said: list[int] = []
+
+    def reload() -> None:
+        said.extend(post(server, f"/reload/{version}").status_code for version in ("v2", "v3", "broken", "v4"))
+
+    seen = asyncio.run(load_and(server.url, reload, connections=16, seconds=3))
+    assert set(seen.seen) == {200}, seen.seen
+    assert said[:2] + said[3:] == [200, 200, 200]
+    assert said[2] >= 400
+    assert post(server).json()["version"] == "v4"
+
+
+def test_metrics_are_of_all_processes_and_of_closed_sets(server: Server) -> None:
+    post(server)
+    httpx.get(f"{server.url}/not/there/{time.time()}")
+    time.sleep(1.5)
+    text = httpx.get(f"{server.url}/metrics").text
+    assert 'makunouchi_requests_total{method="POST",route="/sum",status="200"}' in text
+    assert 'makunouchi_runner_up{runner="sum"} 1.0' in text
+    assert 'makunouchi_batch_rows_count{runner="sum"}' in text
+    assert 'route="unmatched"' in text
+    assert "/not/there" not in text
+
+
+def test_the_access_log_tells_ids_and_templates_only(server: Server) -> None:
+    httpx.get(f"{server.url}/slow/0.01?token=hunter2", headers={"X-Request-ID": "logged-1"})
+    time.sleep(0.5)
+    (line,) = [line for line in server.log.splitlines() if "request_id=logged-1" in line]
+    assert "method=GET route=/slow/{seconds} status=200" in line
+    assert "hunter2" not in server.log
+
+
+def test_nothing_is_left_behind(server: Server) -> None:
+    load(server.url, connections=64, seconds=1)
+    time.sleep(0.5)
+    gateway = server.worker("Gateway")
+    before = httpx.get(f"{server.url}/inside").json()["tasks"], gateway.num_fds(), gateway.memory_info().rss
+    load(server.url, connections=64, seconds=3)
+    time.sleep(0.5)
+    after = httpx.get(f"{server.url}/inside").json(), gateway.num_fds(), gateway.memory_info().rss
+    assert after[0]["tasks"] <= before[0]
+    assert after[0]["queued"] == 0
+    assert after[1] <= before[1] + 1
+    assert after[2] <= before[2] + (10 << 20)
+
+
+def test_a_late_answer_is_a_504_at_the_deadline(process_server: Server) -> None:
+    started = time.monotonic()
+    response = post(process_server, json=misbehave(SLEEP, 2), headers={"X-Request-Timeout": "0.5"})
+    assert response.status_code == 504
+    assert response.headers["content-type"] == "application/problem+json"
+    assert time.monotonic() - started < 1.9
+    process_server.wait_ready()
+
+
+def test_a_killed_runner_is_503_with_retry_after_and_comes_back(process_server: Server) -> None:
+    runner = process_server.worker("SumRunner")
+    seen = asyncio.run(load_and(process_server.url, runner.kill, connections=32, seconds=6))
+    assert set(seen.seen) <= {200, 503}, seen.seen
+    assert seen.seen[503] > 0
+    assert seen.without_retry_after == 0
+    assert seen.slowest_s < 3.5
+    process_server.wait_ready(timeout_s=40)
+    assert post(process_server).json()["sums"] == [30.0]
+
+
+def test_readiness_tells_which_runner_is_gone(process_server: Server) -> None:
+    process_server.worker("EchoRunner").kill()
+    until = time.monotonic() + 5
+    while (response := httpx.get(f"{process_server.url}/readyz")).status_code == 200:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    runners = response.json()["runners"]
+    assert runners["echo"][0] is False
+    assert runners["sum"][0] is True
+    # The other runner's callers notice nothing.
+    assert post(process_server).status_code == 200
+    process_server.wait_ready(timeout_s=40)
+
+
+def test_a_stopped_runner_holds_nobody_beyond_the_deadline(process_server: Server) -> None:
+    runner = process_server.worker("SumRunner")
+    try:
+        seen = asyncio.run(load_and(process_server.url, runner.suspend, connections=16, seconds=5, after_s=0.5))
+        assert set(seen.seen) <= {200, 503, 504}, seen.seen
+        assert seen.seen[503] + seen.seen[504] > 0
+        assert seen.slowest_s < 3 + 1.5
+        assert not process_server.is_ready()
+    finally:
+        runner.resume()
+    process_server.wait_ready(timeout_s=20)
+    assert post(process_server).json()["sums"] == [30.0]
+
+
+def test_a_killed_gateway_comes_back(process_server: Server) -> None:
+    process_server.worker("Gateway").kill()
+    process_server.wait_ready(timeout_s=40)
+    assert post(process_server).json()["sums"] == [30.0]
+
+
+@pytest.mark.parametrize("placement", ["process", "inline"])
+def test_sigterm_finishes_what_was_taken(placement: str) -> None:
+    with serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": placement}) as server:
+
+        async def main() -> tuple[list[httpx.Response], httpx.Response, httpx.Response]:
+            async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+                await client.post("/sum", json=ROW)
+                # They ask the runner only after the signal, when its socket has been removed.
+                taken = [asyncio.create_task(client.get("/slow/1.5")) for _ in range(8)]
+                await asyncio.sleep(0.5)
+                server.process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.4)
+                ready = await client.get("/readyz")
+                late = await client.post("/sum", json=ROW)
+                return await asyncio.gather(*taken), ready, late
+
+        taken, ready, late = asyncio.run(main())
+        assert [response.status_code for response in taken] == [200] * 8
+        assert ready.status_code == 503
+        assert late.status_code == 503
+        assert "retry-after" in late.headers
+        assert server.process.wait(20) == 0
+        assert not _alive(server)
+
+
+def test_sigterm_gives_up_after_the_grace_period() -> None:
+    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_GRACE_S": "1"}
+    with serving("service:Gateway", folder=PROJECT, env=env) as server:
+
+        async def main() -> httpx.Response:
+            async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+                taken = asyncio.create_task(client.get("/slow/25"))
+                await asyncio.sleep(0.5)
+                server.process.send_signal(signal.SIGTERM)
+                return await taken
+
+        started = time.monotonic()
+        assert asyncio.run(main()).status_code == 503
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - started < 10
+        assert not _alive(server)
+
+
+def test_a_gateway_alone_is_live_and_not_ready() -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    env = {"OVERHEAD_PLACEMENT": f"{nobody},{nobody}"}
+    with serving("service:Gateway", folder=PROJECT, env=env, wait=False) as server:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.get(f"{server.url}/livez").status_code == 200
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < until, server.log
+                time.sleep(0.1)
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        response = post(server)
+        assert response.status_code == 503
+        assert "retry-after" in response.headers
+        assert server.stop() == 0
+
+
+def _alive(server: Server) -> list[int]:
+    """Processes of the server's group that still run."""
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            if psutil.os.getpgid(process.pid) == server.process.pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            continue
+    return found

@@ -1,0 +1,78 @@
+"""Metrics are those of all processes, cost little, and forget the dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from serving.readiness import readiness
+from serving.runners import ModelRef, RunnerStatus
+from serving.telemetry import Telemetry
+from tests.serving.running import in_loop
+
+ROOT = Path(__file__).parents[2]
+ONE_PROCESS = """
+import asyncio
+from serving.telemetry import telemetry
+async def main():
+    telemetry().began()
+    telemetry().ended("/x", "GET", 200, 0.003)
+    telemetry().gauge("sum").up(True)
+    telemetry().gauge("sum").batch(3, 2, 5)
+    telemetry().flush()
+asyncio.run(main())
+"""
+READ = "from serving.telemetry import metrics_content; print(metrics_content()[0].decode())"
+
+
+def run(code: str, folder: Path) -> str:
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_processes_are_summed_and_the_dead_are_forgotten(tmp_path: Path) -> None:
+    for _ in range(3):
+        run(ONE_PROCESS, tmp_path)
+    text = run(READ, tmp_path)
+    assert 'makunouchi_requests_total{method="GET",route="/x",status="200"} 3.0' in text
+    assert 'makunouchi_request_seconds_bucket{le="0.005",route="/x"} 3.0' in text
+    assert 'makunouchi_request_seconds_bucket{le="0.0025",route="/x"} 0.0' in text
+    assert 'makunouchi_batch_rows_sum{runner="sum"} 9.0' in text
+    # They ended without a word, as a killed process does: what they had waiting is not there any more.
+    assert 'makunouchi_queued_rows{runner="sum"}' not in text
+
+
+@in_loop
+async def test_blocks_add_up_to_what_single_observations_would() -> None:
+    telemetry = Telemetry()
+    for number in range(1000):
+        telemetry.began()
+        telemetry.ended("/x", "GET", 200 if number % 10 else 503, number / 1000)
+        if number % 300 == 0:
+            telemetry.flush()
+    telemetry.flush()
+    telemetry.flush()
+    text = telemetry.content()[0].decode()
+    assert 'makunouchi_request_seconds_count{route="/x"} 1000.0' in text
+    # 0, 1, ... 100 ms: the bound belongs to its bucket.
+    assert 'makunouchi_request_seconds_bucket{le="0.1",route="/x"} 101.0' in text
+    assert 'status="503"} 100.0' in text
+    assert 'status="200"} 900.0' in text
+
+
+class Watched:
+    def __init__(self, name: str, is_ready: bool) -> None:
+        self.name = name
+        self.last_status = RunnerStatus(ready=is_ready, model=ModelRef(name, "v1") if is_ready else None)
+
+
+def test_ready_is_every_runner_and_not_stopping() -> None:
+    up, down = Watched("a", True), Watched("b", False)
+    assert readiness([up, Watched("c", True)]).is_ready
+    assert not readiness([up, down]).is_ready
+    assert readiness([up, down]).runners["b"].ready is False
+    assert not readiness([up], is_stopping=lambda: True).is_ready
