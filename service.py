@@ -187,10 +187,16 @@ calls = build_calls(
     ),
     settings,
 )
-app = build_app(calls, Catalog(), Metrics(lambda: metrics_content()[0]), version=VERSION)
+app = build_app(
+    calls,
+    Catalog(),
+    Metrics(lambda: metrics_content()[0]),
+    version=VERSION,
+    is_stopping=lambda: bool(gateway.draining.is_begun),
+)
 
 
-# What `bentoml containerize` builds on; with "none" it adds no compiler. `make image` puts its own builder in its place.
+# What `bentoml containerize` builds on; with "none" it adds no compiler. `make image` puts its own in its place.
 base = bentoml.images.Image(base_image="python:3.11-slim-bookworm", distro="none", python_version="3.11")
 
 
@@ -237,4 +243,5 @@ class Gateway:
                 sys.exit(f"error: {error}")
 
 
-cast("GatewayService[Any]", Gateway).add_asgi_middleware(edged, settings=settings)
+gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
+gateway.add_asgi_middleware(edged, settings=settings)

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving import problems
 from serving.access_log import AccessLog
 from serving.draining import Draining
 from serving.engine import EngineSettings, _Source, engine_settings
@@ -72,6 +73,7 @@ class GatewayAppFactory(LeanAppFactory):
 
     def __call__(self) -> ASGIApp:
         bento = super().__call__()
+        problems.install(bento)
         service = self.service
         mounted = service.mount_apps[0][0] if service.mount_apps else None
         native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())

@@ -1,8 +1,7 @@
 """One operation of the API: its route, and all that the OpenAPI document tells of it. One place for both.
 
 Routes are Starlette's, not FastAPI's: the tabular call's types follow the card while the service runs, which a FastAPI
-signature cannot, and a call costs half. One row of eight fields, checked and answered, in process, on two Xeon cores:
-29 us; FastAPI with a typed body and answer 56-87 us, with a bare request 43 us.
+signature cannot.
 """
 
 from __future__ import annotations
@@ -79,6 +78,7 @@ class Operation:
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[Kind, ...] = (INTERNAL,)
     is_conditional: bool = False
+    status: int = 200
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
     def route(self) -> Route:
