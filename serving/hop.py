@@ -197,7 +197,7 @@ class HopClient:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREETING_S):
                     await self._settled.wait()
-        if self._state in (State.DOWN, State.UNKNOWN):
+        if self._state is not State.UP:
             raise RunnerUnavailable(_GONE)
         try:
             return await self._open(GREETING_S)

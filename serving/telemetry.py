@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Histogram
 
 MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -56,6 +56,20 @@ class Telemetry:
             "makunouchi_runner_up", "Whether a runner answers (1) or not (0).", ["runner"],
             registry=self.registry, multiprocess_mode="livemin",
         )  # fmt: skip
+        self._recommended = Counter(
+            "makunouchi_recommendations", "Recommendations answered.", ["algorithm", "reason"], registry=self.registry
+        )
+        self._feature_rows = Counter(
+            "makunouchi_feature_rows",
+            "Recommendations that needed features of a known user, by whether the feature store had a row.",
+            ["state"],
+            registry=self.registry,
+        )
+        self._feedback = Counter(
+            "makunouchi_feedback_events", "Events of feedback, by what became of them.", ["state"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._tallies: dict[tuple[Counter, tuple[str, ...]], int] = {}
         # Requests are counted here and written in blocks: counting one in the shared files takes 15 us, here one.
         self._new: dict[tuple[str, str, int], _Counts] = {}
         self._gauges: list[RunnerGauge] = []
@@ -75,6 +89,21 @@ class Telemetry:
         counts.add(seconds)
         self._flush_soon()
 
+    def recommended(self, algorithm: str, reason: str | None, features: str | None) -> None:
+        """A recommendation was made. Call inside an event loop."""
+        self._tally(self._recommended, algorithm, reason or "personal")
+        if features:
+            self._tally(self._feature_rows, features)
+
+    def fed_back(self, accepted: int, duplicates: int) -> None:
+        """Events of feedback were written. Call inside an event loop."""
+        self._tally(self._feedback, "accepted", number=accepted)
+        self._tally(self._feedback, "duplicate", number=duplicates)
+
+    def _tally(self, counter: Counter, *labels: str, number: int = 1) -> None:
+        self._tallies[counter, labels] = self._tallies.get((counter, labels), 0) + number
+        self._flush_soon()
+
     def flush(self) -> None:
         """Write what was counted since the last time."""
         if self._timer is not None:
@@ -85,6 +114,9 @@ class Telemetry:
             if counts.number:
                 self._requests.labels(route, method, str(status)).inc(counts.number)
                 counts.move_to(self._seconds.labels(route))
+        for (counter, labels), number in self._tallies.items():
+            counter.labels(*labels).inc(number)
+        self._tallies.clear()
         for gauge in self._gauges:
             gauge.flush()
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parent / "projects" / "overhead"
 ROW = [1.0] * 30
+TIMEOUT_S = 5.0
 RAISE, SHORT, NAN, SLEEP = -1.0, -2.0, -3.0, -4.0
 
 
@@ -91,10 +92,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def process_server() -> Iterator[Server]:
-    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_TIMEOUT_S": "3"}
+def hurt_server() -> Iterator[Server]:
+    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_TIMEOUT_S": str(TIMEOUT_S)}
     with serving("service:Gateway", folder=PROJECT, env=env) as running:
         yield running
+
+
+@pytest.fixture
+def process_server(hurt_server: Server) -> Server:
+    """A server that other tests have hurt, well again."""
+    until = time.monotonic() + 60
+    while not hurt_server.is_ready() or post(hurt_server).status_code != 200:
+        assert time.monotonic() < until, hurt_server.log
+        time.sleep(0.1)
+    return hurt_server
 
 
 def post(server: Server, path: str = "/sum", json: Any = ROW, **more: Any) -> httpx.Response:
@@ -218,7 +229,7 @@ def test_a_killed_runner_is_503_with_retry_after_and_comes_back(process_server: 
     assert set(seen.seen) <= {200, 503}, seen.seen
     assert seen.seen[503] > 0
     assert seen.without_retry_after == 0
-    assert seen.slowest_s < 3.5
+    assert seen.slowest_s < TIMEOUT_S
     process_server.wait_ready(timeout_s=40)
     assert post(process_server).json()["sums"] == [30.0]
 
@@ -240,10 +251,10 @@ def test_readiness_tells_which_runner_is_gone(process_server: Server) -> None:
 def test_a_stopped_runner_holds_nobody_beyond_the_deadline(process_server: Server) -> None:
     runner = process_server.worker("SumRunner")
     try:
-        seen = asyncio.run(load_and(process_server.url, runner.suspend, connections=16, seconds=5, after_s=0.5))
+        seen = asyncio.run(load_and(process_server.url, runner.suspend, connections=16, seconds=7, after_s=0.5))
         assert set(seen.seen) <= {200, 503, 504}, seen.seen
         assert seen.seen[503] + seen.seen[504] > 0
-        assert seen.slowest_s < 3 + 1.5
+        assert seen.slowest_s < TIMEOUT_S + 1.5
         assert not process_server.is_ready()
     finally:
         runner.resume()

@@ -49,7 +49,7 @@ class RunnerServer:
         """Close every connection at once, as a killed process does."""
         assert self.server is not None
         for connection in list(self.server.server_state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_one_number_a_row_is_a_column() -> None:
 
 def test_json_answers_must_be_as_many_objects() -> None:
     for wrong in ([{}], [{}, 1], {}, None):
-        method = Answering(lambda queries, wrong=wrong: wrong, answered=lambda: ModelRef("a", "b"), name="json")
+        method = Answering(partial(_give, wrong), answered=lambda: ModelRef("a", "b"), name="json")
         (answer,) = method.answer_now([Question([{}, {}], 2, "", LATER)])
         assert isinstance(answer, PredictionFailed)
 
@@ -103,6 +104,10 @@ def test_a_coroutine_is_no_batch_method() -> None:
 
     with pytest.raises(TypeError, match="plain function"):
         Answering(predict, answered=lambda: ModelRef("a", "b"), name="coroutine")
+
+
+def _give(answer: object, queries: object) -> object:
+    return answer
 
 
 @in_loop

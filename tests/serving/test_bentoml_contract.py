@@ -45,7 +45,7 @@ def parameters(function: Any) -> list[str]:
 
 @bentoml.service(metrics={"enabled": False}, service_class=RunnerService)
 class Doubling:
-    @bentoml.api(batchable=True, max_batch_size=10, max_latency_ms=60_000)
+    @bentoml.api(batchable=True, max_batch_size=10, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return 2 * rows
 
@@ -108,8 +108,8 @@ def test_the_lean_factory_leaves_out_what_stock_adds() -> None:
     doubling.inject_config()
     stock = server_app.ServiceAppFactory(doubling, is_main=False).middlewares
     lean = RunnerAppFactory(doubling, is_main=False, settings=doubling.settings).middlewares
-    assert "OpenTelemetryMiddleware" in {each.cls.__name__ for each in stock}
-    assert [each.cls.__name__ for each in lean] == ["ContextMiddleware"]
+    assert "OpenTelemetryMiddleware" in {getattr(each.cls, "__name__", "") for each in stock}
+    assert [getattr(each.cls, "__name__", "") for each in lean] == ["ContextMiddleware"]
 
 
 def test_the_size_of_a_list_is_its_length_to_the_dispatcher() -> None:
@@ -183,7 +183,7 @@ def test_dependency_has_the_fields_that_a_placed_one_repeats() -> None:
 
 def test_a_placed_dependency_is_found_by_the_service() -> None:
     class Inner:
-        doubling = Placed(on=doubling)
+        doubling: Any = Placed(on=doubling)
 
     found = Service(name="Outer", inner=Inner)
     assert list(found.dependencies) == ["doubling"]
@@ -192,7 +192,7 @@ def test_a_placed_dependency_is_found_by_the_service() -> None:
 def test_a_dependency_that_has_no_process_is_made_in_this_one() -> None:
     BentoMLContainer.remote_runner_mapping.set({})
     try:
-        placed = Placed(on=doubling)
+        placed: Any = Placed(on=doubling)
         np.testing.assert_array_equal(placed.get().predict.local(np.ones((1, 1))), [[2]])
     finally:
         BentoMLContainer.remote_runner_mapping.reset()

@@ -20,7 +20,7 @@ from models.errors import DeadlineExceeded, RunnerUnavailable
 from serving import hop
 from serving.batching import BatchLimits
 from serving.connected import ConnectedRows
-from serving.connection import Address
+from serving.connection import Address, open_connection
 from serving.frames import MEDIA_TYPE
 from serving.hop import HopClient
 from tests.serving.models_of_tests import WAIT, SumsRunner
@@ -185,7 +185,7 @@ async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
         await until(lambda: server.calls == 2)
         before = len(server.server.server_state.connections)
         hung.cancel()
-        await until(lambda: len(server.server.server_state.connections) < before)  # type: ignore[union-attr]
+        await until(lambda: len(server.server.server_state.connections) < before)
         instance.model.current.gate.set()
 
 
@@ -221,7 +221,7 @@ def test_what_is_no_call_is_refused(method: str, path: str, body: bytes, status:
     async def test() -> None:
         server = RunnerServer(await warm(SumsRunner(), "predict"))
         async with listening(server, uds=str(tmp_path / "s")) as url:
-            connection = await hop.open_connection(Address.parse(url))
+            connection = await open_connection(Address.parse(url))
             reply = await connection.request(method, path, [body], headers=f"content-type: {MEDIA_TYPE}\r\n")
             assert reply.status == status
             connection.close()
@@ -233,7 +233,7 @@ def test_what_is_no_call_is_refused(method: str, path: str, body: bytes, status:
 async def test_pickle_is_refused_before_anybody_looks_at_it(tmp_path: Path) -> None:
     server = RunnerServer(await warm(SumsRunner(), "predict"))
     async with listening(server, uds=str(tmp_path / "s")) as url:
-        connection = await hop.open_connection(Address.parse(url))
+        connection = await open_connection(Address.parse(url))
         for media_type in ("application/vnd.bentoml+pickle", "Application/VND.BentoML+Pickle; x=1"):
             header = f"content-type: {media_type}\r\n"
             assert (await connection.request("POST", "/predict", [b"cos\nsystem\n"], headers=header)).status == 415

@@ -120,7 +120,7 @@ def test_a_bad_request_fails_alone(placement: str, first: float, error: type[Exc
     async def test() -> None:
         async with connected(placement, tmp_path, ConnectedRows("r", BatchLimits()), SumsRunner(), "predict") as runner:
             asked = [runner.predict(row(each), deadline=soon()) for each in (1, 2, first, 3, 4)]
-            said = await asyncio.gather(*asked, return_exceptions=True)
+            said: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
             assert isinstance(said[2], error)
             assert MODEL_WORDS not in str(said[2])
             assert [said[index].values[0, 0] for index in (0, 1, 3, 4)] == [3, 6, 9, 12]

@@ -44,7 +44,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(version: str, error:
 
 def test_a_version_that_answers_nan_leaves_the_old_one() -> None:
     class Poisoned(Sums):
-        def predict(self, rows: np.ndarray) -> object:  # type: ignore[type-arg]
+        def predict(self, rows: np.ndarray) -> object:
             return np.full((len(rows), 1), np.nan if self.version == "v2" else 1.0)
 
     slot = Slot(lambda version: Poisoned(version or "v1"), warm_up=lambda model: model.predict(model.example()))
