@@ -1,4 +1,4 @@
-"""A runner's process dies: its calls are answered 503 with Retry-After, the others go on, and it comes back by itself."""
+"""A runner dies: its calls are answered 503 with Retry-After, the others go on, and it comes back by itself."""
 
 from __future__ import annotations
 
