@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 
 from models.cores import usable_cores
 from models.errors import ArtifactError, SettingsInvalid
+from models.feedback_log import FeedbackLog, default_url
 from models.image import ImageClassifier
 from models.pixels import ImageDecoder, read_preprocessing
-from models.recommender.predictor import Answer, Query, Recommender
+from models.recommender.desk import Desk
+from models.recommender.listening import Listener
+from models.recommender.predictor import Answer, Query
+from models.recommender.recent import Recent
 from models.shelf import Shelf
 from models.store import Artifact
 from models.tabular import TabularModel
@@ -57,6 +61,8 @@ image_shelf = Shelf(settings.image_model, source=SOURCE)
 table_shelf = Shelf(settings.tabular_model, source=SOURCE)
 recommender_shelf = Shelf(settings.recommender_model, source=SOURCE)
 
+feedback = FeedbackLog(settings.feedback_url or default_url())
+
 runner = RunnerService.using(settings)
 
 
@@ -94,22 +100,24 @@ class TabularRunner:
 
 @bentoml.service(service_class=runner, **service_config(settings))
 class RecommenderRunner:
-    """Answers recommendation queries, each a JSON object."""
+    """Answers recommendation queries and questions about users and items, each a JSON object."""
 
     def __init__(self) -> None:
+        listener = Listener(feedback, Recent(), window_days=settings.feedback_window_days).start()
         self.model = Slot(
-            lambda version: Recommender.load(recommender_shelf.find(version)),
-            warm_up=lambda model: model.recommend([model.example()]),
+            lambda version: Desk.load(
+                recommender_shelf.find(version),
+                features=settings.features,
+                features_ttl_s=settings.features_ttl_s,
+                recent=listener.recent,
+            ),
+            warm_up=lambda desk: desk.warm_up(),
         )
-
-    def example(self) -> list[dict[str, Any]]:
-        """One valid query, for warm-up and probes."""
-        return [self.model.current.example().to_json()]
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
     def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        with self.model.lease() as model:
-            return [answer.to_json() for answer in model.recommend([Query.from_json(query) for query in queries])]
+        with self.model.lease() as desk:
+            return desk.answer(queries)
 
 
 def limits(*, calls_in_flight: int = 1) -> BatchLimits:
@@ -149,9 +157,9 @@ def decoder(folder: Path) -> ImageDecoder:
     return ImageDecoder(read_preprocessing(folder), max_pixels=settings.max_image_pixels)
 
 
-def query(*, user_id: str, n: int, filter_seen: bool) -> dict[str, Any]:
+def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, Any]:
     """A recommendation query as the runner takes it."""
-    return Query(user_id=user_id, n=n, filter_seen=filter_seen).to_json()
+    return Query(user_id=user_id, n=n, filter_seen=filter_seen).to_json() | more
 
 
 class Catalog:
@@ -184,6 +192,7 @@ calls = build_calls(
             query,
             Answer.from_json,
         ),
+        feedback=feedback.append,
     ),
     settings,
 )

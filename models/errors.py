@@ -18,6 +18,7 @@ PlatformError
 │   ├── Overloaded            its queue is full; nothing was started
 │   ├── DeadlineExceeded      it did not answer in time
 │   └── PredictionFailed      the model raised, or answered something that is not an answer
+├── FeedbackUnavailable       the log of the feedback cannot be read or written
 └── SettingsInvalid           a setting is unknown or has an unusable value
 """
 
@@ -101,6 +102,10 @@ class DeadlineExceeded(RunnerError):
 
 class PredictionFailed(RunnerError):
     """The model raised, or answered something that is not an answer."""
+
+
+class FeedbackUnavailable(PlatformError):
+    """The log of the feedback cannot be reached, or refuses. Nothing was acknowledged."""
 
 
 class SettingsInvalid(PlatformError):

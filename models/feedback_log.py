@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from models.errors import PlatformError
+from models.errors import FeedbackUnavailable
 
 TABLE = "makunouchi_feedback"
 _CHUNK = 500
@@ -28,10 +28,6 @@ _ATTEMPTS = 5
 _BUSY_S = 15.0
 # A transaction of another process can become visible after one that took its number later.
 _LATE_S = 5.0
-
-
-class FeedbackUnavailable(PlatformError):
-    """The database of the feedback cannot be reached or refuses. Nothing was acknowledged."""
 
 
 class Event(Protocol):

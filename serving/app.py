@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 
 from serving import problems
+from serving.calls.feedback import FeedbackCalls
 from serving.calls.images import ImageCalls
+from serving.calls.items import ItemCalls
+from serving.calls.people import UserCalls
 from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
 from serving.openapi import OpenApiDocument
-from serving.routes import images, models, pages, recommendations, service, tabular
+from serving.routes import feedback, images, items, models, pages, recommendations, service, tabular, users
 from serving.routes import problems as problem_routes
 from serving.routes.operation import Operation
 from serving.routes.service import Metrics
@@ -33,10 +36,16 @@ class Calls:
     images: ImageCalls
     tabular: TabularCalls
     recommendations: RecommenderCalls
+    users: UserCalls
+    items: ItemCalls
+    feedback: FeedbackCalls | None
+    settings: Settings
 
     def close(self) -> None:
         """End what the calls own: threads."""
         self.images.close()
+        if self.feedback is not None:
+            self.feedback.close()
 
 
 def build_calls(served: Served, settings: Settings) -> Calls:
@@ -46,6 +55,10 @@ def build_calls(served: Served, settings: Settings) -> Calls:
         images=ImageCalls(served.images, settings),
         tabular=TabularCalls(served.table, settings),
         recommendations=RecommenderCalls(served.recommender, settings),
+        users=UserCalls(served.recommender, settings),
+        items=ItemCalls(served.recommender, settings),
+        feedback=FeedbackCalls(served.feedback, settings) if served.feedback is not None else None,
+        settings=settings,
     )
 
 
@@ -66,6 +79,8 @@ def build_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if calls.feedback is not None:
+            calls.feedback.open()
         yield
         calls.close()
 
@@ -86,11 +101,16 @@ def build_operations(
         *tabular.operations(calls.tabular),
         *recommendations.operations(calls.recommendations),
     ]
+    resources = [
+        *users.operations(calls.recommendations, calls.users, max_age_s=calls.settings.recommendations_max_age_s),
+        *items.operations(calls.items),
+        *(feedback.operations(calls.feedback) if calls.feedback is not None else ()),
+    ]
     describing = [
         *models.operations(catalog),
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]
-    public = [*predicting, *describing]
+    public = [*predicting, *resources, *describing]
     native = [operation.native() for operation in predicting]
     return [*public, service.index_operation(public, version=version), *native]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.errors import (
     DeadlineExceeded,
+    FeedbackUnavailable,
     InputError,
     InputTooLarge,
     InvalidInput,
@@ -24,6 +25,10 @@ _LOG = logging.getLogger("makunouchi.errors")
 
 class Malformed(InputError):
     """A body that is not what its content type says: broken JSON, a multipart body without an end."""
+
+
+class BadQuery(InputError):
+    """A query string that cannot be used as a whole: an empty list, or one that is too long."""
 
 
 class FieldFault(InvalidInput):
@@ -55,6 +60,7 @@ class Kind:
 
 
 MALFORMED = Kind("malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says.")
+BAD_QUERY = Kind("bad-query", 400, "The query cannot be used", "A list in the query string is empty or too long.")
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "No such path. `GET /v1` lists what there is.")
 NOT_KNOWN = Kind("not-known", 404, "Not known", "The request names a model, a version or a user that does not exist.")
 NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`.")
@@ -95,6 +101,14 @@ OVERLOADED = Kind(
     retry_after_s=1,
     fault_is_ours=True,
 )
+FEEDBACK_UNAVAILABLE = Kind(
+    "feedback-unavailable",
+    503,
+    "Feedback cannot be stored",
+    "The log of the feedback cannot be written at the moment; nothing was kept. Try again after `Retry-After` seconds.",
+    retry_after_s=2,
+    fault_is_ours=True,
+)
 NOT_READY = Kind(
     "not-ready",
     503,
@@ -113,6 +127,7 @@ DEADLINE = Kind(
 # The nearest class in an error's ancestry decides; what is not below any of these is INTERNAL.
 TABLE: dict[type[Exception], Kind] = {
     Malformed: MALFORMED,
+    BadQuery: BAD_QUERY,
     NotKnown: NOT_KNOWN,
     InputTooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
@@ -122,11 +137,13 @@ TABLE: dict[type[Exception], Kind] = {
     Overloaded: OVERLOADED,
     DeadlineExceeded: DEADLINE,
     PredictionFailed: PREDICTION_FAILED,
+    FeedbackUnavailable: FEEDBACK_UNAVAILABLE,
     TimeoutError: DEADLINE,
 }
 
 KINDS: tuple[Kind, ...] = (
     MALFORMED,
+    BAD_QUERY,
     NOT_FOUND,
     NOT_KNOWN,
     NOT_ALLOWED,
@@ -137,9 +154,13 @@ KINDS: tuple[Kind, ...] = (
     PREDICTION_FAILED,
     UNAVAILABLE,
     OVERLOADED,
+    FEEDBACK_UNAVAILABLE,
     NOT_READY,
     DEADLINE,
 )
+
+# What a call to a runner can meet that is no fault of the request.
+CALL_FAILURES: tuple[Kind, ...] = (INTERNAL, PREDICTION_FAILED, UNAVAILABLE, OVERLOADED, DEADLINE)
 
 
 def report(error: BaseException) -> None:

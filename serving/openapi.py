@@ -29,6 +29,9 @@ TAGS = (
     ("images", "Classification of images."),
     ("tabular", "Predictions for rows of the table that the model was trained on."),
     ("recommendations", "Items for users."),
+    ("users", "Users: what is known of them, people alike, groups."),
+    ("items", "Items: found by title, described, those alike, the most popular."),
+    ("feedback", "What users did: kept, and answered with at once."),
     ("models", "What is served, how good it is, what it was made from."),
     ("service", "How the service is."),
     ("bentoml", "The same calls at the paths that BentoML's `SyncHTTPClient` and `AsyncHTTPClient` use."),
@@ -166,14 +169,14 @@ def _content(content: Content, schemas: _Schemas) -> JsonSchema:
 def _responses(operation: Operation, schemas: _Schemas) -> JsonSchema:
     success = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
     responses: JsonSchema = {
-        "200": {
+        str(operation.status): {
             "description": operation.answer_description,
             "headers": _headers(*success),
             "content": _content(operation.answer, schemas),
         }
     }
     if operation.links:
-        responses["200"]["links"] = dict(operation.links)
+        responses[str(operation.status)]["links"] = dict(operation.links)
     if operation.is_conditional:
         responses["304"] = {"description": "The client has it already.", "headers": _headers(*success)}
     by_status: dict[int, list[Kind]] = {}

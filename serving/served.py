@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.card import Card
 from serving.runners import QueryRunner, RowsRunner, Runner
-from serving.schemas.recommendations import Reason
+from serving.schemas.recommendations import CauseKind, Reason
 
 ErrorKind = Literal["invalid", "failed", "unknown"]
 
@@ -49,6 +49,22 @@ class ServedTable:
     encoder: Callable[[Card], RowEncoder]
 
 
+class Cause(Protocol):
+    """What spoke for an item. `title` is empty where there is none."""
+
+    @property
+    def kind(self) -> CauseKind: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def title(self) -> str: ...
+
+
 class ScoredItem(Protocol):
     """One recommended item. `title` is empty where there is none."""
 
@@ -60,6 +76,9 @@ class ScoredItem(Protocol):
 
     @property
     def score(self) -> float: ...
+
+    @property
+    def causes(self) -> Sequence[Cause]: ...
 
 
 class RecommenderAnswer(Protocol):
@@ -81,11 +100,20 @@ class RecommenderAnswer(Protocol):
     @property
     def error_kind(self) -> ErrorKind | None: ...
 
+    @property
+    def location(self) -> tuple[str | int, ...]: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def features(self) -> Literal["found", "missing"] | None: ...
+
 
 class MakeQuery(Protocol):
-    """Makes the JSON that a recommender's runner is asked."""
+    """Makes the JSON that a recommender's runner is asked. `more` is JSON too, and only what is set."""
 
-    def __call__(self, *, user_id: str, n: int, filter_seen: bool) -> Any: ...  # Any: JSON, the model's own
+    def __call__(self, *, user_id: str, n: int, filter_seen: bool, **more: Any) -> Any: ...  # Any: JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +126,40 @@ class ServedRecommender:
     answer: Callable[[Any], RecommenderAnswer]  # Any: JSON, the model's own
 
 
+class Event(Protocol):
+    """One thing that a user did, as the log of the feedback takes it. Times are Unix seconds."""
+
+    @property
+    def user_id(self) -> str: ...
+
+    @property
+    def item_id(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def value(self) -> float | None: ...
+
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+# Writes events durably before it returns, True for each that is new. May block; raises FeedbackUnavailable.
+Append = Callable[[Sequence[Event]], list[bool]]
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Everything that is served."""
+    """Everything that is served. Without `feedback` none is taken."""
 
     images: ServedImages
     table: ServedTable
     recommender: ServedRecommender
+    feedback: Append | None = None
 
     @property
     def runners(self) -> tuple[Runner, ...]:

@@ -49,6 +49,21 @@ class Settings(BaseSettings):
     max_rows: int = Field(1000, gt=0, description="Rows in one tabular request.")
     max_bulk_users: int = Field(50, gt=0, description="Users in one bulk recommendation request.")
 
+    features: str = Field(
+        "", description="Folder of the recommender's feature tables; that beside the artifact when empty."
+    )
+    features_ttl_s: float = Field(60.0, gt=0, description="How often the feature tables are looked at for changes.")
+    feedback_url: str = Field(
+        "", description="SQLAlchemy URL of the feedback log; a SQLite file beside the model store when empty."
+    )
+    feedback_window_days: float = Field(
+        90.0, gt=0, description="Feedback written within so many days is answered with before it is trained on."
+    )
+    max_feedback_events: int = Field(1000, gt=0, description="Events in one feedback request.")
+    recommendations_max_age_s: int = Field(
+        0, ge=0, description="How long a client may reuse a GET of recommendations without asking again."
+    )
+
     max_queue_rows: int = Field(
         4096, gt=0, description="Rows that may wait for one model; over it a request is answered 503 at once."
     )

@@ -12,12 +12,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from models.errors import InputError, InvalidInput, NotKnown
 from models.recommender.catalogue import Catalogue
 from models.recommender.people import People
 from models.recommender.predictor import Query, Recommender
+from models.recommender.recent import Recent
+from models.store import Artifact
 
 log = logging.getLogger("makunouchi.recommender")
 
@@ -41,6 +44,15 @@ class Desk:
             "items": self._items,
             "top_items": self._top_items,
         }
+
+    @classmethod
+    def load(cls, artifact: Artifact, *, features: str = "", features_ttl_s: float = 60.0, recent: Recent) -> Self:
+        """Open an artifact. `features` is the folder of the feature tables, "" for that beside it.
+
+        Raises ArtifactInvalid.
+        """
+        folder = Path(features) if features else None
+        return cls(Recommender.load(artifact, features=folder, features_ttl_s=features_ttl_s, recent=recent))
 
     def example(self) -> list[Json]:
         """One valid question, for warm-up and probes."""
@@ -74,7 +86,7 @@ class Desk:
             answer = self._answers.get(question["ask"])
             if answer is None:
                 raise InvalidInput("not a question for a recommender")
-            return {"found": answer(question)}
+            return {"found": _short(answer(question))}
         except InputError as error:
             return _error(error)
         except Exception as error:  # one question's own failure: its neighbours in the batch are answered
@@ -114,3 +126,14 @@ class Desk:
 def _error(error: InputError) -> Json:
     kind = "unknown" if isinstance(error, NotKnown) else "invalid"
     return {"error": str(error), "error_kind": kind, "location": list(error.location)}
+
+
+def _short(value: Any) -> Any:  # Any: JSON
+    """float32 as float64 shows digits that are not there."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_short(each) for each in value]
+    return value

@@ -1,4 +1,4 @@
-"""All that a serving recommender knows: the artifact, the feature tables, recent events; lined up by the artifact's rows.
+"""All that a serving recommender knows: artifact, feature tables, recent events; lined up by the artifact's rows.
 
 Knows rows and ids, never queries.
 """

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 
-from models.feedback_log import FeedbackLog, FeedbackUnavailable, Tail
+from models.errors import FeedbackUnavailable
+from models.feedback_log import FeedbackLog, Tail
 from models.recommender.recent import Recent
 
 log = logging.getLogger("makunouchi.feedback")
@@ -20,7 +21,7 @@ class Listener:
 
     def __init__(self, feedback: FeedbackLog, recent: Recent, *, window_days: float, poll_s: float = POLL_S) -> None:
         self._tail = Tail(feedback)
-        self._recent = recent
+        self.recent = recent
         self._window_days = window_days
         self._poll_s = poll_s
         self._stop = threading.Event()
@@ -51,7 +52,7 @@ class Listener:
             log.info("the feedback log can be read again")
             self._is_failing = False
         since = time.time() - self._window_days * _DAY_S
-        self._recent.add(event for event in events if event.received >= since)
+        self.recent.add(event for event in events if event.received >= since)
         return len(events)
 
     def _run(self) -> None:

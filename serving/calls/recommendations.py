@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed
 from serving.calls.deadline import deadline, elapsed_ms
@@ -14,6 +15,9 @@ from serving.runners import ModelRef
 from serving.schemas.recommendations import (
     BulkRecommendations,
     BulkRecommendRequest,
+    Cause,
+    Choice,
+    PerUser,
     Recommendations,
     RecommendedItem,
     RecommendOptions,
@@ -23,6 +27,7 @@ from serving.schemas.recommendations import (
 )
 from serving.served import RecommenderAnswer, ServedRecommender
 from serving.settings import Settings
+from serving.telemetry import telemetry
 
 
 class RecommenderCalls:
@@ -40,14 +45,15 @@ class RecommenderCalls:
         raises.
         """
         started = time.perf_counter()
-        answers, model = await self._ask([request.user_id], request)
+        answers, model = await self._ask([request.user_id], request, {})
         try:
             _check(answers[0], request.user_id, request)
         except InputError as error:
-            error.location = ("body", "user_id")
+            error.location = ("body", *(error.location or ("user_id",)))
             raise
         return Recommendations(
             model=model_used(model),
+            algorithm=answers[0].model,
             user_id=request.user_id,
             items=_items(answers[0]),
             reason=answers[0].reason,
@@ -60,7 +66,7 @@ class RecommenderCalls:
             message = f"1 to {self.max_users} users may be asked for at a time, not {len(request.user_ids)}"
             raise FieldFault(message, location=("body", "user_ids"), value_type="array")
         started = time.perf_counter()
-        answers, model = await self._ask(request.user_ids, request)
+        answers, model = await self._ask(request.user_ids, request, request.per_user)
         return BulkRecommendations(
             model=model_used(model),
             results=[
@@ -70,25 +76,78 @@ class RecommenderCalls:
             inference_time_ms=elapsed_ms(started),
         )
 
+    @staticmethod
+    def failure(result: UserFailure) -> Exception:
+        """The error of one user as an error of a request for all of them."""
+        if result.error.status >= 500:
+            return PredictionFailed(result.error.detail)
+        return InvalidInput(result.error.detail, location=("query",))
+
     async def _ask(
-        self, user_ids: Sequence[str], options: RecommendOptions
+        self, user_ids: Sequence[str], options: RecommendOptions, per_user: dict[str, PerUser]
     ) -> tuple[list[RecommenderAnswer], ModelRef]:
+        shared = _more(options)
         queries = [
-            self.served.query(user_id=user_id, n=options.n, filter_seen=options.filter_seen) for user_id in user_ids
+            self.served.query(
+                user_id=user_id,
+                n=options.n,
+                filter_seen=options.filter_seen,
+                **(shared if user_id not in per_user else shared | _own(per_user[user_id])),
+            )
+            for user_id in user_ids
         ]
         answered = await self.served.runner.ask(queries, deadline=deadline(self._timeout_s))
         if len(answered.values) != len(queries):
             raise PredictionFailed(f"{len(answered.values)} answers for {len(queries)} queries")
         try:
-            return [self.served.answer(value) for value in answered.values], answered.model
-        except (TypeError, ValueError) as error:
+            answers = [self.served.answer(value) for value in answered.values]
+        except (TypeError, ValueError, KeyError) as error:
             raise PredictionFailed("the recommender answered something that is not an answer") from error
+        for answer in answers:
+            if answer.error is None:
+                telemetry().recommended(answer.model, answer.reason, answer.features)
+        return answers, answered.model
+
+
+def _more(options: RecommendOptions) -> dict[str, Any]:  # Any: JSON
+    """What the request sets beyond the number of items: most set nothing."""
+    if options.model_fields_set <= _PLAIN:
+        return {}
+    more: dict[str, Any] = {}
+    if options.model is not None:
+        more["model"] = options.model
+    if options.history:
+        more["history"] = options.history
+    if options.user_features:
+        more["user_features"] = options.user_features
+    if options.explain:
+        more["explain"] = True
+    rules: dict[str, Any] = {
+        name: {"ids": choice.ids, "categories": choice.categories}
+        for name, choice in (("allow", options.allow), ("deny", options.deny))
+        if isinstance(choice, Choice)
+    }
+    for name in ("categories", "diversity", "min_score", "max_per_category", "category_caps"):
+        value = getattr(options, name)
+        if value not in (None, 0.0, [], {}) or (name == "min_score" and value is not None):
+            rules[name] = value
+    if rules:
+        more["rules"] = rules
+    return more
+
+
+_PLAIN = {"user_id", "user_ids", "per_user", "n", "filter_seen", "unknown_user"}
+
+
+def _own(user: PerUser) -> dict[str, Any]:  # Any: JSON
+    own: dict[str, Any] = {"history": user.history, "user_features": user.user_features}
+    return {name: value for name, value in own.items() if value}
 
 
 def _check(answer: RecommenderAnswer, user_id: str, options: RecommendOptions) -> None:
     if answer.error is not None:
         if answer.error_kind == "invalid":
-            raise InvalidInput(answer.error)
+            raise InvalidInput(answer.error, location=answer.location)
         if answer.error_kind == "unknown":
             raise NotKnown(answer.error)
         raise PredictionFailed(answer.error)
@@ -99,7 +158,9 @@ def _check(answer: RecommenderAnswer, user_id: str, options: RecommendOptions) -
 def _result(index: int, user_id: str, answer: RecommenderAnswer, options: RecommendOptions) -> UserResult | UserFailure:
     try:
         _check(answer, user_id, options)
-        return UserResult(index=index, user_id=user_id, items=_items(answer), reason=answer.reason)
+        return UserResult(
+            index=index, user_id=user_id, algorithm=answer.model, items=_items(answer), reason=answer.reason
+        )
     except (InputError, PredictionFailed) as error:
         return UserFailure(index=index, user_id=user_id, error=item_problem(error))
 
@@ -108,7 +169,17 @@ def _items(answer: RecommenderAnswer) -> list[RecommendedItem]:
     if not all(math.isfinite(item.score) for item in answer.items):
         raise PredictionFailed("the recommender answered NaN or infinity")
     return [
-        RecommendedItem(item_id=item.id, title=item.title or None, score=_short(item.score)) for item in answer.items
+        RecommendedItem(
+            item_id=item.id,
+            title=item.title or None,
+            score=_short(item.score),
+            causes=[
+                Cause(kind=each.kind, name=each.name, title=each.title or None, weight=_short(each.weight))
+                for each in item.causes
+            ]
+            or None,
+        )
+        for item in answer.items
     ]
 
 

@@ -31,9 +31,13 @@ def _recommend(calls: RecommenderCalls) -> Operation:
         path="/v1/recommendations",
         tag="recommendations",
         summary="Recommend items to a user",
-        description="A user who is not in the training data gets popular items, and is told so by `reason`.",
+        description=(
+            "For a user of the training data, or one who comes with a `history` or with `user_features`. Who comes "
+            "with nothing gets popular items; `reason` says so. Lists, caps, diversity and a smallest score are kept "
+            "to whatever the model says, and `explain` asks what spoke for each item."
+        ),
         handler=recommend,
-        body=Content(JSON, lambda: RecommendRequest, lambda: {"user": {"user_id": user(calls.served.card()), "n": 5}}),
+        body=Content(JSON, lambda: RecommendRequest, lambda: _questions(user(calls.served.card()))),
         answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(calls.served.card())}),
         answer_description="Items, best first.",
         problems=(*CALL_PROBLEMS, NOT_KNOWN),
@@ -71,10 +75,18 @@ def user(card: Card) -> str:
     return next((str(column.example) for column in card.inputs if column.example is not None), "1")
 
 
+def _questions(known: str) -> dict[str, Any]:
+    return {
+        "user": {"user_id": known, "n": 5},
+        "stranger": {"user_id": "someone new", "n": 5, "history": ["50", "181", "172"]},
+        "rules": {"user_id": known, "n": 5, "deny": {"ids": ["50"]}, "diversity": 0.3, "max_per_category": 3},
+    }
+
+
 def _items() -> list[dict[str, Any]]:
     return [
-        {"item_id": "50", "title": "Star Wars (1977)", "score": 2.314},
-        {"item_id": "181", "title": "Return of the Jedi (1983)", "score": 2.125},
+        {"item_id": "50", "title": "Star Wars (1977)", "score": 2.314, "causes": None},
+        {"item_id": "181", "title": "Return of the Jedi (1983)", "score": 2.125, "causes": None},
     ]
 
 
@@ -85,6 +97,7 @@ def _model(card: Card) -> dict[str, str]:
 def _answer(card: Card) -> dict[str, Any]:
     return {
         "model": _model(card),
+        "algorithm": card.algorithm,
         "user_id": user(card),
         "items": _items(),
         "reason": None,
@@ -93,6 +106,7 @@ def _answer(card: Card) -> dict[str, Any]:
 
 
 def _bulk_answer(card: Card) -> dict[str, Any]:
-    known = {"status": "ok", "index": 0, "user_id": user(card), "items": _items(), "reason": None}
-    stranger = {"status": "ok", "index": 1, "user_id": "nobody", "items": _items(), "reason": "unknown_user"}
+    made = {"status": "ok", "items": _items()}
+    known = {**made, "index": 0, "user_id": user(card), "algorithm": card.algorithm, "reason": None}
+    stranger = {**made, "index": 1, "user_id": "nobody", "algorithm": "popular", "reason": "unknown_user"}
     return {"model": _model(card), "results": [known, stranger], "inference_time_ms": 1.9}

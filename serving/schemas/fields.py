@@ -45,22 +45,23 @@ def _as_text(value: object) -> object:
 
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 
-UserId = Annotated[
-    str,
-    BeforeValidator(_as_text),
-    Field(min_length=1, max_length=MAX_ID_CHARACTERS),
-    WithJsonSchema(
+def _identifier(what: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema(
         {
-            "description": "Id of the user, as it was in the training data. A number counts as its digits.",
+            "description": f"Id of the {what}, as it was in the training data. A number counts as its digits.",
             "anyOf": [
                 {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS},
                 {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
             ],
-            "examples": ["196"],
+            "examples": [example],
         },
         mode="validation",
-    ),
-]
+    )
+
+
+_Id = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+UserId = Annotated[_Id, _identifier("user", "196")]
+ItemId = Annotated[_Id, _identifier("item", "50")]
 
 InferenceTime = Annotated[
     float, Field(ge=0, description="Milliseconds from asking the model to its answer, waiting for a batch included.")

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, create_model
 
-from serving.schemas.fields import InferenceTime, ModelUsed, Request, Response, UserId, WholeNumber
+from serving.schemas.fields import (
+    MAX_ID_CHARACTERS,
+    InferenceTime,
+    ItemId,
+    ModelUsed,
+    Request,
+    Response,
+    UserId,
+    WholeNumber,
+)
 from serving.schemas.images import ItemProblem
 
 MAX_ITEMS = 100
@@ -15,10 +24,41 @@ UnknownUser = Literal["popular", "error"]
 Reason = Literal[
     "request_history", "recent_events", "user_features", "segment", "unknown_user", "missing_features", "no_history"
 ]
+CauseKind = Literal["item", "feature", "segment", "popularity"]
+MAX_LIST = 1000
+
+Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+FeatureValue = Annotated[
+    str | int | float | bool | list[Annotated[str, Field(max_length=MAX_ID_CHARACTERS)]] | None,
+    Field(description="A number, a word, several words, or null for not known."),
+]
+History = Annotated[
+    list[ItemId],
+    Field(
+        max_length=MAX_LIST,
+        description="Items that the user has interacted with; those that are not known are passed over.",
+        examples=[["50", "181"]],
+    ),
+]
+UserFeatures = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], FeatureValue],
+    Field(
+        max_length=50,
+        description="What is known of the user, by the names that the model was trained with.",
+        examples=[{"age": 25, "gender": "F"}],
+    ),
+]
+
+
+class Choice(Request):
+    """Items by id, or by a category of theirs."""
+
+    ids: Annotated[list[ItemId], Field(max_length=MAX_LIST)] = Field(default_factory=list)
+    categories: Annotated[list[Category], Field(max_length=100)] = Field(default_factory=list)
 
 
 class RecommendOptions(Request):
-    """How many items to recommend, which to leave out, and what to do about strangers."""
+    """What to recommend from, how many items, which to leave out, and what to do about strangers."""
 
     n: WholeNumber = Field(10, ge=1, le=MAX_ITEMS, description="How many items to recommend at most.")
     filter_seen: bool = Field(True, description="Leave out the items that the user has interacted with already.")
@@ -26,6 +66,36 @@ class RecommendOptions(Request):
         "popular",
         description="What a user who is not in the training data gets: `popular` items with a `reason`, or an `error`.",
     )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Which algorithm answers; the model's default when null. One that cannot do what is asked is a 422 "
+        "that lists those that can.",
+    )
+    history: History = Field(default_factory=list)
+    user_features: UserFeatures = Field(default_factory=dict)
+    allow: Choice | None = Field(None, description="Only items that are named here, where any are.")
+    deny: Choice | None = Field(None, description="No item that is named here.")
+    categories: Annotated[list[Category], Field(max_length=100)] = Field(
+        [], description="Only items with at least one of these categories.", examples=[["Comedy"]]
+    )
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="0 is best first; towards 1 the next item is the least like those before it (maximal marginal "
+        "relevance over the features of items).",
+    )
+    min_score: float | None = Field(
+        None, allow_inf_nan=False, description="Leave out items that score less. Scores differ from model to model."
+    )
+    max_per_category: WholeNumber | None = Field(None, ge=1, description="At most so many items of each category.")
+    category_caps: dict[Category, Annotated[WholeNumber, Field(ge=0)]] = Field(
+        {}, max_length=100, description="At most so many items of these categories.", examples=[{"Drama": 2}]
+    )
+    explain: bool = Field(False, description="Say for each item what spoke for it.")
 
 
 class RecommendRequest(RecommendOptions):
@@ -34,10 +104,20 @@ class RecommendRequest(RecommendOptions):
     user_id: UserId
 
 
+class PerUser(Request):
+    """What is known of one user of several."""
+
+    history: History = Field(default_factory=list)
+    user_features: UserFeatures = Field(default_factory=dict)
+
+
 class BulkRecommendRequest(RecommendOptions):
     """Several users and what to recommend to each."""
 
     user_ids: Annotated[list[UserId], Field(min_length=1, description="Ids of the users.")]
+    per_user: dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], PerUser] = Field(
+        {}, max_length=MAX_LIST, description="History and features of single users, by id; before those for all."
+    )
 
 
 def bulk_request(max_users: int) -> type[BulkRecommendRequest]:
@@ -47,12 +127,22 @@ def bulk_request(max_users: int) -> type[BulkRecommendRequest]:
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, user_ids=(users, ...))
 
 
+class Cause(Response):
+    """What spoke for an item: one of the user's items, a feature, the user's segment, or that many like it."""
+
+    kind: CauseKind
+    name: str = Field(description="Id of the item, or what feature or segment it is.", examples=["181", "gender=F"])
+    title: str | None = Field(description="Title of the item.")
+    weight: float = Field(description="Comparable with the other causes of the same item only.")
+
+
 class RecommendedItem(Response):
     """One item and how well it fits the user."""
 
     item_id: str = Field(description="Id of the item, as it was in the training data.", examples=["50"])
     title: str | None = Field(description="Title of the item, where the training data had one.")
     score: float = Field(description="Higher is better. Comparable within one answer only.", examples=[2.31])
+    causes: list[Cause] | None = Field(None, description="What spoke for it, strongest first, where that was asked.")
 
 
 Items = Annotated[list[RecommendedItem], Field(description="Best first.")]
@@ -69,10 +159,14 @@ WhyNotPersonal = Annotated[
 ]
 
 
+Algorithm = Annotated[str, Field(description="The algorithm that made the items.", examples=["ease"])]
+
+
 class Recommendations(Response):
     """Items for one user."""
 
     model: ModelUsed
+    algorithm: Algorithm
     user_id: str
     items: Items
     reason: WhyNotPersonal
@@ -85,6 +179,7 @@ class UserResult(Response):
     status: Literal["ok"] = "ok"
     index: int = Field(ge=0, description="Position of the user in the request.")
     user_id: str
+    algorithm: Algorithm
     items: Items
     reason: WhyNotPersonal
 
