@@ -105,7 +105,7 @@ def test_what_serves_imports_nothing_that_unpickles(tree: str) -> None:
 def test_importing_the_service_starts_nothing_and_loads_no_training_library() -> None:
     code = (
         "import sys, threading, service\n"
-        f"heavy = sorted(set(sys.modules) & set({HEAVY + ('openvino', 'onnxruntime')!r}))\n"
+        f"heavy = sorted(set(sys.modules) & set({(*HEAVY, 'openvino', 'onnxruntime')!r}))\n"
         "print(heavy, threading.active_count())"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
