@@ -18,6 +18,7 @@ from benchmarks.questions import Question
 
 _SCRIPT = Path(__file__).with_name("closed_loop.lua")
 _REQUEST_TIMEOUT_S = 10
+_HUNG_S = 30
 _MICROSECONDS = ("p50", "p90", "p99", "p99.9", "max", "mean")
 
 
@@ -46,15 +47,20 @@ def require_wrk() -> str:
 
 
 def closed_loop(port: int, questions: Sequence[Question], *, connections: int, seconds: float) -> Load:
-    """Load a server for `seconds`. Raises RuntimeError when wrk itself fails."""
+    """Load a server for `seconds`. A server that refuses or hangs all connections has failed that many requests."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for number, question in enumerate(questions, start=1):
             Path(folder, f"{number}.http").write_bytes(question.encoded(f"127.0.0.1:{port}"))
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
         command += ["--timeout", f"{_REQUEST_TIMEOUT_S}s", "-s", str(_SCRIPT), f"http://127.0.0.1:{port}"]
         command += ["--", folder, str(len(questions))]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
-    return parse(run.stdout) if run.returncode == 0 else _raise(run)
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _HUNG_S, check=False)
+        except subprocess.TimeoutExpired:
+            return Load(0, seconds, {"timeout": connections}, {})
+    if run.returncode and "unable to connect" in run.stdout + run.stderr:
+        return Load(0, seconds, {"connect": connections}, {})
+    return parse(run.stdout if run.returncode == 0 else run.stderr or run.stdout)
 
 
 def parse(printed: str) -> Load:
@@ -71,7 +77,3 @@ def parse(printed: str) -> Load:
         # Without a single answer wrk prints zeros, which would be the best latencies of all.
         latency_ms={name: found[name] / 1e3 for name in _MICROSECONDS} if found["requests"] else {},
     )
-
-
-def _raise(run: subprocess.CompletedProcess[str]) -> Load:
-    raise RuntimeError(f"wrk failed with {run.returncode}: {(run.stderr or run.stdout)[-300:]}")

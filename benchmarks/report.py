@@ -192,7 +192,7 @@ def _open_loop(document: Document) -> list[str]:
 def _sweeps(document: Document) -> list[str]:
     sweeps = document.get("sweeps", {})
     lines = ["## Scaling", ""] if sweeps else []
-    titles = {"rows": "rows a request, 16 connections", "catalogue": "items in the catalogue, 16 connections"}
+    titles = {"rows": "rows a request, up to 16 connections", "catalogue": "items in the catalogue, 16 connections"}
     for key, title in titles.items():
         sweep = sweeps.get(key)
         if not sweep or "missing" in sweep:
@@ -205,7 +205,7 @@ def _sweeps(document: Document) -> list[str]:
         ]
         lines.append("|--:|" + "--:|" * 5)
         for size, one in sweep.items():
-            latencies = " | ".join(f"{one.get(name, 0):.2f}" for name in ("p50", "p99"))
+            latencies = " | ".join(f"{one[name]:.2f}" if name in one else "" for name in ("p50", "p99"))
             lines.append(
                 f"| {int(size):,} | {one['per_s']:,.1f} | {one['rows_per_s']:,.0f} | {latencies} | {one['failed']} |"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,18 @@ def run(options: Options) -> Document:
         if options.wants(scenario.key):
             print(f"> {scenario.key}: {scenario.title}", flush=True)
             scenarios[scenario.key] = measure(scenario, options, document["peers"])
-    document["bounds"] = bounds.measure(options)
-    document["open_loop"] = openloops.measure(options, document["peers"])
-    document["sweeps"] = sweeps.measure(options)
-    document["starts"] = starts.measure(options, document["peers"])
-    document["took_s"] = round(time.perf_counter() - began)
+            save(document, options.output)
+    parts: dict[str, Callable[[], Document]] = {
+        "bounds": lambda: bounds.measure(options),
+        "open_loop": lambda: openloops.measure(options, document["peers"]),
+        "sweeps": lambda: sweeps.measure(options),
+        "starts": lambda: starts.measure(options, document["peers"]),
+    }
+    for name, part in parts.items():
+        document[name] = part()
+        document["took_s"] = round(time.perf_counter() - began)
+        # After each part: what breaks a long run at its end does not lose its beginning.
+        save(document, options.output)
     return document
 
 

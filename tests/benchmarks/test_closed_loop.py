@@ -59,3 +59,11 @@ def test_wrk_sends_every_question_in_turn_and_counts_error_statuses() -> None:
     # wrk makes the first request once more before it starts, to see whether there are several in it.
     assert seen[:6] == [b"b", b"c", b"a"] * 2
     assert load.failed == {"status": sum(body == b"b" for body in seen[: load.requests])}
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_a_server_that_is_not_there_has_failed_and_ends_no_run() -> None:
+    with serving(lambda number, body: asyncio.sleep(0, response(b""))) as port:
+        pass
+    load = closed_loop(port, [question(b"a")], connections=4, seconds=1)
+    assert (load.requests, load.failed, load.answered_per_s) == (0, {"connect": 4}, 0)

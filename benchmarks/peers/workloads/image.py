@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class OpenVinoImages:
             "INFERENCE_PRECISION_HINT": _precision(folder, core),
         }
         self.compiled = core.compile_model(next(iter(sorted(folder.glob("**/*.xml")))), "CPU", config)
-        self._request = self.compiled.create_infer_request()
+        # A request of its own for each thread: FastAPI answers from a pool of them.
+        self._requests = threading.local()
 
     def item(self, request: bytes) -> Pixels:
         return decode(request, self.preprocessing)
@@ -59,7 +61,9 @@ class OpenVinoImages:
 
     def probabilities(self, pixels: Pixels) -> NDArray[np.float32]:
         """(N, size, size, 3) to (N, classes)."""
-        found: NDArray[np.float32] = np.array(self._request.infer([pixels], share_inputs=True)[0])
+        if not hasattr(self._requests, "mine"):
+            self._requests.mine = self.compiled.create_infer_request()
+        found: NDArray[np.float32] = np.array(self._requests.mine.infer([pixels], share_inputs=True)[0])
         return found
 
 
