@@ -139,7 +139,7 @@ def container(engine: Engine, built: Built) -> Iterator[Container]:
 def configuration(engine: Engine, image: str) -> dict[str, Any]:
     whole = json.loads(engine.run("image", "inspect", image))[0]
     # podman keeps the health check beside the rest.
-    config: dict[str, Any] = {"Healthcheck": whole.get("HealthCheck"), **whole["Config"]}
+    config: dict[str, Any] = {"Healthcheck": whole.get("Healthcheck"), **whole["Config"]}
     return config
 
 
