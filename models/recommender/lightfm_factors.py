@@ -28,11 +28,11 @@ class LightFMParams:
     """
 
     factors: int = 64
-    epochs: int = 30
-    learning_rate: float = 0.05
+    epochs: int = 40
+    learning_rate: float = 0.02
     user_l2: float = 0.0
     item_l2: float = 0.0
-    max_sampled: int = 10
+    max_sampled: int = 100
     user_feature_weight: float = 1.0
     item_feature_weight: float = 1.0
     seed: int = 0

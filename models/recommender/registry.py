@@ -8,7 +8,10 @@ from typing import Any
 
 from models.errors import InvalidInput
 from models.recommender.base import Algorithm, Capability
+from models.recommender.content import Content, ContentNeighbours
 from models.recommender.ease import Ease
+from models.recommender.fastrp import FastRP, FastRPItem
+from models.recommender.implicit_factors import Als, Bpr, Lmf
 from models.recommender.lightfm_factors import LightFMBpr, LightFMWarp
 from models.recommender.neighbours import ItemNeighbours, UserNeighbours
 from models.recommender.popularity import Popularity
@@ -44,7 +47,9 @@ class Registry:
         known = {field.name for field in dataclasses.fields(kind.params_type)}
         if unknown := sorted(set(params or ()) - known):
             raise InvalidInput(f"algorithm '{name}' has no parameter '{unknown[0]}'; known: {', '.join(sorted(known))}")
-        return kind(kind.params_type(**(params or {})))
+        # JSON has no tuples.
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in (params or {}).items()}
+        return kind(kind.params_type(**given))
 
     def able(self, capability: Capability) -> tuple[str, ...]:
         """Names of the algorithms that can do something."""
@@ -52,5 +57,19 @@ class Registry:
 
 
 ALGORITHMS = Registry()
-for _algorithm in (Popularity, ItemNeighbours, UserNeighbours, Ease, LightFMWarp, LightFMBpr):
+for _algorithm in (
+    Popularity,
+    Content,
+    ContentNeighbours,
+    ItemNeighbours,
+    UserNeighbours,
+    Ease,
+    LightFMWarp,
+    LightFMBpr,
+    Als,
+    Bpr,
+    Lmf,
+    FastRP,
+    FastRPItem,
+):
     ALGORITHMS.add(_algorithm)

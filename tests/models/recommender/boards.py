@@ -10,11 +10,16 @@ from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 USERS, ITEMS = 20, 16
 # Small models learn a small board; the defaults are for real data.
 PARAMS: dict[str, dict[str, object]] = {
-    "lightfm-warp": {"factors": 8, "epochs": 100, "learning_rate": 0.05},
+    "lightfm-warp": {"factors": 8, "epochs": 100, "learning_rate": 0.05, "max_sampled": 10},
     "lightfm-bpr": {"factors": 8, "epochs": 60, "learning_rate": 0.1},
     "ease": {"l2": 1.0},
     "item-knn": {"k": 10},
     "user-knn": {"k": 5},
+    "als": {"factors": 4, "alpha": 10.0, "l2": 1.0},
+    "bpr": {"factors": 8, "epochs": 300, "learning_rate": 0.1},
+    "lmf": {"factors": 4, "epochs": 100, "l2": 0.1, "learning_rate": 0.3, "popularity": 0.0},
+    "fastrp": {"factors": 64},
+    "fastrp-item": {"factors": 64},
 }
 
 

@@ -110,7 +110,8 @@ def test_one_user_or_one_item_is_enough(name: str, shape: tuple[int, int]) -> No
 @everyone
 def test_duplicates_count_as_one_interaction_of_more_weight(name: str) -> None:
     pairs = [(u, i) for u in range(4) for i in range(4) if u % 2 == i % 2 and (u, i) != (0, 2)]
-    fitted = make(name).fit(dataset(pairs * 3, (4, 4)))
+    kinds = sparse.csr_array(np.eye(2, dtype=np.float32)[np.arange(4) % 2])
+    fitted = make(name).fit(dataset(pairs * 3, (4, 4), item_features=kinds))
     assert fitted.dataset_.interactions.nnz == len(pairs)
     assert set(fitted.dataset_.interactions.data.tolist()) == {3.0}
     items, _ = fitted.recommend(np.array([0]), 4)
