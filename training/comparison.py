@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.recommender.base import Progress, no_progress
+from models.recommender.content import item_directions
 from models.recommender.dataset import Dataset
 from models.recommender.registry import AnyAlgorithm
 from training import metrics
@@ -39,6 +40,8 @@ def measure(algorithm: AnyAlgorithm, train: Dataset, test: Dataset) -> Measured:
     overall = metrics.means(metrics.per_user(recommended, relevant))
     overall["coverage"] = metrics.coverage(recommended, train.items)
     overall["novelty"] = metrics.novelty(recommended, train.popularity(), train.users)
+    if train.item_features is not None:
+        overall["diversity"] = metrics.diversity(recommended, item_directions(train))
     return Measured(overall, _slices(recommended, relevant, train, users))
 
 

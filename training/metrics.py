@@ -66,6 +66,21 @@ def coverage(recommended: Items, items: int) -> float:
     return float(len(np.unique(recommended[recommended >= 0])) / max(1, items))
 
 
+def diversity(recommended: Items, directions: sparse.csr_array) -> float:
+    """How unlike the items of one list are: 1 - the mean cosine of their pairs, averaged over lists of at least two.
+
+    `directions` has a row of length 1, or of zeros, per item, (items, features) (Ziegler et al., WWW 2005).
+    """
+    unlike = []
+    for row in recommended:
+        shown = directions[row[row >= 0]]
+        count = shown.shape[0]
+        if count > 1:
+            likeness = (shown @ shown.T).toarray()
+            unlike.append(1 - float(likeness.sum() - likeness.trace()) / (count * (count - 1)))
+    return float(np.mean(unlike)) if unlike else 0.0
+
+
 def novelty(recommended: Items, popularity: NDArray[np.int64], users: int) -> float:
     """Mean of -log2(share of users who have interacted with the item) over all recommended items, in bits.
 

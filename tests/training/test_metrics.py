@@ -57,6 +57,12 @@ def test_coverage_is_the_share_of_items_shown() -> None:
     assert metrics.coverage(np.array([[0, 1, -1], [1, 2, -1]]), 6) == pytest.approx(0.5)
 
 
+def test_diversity_is_how_unlike_the_pairs_of_a_list_are() -> None:
+    directions = sparse.csr_array(np.array([[1, 0], [1, 0], [0, 1], [0.6, 0.8]]))
+    assert metrics.diversity(np.array([[0, 1, 2]]), directions) == pytest.approx(1 - 1 / 3)
+    assert metrics.diversity(np.array([[0, 3, -1], [2, -1, -1]]), directions) == pytest.approx(1 - 0.6)
+
+
 def test_novelty_is_bits_of_surprise() -> None:
     popularity = np.array([8, 2, 0])
     assert metrics.novelty(np.array([[0, 1]]), popularity, 8) == pytest.approx((0 + 2) / 2)

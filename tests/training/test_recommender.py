@@ -67,7 +67,7 @@ def test_the_card_tells_all(store: Path, files: dict[str, Path]) -> None:
         "lightfm-warp",
         checkerboard().interactions.nnz,
     )
-    assert set(card.metrics) == {"p@10", "r@10", "ndcg@10", "map@10", "coverage", "novelty"}
+    assert set(card.metrics) == {"p@10", "r@10", "ndcg@10", "map@10", "coverage", "novelty", "diversity"}
     for how in ("random", "last"):
         for model in ("lightfm-warp", "ease", "item-knn", "popular"):
             assert "ndcg@10" in card.slices[f"split={how}, model={model}"]
