@@ -24,12 +24,17 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv and install everything, at the locked versions
 
+# pip says a line per package on stdout, which becomes a count; what goes wrong is on stderr.
+PIP_PROGRESS = awk '/^Collecting/ { n++; printf "\r  %d packages found", n; fflush() } \
+	/^Installing collected/ { printf "\n  installing them\n"; fflush() }'
+
 $(READY): pyproject.toml requirements.lock
 	@echo "> install into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25" 2>&1 | { grep -v "^WARNING: Location" || true; }
-	@$(BIN)/python -m pip install --progress-bar on --constraint requirements.lock ".[train,dev]" \
-		2>&1 | { grep -vE "^(WARNING: Location|Requirement already|Looking in|  (Using|Downloading|Preparing|Getting|Installing|Building))" || true; }
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25" 2> >(grep -v "^WARNING: Location" >&2 || true)
+	@started=$$(date +%s); $(BIN)/python -m pip install --constraint requirements.lock ".[train,dev]" \
+		2> >(grep -v "^WARNING: Location" >&2 || true) | $(PIP_PROGRESS); \
+		echo "  done in $$(( $$(date +%s) - started )) s"
 	@rm -rf build makunouchi.egg-info
 	@touch $(READY)
 
