@@ -23,7 +23,7 @@ class FeedbackWriter:
     def __init__(self, append: Append, *, max_waiting: int = MAX_WAITING) -> None:
         self._append = append
         self._max_waiting = max_waiting
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[tuple[Sequence[Event], asyncio.Future[list[bool]]]] = []
         self._events = 0
         self._writing: asyncio.Task[None] | None = None
@@ -44,11 +44,18 @@ class FeedbackWriter:
 
     def open(self) -> None:
         """Write nothing, in the thread: what is opened at the first write is open then."""
-        self._pool.submit(self._append, [])
+        self._thread().submit(self._append, [])
 
     def close(self) -> None:
-        """End the thread; what it writes now is written."""
-        self._pool.shutdown(wait=True)
+        """End the thread; what it writes now is written. A later `write` begins another one."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        return self._pool
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -56,7 +63,7 @@ class FeedbackWriter:
             batch = self._next()
             events = [event for part, _ in batch for event in part]
             try:
-                is_new = await loop.run_in_executor(self._pool, self._append, events)
+                is_new = await loop.run_in_executor(self._thread(), self._append, events)
             except Exception as error:
                 for _, future in batch:
                     if not future.done():

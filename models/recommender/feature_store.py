@@ -123,6 +123,13 @@ class FeatureStore:
         self._looked = clock()
         self._reading: threading.Thread | None = None
 
+    @classmethod
+    def holding(cls, features: Features) -> FeatureStore:
+        """A store of tables that are in memory already."""
+        store = cls(None)
+        store._features = features
+        return store
+
     def current(self) -> Features:
         """The tables now."""
         if self._folder is not None and self._clock() - self._looked >= self._ttl_s:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from serving.calls.feedback import FeedbackCalls
 from serving.errors import (
+    DEADLINE,
     FEEDBACK_UNAVAILABLE,
     INTERNAL,
     MALFORMED,
@@ -61,7 +62,7 @@ def operations(calls: FeedbackCalls) -> list[Operation]:
             answer=Content(JSON, lambda: Accepted, lambda: {"accepted": {"accepted": 1, "duplicates": 0}}),
             answer_description="The events are kept.",
             problems=(
-                MALFORMED, TOO_LARGE, UNSUPPORTED, VALIDATION, INTERNAL, OVERLOADED, FEEDBACK_UNAVAILABLE,
+                MALFORMED, TOO_LARGE, UNSUPPORTED, VALIDATION, INTERNAL, OVERLOADED, FEEDBACK_UNAVAILABLE, DEADLINE,
             ),
             status=202,
         )

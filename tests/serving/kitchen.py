@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp
 from models.card import Card, Column, DataSource, Metrics, Task
 from models.errors import RunnerUnavailable
 from models.pixels import ImageDecoder, Preprocessing
+from models.recommender.desk import Desk
 from models.recommender.queries import Answer, Query, ScoredItem
 from models.tabular_rows import RowEncoder
 from serving.app import Calls, build_app, build_calls
@@ -25,8 +27,9 @@ from serving.catalog import CatalogEntry
 from serving.edge import edged
 from serving.routes.service import Metrics as MetricsPage
 from serving.runners import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
-from serving.served import Served, ServedImages, ServedRecommender, ServedTable
+from serving.served import Event, Served, ServedImages, ServedRecommender, ServedTable
 from serving.settings import Settings
+from tests import library
 
 SIDE = 8
 # What no answer may show.
@@ -106,6 +109,10 @@ class Rows:
             raise self.error
 
 
+PLAIN = {"user_id", "n", "filter_seen"}
+_desk = functools.cache(library.desk)
+
+
 @dataclass
 class Queries:
     """A QueryRunner: users and items as two numbers each."""
@@ -118,13 +125,18 @@ class Queries:
     seen: dict[str, set[str]] = field(default_factory=lambda: {"alice": {"6", "13"}})
     is_gone: bool = False
     error: Exception | None = None
+    # Answers what is more than a plain query: a real recommender, with the same users and items.
+    desk: Desk = field(default_factory=lambda: _desk())
 
     async def ask(self, queries: list[Any], *, deadline: float) -> QueryAnswer:
         if self.is_gone:
             raise RunnerUnavailable(INTERNAL_TEXT)
         if self.error:
             raise self.error
-        answers = [self._answer(Query.from_json(query)).to_json() for query in queries]
+        answers = [
+            self._answer(Query.from_json(query)).to_json() if set(query) <= PLAIN else self.desk.answer([query])[0]
+            for query in queries
+        ]
         return QueryAnswer(answers, ModelRef(self.name, "v1"))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
@@ -161,6 +173,21 @@ def _colour_weights() -> NDArray[np.float32]:
     return np.tile((_COLOUR_VALUES.T - 0.5) / 255 / SIDE, (SIDE * SIDE, 1)).astype(np.float32)
 
 
+class Notebook:
+    """A log of feedback that is kept in memory, by key."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, Event] = {}
+        self.error: Exception | None = None
+
+    def append(self, events: Sequence[Event]) -> list[bool]:
+        if self.error:
+            raise self.error
+        known = set(self.events)
+        self.events |= {event.key: event for event in events if event.key not in known}
+        return [event.key not in known and not known.add(event.key) for event in events]  # type: ignore[func-returns-value]
+
+
 class Catalog:
     """Two versions of the tabular model and one of the others."""
 
@@ -184,6 +211,7 @@ class Kitchen:
         self.images = Rows("image", _colour_weights())
         self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32))
         self.recommender = Queries()
+        self.feedback = Notebook()
         self.calls: Calls = build_calls(self._served(), self.settings)
         self.app = build_app(self.calls, Catalog(self), MetricsPage(lambda: b"up 1\n"), version="0.1.0")
         self.edged: ASGIApp = edged(self.app, self.settings)
@@ -195,9 +223,10 @@ class Kitchen:
             recommender=ServedRecommender(
                 self.recommender,
                 lambda: self.recommender_card,
-                query=lambda user_id, n, filter_seen: Query(user_id, n, filter_seen).to_json(),
+                query=lambda user_id, n, filter_seen, **more: Query(user_id, n, filter_seen).to_json() | more,
                 answer=Answer.from_json,
             ),
+            feedback=self.feedback.append,
         )
 
     def serve_table(self, new: Card, outputs: int) -> None:
