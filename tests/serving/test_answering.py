@@ -92,7 +92,8 @@ def test_one_number_a_row_is_a_column() -> None:
 
 
 def test_json_answers_must_be_as_many_objects() -> None:
-    for wrong in ([{}], [{}, 1], {}, None):
+    wrongs: list[object] = [[{}], [{}, 1], {}, None]
+    for wrong in wrongs:
         method = Answering(partial(_give, wrong), answered=lambda: ModelRef("a", "b"), name="json")
         (answer,) = method.answer_now([Question([{}, {}], 2, "", LATER)])
         assert isinstance(answer, PredictionFailed)
