@@ -11,6 +11,7 @@ from benchmarks.statistics import ratio
 Document = dict[str, Any]  # Any: JSON
 
 _PLACED = ("ours-process", "ours-inline")
+_MANY_REQUESTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ def _tail(document: Document) -> Bar:
 
 def _growth(document: Document) -> Bar:
     what, wanted = "memory after 1,000,000 requests against 10,000", "<= 1.05 x"
-    found = [(one["growth"], key) for key, one in document.get("growth", {}).items() if "growth" in one]
+    measured = {key: one for key, one in document.get("growth", {}).items() if "points" in one}
+    found = [(one["growth"], key) for key, one in measured.items() if one["points"][-1]["requests"] >= _MANY_REQUESTS]
     if not found:
         return Bar(what, wanted, None, None)
     worst, which = max(found)
@@ -137,18 +139,35 @@ def _no_failures(document: Document) -> Bar:
     parts = list(_counted(document))
     if not parts:
         return Bar(what, wanted, None, None)
-    bad = sum(one["failed"] + one["wrong"] for one in parts)
-    asked = sum(one["requests"] if "requests" in one else one["due"] for one in parts)
-    return Bar(what, wanted, f"{bad:,}", bad == 0, f"of {asked:,}")
+    bad = sum(one["failed"] + one.get("wrong", 0) for one in parts)
+    asked = sum(one["requests"] if "requests" in one else one.get("due", 0) for one in parts)
+    absent = [f"{scenario}/{key}" for scenario, key, target in _ours(document) if "missing" in target]
+    basis = f"of {asked:,}" + (f"; did not start: {', '.join(absent)}" if absent else "")
+    return Bar(what, wanted, f"{bad:,}", bad == 0 and not absent, basis)
 
 
 def _counted(document: Document) -> Iterator[Document]:
-    """Every summary of ours that counts failures."""
-    for scenario in document.get("scenarios", {}).values():
-        for key, target in scenario.get("targets", {}).items():
-            if key.startswith("ours"):
-                yield from target.get("by_connections", {}).values()
+    """Everything of ours that counts failures: closed loops, open loops, sweeps, growth."""
+    for _, _, target in _ours(document):
+        yield from target.get("by_connections", {}).values()
     for scenario in document.get("open_loop", {}).values():
         for key, rates in scenario.items():
-            if key.startswith("ours") and isinstance(rates, dict):
-                yield from (one for one in rates.values() if isinstance(one, dict))
+            if key.startswith("ours"):
+                yield from _with_failures(rates)
+    for sweep in document.get("sweeps", {}).values():
+        yield from _with_failures(sweep)
+        for one in sweep.values():
+            yield from _with_failures(one)
+    yield from _with_failures(document.get("growth", {}))
+
+
+def _with_failures(parts: Any) -> list[Document]:
+    found = parts.values() if isinstance(parts, dict) else ()
+    return [one for one in found if isinstance(one, dict) and "failed" in one]
+
+
+def _ours(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for scenario, measured in document.get("scenarios", {}).items():
+        for key, target in measured.get("targets", {}).items():
+            if key.startswith("ours"):
+                yield scenario, key, target

@@ -15,7 +15,7 @@ from benchmarks.statistics import medians
 
 PART = "openloop"
 # The plain choices and the slowest are left out: a server that cannot keep up is described by its closed loop.
-_TARGETS = ("ours-process", "ours-inline", "mosec", "litserve", "fastapi")
+_TARGETS = ("ours-process", "ours-inline", "mosec", "fastapi")
 _ROUNDS = 1
 _LENGTH = 4  # in lengths of a closed load: a tail needs more requests than a rate
 

@@ -55,7 +55,12 @@ def parse(arguments: Sequence[str]) -> Options:
         "--peers", default="", help="ours, bentoml, litserve, mlserver, ray, mosec, fastapi, or targets (all)"
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (3)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one load (2)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=1.0,
+        help="length of one load; of images twice that, of the large catalogue four times (1)",
+    )
     parser.add_argument("--output", type=Path, default=Path("results"), help="where the JSON goes (results)")
     parser.add_argument(
         "--requests", type=int, default=1_000_000, help="memory: how many requests in the end (1000000)"

@@ -116,8 +116,8 @@ def _head(document: Document) -> list[str]:
         f"{machine['cpu']}, {machine['cores']} cores with the load generator on them, {machine['memory_gb']} GB, "
         f"{machine['system']}, Python {machine['python']}, {document.get('load_generator', 'wrk')}. "
         f"Revision {machine['revision']}, {machine['date']}, load before {machine['load_before']:.2f}. "
-        f"Medians of {options.get('rounds', '?')} rounds of {options.get('seconds', '?')} s (images and the large "
-        "catalogue: twice that).",
+        f"Medians of {options.get('rounds', '?')} rounds of {options.get('seconds', '?')} s (images twice that, "
+        "the large catalogue four times).",
         "",
     ]
 

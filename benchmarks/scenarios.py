@@ -107,10 +107,8 @@ SCENARIOS = (
         is_brief=True,
         length=2,
     ),
-    Scenario(
-        "recommender-ml100k", "recommender", "MovieLens-100K, n=10", (16, 64), (200,), artifact_name="recommender"
-    ),
-    Scenario("recommender-1m", "recommender", "1,000,000 items x 64, n=10", (1, 16), catalogue=1_000_000, length=4),
+    Scenario("recommender-ml100k", "recommender", "MovieLens-100K, n=10", (16, 64), artifact_name="recommender"),
+    Scenario("recommender-1m", "recommender", "1,000,000 items x 64, n=10", (16,), catalogue=1_000_000, length=4),
 )
 
 

@@ -33,7 +33,7 @@ _OVERHEAD_PROJECT = ROOT / "tests" / "live" / "projects" / "overhead"
 _THREADS = "2"
 # Batches of images are memory and wait; batches of numbers are neither.
 _MAX_BATCH = {"image": "16", "recommender": "16"}
-_BRIEF = ("ours-process", "ours-inline", "mosec", "fastapi", "fastapi-torch")
+_BRIEF = ("ours-process", "ours-inline", "mosec", "fastapi-torch")
 _TWIN_TIMEOUT_S = 300
 
 

@@ -63,9 +63,26 @@ def test_failures_and_wrong_answers_of_ours_count_and_those_of_peers_do_not() ->
     assert reached(found, "failed or wrong") == ("0", True)
 
 
-def test_memory_is_that_of_the_worst_case() -> None:
-    found = {"growth": {"a": {"growth": 1.01}, "b": {"growth": 1.06}, "c": {"missing": "x"}}}
+def test_what_of_ours_does_not_start_is_no_success() -> None:
+    found = document(**{"ours-process": {"64": load(1)}})
+    found["scenarios"]["overhead"]["targets"]["ours-inline"] = {"missing": "it ended by itself"}
+    assert reached(found, "failed or wrong") == ("0", False)
+
+
+def test_failures_in_sweeps_and_over_many_requests_count() -> None:
+    found = document(**{"ours-process": {"64": load(1)}})
+    found["sweeps"] = {"rows": {"1": load(1, failed=1)}, "gateways": {"2": {"ours-inline": load(1, failed=2)}}}
+    found["growth"] = {"a": {"failed": 4}}
+    assert reached(found, "failed or wrong") == ("7", False)
+
+
+def test_memory_is_that_of_the_worst_case_that_was_measured_to_the_end() -> None:
+    def grown(growth: float, requests: int) -> dict[str, Any]:
+        return {"growth": growth, "failed": 0, "points": [{"requests": requests, "bytes": 1}]}
+
+    found = {"growth": {"a": grown(1.01, 10**6), "b": grown(1.06, 10**6), "c": {"missing": "x"}, "d": grown(2, 10**5)}}
     assert reached(found, "memory") == ("1.060 x", False)
+    assert reached({"growth": {"d": grown(1, 10**5)}}, "memory") == (None, None)
 
 
 def test_the_bare_loop_bounds_the_better_placement() -> None:
