@@ -67,6 +67,8 @@ class RecommenderCalls:
             raise FieldFault(message, location=("body", "user_ids"), value_type="array")
         started = time.perf_counter()
         answers, model = await self._ask(request.user_ids, request, request.per_user)
+        if all(answer.error is not None and answer.location == ("model",) for answer in answers):
+            raise InvalidInput(answers[0].error or "", location=("body", "model"))
         return BulkRecommendations(
             model=model_used(model),
             results=[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +24,7 @@ from serving.routes.operation import Content, JsonSchema, Operation
 from serving.schemas.feedback import MAX_KEY_CHARACTERS, Accepted, feedback_request
 
 _EVENT = {"user_id": "196", "item_id": "50", "kind": "like", "idempotency_key": "b7e1c2"}
+_KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
 _HEADER: JsonSchema = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -37,8 +40,8 @@ def operations(calls: FeedbackCalls) -> list[Operation]:
 
     async def send_feedback(request: Request) -> Response:
         key = request.headers.get("idempotency-key")
-        if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS):
-            message = f"should have 1 to {MAX_KEY_CHARACTERS} characters"
+        if key is not None and not _KEY.fullmatch(key):
+            message = f"should have 1 to {MAX_KEY_CHARACTERS} characters of ASCII, and no blank"
             raise FieldFault(message, location=("header", "Idempotency-Key"), value_type="string")
         sent = kind.model_validate_json(await read_json(request))
         response = answer(await calls.send(sent, request_key=key))

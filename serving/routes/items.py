@@ -14,7 +14,7 @@ from serving.routes.body import JSON, resource
 from serving.routes.operation import Content, Operation
 from serving.routes.query import Query, parameters_of, path_parameter, read_query
 from serving.schemas.items import ItemDetails, ItemList, SimilarItems, TopItems
-from serving.schemas.recommendations import MAX_ITEMS
+from serving.schemas.recommendations import MAX_ITEMS, known_models
 
 _MODEL = {"name": "recommender", "version": "fmwlvvqbgkyaqusi"}
 _ITEM = {
@@ -124,7 +124,7 @@ def _similar(calls: ItemCalls) -> Operation:
         tag="items",
         summary="Items alike",
         handler=similar_items,
-        parameters=lambda: (_PATH, *parameters_of(_Similar, n=5)),
+        parameters=lambda: (_PATH, *parameters_of(_Similar, models=known_models(calls.served.card()), n=5)),
         answer=Content(JSON, lambda: SimilarItems, lambda: {"items": example()}),
         answer_description="Items, most alike first.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),

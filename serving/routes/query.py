@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -46,13 +47,16 @@ def read_query(request: Request, kind: type[T]) -> T:
         raise FieldFault(f"{where}: {fault.message}", location=location, value_type=fault.value_type) from error
 
 
-def parameters_of(kind: type[BaseModel], **examples: object) -> tuple[JsonSchema, ...]:
-    """The parameters that `read_query` reads."""
+def parameters_of(kind: type[BaseModel], *, models: Sequence[str] = (), **examples: object) -> tuple[JsonSchema, ...]:
+    """The parameters that `read_query` reads. `models` are the names that a parameter `model` may have."""
     schema = kind.model_json_schema()
     required = set(schema.get("required", ()))
+    described = schema.get("properties", {})
+    if models and "model" in described:
+        described["model"] = {"description": described["model"]["description"], "type": "string", "enum": list(models)}
     return tuple(
-        _parameter(name, described, is_required=name in required, example=examples.get(name))
-        for name, described in schema.get("properties", {}).items()
+        _parameter(name, each, is_required=name in required, example=examples.get(name))
+        for name, each in described.items()
     )
 
 

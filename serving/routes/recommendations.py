@@ -12,7 +12,13 @@ from serving.calls.recommendations import RecommenderCalls
 from serving.errors import NOT_KNOWN
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import CALL_PROBLEMS, Content, Operation
-from serving.schemas.recommendations import BulkRecommendations, Recommendations, RecommendRequest, bulk_request
+from serving.schemas.recommendations import (
+    BulkRecommendations,
+    Recommendations,
+    RecommendRequest,
+    bulk_request,
+    name_models,
+)
 
 
 def operations(calls: RecommenderCalls) -> list[Operation]:
@@ -37,7 +43,12 @@ def _recommend(calls: RecommenderCalls) -> Operation:
             "to whatever the model says, and `explain` asks what spoke for each item."
         ),
         handler=recommend,
-        body=Content(JSON, lambda: RecommendRequest, lambda: _questions(user(calls.served.card()))),
+        body=Content(
+            JSON,
+            lambda: RecommendRequest,
+            lambda: _questions(user(calls.served.card())),
+            refine=lambda schemas: name_models(schemas, calls.served.card()),
+        ),
         answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(calls.served.card())}),
         answer_description="Items, best first.",
         problems=(*CALL_PROBLEMS, NOT_KNOWN),
@@ -63,6 +74,7 @@ def _recommend_bulk(calls: RecommenderCalls) -> Operation:
             JSON,
             lambda: bulk,
             lambda: {"users": {"user_ids": [user(calls.served.card()), "nobody"], "n": 5, "filter_seen": True}},
+            refine=lambda schemas: name_models(schemas, calls.served.card()),
         ),
         answer=Content(JSON, lambda: BulkRecommendations, lambda: {"users": _bulk_answer(calls.served.card())}),
         answer_description="One result or one error per user, in the order of the request.",

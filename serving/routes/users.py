@@ -18,7 +18,14 @@ from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import Flag, Query, parameters_of, path_parameter, read_query
 from serving.routes.recommendations import user
 from serving.schemas.fields import MAX_ID_CHARACTERS
-from serving.schemas.recommendations import MAX_ITEMS, BulkRecommendRequest, RecommendRequest, UnknownUser, UserResult
+from serving.schemas.recommendations import (
+    MAX_ITEMS,
+    BulkRecommendRequest,
+    RecommendRequest,
+    UnknownUser,
+    UserResult,
+    known_models,
+)
 from serving.schemas.users import SimilarUsers, UserGroups, UserOverview, UserRecommendations, UsersRecommendations
 
 _PROBLEMS = (VALIDATION, NOT_KNOWN, *CALL_FAILURES)
@@ -83,7 +90,10 @@ def _recommend_one(calls: RecommenderCalls, *, max_age_s: int) -> Operation:
         summary="Recommendations of a user",
         description="What `recommend` answers, in a form that caches can keep and clients can ask for again by `ETag`.",
         handler=recommend,
-        parameters=lambda: (_path(calls.served.card()), *parameters_of(_RecommendOne, n=5)),
+        parameters=lambda: (
+            _path(calls.served.card()),
+            *parameters_of(_RecommendOne, models=known_models(calls.served.card()), n=5),
+        ),
         answer=Content(JSON, lambda: UserRecommendations, lambda: {"user": _recommended(calls.served.card())}),
         answer_description="Items, best first.",
         problems=_PROBLEMS,
@@ -102,7 +112,10 @@ def _recommend_several(calls: RecommenderCalls, *, max_age_s: int) -> Operation:
             message = f"an id has at most {MAX_ID_CHARACTERS} characters, not {len(long)}"
             raise BadQuery(message, location=("query", "user_ids"))
         more = asked.model_dump(exclude_defaults=True, exclude={"user_ids"})
-        found = await calls.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
+        try:
+            found = await calls.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
+        except InputError as error:
+            raise _in_query(error, "query") from error
         results: list[UserResult] = []
         for result in found.results:
             if not isinstance(result, UserResult):
@@ -143,7 +156,10 @@ def _similar(calls: UserCalls) -> Operation:
         tag="users",
         summary="People alike",
         handler=similar,
-        parameters=lambda: (_path(calls.served.card()), *parameters_of(_Similar, n=5)),
+        parameters=lambda: (
+            _path(calls.served.card()),
+            *parameters_of(_Similar, models=known_models(calls.served.card()), n=5),
+        ),
         answer=Content(JSON, lambda: SimilarUsers, lambda: {"users": example()}),
         answer_description="Users, most alike first.",
         problems=_PROBLEMS,
@@ -205,7 +221,7 @@ def _path(card: Card) -> JsonSchema:
 
 
 def _several_parameters(calls: RecommenderCalls) -> tuple[JsonSchema, ...]:
-    asked, *others = reversed(parameters_of(_RecommendSeveral, n=5))
+    asked, *others = reversed(parameters_of(_RecommendSeveral, models=known_models(calls.served.card()), n=5))
     ids = {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS}
     listed = {"type": "array", "items": ids, "minItems": 1, "maxItems": calls.max_users}
     asked |= {

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, Strict, create_model
+from pydantic import AwareDatetime, BeforeValidator, Field, Strict, create_model
 
 from serving.schemas.fields import ItemId, Request, Response, UserId
 
 EventKind = Literal["view", "click", "play", "save", "like", "rating", "purchase", "dislike", "hide"]
 MAX_KEY_CHARACTERS = 255
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+
+
+def _as_time(value: object) -> object:
+    # Numbers would be times as well, of a unit that is guessed.
+    if not isinstance(value, str) or not _TIME.match(value):
+        raise ValueError("should be a time as RFC 3339 writes it, with a time zone")
+    return value
 
 
 class FeedbackEvent(Request):
@@ -23,7 +32,7 @@ class FeedbackEvent(Request):
     value: float | None = Field(
         None, allow_inf_nan=False, description="A rating, a number of seconds, a price: whatever goes with the kind."
     )
-    time: Annotated[AwareDatetime, Strict(False)] | None = Field(
+    time: Annotated[AwareDatetime, Strict(False), BeforeValidator(_as_time)] | None = Field(
         None, description="When, with a time zone; now when null.", examples=["2026-01-31T12:00:00Z"]
     )
     idempotency_key: str | None = Field(

@@ -44,6 +44,9 @@ def _as_text(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+# Bounds before the validator: after it they would not be in the schema.
+Count = Annotated[int, Field(ge=0), BeforeValidator(_as_whole)]
+AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
 
 def _identifier(what: str, example: str) -> WithJsonSchema:
     return WithJsonSchema(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, create_model
 
+from models.card import Card
 from serving.schemas.fields import (
     MAX_ID_CHARACTERS,
+    AtLeastOne,
+    Count,
     InferenceTime,
     ItemId,
     ModelUsed,
@@ -91,8 +94,10 @@ class RecommendOptions(Request):
     min_score: float | None = Field(
         None, allow_inf_nan=False, description="Leave out items that score less. Scores differ from model to model."
     )
-    max_per_category: WholeNumber | None = Field(None, ge=1, description="At most so many items of each category.")
-    category_caps: dict[Category, Annotated[WholeNumber, Field(ge=0)]] = Field(
+    max_per_category: AtLeastOne | None = Field(
+        None, description="At most so many items of each category."
+    )
+    category_caps: dict[Category, Count] = Field(
         {}, max_length=100, description="At most so many items of these categories.", examples=[{"Drama": 2}]
     )
     explain: bool = Field(False, description="Say for each item what spoke for it.")
@@ -118,6 +123,20 @@ class BulkRecommendRequest(RecommendOptions):
     per_user: dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], PerUser] = Field(
         {}, max_length=MAX_LIST, description="History and features of single users, by id; before those for all."
     )
+
+
+def known_models(card: Card) -> list[str]:
+    """The names that `model` may have, where the card says so."""
+    return next((list(column.categories) for column in card.inputs if column.name == "model"), [])
+
+
+def name_models(schemas: dict[str, dict[str, Any]], card: Card) -> None:
+    """Write the names that `model` may have into the finished schemas of requests."""
+    models = known_models(card)
+    for name in ("RecommendRequest", "BulkRecommendRequest"):
+        if models and name in schemas:
+            described = schemas[name]["properties"]["model"]
+            described["anyOf"] = [{"type": "string", "enum": models}, {"type": "null"}]
 
 
 def bulk_request(max_users: int) -> type[BulkRecommendRequest]:

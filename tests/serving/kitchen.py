@@ -72,7 +72,14 @@ TABLE_CARD = card(
     classes=("good", "bad"),
     slices={"sex=female": {"accuracy": 0.88}},
 )
-RECOMMENDER_CARD = card("recommender", "recommendation", (Column("user_id", "text", example="alice"),))
+RECOMMENDER_CARD = card(
+    "recommender",
+    "recommendation",
+    (
+        Column("user_id", "text", example="alice"),
+        Column("model", "category", categories=("ease", "item-knn", "user-knn", "popular")),
+    ),
+)
 
 
 @dataclass
