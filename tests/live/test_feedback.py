@@ -1,0 +1,132 @@
+"""Feedback on the real server: what was acknowledged outlives kill -9, and is answered with within a second."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from models.feedback_log import FeedbackLog
+from tests.live.server import Server, serving
+
+pytestmark = pytest.mark.live
+
+PROJECT = Path(__file__).parent / "projects" / "feedback"
+CLIENTS = 8
+
+
+@pytest.fixture(scope="module")
+def log_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('feedback')}/feedback.db"
+
+
+@pytest.fixture(scope="module")
+def service(log_url: str) -> Iterator[Server]:
+    with serving("service:Feedback", folder=PROJECT, env={"FEEDBACK_LOG": log_url}) as server:
+        yield server
+
+
+def event(user: str, item: str, **more: Any) -> dict[str, Any]:
+    return {"user_id": user, "item_id": item, "kind": "like", **more}
+
+
+def send(service: Server, *events: dict[str, Any]) -> dict[str, int]:
+    answer = httpx.post(f"{service.url}/v1/feedback", json={"events": list(events)})
+    assert answer.status_code == 202, answer.text
+    counts: dict[str, int] = answer.json()
+    return counts
+
+
+def recommended(service: Server, user: str, **more: Any) -> dict[str, Any]:
+    answer = httpx.post(f"{service.url}/v1/recommendations", json={"user_id": user, "n": 100, **more})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def within_a_second(service: Server, user: str, reason: str) -> dict[str, Any]:
+    until = time.monotonic() + 1.0
+    while (answer := recommended(service, user))["reason"] != reason:
+        assert time.monotonic() < until, answer["reason"]
+        time.sleep(0.05)
+    return answer
+
+
+def test_a_new_and_a_known_user_are_answered_with_what_they_did_within_a_second(service: Server) -> None:
+    assert recommended(service, "stranger")["reason"] == "unknown_user"
+    assert httpx.get(f"{service.url}/v1/users/stranger").status_code == 404
+    best = recommended(service, "alice")["items"][0]["item_id"]
+
+    send(service, event("stranger", "3"), event("stranger", "7"), event("alice", best))
+
+    answer = within_a_second(service, "stranger", "recent_events")
+    ids = [item["item_id"] for item in answer["items"]]
+    assert not {"3", "7"} & set(ids)
+    # Items 3, 7, 11, ... are of one genre.
+    assert [int(item) % 4 for item in ids[:5]] == [3] * 5
+    answer = within_a_second(service, "alice", "recent_events")
+    assert best not in [item["item_id"] for item in answer["items"]]
+    assert httpx.get(f"{service.url}/v1/users/stranger").json()["recent_interactions"] == 2
+
+
+def test_what_a_user_turns_down_is_never_shown(service: Server) -> None:
+    best = recommended(service, "bob")["items"][0]["item_id"]
+    send(service, event("bob", best) | {"kind": "hide"})
+    until = time.monotonic() + 1.0
+    while best in [item["item_id"] for item in recommended(service, "bob", filter_seen=False)["items"]]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_an_event_counts_once_whichever_process_takes_it(service: Server, log_url: str) -> None:
+    counts = [send(service, event("u9", "1", idempotency_key="once"), event("u9", "2")) for _ in range(8)]
+
+    assert sum(each["accepted"] for each in counts) == 1 + 8
+    assert sum(each["duplicates"] for each in counts) == 7
+    assert len([each for each in FeedbackLog(log_url).all() if each.user_id == "u9"]) == 9
+
+
+# The last one: it leaves no server behind.
+def test_nothing_acknowledged_is_lost_over_kill_9(service: Server, log_url: str) -> None:
+    acknowledged: list[set[str]] = [set() for _ in range(CLIENTS)]
+    stop = threading.Event()
+
+    def load(number: int) -> None:
+        with httpx.Client(timeout=5) as client:
+            turn = 0
+            while not stop.is_set():
+                keys = [f"{number}-{turn}-{part}" for part in range(3)]
+                turn += 1
+                events = [event(f"u{number}", "5", idempotency_key=key) for key in keys]
+                try:
+                    answer = client.post(f"{service.url}/v1/feedback", json={"events": events})
+                except httpx.TransportError:
+                    continue
+                if answer.status_code == 202:
+                    acknowledged[number].update(keys)
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    while sum(map(len, acknowledged)) < 600:
+        time.sleep(0.01)
+    processes = [psutil.Process(service.process.pid), *psutil.Process(service.process.pid).children(recursive=True)]
+    for process in processes:
+        os.kill(process.pid, signal.SIGKILL)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+
+    kept = {each.key for each in FeedbackLog(log_url).all()}
+    sent = {hashlib.sha256(f"event\0{key}".encode()).hexdigest() for keys in acknowledged for key in keys}
+    assert len(sent) >= 600
+    assert sent <= kept
