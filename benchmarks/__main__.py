@@ -23,7 +23,9 @@ def main() -> None:
         return
     document = running.run(chosen) if chosen.command == "run" else growth.run(chosen)
     print(f"wrote {running.save(document, chosen.output)}")
-    if chosen.report:
+    if chosen.command == "run" and chosen.peers:
+        print("not published: a table is of one run with all its servers; leave out PEERS to publish")
+    elif chosen.report:
         print(f"wrote {report.publish(report.merged(document))}")
 
 

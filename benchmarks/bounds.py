@@ -30,7 +30,8 @@ def measure(options: Options) -> dict[str, Any]:
                 found[scenario.key] = {**medians(rounds), "rounds": rounds}
                 print(f"  bare loop, {scenario.key}: {found[scenario.key]['images_per_s']:.1f} images/s", flush=True)
             except (FileNotFoundError, subprocess.SubprocessError, environments.NotInstallable) as error:
-                found[scenario.key] = {"missing": str(error)[:400]}
+                found[scenario.key] = {"missing": f"{error}; {getattr(error, 'stderr', '') or ''}"[-400:]}
+                print(f"  bare loop, {scenario.key}: {found[scenario.key]['missing']}", flush=True)
     return found
 
 

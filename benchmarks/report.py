@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.artifacts import cache_folder
 from benchmarks.bars import bars, value
 
 Document = dict[str, Any]  # Any: JSON
@@ -60,11 +62,13 @@ def publish(document: Document) -> Path:
 
 
 def slim(document: Document) -> Document:
-    """The document without the single rounds: the medians are what is published."""
+    """The document without the single rounds (the medians are what is published) and without this machine's folders."""
 
     def without(part: Any) -> Any:
         if isinstance(part, dict):
             return {key: without(one) for key, one in part.items() if key != "rounds" or isinstance(one, int)}
+        if isinstance(part, str):
+            return _without_folders(part)
         return [without(one) for one in part] if isinstance(part, list) else part
 
     found: Document = without(document)
@@ -296,6 +300,17 @@ def _measured_apart(document: Document, part: str) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """One line of a table, without anything of this machine's folders."""
-    flat = " ".join(text.split()).replace("|", "/").replace(str(_FOLDER.parent), ".").replace(str(Path.home()), "~")
-    return flat[:240]
+    """One line of a table."""
+    return _without_folders(" ".join(text.split()).replace("|", "/"))[:240]
+
+
+def _without_folders(text: str) -> str:
+    places = {
+        str(cache_folder()): "CACHE",
+        str(_FOLDER.parent): ".",
+        str(Path.home()): "~",
+        tempfile.gettempdir(): "TMP",
+    }
+    for place, name in places.items():
+        text = text.replace(place, name)
+    return text

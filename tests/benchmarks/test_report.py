@@ -103,6 +103,7 @@ def test_what_is_published_leaves_out_the_single_rounds(published: Path) -> None
     saved = json.loads((published / "results.json").read_text())
     assert "rounds" not in saved["scenarios"]["overhead"]["targets"]["ours-process"]["by_connections"]["1"]
     assert saved["options"]["rounds"] == 3
+    assert saved["scenarios"]["overhead"]["targets"]["ray"]["missing"] == "fell over\nin ~/x"
     assert (published / "plots" / "overhead.svg").is_file()
 
 
