@@ -34,6 +34,7 @@ from serving.connected import Connected
 from serving.edge import edged
 from serving.engine import service_config
 from serving.gateway_service import GatewayService
+from serving.guard import build_guard
 from serving.placement import Placed, connect_queries, connect_rows, place
 from serving.routes.service import Metrics
 from serving.runner_service import RunnerService
@@ -182,6 +183,7 @@ class Catalog:
         ]
 
 
+guard = build_guard(settings)
 calls = build_calls(
     Served(
         images=ServedImages(image_rows, lambda: answering(image_shelf, image_rows).card, decode),
@@ -201,6 +203,7 @@ app = build_app(
     Catalog(),
     Metrics(lambda: metrics_content()[0]),
     version=VERSION,
+    guard=guard,
     is_stopping=lambda: bool(gateway.draining.is_begun),
 )
 
@@ -253,4 +256,4 @@ class Gateway:
 
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
-gateway.add_asgi_middleware(edged, settings=settings)
+gateway.add_asgi_middleware(edged, settings=settings, guard=guard)

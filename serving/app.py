@@ -19,6 +19,7 @@ from serving.calls.people import UserCalls
 from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
+from serving.guard import Guard
 from serving.openapi import OpenApiDocument
 from serving.routes import feedback, images, items, models, pages, recommendations, service, tabular, users
 from serving.routes import problems as problem_routes
@@ -68,14 +69,17 @@ def build_app(
     metrics: Metrics,
     *,
     version: str,
+    guard: Guard | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application. It closes `calls` when it is shut down.
 
-    `version` is that of this service. It is never ready once `is_stopping`.
+    `version` is that of this service. Without a `guard` everything but administration is open. It is never ready once
+    `is_stopping`.
     """
+    guard = guard or Guard()
     operations = build_operations(calls, catalog, metrics, version=version, is_stopping=is_stopping)
-    document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards)
+    document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards, guard=guard)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -85,7 +89,7 @@ def build_app(
         calls.close()
 
     app = Starlette(
-        routes=[*(operation.route() for operation in operations), *pages.routes(document)], lifespan=lifespan
+        routes=[*(operation.route(guard) for operation in operations), *pages.routes(document)], lifespan=lifespan
     )
     app.router.redirect_slashes = False
     problems.install(app)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from serving.guard import Guard
 from serving.middleware.body_limit import BodyLimit
 from serving.middleware.compression import CompressReads
+from serving.middleware.pages import GuardedPages
 from serving.middleware.paths import TrailingSlash
 from serving.settings import Settings
 
@@ -14,8 +16,10 @@ _EXPOSED = ("ETag", "Retry-After", "X-Request-ID", "X-Process-Time")
 _PREFLIGHT_S = 600
 
 
-def edged(app: ASGIApp, settings: Settings) -> ASGIApp:
+def edged(app: ASGIApp, settings: Settings, guard: Guard | None = None) -> ASGIApp:
     """`app` behind everything that a request passes before it is routed."""
+    if guard is not None and guard.needs("docs"):
+        app = GuardedPages(app, guard)
     app = BodyLimit(app, max_body_bytes=settings.max_body_bytes)
     app = CompressReads(app)
     app = TrailingSlash(app)

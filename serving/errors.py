@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.errors import (
@@ -13,6 +14,7 @@ from models.errors import (
     InvalidInput,
     NotKnown,
     Overloaded,
+    PlatformError,
     PredictionFailed,
     RunnerUnavailable,
     UnsupportedMedia,
@@ -39,6 +41,30 @@ class FieldFault(InvalidInput):
         self.value_type: ValueType = value_type
 
 
+class Refused(PlatformError):
+    """The caller is not let in; the message is made for them. `headers` go with the answer."""
+
+    def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class Unauthenticated(Refused):
+    """Nobody knows who calls. `is_wrong` tells that what was sent as a proof is none (RFC 6750, 3.1)."""
+
+    def __init__(self, message: str, *, is_wrong: bool = False) -> None:
+        challenge = 'Bearer realm="makunouchi"' + (', error="invalid_token"' if is_wrong else "")
+        super().__init__(message, headers={"WWW-Authenticate": challenge})
+
+
+class Forbidden(Refused):
+    """The caller is known, or need not be, and may not do this."""
+
+
+class KeysUnavailable(PlatformError):
+    """The keys that a token is checked with cannot be had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of problem: its stable name, its status, what it means.
@@ -61,6 +87,13 @@ class Kind:
 
 MALFORMED = Kind("malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says.")
 BAD_QUERY = Kind("bad-query", 400, "The query cannot be used", "A list in the query string is empty or too long.")
+UNAUTHENTICATED = Kind(
+    "unauthenticated",
+    401,
+    "Who calls is not known",
+    "This takes an API key (`X-API-Key`), or a key or a token as `Authorization: Bearer`.",
+)
+FORBIDDEN = Kind("forbidden", 403, "Not allowed", "The key or token is good, and does not allow this.")
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "No such path. `GET /v1` lists what there is.")
 NOT_KNOWN = Kind("not-known", 404, "Not known", "The request names a model, a version or a user that does not exist.")
 NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`.")
@@ -70,6 +103,14 @@ UNSUPPORTED = Kind(
 )
 VALIDATION = Kind(
     "validation", 422, "The request is not valid", "Well-formed, but not acceptable. `errors` locates each fault."
+)
+KEYS_UNAVAILABLE = Kind(
+    "keys-unavailable",
+    503,
+    "Tokens cannot be checked",
+    "The public keys of the tokens' issuer cannot be had at the moment. API keys are answered.",
+    retry_after_s=10,
+    fault_is_ours=True,
 )
 INTERNAL = Kind(
     "internal",
@@ -128,6 +169,9 @@ DEADLINE = Kind(
 TABLE: dict[type[Exception], Kind] = {
     Malformed: MALFORMED,
     BadQuery: BAD_QUERY,
+    Unauthenticated: UNAUTHENTICATED,
+    Forbidden: FORBIDDEN,
+    KeysUnavailable: KEYS_UNAVAILABLE,
     NotKnown: NOT_KNOWN,
     InputTooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
@@ -144,6 +188,8 @@ TABLE: dict[type[Exception], Kind] = {
 KINDS: tuple[Kind, ...] = (
     MALFORMED,
     BAD_QUERY,
+    UNAUTHENTICATED,
+    FORBIDDEN,
     NOT_FOUND,
     NOT_KNOWN,
     NOT_ALLOWED,
@@ -156,6 +202,7 @@ KINDS: tuple[Kind, ...] = (
     OVERLOADED,
     FEEDBACK_UNAVAILABLE,
     NOT_READY,
+    KEYS_UNAVAILABLE,
     DEADLINE,
 )
 

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from serving.errors import Kind
+from serving.errors import FORBIDDEN, KEYS_UNAVAILABLE, UNAUTHENTICATED, Kind
+from serving.guard import Guard
 from serving.problems import MEDIA_TYPE
 from serving.routes.operation import Content, JsonSchema, Operation, Schema
 from serving.schemas.problems import Problem
@@ -42,7 +43,12 @@ _HEADERS: Mapping[str, JsonSchema] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 0}},
+    "WWW-Authenticate": {"description": "How to say who calls.", "schema": {"type": "string"}},
     "ETag": {"description": "Version of this representation, for `If-None-Match`.", "schema": {"type": "string"}},
+}
+_SCHEMES: Mapping[str, JsonSchema] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a signed token (JWT)."},
 }
 _REQUEST_ID = "01J9Z3N8Q6K4"
 
@@ -51,9 +57,15 @@ class OpenApiDocument:
     """The document for a list of operations. Made anew when what it depends on has changed: the cards served."""
 
     def __init__(
-        self, operations: Sequence[Operation], *, version: str, depends_on: Callable[[], tuple[object, ...]]
+        self,
+        operations: Sequence[Operation],
+        *,
+        version: str,
+        depends_on: Callable[[], tuple[object, ...]],
+        guard: Guard,
     ) -> None:
         self._operations = operations
+        self._guard = guard
         self._version = version
         self._depends_on = depends_on
         self._made_of: tuple[object, ...] = ()
@@ -63,23 +75,27 @@ class OpenApiDocument:
         """The document, with `server_url` as the server. Not to be changed by the caller."""
         made_of = self._depends_on()
         if not self._document or any(old is not new for old, new in zip(self._made_of, made_of, strict=True)):
-            self._document = build(self._operations, version=self._version)
+            self._document = build(self._operations, version=self._version, guard=self._guard)
             self._made_of = made_of
         return {**self._document, "servers": [{"url": server_url}]}
 
 
-def build(operations: Sequence[Operation], *, version: str) -> JsonSchema:
+def build(operations: Sequence[Operation], *, version: str, guard: Guard) -> JsonSchema:
     """The document of `operations`, without servers."""
     schemas = _Schemas(operations)
     paths: dict[str, JsonSchema] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, guard)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
         "tags": [{"name": name, "description": description} for name, description in TAGS],
         "paths": paths,
-        "components": {"schemas": schemas.components, "headers": dict(_HEADERS)},
+        "components": {
+            "schemas": schemas.components,
+            "headers": dict(_HEADERS),
+            "securitySchemes": dict(_SCHEMES),
+        },
     }
 
 
@@ -131,13 +147,14 @@ def _with_component(schema: JsonSchema, components: dict[str, JsonSchema]) -> Js
     return {"$ref": _REF.format(model=schema["title"])}
 
 
-def _operation(operation: Operation, schemas: _Schemas) -> JsonSchema:
+def _operation(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSchema:
     described: JsonSchema = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
         **({"description": operation.description} if operation.description else {}),
-        "responses": _responses(operation, schemas),
+        "security": _security(operation, guard),
+        "responses": _responses(operation, schemas, guard),
     }
     parameters = list(operation.parameters())
     if operation.is_conditional:
@@ -156,6 +173,19 @@ def _operation(operation: Operation, schemas: _Schemas) -> JsonSchema:
     return described
 
 
+def _security(operation: Operation, guard: Guard) -> list[JsonSchema]:
+    """Any one of these: nothing at all where anybody may."""
+    if guard.needs(operation.access) is None:
+        return []
+    return [{name: []} for name in _SCHEMES]
+
+
+def _refusals(operation: Operation, guard: Guard) -> tuple[Kind, ...]:
+    if guard.needs(operation.access) is None:
+        return ()
+    return (UNAUTHENTICATED, FORBIDDEN, KEYS_UNAVAILABLE) if guard.takes_tokens else (UNAUTHENTICATED, FORBIDDEN)
+
+
 def _content(content: Content, schemas: _Schemas) -> JsonSchema:
     media: JsonSchema = {"schema": schemas.of(content)}
     examples = content.examples()
@@ -166,7 +196,7 @@ def _content(content: Content, schemas: _Schemas) -> JsonSchema:
     return {content.media_type: media}
 
 
-def _responses(operation: Operation, schemas: _Schemas) -> JsonSchema:
+def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSchema:
     success = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
     responses: JsonSchema = {
         str(operation.status): {
@@ -180,7 +210,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> JsonSchema:
     if operation.is_conditional:
         responses["304"] = {"description": "The client has it already.", "headers": _headers(*success)}
     by_status: dict[int, list[Kind]] = {}
-    for kind in operation.problems:
+    for kind in (*operation.problems, *_refusals(operation, guard)):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):
         responses[str(status)] = _problem_response(kinds, operation.path, schemas)
@@ -189,6 +219,8 @@ def _responses(operation: Operation, schemas: _Schemas) -> JsonSchema:
 
 def _problem_response(kinds: Sequence[Kind], path: str, schemas: _Schemas) -> JsonSchema:
     headers = ("X-Request-ID", "Retry-After") if any(kind.retry_after_s for kind in kinds) else ("X-Request-ID",)
+    if UNAUTHENTICATED in kinds:
+        headers = (*headers, "WWW-Authenticate")
     examples = {kind.slug: {"summary": kind.title, "value": _problem_example(kind, path)} for kind in kinds}
     return {
         "description": " ".join(f"{kind.title}." for kind in kinds),

@@ -23,6 +23,7 @@ from serving.errors import (
     VALIDATION,
     FieldFault,
     Kind,
+    Refused,
     detail_of,
     kind_of,
     report,
@@ -70,7 +71,7 @@ def problem(
         document["errors"] = [fault.model_dump() for fault in faults]
     sent = dict(headers or {})
     if kind.retry_after_s is not None:
-        sent["Retry-After"] = str(kind.retry_after_s)
+        sent.setdefault("Retry-After", str(kind.retry_after_s))
     sent["Cache-Control"] = "no-store"
     return Response(orjson.dumps(document), kind.status, sent, MEDIA_TYPE)
 
@@ -89,7 +90,8 @@ def problem_of(error: Exception, *, instance: str) -> Response:
         if isinstance(error, FieldFault):
             value_type = error.value_type
         faults = [Fault(location=_location(error.location), message=detail_of(error), value_type=value_type)]
-    return problem(kind, detail_of(error), instance=instance, faults=faults)
+    headers = error.headers if isinstance(error, Refused) else None
+    return problem(kind, detail_of(error), instance=instance, faults=faults, headers=headers)
 
 
 def install(app: Starlette) -> None:

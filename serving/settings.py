@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import SettingsInvalid
+from serving.protection import check_protection
 
 PREFIX = "MAKUNOUCHI_"
 # Read by the Makefile and by training, not by the service: known names, so that the unknown-name check passes them.
@@ -72,6 +73,24 @@ class Settings(BaseSettings):
     image_calls_in_flight: int = Field(2, gt=0, description="Calls to the image runner at one time.")
     decode_threads: int = Field(2, gt=0, description="Threads that decode images in the gateway.")
 
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="API keys, each as `name:role:sha256[:expires]`, apart by commas or lines. `python -m serving.keys "
+        "new` makes one. Without keys and tokens development is open, and production does not start.",
+    )
+    api_keys_file: str = Field("", description="A file with more of them, one per line; changes are picked up.")
+    jwt_issuer: str = Field("", description="The `iss` that a token has to have. Tokens take all three of these.")
+    jwt_audience: str = Field("", description="The `aud` that a token has to have.")
+    jwt_jwks: str = Field("", description="The issuer's public keys: a file, or an https:// address.")
+    jwt_jwks_keep_s: float = Field(300.0, gt=0, description="How long the issuer's keys are kept before asking anew.")
+    jwt_roles_claim: str = Field("roles", description="The claim of a token that names its roles.")
+    probes_access: Literal["open", "read"] = Field(
+        "open", description="Who may call `/livez`, `/readyz`, `/health` and `/metrics`: all, or keys with `read`."
+    )
+    docs_access: Literal["open", "read"] = Field(
+        "open", description="Who may see the pages, the OpenAPI document, `/v1` and `/problems`."
+    )
+
     cors_origins: tuple[str, ...] = Field((), description="Origins allowed to call from a browser, as a JSON list.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the service's logs.")
     access_log: bool = Field(True, description="One log line per request.")
@@ -90,11 +109,13 @@ def load_settings() -> Settings:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             raise SettingsInvalid(f"unknown setting {name}; see: python -m serving.settings")
     try:
-        return Settings(_env_file=env_file)
+        settings = Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
         raise SettingsInvalid(f"setting {name}: {first['msg']}") from error
+    check_protection(settings)
+    return settings
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.access import Access
 from serving.errors import (
     DEADLINE,
     INTERNAL,
@@ -27,6 +28,7 @@ from serving.errors import (
     VALIDATION,
     Kind,
 )
+from serving.guard import Guard
 from serving.problems import problem_of
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -63,7 +65,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What can be called. `id` is what a generated client names its method."""
+    """What can be called. `id` is what a generated client names its method; `access` is what it asks of a caller."""
 
     id: str
     method: Literal["GET", "POST"]
@@ -73,6 +75,7 @@ class Operation:
     handler: Handler
     answer: Content
     answer_description: str
+    access: Access = "predict"
     description: str = ""
     body: Content | None = None
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
@@ -81,12 +84,16 @@ class Operation:
     status: int = 200
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
-    def route(self) -> Route:
-        """The route that answers this operation. Whatever its handler raises becomes a problem document."""
-        handler = self.handler
+    def route(self, guard: Guard) -> Route:
+        """The route that answers this operation, to those whom `guard` lets in, before anything of a body is read.
+
+        Whatever its handler raises becomes a problem document.
+        """
+        handler, access = self.handler, self.access
 
         async def endpoint(request: Request) -> Response:
             try:
+                await guard.admit(request.scope, access)
                 return await handler(request)
             except Exception as error:
                 return problem_of(error, instance=request.scope["path"])

@@ -25,6 +25,7 @@ from models.tabular_rows import RowEncoder
 from serving.app import Calls, build_app, build_calls
 from serving.catalog import CatalogEntry
 from serving.edge import edged
+from serving.guard import build_guard
 from serving.routes.service import Metrics as MetricsPage
 from serving.runners import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
 from serving.served import Event, Served, ServedImages, ServedRecommender, ServedTable
@@ -220,8 +221,9 @@ class Kitchen:
         self.recommender = Queries()
         self.feedback = Notebook()
         self.calls: Calls = build_calls(self._served(), self.settings)
-        self.app = build_app(self.calls, Catalog(self), MetricsPage(lambda: b"up 1\n"), version="0.1.0")
-        self.edged: ASGIApp = edged(self.app, self.settings)
+        guard = build_guard(self.settings)
+        self.app = build_app(self.calls, Catalog(self), MetricsPage(lambda: b"up 1\n"), version="0.1.0", guard=guard)
+        self.edged: ASGIApp = edged(self.app, self.settings, guard)
 
     def _served(self) -> Served:
         return Served(
