@@ -121,9 +121,12 @@ class People:
         sizes = members.sum(axis=1)
         base = sizes / max(1, members.shape[1])
         _, alike = self.similar(user_id, _VOICES)
-        rows = [row for each in alike if (row := self._knowledge.contents.users.row(each.user_id)) is not None]
-        heard = members[:, rows].sum(axis=1)
-        share = (heard + _PRIOR * base) / (len(rows) + _PRIOR)
+        users = self._knowledge.contents.users
+        heard = [(row, max(each.score, 0.0)) for each in alike if (row := users.row(each.user_id)) is not None]
+        rows, voices = [row for row, _ in heard], np.array([voice for _, voice in heard])
+        # Who is more alike speaks louder; all of them together as much as they are.
+        loudness = voices * (len(rows) / voices.sum()) if voices.sum() > 0 else voices
+        share = (members[:, rows] @ loudness + _PRIOR * base) / (loudness.sum() + _PRIOR)
         scores = np.divide(share, base, out=np.ones_like(share), where=base > 0)
         order = np.lexsort((np.arange(len(scores)), -scores))[:n]
         return tuple(

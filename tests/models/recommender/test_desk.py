@@ -1,0 +1,248 @@
+"""The whole recommender on a small library: who is answered how, by which rules, what is known of users and items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from models.recommender.desk import Desk
+from models.recommender.queries import Answer, Choice, Query, Rules
+from models.recommender.recent import Recent
+from tests import library
+from tests.library import BARE, FEATURED, GENRES, ITEMS, NAMES, genres, seen
+
+
+@dataclass(frozen=True)
+class Event:
+    user_id: str
+    item_id: str
+    kind: str = "like"
+    time: float = 1.0
+
+
+@pytest.fixture(scope="module")
+def desk() -> Desk:
+    return library.desk()
+
+
+def ask(desk: Desk, query: Query) -> Answer:
+    return Answer.from_json(desk.answer([query.to_json()])[0])
+
+
+def ids(answer: Answer) -> list[int]:
+    """Rows of the items: item "1" is row 0."""
+    return [int(item.id) - 1 for item in answer.items]
+
+
+def test_cold_start_goes_from_history_to_features_to_popular(desk: Desk) -> None:
+    both = Query("new", history=("1", "5", "9"), user_features={"gender": "F"})
+    assert ask(desk, both).reason == "request_history"
+    assert ask(desk, Query("new", user_features={"gender": "F"})).reason == "segment"
+    assert ask(desk, Query(FEATURED)).reason == "segment"
+    assert ask(desk, Query("new")).reason == "unknown_user"
+    assert ask(desk, Query("new", history=("?",))).reason == "unknown_user"
+    assert ask(desk, Query("alice")).reason is None
+
+
+def test_a_missing_row_of_features_is_not_an_unknown_user(desk: Desk) -> None:
+    assert (ask(desk, Query(BARE)).reason, ask(desk, Query(BARE)).features) == ("missing_features", "missing")
+    assert (ask(desk, Query("new")).reason, ask(desk, Query("new")).features) == ("unknown_user", None)
+    assert ask(desk, Query(FEATURED)).features == "found"
+
+
+def test_a_segment_is_of_those_who_share_the_features(desk: Desk) -> None:
+    # Women are the users of even rows: comedies and horror.
+    answer = ask(desk, Query("new", n=20, user_features={"gender": "F"}, explain=True))
+    assert {row % 2 for row in ids(answer)} == {0}
+    assert {(each.causes[0].kind, each.causes[0].name) for each in answer.items} == {("segment", "gender=F")}
+    # Too few share everything: 20 users of one genre. The rarer of the two attributes alone is left.
+    assert ask(desk, Query("new", user_features={"gender": "F", "age": 20})).reason == "segment"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (Query("new", model="popular", history=("1",)), None),
+        (
+            Query("new", model="ease", user_features={"gender": "F"}),
+            "cannot answer from user features; these can: popular",
+        ),
+        (Query("alice", model="user-knn", explain=True), "cannot explain its answers; these can: ease, item-knn"),
+        (Query("alice", model="none"), "no model 'none' is served; known: ease, item-knn, user-knn, popular"),
+        (Query("new", user_features={"height": 3}), "no user feature 'height'; known: gender, age"),
+        (Query("new", user_features={"age": "old"}), "'age' must be a number"),
+        (Query("alice", n=0), "n must be a whole number"),
+    ],
+)
+def test_asking_for_what_an_algorithm_cannot_do_lists_who_can(desk: Desk, query: Query, said: str | None) -> None:
+    answer = ask(desk, query)
+    if said is None:
+        assert answer.error is None
+    else:
+        assert said in (answer.error or "")
+        assert answer.error_kind == "invalid"
+        assert answer.location
+
+
+def test_explanations_name_items_of_the_user(desk: Desk) -> None:
+    for item in ask(desk, Query("alice", n=5, explain=True)).items:
+        assert item.causes
+        assert {cause.kind for cause in item.causes} == {"item"}
+        assert {int(cause.name) - 1 for cause in item.causes} <= set(seen(0))
+        assert [cause.weight for cause in item.causes] == sorted((c.weight for c in item.causes), reverse=True)
+    assert ask(desk, Query("new", n=1, explain=True)).items[0].causes[0].kind == "popularity"
+
+
+def test_allow_and_deny_by_id_and_by_category(desk: Desk) -> None:
+    allowed = ask(
+        desk, Query("alice", n=100, filter_seen=False, rules=Rules(allow=Choice(("3", "nothing"), ("Drama",))))
+    )
+    assert set(ids(allowed)) == {2, *(row for row in range(ITEMS) if "Drama" in genres(row))}
+    denied = ask(desk, Query("alice", n=200, filter_seen=False, rules=Rules(deny=Choice(("3",), ("drama",)))))
+    assert set(ids(denied)) == set(range(ITEMS)) - set(ids(allowed))
+    both = Rules(allow=Choice(("3", "4")), deny=Choice(("4",)))
+    assert ids(ask(desk, Query("alice", filter_seen=False, rules=both))) == [2]
+    assert ask(desk, Query("alice", rules=Rules(categories=("nonsense",)))).items == ()
+
+
+def test_categories_narrow_and_a_smallest_score_cuts(desk: Desk) -> None:
+    horror = ask(desk, Query("alice", n=10, rules=Rules(categories=("Horror",))))
+    assert all("Horror" in genres(row) for row in ids(horror))
+    scores = [item.score for item in ask(desk, Query("alice", n=10)).items]
+    cut = ask(desk, Query("alice", n=10, rules=Rules(min_score=scores[4])))
+    assert [item.score for item in cut.items] == [score for score in scores if score >= scores[4]]
+
+
+def test_caps_per_category(desk: Desk) -> None:
+    each = ids(ask(desk, Query("alice", n=8, filter_seen=False, rules=Rules(max_per_category=2))))
+    for name in GENRES:
+        assert sum(name in genres(row) for row in each) <= 2
+    assert len(each) >= 6
+    named = ids(ask(desk, Query("alice", n=10, filter_seen=False, rules=Rules(category_caps={"COMEDY": 1}))))
+    assert sum("Comedy" in genres(row) for row in named) == 1
+    assert len(named) == 10
+
+
+def test_diversity_is_a_dial(desk: Desk) -> None:
+    def kinds(diversity: float) -> int:
+        answer = ask(desk, Query("alice", n=8, filter_seen=False, rules=Rules(diversity=diversity)))
+        return len({genres(row) for row in ids(answer)})
+
+    assert kinds(0.0) <= kinds(0.5) <= kinds(1.0)
+    assert kinds(1.0) > kinds(0.0)
+    plain = ask(desk, Query("alice", n=8, filter_seen=False))
+    assert ids(ask(desk, Query("alice", n=8, filter_seen=False, rules=Rules(diversity=1e-9)))) == ids(plain)
+
+
+def test_rules_and_causes_survive_the_way_between_processes() -> None:
+    rules = Rules(Choice(("1",)), Choice((), ("x",)), ("y",), 0.5, -1.0, 2, {"z": 1})
+    query = Query("u", 3, False, "ease", ("1",), {"a": 1}, rules, True)
+    assert Query.from_json(query.to_json()) == query
+    assert Query("u").to_json() == {"user_id": "u", "n": 10, "filter_seen": True}
+
+
+def test_recent_events_are_answered_with() -> None:
+    recent = Recent()
+    desk = library.desk(recent)
+    best = ask(desk, Query("alice", n=1)).items[0].id
+    recent.add([Event("alice", best), Event("fresh", "4"), Event("fresh", "8", time=2), Event("bob", "2", "hide")])
+
+    assert ask(desk, Query("alice", n=200)).reason == "recent_events"
+    assert best not in {item.id for item in ask(desk, Query("alice", n=200)).items}
+    fresh = ask(desk, Query("fresh", n=3))
+    assert fresh.reason == "recent_events"
+    assert [row % 4 for row in ids(fresh)] == [3, 3, 3]
+    assert "2" not in {item.id for item in ask(desk, Query("bob", n=200, filter_seen=False)).items}
+    overview = desk.answer([{"ask": "user", "user_id": "fresh", "n": 2}])[0]["found"]
+    assert [item["item_id"] for item in overview["top_items"]] == ["8", "4"]
+    assert overview["similar_users"]
+
+
+def test_recent_events_change_what_is_popular_once_per_user() -> None:
+    recent = Recent()
+    desk = library.desk(recent)
+    before = desk.answer([{"ask": "item", "item_id": "10"}])[0]["found"]["interactions"]
+    recent.add([Event(f"x{number}", "10", time=library.NEWEST + 1) for number in range(100)])
+    recent.add([Event("x1", "10", "view", time=library.NEWEST + 2), Event("x2", "10", "dislike", library.NEWEST + 3)])
+    already = next(name for row, name in enumerate(NAMES[: library.USERS]) if 9 in seen(row))
+    recent.add([Event(already, "10", time=library.NEWEST + 1)])
+
+    assert desk.answer([{"ask": "item", "item_id": "10"}])[0]["found"]["interactions"] == before + 100
+    assert ask(desk, Query("nobody", n=1)).items[0].id == "10"
+    top = desk.answer([{"ask": "top_items", "n": 1, "window_days": 1}])[0]["found"]["items"]
+    assert (top[0]["item_id"], top[0]["interactions"]) == ("10", 100)
+
+
+def found(desk: Desk, **question: Any) -> Any:
+    return desk.answer([question])[0]["found"]
+
+
+def test_people_alike_share_a_genre(desk: Desk) -> None:
+    answer = found(desk, ask="similar_users", user_id="alice", n=5)
+    assert answer["algorithm"] == "user-knn"
+    assert {NAMES.index(each["user_id"]) % 4 for each in answer["users"]} == {0}
+    refused = desk.answer([{"ask": "similar_users", "user_id": "alice", "n": 5, "model": "ease"}])[0]
+    assert refused["error"] == "model 'ease' cannot find similar users; these can: user-knn"
+
+
+def test_the_own_club_comes_first(desk: Desk) -> None:
+    groups = found(desk, ask="user_groups", user_id="bob", n=4)["groups"]
+    assert (groups[0]["group"], groups[0]["is_member"], groups[0]["members"]) == ("Drama club", True, 20)
+    assert groups[0]["score"] > 1.5 > 1 > groups[1]["score"]
+
+
+def test_an_overview_of_a_user(desk: Desk) -> None:
+    overview = found(desk, ask="user", user_id="alice", n=3)
+    assert overview["features"] == {"gender": "F", "age": 20}
+    assert overview["interactions"] == len(seen(0))
+    assert overview["top_items"][0]["rating"] == 5
+    assert overview["top_categories"][0]["category"] == "Comedy"
+    assert found(desk, ask="user", user_id=BARE, n=3)["features"] is None
+
+
+@pytest.mark.parametrize("kind", ["user", "user_groups", "similar_users"])
+def test_an_unknown_user_is_not_found(desk: Desk, kind: str) -> None:
+    answer = desk.answer([{"ask": kind, "user_id": "nobody", "n": 3}])[0]
+    assert (answer["error_kind"], answer["location"]) == ("unknown", ["path", "user_id"])
+
+
+@pytest.mark.parametrize(
+    ("query", "item"),
+    [("star wrs", "50"), ("STARWARS", "50"), ("les miserables", "51"), ("misérable", "51"), ("godfahter", "52")],
+)
+def test_search_forgives(desk: Desk, query: str, item: str) -> None:
+    assert found(desk, ask="items", query=query)["items"][0]["item_id"] == item
+
+
+def test_search_narrows_and_counts_pages(desk: Desk) -> None:
+    page = found(desk, ask="items", category="horror", year_from=1970, year_to=1980, offset=2, limit=3)
+    rows = [row for row in range(ITEMS) if "Horror" in genres(row) and row != 5 and 1970 <= 1950 + row % 60 <= 1980]
+    assert page["total"] == len(rows)
+    assert len(page["items"]) == 3
+    counts = [item["interactions"] for item in page["items"]]
+    assert counts == sorted(counts, reverse=True)
+    assert found(desk, ask="items", query="zzzz qqqq")["total"] == 0
+
+
+def test_items_are_described_and_compared(desk: Desk) -> None:
+    item = found(desk, ask="item", item_id="50")
+    assert (item["title"], item["year"], item["categories"]) == ("Star Wars (1977)", 1999, ["Drama"])
+    alike = found(desk, ask="similar_items", item_id="50", n=3)["items"]
+    assert {(int(each["item_id"]) - 1) % 4 for each in alike} == {1}
+    assert desk.answer([{"ask": "item", "item_id": "0"}])[0]["error_kind"] == "unknown"
+
+
+def test_the_top_of_a_window_counts_only_that(desk: Desk) -> None:
+    top = found(desk, ask="top_items", n=100, window_days=3)["items"]
+    assert {int(item["item_id"]) - 1 for item in top} == {0, 1, 2}
+    assert len(found(desk, ask="top_items", n=100, category="Drama")["items"]) > 20
+
+
+def test_a_question_at_fault_does_not_touch_the_others(desk: Desk) -> None:
+    answers = desk.answer(
+        [{"ask": "nonsense"}, {"user_id": "alice", "n": 1, "filter_seen": True}, {"ask": "item"}, {"x": 1}]
+    )
+    assert [answer.get("error_kind") for answer in answers] == ["invalid", None, "failed", "invalid"]
+    assert len(answers[1]["items"]) == 1

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.serving.kitchen import Kitchen
+
+
+def test_items_are_found_in_spite_of_wrong_letters(kitchen: Kitchen) -> None:
+    response = kitchen.get("/v1/items", params={"query": "miserables"})
+    assert response.json()["items"][0]["title"] == "Les Misérables (1995)"
+    assert response.headers["etag"]
+
+
+def test_pages_follow_each_other_to_the_last(kitchen: Kitchen) -> None:
+    found: list[str] = []
+    token: str | None = None
+    for _ in range(20):
+        params = {"category": "drama", "page_size": 7} | ({"page_token": token} if token else {})
+        page = kitchen.get("/v1/items", params=params).json()
+        found += [item["item_id"] for item in page["items"]]
+        token = page["next_page_token"]
+        if token is None:
+            break
+    assert token is None
+    assert len(found) == len(set(found)) == page["total"] > 30
+
+
+@pytest.mark.parametrize("token", ["x", "W10", "WzEsImEiXQ", "é", "bnVsbA"])
+def test_a_token_of_nothing_is_refused(kitchen: Kitchen, token: str) -> None:
+    response = kitchen.get("/v1/items", params={"page_token": token})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["location"] == ["query", "page_token"]
+
+
+def test_a_token_goes_with_its_own_question(kitchen: Kitchen) -> None:
+    token = kitchen.get("/v1/items?page_size=5&category=drama").json()["next_page_token"]
+    assert kitchen.get("/v1/items", params={"page_token": token, "category": "horror"}).status_code == 422
+    assert kitchen.get("/v1/items", params={"page_token": token, "category": "drama"}).status_code == 200
+
+
+def test_years_narrow(kitchen: Kitchen) -> None:
+    items = kitchen.get("/v1/items?year_from=1960&year_to=1961&page_size=100").json()["items"]
+    assert {item["year"] for item in items} == {1960, 1961}
+
+
+def test_an_item(kitchen: Kitchen) -> None:
+    item = kitchen.get("/v1/items/50").json()
+    assert (item["title"], item["features"]["release_year"]) == ("Star Wars (1977)", 1999)
+    assert kitchen.get("/v1/items/1").json()["title"] is None
+    assert kitchen.get("/v1/items/nothing").status_code == 404
+    assert kitchen.get("/v1/items/nothing/similar").status_code == 404
+
+
+def test_items_alike_by_a_model_that_cannot_lists_who_can(kitchen: Kitchen) -> None:
+    assert len(kitchen.get("/v1/items/50/similar?n=4").json()["items"]) == 4
+    response = kitchen.get("/v1/items/50/similar?model=popular")
+    assert response.status_code == 422
+    assert "these can: ease, item-knn" in response.json()["detail"]
+
+
+def test_top_items_of_a_window(kitchen: Kitchen) -> None:
+    assert len(kitchen.get("/v1/items/top?window_days=3").json()["items"]) == 3
+    assert len(kitchen.get("/v1/items/top?category=comedy&n=5").json()["items"]) == 5
+    assert kitchen.get("/v1/items/top?window_days=0").status_code == 422

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.serving.kitchen import Kitchen
+
+
+def test_recommendations_can_be_asked_for_again_by_their_tag(kitchen: Kitchen) -> None:
+    path = "/v1/users/alice/recommendations?n=3"
+    first = kitchen.get(path)
+
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert [item["item_id"] for item in first.json()["items"]] == ["20", "27", "34"]
+    assert "inference_time_ms" not in first.json()
+    again = kitchen.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_how_long_recommendations_may_be_kept_is_a_setting() -> None:
+    response = Kitchen(recommendations_max_age_s=30).get("/v1/users/alice/recommendations")
+    assert response.headers["cache-control"] == "private, max-age=30"
+
+
+def test_parameters_are_those_of_the_post(kitchen: Kitchen) -> None:
+    asked = "/v1/users/alice/recommendations?n=2&filter_seen=false"
+    assert [item["item_id"] for item in kitchen.get(asked).json()["items"]] == ["6", "13"]
+    assert kitchen.get("/v1/users/alice/recommendations?model=item-knn").json()["algorithm"] == "item-knn"
+
+
+def test_an_unknown_user_gets_popular_items_or_an_error(kitchen: Kitchen) -> None:
+    path = "/v1/users/nobody/recommendations"
+    assert kitchen.get(path).json()["reason"] == "unknown_user"
+    refused = kitchen.get(f"{path}?unknown_user=error")
+    assert refused.status_code == 404
+    assert refused.json()["errors"][0]["location"] == ["path", "user_id"]
+
+
+@pytest.mark.parametrize(
+    ("query", "location"),
+    [
+        ("n=0", ["query", "n"]),
+        ("n=many", ["query", "n"]),
+        ("n=1&n=2", ["query", "n"]),
+        ("filter_seen=1", ["query", "filter_seen"]),
+        ("colour=red", ["query", "colour"]),
+        ("model=none", ["query", "model"]),
+    ],
+)
+def test_a_fault_of_the_query_is_located(kitchen: Kitchen, query: str, location: list[str]) -> None:
+    response = kitchen.get(f"/v1/users/alice/recommendations?{query}")
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["location"] == location
+
+
+def test_several_users_in_their_order(kitchen: Kitchen) -> None:
+    response = kitchen.get("/v1/users/recommendations?user_ids=bob,nobody,alice&n=1")
+    results = response.json()["results"]
+    assert [result["user_id"] for result in results] == ["bob", "nobody", "alice"]
+    assert [result["reason"] for result in results] == [None, "unknown_user", None]
+    assert response.headers["etag"]
+
+
+@pytest.mark.parametrize("users", ["", "?user_ids=", "?user_ids=,,", "?user_ids=" + ",".join(map(str, range(51)))])
+def test_no_user_or_too_many_is_400(kitchen: Kitchen, users: str) -> None:
+    response = kitchen.get(f"/v1/users/recommendations{users}")
+    assert (response.status_code, response.json()["type"]) == (400, "/problems/bad-query")
+
+
+def test_the_limit_of_users_is_a_setting() -> None:
+    kitchen = Kitchen(max_bulk_users=2)
+    assert kitchen.get("/v1/users/recommendations?user_ids=1,2").status_code == 200
+    assert kitchen.get("/v1/users/recommendations?user_ids=1,2,3").status_code == 400
+
+
+@pytest.mark.parametrize("what", ["", "/similar", "/groups"])
+def test_an_unknown_user_is_404(kitchen: Kitchen, what: str) -> None:
+    assert kitchen.get(f"/v1/users/alice{what}").status_code == 200
+    response = kitchen.get(f"/v1/users/nobody{what}")
+    assert (response.status_code, response.json()["type"]) == (404, "/problems/not-known")
+
+
+def test_people_alike_by_a_model_that_cannot_lists_who_can(kitchen: Kitchen) -> None:
+    assert kitchen.get("/v1/users/alice/similar?n=3").json()["algorithm"] == "user-knn"
+    response = kitchen.get("/v1/users/alice/similar?model=ease")
+    assert response.status_code == 422
+    assert "these can: user-knn" in response.json()["detail"]
+
+
+def test_the_post_takes_history_rules_and_explains(kitchen: Kitchen) -> None:
+    asked = {
+        "user_id": "new",
+        "history": [3, "7"],
+        "n": 3,
+        "explain": True,
+        "deny": {"ids": ["11"]},
+        "model": "item-knn",
+    }
+    answer = kitchen.post("/v1/recommendations", json=asked).json()
+    assert (answer["reason"], answer["algorithm"]) == ("request_history", "item-knn")
+    assert "11" not in [item["item_id"] for item in answer["items"]]
+    assert {cause["name"] for item in answer["items"] for cause in item["causes"]} <= {"3", "7"}
+
+
+def test_a_model_that_cannot_is_422_for_one_and_for_many(kitchen: Kitchen) -> None:
+    asked = {"model": "ease", "user_features": {"gender": "F"}}
+    one = kitchen.post("/v1/recommendations", json={"user_id": "new", **asked})
+    many = kitchen.post("/v1/recommendations/bulk", json={"user_ids": ["new", "other"], **asked})
+    for response in (one, many):
+        assert response.status_code == 422
+        assert "these can: popular" in response.json()["detail"]
+        assert response.json()["errors"][0]["location"] == ["body", "model"]
+
+
+def test_each_user_of_a_bulk_may_bring_a_history(kitchen: Kitchen) -> None:
+    asked = {"user_ids": ["new", "other"], "n": 1, "per_user": {"new": {"history": ["3", "7"]}}}
+    results = kitchen.post("/v1/recommendations/bulk", json=asked).json()["results"]
+    assert [result["reason"] for result in results] == ["request_history", "unknown_user"]
