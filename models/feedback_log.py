@@ -219,11 +219,24 @@ def _opened(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLA
             _for_sqlite(writer, "BEGIN IMMEDIATE")
             _for_sqlite(reader, "BEGIN")
         table = _table()
-        with writer.begin() as connection:
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+        _create(writer, table)
     except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
         raise FeedbackUnavailable("the database of the feedback cannot be opened") from error
     return writer, reader, table
+
+
+def _create(engine: Any, table: Any) -> None:  # Any: SQLAlchemy
+    import sqlalchemy as sa
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                return
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
+            # PostgreSQL's IF NOT EXISTS fails for all but one of those who create the table at the same time.
+            if attempt == _ATTEMPTS - 1:
+                raise
 
 
 def _table() -> Any:  # Any: sqlalchemy.Table
