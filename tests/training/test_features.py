@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from models.errors import DataInvalid
+from models.recommender.feature_store import FOLDER, read
+from training.features import FeatureTables, age_and_occupation, feature_tables, memberships, write
+from training.tables import Table
+
+
+def table(name: str, **columns: object) -> Table:
+    return Table(name=name, sha256="0" * 64, data=pa.table(columns))
+
+
+def test_what_is_written_is_what_the_store_reads(tmp_path: Path) -> None:
+    users = table("users", user=["007", "8"], age=["30", ""], sex=["F", "M"])
+    items = table("items", item=[1, 2], title=["A", "B"], year=["1999", None], genres=["Drama|War", "Comedy"])
+    write(feature_tables(users, items, None, user="user", item="item", title="title"), tmp_path)
+
+    found = read(tmp_path / FOLDER)
+
+    assert found.users.values("007") == {"age": 30, "sex": "F"}
+    assert found.users.values("8") == {"age": None, "sex": "M"}
+    assert found.items.values("1") == {"year": 1999, "genres": ["Drama", "War"]}
+    assert (found.items.category_column(), found.items.year_column()) == ("genres", "year")
+
+
+def test_without_tables_the_folder_is_empty(tmp_path: Path) -> None:
+    write(FeatureTables(), tmp_path)
+    assert not read(tmp_path / FOLDER).has_users
+
+
+def test_groups_are_one_column_with_kinds_or_a_column_for_each_kind() -> None:
+    listed = memberships(table("g", u=["a", "b"], group=["x", None], kind=["k", "k"]), user="u").to_pylist()
+    assert listed == [{"user_id": "a", "group": "x", "kind": "k"}]
+    wide = memberships(table("g", u=["a"], city=["Bonn"], team=["red"]), user="u").to_pylist()
+    assert [(each["kind"], each["group"]) for each in wide] == [("city", "Bonn"), ("team", "red")]
+    with pytest.raises(DataInvalid, match="no column of groups"):
+        memberships(table("g", u=["a"]), user="u")
+
+
+def test_movielens_users_are_grouped_by_age_band_and_occupation() -> None:
+    users = table("users", user_id=["1", "2", "3"], age=["17", "25", "70"], occupation=["a", "b", "a"])
+    found = [(each["user_id"], each["kind"], each["group"]) for each in age_and_occupation(users).to_pylist()]
+    assert found[:3] == [("1", "age", "under 18"), ("2", "age", "25-34"), ("3", "age", "56 and over")]
+    assert found[3:] == [("1", "occupation", "a"), ("2", "occupation", "b"), ("3", "occupation", "a")]
