@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataInvalid
-from models.recommender.dataset import Dataset, csr
+from models.recommender.dataset import Dataset, where
 
 Split = Literal["random", "last"]
 
@@ -33,20 +33,6 @@ def split(dataset: Dataset, how: Split, *, test_share: float, seed: int) -> tupl
             f"no user has enough interactions to take {test_share:.0%} of them for measuring; give more data"
         )
     return where(dataset, ~is_test), where(dataset, is_test)
-
-
-def where(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:
-    """The interactions for which `kept` (aligned with the stored ones) is true; rows and columns stay."""
-    matrix = dataset.interactions
-    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))[kept]
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=dataset.users))))
-    return Dataset(
-        interactions=csr(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape),
-        times=None if dataset.times is None else dataset.times[kept],
-        ratings=None if dataset.ratings is None else dataset.ratings[kept],
-        user_features=dataset.user_features,
-        item_features=dataset.item_features,
-    )
 
 
 def _ranks(dataset: Dataset, how: Split, random: np.random.Generator) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 recommender.json                 format, default algorithm, parameters, encoders
 users/*.npy items/*.npy titles/*.npy
 interactions/*.npy               who has seen what
-models/NAME/*.npy                what each algorithm learned
+models/NAME/*.npy, *.txt         what each algorithm learned
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def write(contents: Contents, folder: Path) -> None:
     _write_arrays(_dataset_arrays(contents.dataset), folder / "interactions")
     for name, algorithm in contents.algorithms.items():
         _write_arrays(algorithm.arrays(), folder / "models" / name)
+        for part, text in algorithm.texts().items():
+            (folder / "models" / name / f"{part}.txt").write_text(text)
 
 
 def read(folder: Path) -> Contents:
@@ -78,7 +80,9 @@ def _read(folder: Path) -> Contents:
     users, items = (IdIndex.restore(_read_arrays(folder / name)) for name in ("users", "items"))
     dataset = _dataset(_read_arrays(folder / "interactions"), (len(users), len(items)))
     algorithms = {
-        name: ALGORITHMS.create(name, params).restore(_read_arrays(folder / "models" / name), dataset)
+        name: ALGORITHMS.create(name, params).restore(
+            _read_arrays(folder / "models" / name), dataset, _read_texts(folder / "models" / name)
+        )
         for name, params in description["algorithms"].items()
     }
     if description["default"] not in algorithms:
@@ -127,6 +131,10 @@ def _write_arrays(arrays: Arrays, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _read_texts(folder: Path) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in sorted(folder.glob("*.txt"))}
 
 
 def _read_arrays(folder: Path) -> dict[str, NDArray[np.generic]]:

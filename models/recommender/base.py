@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
@@ -103,10 +104,15 @@ class Algorithm(ABC, Generic[P]):
     def arrays(self) -> Arrays:
         """All that was learned, by name; `restore` makes an equal algorithm of it."""
 
-    def restore(self, arrays: Arrays, dataset: Dataset) -> Self:
-        """Become what `arrays` came from. The arrays may be read-only and memory-mapped."""
+    def texts(self) -> Mapping[str, str]:
+        """What was learned in a text format of its own, by name; most algorithms have none."""
+        return {}
+
+    def restore(self, arrays: Arrays, dataset: Dataset, texts: Mapping[str, str] = MappingProxyType({})) -> Self:
+        """Become what `arrays` and `texts` came from. The arrays may be read-only and memory-mapped."""
         self.dataset_ = dataset
         self._restore(arrays)
+        self._restore_texts(texts)
         return self
 
     def can(self, capability: Capability) -> bool:
@@ -121,6 +127,9 @@ class Algorithm(ABC, Generic[P]):
 
     @abstractmethod
     def _restore(self, arrays: Arrays) -> None: ...
+
+    def _restore_texts(self, texts: Mapping[str, str]) -> None:
+        pass
 
 
 def blocks(rows: int, columns: int) -> list[slice]:

@@ -85,6 +85,20 @@ def from_triplets(
     )
 
 
+def where(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:
+    """The interactions for which `kept` (aligned with the stored ones) is true; rows and columns stay."""
+    matrix = dataset.interactions
+    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))[kept]
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=dataset.users))))
+    return Dataset(
+        interactions=csr(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape),
+        times=None if dataset.times is None else dataset.times[kept],
+        ratings=None if dataset.ratings is None else dataset.ratings[kept],
+        user_features=dataset.user_features,
+        item_features=dataset.item_features,
+    )
+
+
 def csr(
     data: NDArray[np.generic], indices: NDArray[np.generic], indptr: NDArray[np.generic], shape: tuple[int, int]
 ) -> sparse.csr_array:

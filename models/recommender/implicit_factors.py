@@ -19,7 +19,7 @@ from models.recommender.factors import Factors, Matrix, P
 class AlsParams:
     """`alpha`: how much more an interaction of weight 1 counts than none. `l2`: ridge penalty."""
 
-    factors: int = 64
+    factors: int = 128
     epochs: int = 15
     l2: float = 20.0
     alpha: float = 2.0

@@ -15,6 +15,7 @@ from models.recommender.implicit_factors import Als, Bpr, Lmf
 from models.recommender.lightfm_factors import LightFMBpr, LightFMWarp
 from models.recommender.neighbours import ItemNeighbours, UserNeighbours
 from models.recommender.popularity import Popularity
+from models.recommender.two_level import TwoLevel
 
 # Any: every algorithm has its own dataclass of hyperparameters.
 AnyAlgorithm = Algorithm[Any]
@@ -71,5 +72,7 @@ for _algorithm in (
     Lmf,
     FastRP,
     FastRPItem,
+    TwoLevel,
 ):
     ALGORITHMS.add(_algorithm)
+TwoLevel.kinds = {name: ALGORITHMS.find(name) for name in ALGORITHMS.names() if name != TwoLevel.name}

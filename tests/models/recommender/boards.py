@@ -20,6 +20,8 @@ PARAMS: dict[str, dict[str, object]] = {
     "lmf": {"factors": 4, "epochs": 100, "l2": 0.1, "learning_rate": 0.3, "popularity": 0.0},
     "fastrp": {"factors": 64},
     "fastrp-item": {"factors": 64},
+    # Without bpr and lmf, whose defaults do not suit a board this small.
+    "two-level": {"retrievers": ("ease", "lightfm-warp", "fastrp", "user-knn")},
 }
 
 
