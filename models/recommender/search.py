@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CANDIDATES = 300
+_MAX_POSTINGS = 300_000
 _MIN_SCORE = 60.0
 _NOT_WORDS = re.compile(r"[\W_]+")
 # Letters that do not fall apart into a letter and an accent.
@@ -35,10 +36,11 @@ class TitleSearch:
         lengths = np.array([max(0, len(each) - 2) for each in encoded], np.int64)
         pieces = np.concatenate([*(_pieces(each) for each in encoded), np.empty(0, np.int32)])
         rows = np.repeat(np.arange(len(encoded), dtype=np.int32), lengths)
-        order = np.argsort(pieces, kind="stable")
-        self._pieces, starts = np.unique(pieces[order], return_index=True)
-        self._starts: NDArray[np.int64] = np.append(starts, len(order))
-        self._rows = rows[order]
+        # A title counts once per piece, however often the piece is in it.
+        both = np.unique((pieces.astype(np.int64) << 32) | rows)
+        self._rows = (both & 0xFFFFFFFF).astype(np.int32)
+        self._pieces, starts = np.unique((both >> 32).astype(np.int32), return_index=True)
+        self._starts: NDArray[np.int64] = np.append(starts, len(both))
         self._lengths = np.maximum(lengths, 1)
 
     def find(self, query: str, *, among: NDArray[np.bool_] | None = None) -> list[tuple[int, float]]:
@@ -64,8 +66,11 @@ class TitleSearch:
         places = np.searchsorted(self._pieces, wanted)
         places = places[places < len(self._pieces)]
         places = places[np.isin(self._pieces[places], wanted)]
-        # A title counts once per piece, however often the piece is in it.
-        parts = [np.unique(self._rows[self._starts[place] : self._starts[place + 1]]) for place in places]
+        # The rarest pieces say most and cost least; of a large catalogue the common ones are left out.
+        sizes = self._starts[places + 1] - self._starts[places]
+        rarest = places[np.argsort(sizes, kind="stable")]
+        kept = np.cumsum(np.sort(sizes)) <= max(_MAX_POSTINGS, int(sizes.min(initial=0)))
+        parts = [self._rows[self._starts[place] : self._starts[place + 1]] for place in rarest[kept]]
         return np.bincount(np.concatenate([*parts, np.empty(0, np.int32)]), minlength=len(self._plain))
 
 
