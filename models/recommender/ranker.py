@@ -18,12 +18,12 @@ Floats = NDArray[np.float32]
 class RankerParams:
     """`patience`: rounds without a better ndcg@10 on the validation groups before growing stops."""
 
-    rounds: int = 150
-    patience: int = 25
+    rounds: int = 200
+    patience: int = 100
     leaves: int = 7
     min_leaf_rows: int = 300
-    learning_rate: float = 0.05
-    feature_share: float = 0.5
+    learning_rate: float = 0.02
+    feature_share: float = 0.3
     seed: int = 0
     threads: int = 2
 

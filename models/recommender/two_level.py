@@ -43,9 +43,9 @@ class TwoLevelParams:
     candidates: int = 60
     folds: int = 4
     ranker_weight: float = 0.5
-    rounds: int = 150
+    rounds: int = 200
     leaves: int = 7
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     seed: int = 0
 
 
