@@ -43,7 +43,8 @@ class Engine:
 
     def build(self, folder: Path, *, tag: str, file: Path, options: Sequence[str] = ()) -> None:
         """Build `file` with `folder` as its context. Images are in docker's format: OCI's has no health check."""
-        shape = [] if self.name == "docker" else ["--format", "docker"]
+        # Without layers nothing is left behind but the image.
+        shape = [] if self.name == "docker" else ["--format", "docker", "--layers=false"]
         # The build tool reads nothing from any network: what it needs is in the folder or in the base image.
         network = [] if self.name == "docker" else ["--network", "none"]
         self.run("build", "--quiet", *shape, *network, *options, "--tag", tag, "--file", str(file), str(folder))

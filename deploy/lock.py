@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parent.parent
 SERVING_LOCK = ROOT / "requirements.serving.lock"
 GPU_LOCK = ROOT / "requirements.serving-gpu.lock"
 # The tool that `bentoml containerize` installs packages with. It stays out of the image.
 BUILD_LOCK = ROOT / "deploy" / "container" / "requirements.build.lock"
 BUILD_TOOLS = ("uv>=0.13,<0.14",)
+# Debian's, which is what the image has without a registry: a package may ask for more on it than on a later one.
+OLDEST_PYTHON = "3.11.2"
 _HEADER = "# {what}, with the hashes of their files. Made by: make lock\n"
 
 
@@ -49,18 +53,18 @@ def serving_requirements(extra: str | None = None) -> list[str]:
 
 
 def resolve(requirements: Sequence[str], *, constraints: Path | None = None) -> list[Pin]:
-    """The closure of `requirements` as pip resolves it, by name. Raises CalledProcessError when it cannot."""
-    with tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch) / "report.json"
-        limits = ["--constraint", str(constraints)] if constraints else []
-        subprocess.run(  # noqa: S603  (requirements of ours, no shell)
-            [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary=:all:",
-             "--quiet", "--report", str(report), *limits, *requirements],
-            check=True, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        # Any: the report is pip's own JSON, of which three fields are read.
-        installed: list[dict[str, Any]] = json.loads(report.read_text())["install"]
-    return sorted((_pin(item) for item in installed), key=lambda pin: pin.name)
+    """The closure of `requirements` as pip resolves it, on any Python since OLDEST_PYTHON, by name.
+
+    Raises CalledProcessError when pip cannot.
+    """
+    asked = list(requirements)
+    while True:
+        items = _report(asked, constraints)
+        pins = sorted((_pin(item) for item in items), key=lambda pin: pin.name)
+        missing = _needed_by_oldest(items) - {pin.name for pin in pins}
+        if not missing:
+            return pins
+        asked += sorted(missing)
 
 
 def write_lock(path: Path, pins: Sequence[Pin], *, what: str) -> None:
@@ -99,8 +103,34 @@ def _lock(path: Path, requirements: Sequence[str], constraints: Path | None, *, 
     print(f"> {path.name}: {len(pins)} packages")
 
 
+def _report(requirements: Sequence[str], constraints: Path | None) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.json"
+        limits = ["--constraint", str(constraints)] if constraints else []
+        subprocess.run(  # noqa: S603  (requirements of ours, no shell)
+            [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary=:all:",
+             "--quiet", "--report", str(report), *limits, *requirements],
+            check=True, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        # Any: the report is pip's own JSON, of which a few fields are read.
+        items: list[dict[str, Any]] = json.loads(report.read_text())["install"]
+    return items
+
+
+def _needed_by_oldest(items: Sequence[dict[str, Any]]) -> set[str]:
+    """Names that the resolved packages ask for on OLDEST_PYTHON; pip looks at the Python that it runs on."""
+    lines = [line for item in items for line in item["metadata"].get("requires_dist", [])]
+    needed = (Requirement(line) for line in lines if "python_full_version" in line)
+    oldest = {"python_full_version": OLDEST_PYTHON, "extra": ""}
+    return {_normal(each.name) for each in needed if each.marker is None or each.marker.evaluate(oldest)}
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
 def _pin(item: dict[str, Any]) -> Pin:
-    name = item["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
+    name = _normal(item["metadata"]["name"])
     version = item["metadata"]["version"]
     if "+" in version:
         raise LocalBuild(f"pip is configured to take {name} {version}, which no index has; see docs/container.md")

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from deploy.lock import BUILD_LOCK, GPU_LOCK, ROOT, SERVING_LOCK, Pin, read_lock, serving_requirements, write_lock
+from deploy.lock import (
+    BUILD_LOCK,
+    GPU_LOCK,
+    OLDEST_PYTHON,
+    ROOT,
+    SERVING_LOCK,
+    Pin,
+    read_lock,
+    serving_requirements,
+    write_lock,
+)
 
 _LOCKS = (BUILD_LOCK, SERVING_LOCK, GPU_LOCK)
 
@@ -19,7 +29,7 @@ def normal(name: str) -> str:
 
 
 def closure(requirements: list[str]) -> set[str]:
-    """Every package that `requirements` need, by what the installed packages say of themselves."""
+    """Every package that `requirements` need on the oldest Python, by what the installed packages say of themselves."""
     found: set[str] = set()
     asked = [Requirement(line) for line in requirements]
     while asked:
@@ -29,9 +39,15 @@ def closure(requirements: list[str]) -> set[str]:
         if name in found:
             continue
         found.add(name)
-        for line in importlib.metadata.requires(requirement.name) or []:
+        try:
+            lines = importlib.metadata.requires(requirement.name) or []
+        except importlib.metadata.PackageNotFoundError:
+            # Asked for by an older Python than this one.
+            continue
+        for line in lines:
             needed = Requirement(line)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+            oldest = {"python_full_version": OLDEST_PYTHON}
+            if needed.marker is None or any(needed.marker.evaluate({**oldest, "extra": extra}) for extra in extras):
                 asked.append(needed)
     return found
 
