@@ -178,8 +178,7 @@ def _items(answer: RecommenderAnswer) -> list[RecommendedItem]:
             causes=[
                 Cause(kind=each.kind, name=each.name, title=each.title or None, weight=_short(each.weight))
                 for each in item.causes
-            ]
-            or None,
+            ],
         )
         for item in answer.items
     ]

@@ -97,8 +97,8 @@ def _questions(known: str) -> dict[str, Any]:
 
 def _items() -> list[dict[str, Any]]:
     return [
-        {"item_id": "50", "title": "Star Wars (1977)", "score": 2.314, "causes": None},
-        {"item_id": "181", "title": "Return of the Jedi (1983)", "score": 2.125, "causes": None},
+        {"item_id": "50", "title": "Star Wars (1977)", "score": 2.314, "causes": []},
+        {"item_id": "181", "title": "Return of the Jedi (1983)", "score": 2.125, "causes": []},
     ]
 
 

@@ -246,7 +246,7 @@ def _cached(request: Request, content: UserRecommendations | UsersRecommendation
     return response
 
 
-_ITEMS = [{"item_id": "50", "title": "Star Wars (1977)", "score": 2.314, "causes": None}]
+_ITEMS = [{"item_id": "50", "title": "Star Wars (1977)", "score": 2.314, "causes": []}]
 _GROUP = {"group": "engineer", "kind": "occupation", "members": 67, "is_member": False, "score": 1.4}
 
 

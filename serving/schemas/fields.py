@@ -48,6 +48,7 @@ WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_as_whole)]
 AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
 
+
 def _identifier(what: str, example: str) -> WithJsonSchema:
     return WithJsonSchema(
         {

@@ -94,9 +94,7 @@ class RecommendOptions(Request):
     min_score: float | None = Field(
         None, allow_inf_nan=False, description="Leave out items that score less. Scores differ from model to model."
     )
-    max_per_category: AtLeastOne | None = Field(
-        None, description="At most so many items of each category."
-    )
+    max_per_category: AtLeastOne | None = Field(None, description="At most so many items of each category.")
     category_caps: dict[Category, Count] = Field(
         {}, max_length=100, description="At most so many items of these categories.", examples=[{"Drama": 2}]
     )
@@ -161,7 +159,7 @@ class RecommendedItem(Response):
     item_id: str = Field(description="Id of the item, as it was in the training data.", examples=["50"])
     title: str | None = Field(description="Title of the item, where the training data had one.")
     score: float = Field(description="Higher is better. Comparable within one answer only.", examples=[2.31])
-    causes: list[Cause] | None = Field(None, description="What spoke for it, strongest first, where that was asked.")
+    causes: list[Cause] = Field([], description="What spoke for it, strongest first; empty unless that was asked.")
 
 
 Items = Annotated[list[RecommendedItem], Field(description="Best first.")]
