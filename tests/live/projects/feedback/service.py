@@ -21,6 +21,7 @@ from serving.calls.people import UserCalls
 from serving.calls.recommendations import RecommenderCalls
 from serving.engine import EngineSettings, service_config
 from serving.gateway_service import GatewayService
+from serving.guard import Guard
 from serving.placement import Placed, connect_queries, place
 from serving.routes import feedback, items, recommendations, users
 from serving.routes.service import Metrics, health_operations
@@ -75,7 +76,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 app = Starlette(
     routes=[
-        operation.route()
+        operation.route(Guard())
         for operation in (
             *recommendations.operations(recommending),
             *users.operations(recommending, UserCalls(served, settings), max_age_s=0),
