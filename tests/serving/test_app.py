@@ -88,7 +88,7 @@ def test_recommend(kitchen: Kitchen) -> None:
     assert answer["user_id"] == "alice"
     assert answer["reason"] is None
     assert [item["item_id"] for item in answer["items"]] == ["20", "27", "34"]
-    assert answer["items"][0] == {"item_id": "20", "title": "Item 20", "score": 6.0, "causes": None}
+    assert answer["items"][0] == {"item_id": "20", "title": "Item 20", "score": 6.0, "causes": []}
 
 
 def test_recommend_can_include_what_was_seen(kitchen: Kitchen) -> None:
