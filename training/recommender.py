@@ -6,6 +6,7 @@ them again on everything; checks that serving agrees with LightFM; saves one art
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ class Params:
     algorithms: tuple[str, ...] = option(
         ("lightfm-warp", "ease", "item-knn", "user-knn", "popular"), "what to train; the first is served by default"
     )
-    set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...")
+    set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...; lists are joined by +")
     epochs: int = option(40, "passes over the data (lightfm)")
     factors: int = option(64, "length of the vectors (lightfm)")
     learning_rate: float = option(0.02, "step size (lightfm)")
@@ -75,7 +76,7 @@ def main(params: Params) -> Artifact:
     with step("reading interactions"):
         corpus, data, tables = _load(params)
         corpus = _with_feedback(corpus, params.feedback)
-        _check_usable(corpus, data)
+        _check_usable(params, corpus, data)
     _print_size(corpus)
     measured: dict[str, Mapping[str, Measured]] = {how: _measure_all(params, corpus, how) for how in _splits(corpus)}
     served = params.algorithms[0]
@@ -120,9 +121,14 @@ def _check(params: Params) -> None:
 
 def algorithm(params: Params, name: str) -> AnyAlgorithm:
     """An unfitted algorithm with the hyperparameters of the command line. Raises DataInvalid for what it cannot be."""
-    chosen: dict[str, object] = {}
+    try:
+        kind = ALGORITHMS.find(name)
+    except InvalidInput as error:
+        raise DataInvalid(str(error)) from error
+    fields = {field.name: field for field in dataclasses.fields(kind.params_type)}
+    chosen: dict[str, object] = {"seed": params.seed} if "seed" in fields else {}
     if name in _LIGHTFM:
-        chosen |= {key: getattr(params, key) for key in ("epochs", "factors", "learning_rate", "threads", "seed")}
+        chosen |= {key: getattr(params, key) for key in ("epochs", "factors", "learning_rate", "threads")}
         chosen["max_sampled"] = params.max_sampled
     for setting in params.set:
         target, _, value = setting.partition("=")
@@ -130,14 +136,16 @@ def algorithm(params: Params, name: str) -> AnyAlgorithm:
         if owner not in params.algorithms:
             raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(params.algorithms)}")
         if owner == name:
-            chosen[key] = _value(value)
+            chosen[key] = _value(value, is_list=key in fields and isinstance(fields[key].default, tuple))
     try:
         return ALGORITHMS.create(name, chosen)
     except InvalidInput as error:
         raise DataInvalid(str(error)) from error
 
 
-def _value(text: str) -> int | float | str:
+def _value(text: str, *, is_list: bool) -> object:
+    if is_list:
+        return tuple(_value(part, is_list=False) for part in text.split("+"))
     for kind in (int, float):
         try:
             return kind(text)
@@ -208,8 +216,13 @@ def _with_feedback(corpus: Corpus, url: str) -> Corpus:
     return with_feedback(corpus, events)
 
 
-def _check_usable(corpus: Corpus, data: DataSource) -> None:
+def _check_usable(params: Params, corpus: Corpus, data: DataSource) -> None:
     dataset = corpus.dataset
+    by_content = [name for name in params.algorithms if name in ("content", "content-knn")]
+    if by_content and dataset.item_features is None:
+        raise DataInvalid(
+            f"{by_content[0]} needs attributes of items, and there are none; give --items, or leave it out"
+        )
     if dataset.users < 2 or dataset.items < 2:
         raise DataInvalid(
             f"{data.name} has {dataset.users} users and {dataset.items} items: at least 2 of each are needed"

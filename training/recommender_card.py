@@ -13,6 +13,7 @@ from models.profile import Profile
 from models.recommender.archive import Contents
 from models.recommender.dataset import Dataset
 from models.recommender.registry import AnyAlgorithm
+from models.recommender.two_level import TwoLevel
 from training.comparison import HEAVY_USER_FROM, NEW_USER_AT_MOST, Measured
 from training.histograms import numeric_profile
 from training.report import library_versions
@@ -98,7 +99,10 @@ def _hyperparameters(algorithms: Mapping[str, AnyAlgorithm]) -> dict[str, Scalar
     found: dict[str, Scalar] = {}
     for name, algorithm in algorithms.items():
         for key, value in dataclasses.asdict(algorithm.params).items():
-            found[f"{name}.{key}"] = value if isinstance(value, (str, int, float, bool)) else str(value)
+            found[f"{name}.{key}"] = value if isinstance(value, (str, int, float, bool)) else "+".join(map(str, value))
+        if isinstance(algorithm, TwoLevel):
+            shares = sorted(algorithm.importance().items(), key=lambda each: -each[1])
+            found |= {f"{name}.gain of {feature}": round(share, 4) for feature, share in shares}
     return found
 
 

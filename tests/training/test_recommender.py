@@ -116,6 +116,19 @@ def test_hyperparameters_can_be_set(store: Path, files: dict[str, Path]) -> None
     assert (card.params["ease.l2"], card.params["item-knn.weighting"]) == (2.5, "bm25")
 
 
+def test_two_levels_are_trained_by_their_retrievers(store: Path, files: dict[str, Path]) -> None:
+    chosen = ("two-level.retrievers=ease+user-knn", "two-level.candidates=10")
+    artifact = main(params(files, algorithms=("two-level",), set=chosen))
+    assert artifact.card.params["two-level.retrievers"] == "ease+user-knn"
+    answer = Recommender.load(artifact).recommend([Query("u3", n=1)])[0]
+    assert (answer.model, int(answer.items[0].id) % 2) == ("two-level", 1)
+
+
+def test_content_needs_attributes(store: Path, files: dict[str, Path]) -> None:
+    with pytest.raises(DataInvalid, match="content needs attributes of items"):
+        main(params(files, items=None, title_column="", algorithms=("content",)))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
