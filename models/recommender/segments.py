@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ class Segments:
     def __init__(self, dataset: Dataset, *, min_users: int = MIN_USERS) -> None:
         self._dataset = dataset
         self._min_users = min_users
+        self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, ...], Segment | None] = OrderedDict()
         features = dataset.user_features
         self._by_feature = None if features is None else features.T.tocsr()
@@ -45,11 +47,12 @@ class Segments:
         wanted = tuple(sorted(features.indices.tolist())[:_MAX_COLUMNS])
         if self._by_feature is None or not wanted:
             return None
-        if wanted not in self._kept:
-            self._kept[wanted] = self._search(wanted)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return self._kept[wanted]
+        with self._lock:
+            if wanted not in self._kept:
+                self._kept[wanted] = self._search(wanted)
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            return self._kept[wanted]
 
     def _search(self, wanted: tuple[int, ...]) -> Segment | None:
         members = {column: self._members(column) for column in wanted}
