@@ -152,6 +152,11 @@ def decode(file: bytes) -> NDArray[np.uint8]:
     return decoder(folder).decode(file)
 
 
+def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same of pixels of any size."""
+    return decoder(answering(image_shelf, image_rows).folder).fit(pixels)
+
+
 @functools.cache
 def decoder(folder: Path) -> ImageDecoder:
     """The decoder of one artifact. Artifacts never change, so it is made once."""
@@ -186,7 +191,7 @@ class Catalog:
 guard = build_guard(settings)
 calls = build_calls(
     Served(
-        images=ServedImages(image_rows, lambda: answering(image_shelf, image_rows).card, decode),
+        images=ServedImages(image_rows, lambda: answering(image_shelf, image_rows).card, decode, fit),
         table=ServedTable(table_rows, lambda: answering(table_shelf, table_rows).card, RowEncoder),
         recommender=ServedRecommender(
             recommender_queries,

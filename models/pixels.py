@@ -136,6 +136,15 @@ class ImageDecoder:
         except _DECODER_ERRORS as error:
             raise InvalidInput(f"the {header.format} image cannot be decoded: it is truncated or corrupt") from error
 
+    def fit(self, pixels: Pixels) -> Pixels:
+        """The same of pixels (H, W, 3): resized and cropped as those of a file. Raises InvalidInput, InputTooLarge."""
+        height, width, _ = pixels.shape
+        if not height or not width:
+            raise InvalidInput("the image has no pixels")
+        if width * height > self.max_pixels:
+            raise InputTooLarge(f"the image has {width} x {height} pixels; at most {self.max_pixels:,} are accepted")
+        return self._fit(Image.fromarray(pixels), 1)
+
     def _decode_jpeg(self, data: bytes, header: Header) -> Image.Image:
         least = self._least_sides(header)
         if header.components == 4:

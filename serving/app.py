@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from serving import problems
 from serving.calls.feedback import FeedbackCalls
 from serving.calls.images import ImageCalls
+from serving.calls.inference import InferenceCalls
 from serving.calls.items import ItemCalls
 from serving.calls.people import UserCalls
 from serving.calls.recommendations import RecommenderCalls
@@ -21,7 +22,7 @@ from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
 from serving.guard import Guard
 from serving.openapi import OpenApiDocument
-from serving.routes import feedback, images, items, models, pages, recommendations, service, tabular, users
+from serving.routes import feedback, images, inference, items, models, pages, recommendations, service, tabular, users
 from serving.routes import problems as problem_routes
 from serving.routes.operation import Operation
 from serving.routes.service import Metrics
@@ -88,9 +89,9 @@ def build_app(
         yield
         calls.close()
 
-    app = Starlette(
-        routes=[*(operation.route(guard) for operation in operations), *pages.routes(document)], lifespan=lifespan
-    )
+    unlisted = inference.unlisted(InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog))
+    answered = [operation.route(guard) for operation in (*operations, *unlisted)]
+    app = Starlette(routes=[*answered, *pages.routes(document)], lifespan=lifespan)
     app.router.redirect_slashes = False
     problems.install(app)
     return app
@@ -116,5 +117,7 @@ def build_operations(
         *problem_routes.operations(),
     ]
     public = [*predicting, *resources, *describing]
+    infer = InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog)
+    public += inference.operations(infer, version=version, is_stopping=is_stopping)
     native = [operation.native() for operation in predicting]
     return [*public, service.index_operation(public, version=version), *native]

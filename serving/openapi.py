@@ -34,6 +34,7 @@ TAGS = (
     ("items", "Items: found by title, described, those alike, the most popular."),
     ("feedback", "What users did: kept, and answered with at once."),
     ("models", "What is served, how good it is, what it was made from."),
+    ("inference", "The Open Inference Protocol, version 2: what Triton's and MLServer's clients call."),
     ("service", "How the service is."),
     ("bentoml", "The same calls at the paths that BentoML's `SyncHTTPClient` and `AsyncHTTPClient` use."),
 )
@@ -103,8 +104,8 @@ class _Schemas:
     """The JSON schemas of all operations: one component for each type."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
-        contents = [(each.body, "validation") for each in operations if each.body]
-        contents += [(each.answer, "serialization") for each in operations]
+        contents = [(body, "validation") for each in operations for body in (each.body, *each.more_bodies) if body]
+        contents += [(given, "serialization") for each in operations for given in (each.answer, *each.more_answers)]
         adapters: dict[int, tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = {}
         self._schemas: dict[int, JsonSchema] = {}
         self.components: dict[str, JsonSchema] = {}
@@ -169,7 +170,8 @@ def _operation(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
     if parameters:
         described["parameters"] = parameters
     if operation.body:
-        described["requestBody"] = {"required": True, "content": _content(operation.body, schemas)}
+        bodies = _contents(operation.body, *operation.more_bodies, schemas=schemas)
+        described["requestBody"] = {"required": True, "content": bodies}
     return described
 
 
@@ -184,6 +186,10 @@ def _refusals(operation: Operation, guard: Guard) -> tuple[Kind, ...]:
     if guard.needs(operation.access) is None:
         return ()
     return (UNAUTHENTICATED, FORBIDDEN, KEYS_UNAVAILABLE) if guard.takes_tokens else (UNAUTHENTICATED, FORBIDDEN)
+
+
+def _contents(*contents: Content, schemas: _Schemas) -> JsonSchema:
+    return {name: media for each in contents for name, media in _content(each, schemas).items()}
 
 
 def _content(content: Content, schemas: _Schemas) -> JsonSchema:
@@ -202,7 +208,7 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
         str(operation.status): {
             "description": operation.answer_description,
             "headers": _headers(*success),
-            "content": _content(operation.answer, schemas),
+            "content": _contents(operation.answer, *operation.more_answers, schemas=schemas),
         }
     }
     if operation.links:

@@ -37,6 +37,9 @@ MAX_FAULTS = 50
 _MAX_MESSAGE_CHARACTERS = 300
 _MAX_NAME_CHARACTERS = 100
 
+# Clients of the Open Inference Protocol look for `error`.
+_INFERENCE = ("/v2/health/", "/v2/models/")
+
 # Fields that are files, so that a fault of one is a fault of a file.
 _FILES = ("image", "images")
 # Messages of pydantic that speak of Python.
@@ -67,6 +70,8 @@ def problem(
         "request_id": current_request_id(),
         **members,
     }
+    if instance.startswith(_INFERENCE):
+        document["error"] = detail
     if faults:
         document["errors"] = [fault.model_dump() for fault in faults]
     sent = dict(headers or {})

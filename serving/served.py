@@ -32,12 +32,14 @@ class ServedImages:
     """An image classifier.
 
     `decode` turns a file into the uint8 (H, W, 3) that the runner takes, and raises InputError; it is called in
-    threads. `card` is that of the model served now: it may be another one at the next call.
+    threads, as is `fit`, which makes the same of pixels, uint8 (H, W, 3) of any size. `card` is that of the model
+    served now: it may be another one at the next call.
     """
 
     runner: RowsRunner
     card: Callable[[], Card]
     decode: Callable[[bytes], NDArray[np.uint8]]
+    fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)

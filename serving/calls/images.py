@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DeadlineExceeded, InputError, Overloaded, PlatformError, PredictionFailed
+from models.errors import DeadlineExceeded, InputError, InvalidInput, Overloaded, PlatformError, PredictionFailed
 from serving.calls.deadline import deadline, elapsed_ms
 from serving.errors import FieldFault, detail_of, kind_of, report
 from serving.runners import ModelRef, RowsAnswer
@@ -90,20 +90,38 @@ class ImageCalls:
             inference_time_ms=elapsed_ms(started) if answer else 0.0,
         )
 
+    async def probabilities(self, images: Sequence[bytes | Pixels], *, within: tuple[str | int, ...]) -> RowsAnswer:
+        """The probability of each class, (N, classes), of files or of pixels (H, W, 3). One bad image fails them all.
+
+        `within` is where the images are in the request. Raises as `classify` does.
+        """
+        if not 1 <= len(images) <= self.max_images:
+            raise InvalidInput(f"1 to {self.max_images} images may be sent, not {len(images)}", location=within)
+        until = deadline(self._timeout_s)
+        decoded = await asyncio.gather(*(self._decode_or_fault(image, until) for image in images))
+        for index, pixels in enumerate(decoded):
+            if isinstance(pixels, InputError):
+                pixels.location = (*within, index)
+                raise pixels
+        rows = np.stack([pixels for pixels in decoded if not isinstance(pixels, InputError)])
+        answer = await self.served.runner.predict(rows, deadline=until)
+        self._check(answer, len(rows))
+        return answer
+
     def close(self) -> None:
         """End the threads. What waits for them is thrown away; a later call starts new ones."""
         threads, self._threads = self._threads, None
         if threads:
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _decode_or_fault(self, image: bytes, until: float) -> Pixels | InputError:
+    async def _decode_or_fault(self, image: bytes | Pixels, until: float) -> Pixels | InputError:
         try:
             return await self._decode(image, until)
         except InputError as error:
             return error
 
-    async def _decode(self, image: bytes, until: float) -> Pixels:
-        if not image:
+    async def _decode(self, image: bytes | Pixels, until: float) -> Pixels:
+        if isinstance(image, bytes) and not image:
             raise FieldFault("the file is empty", location=(), value_type="file")
         if self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._waiting} images wait to be decoded")
@@ -112,19 +130,27 @@ class ImageCalls:
         self._waiting += 1
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self.served.decode, image)
+                loop = asyncio.get_running_loop()
+                if isinstance(image, bytes):
+                    return await loop.run_in_executor(self._threads, self.served.decode, image)
+                return await loop.run_in_executor(self._threads, self.served.fit, image)
         except TimeoutError as error:
             raise DeadlineExceeded("the image was not decoded in time") from error
         finally:
             self._waiting -= 1
 
     def _rank(self, answer: RowsAnswer, rows: int, options: ClassifyOptions) -> list[list[ClassPrediction]]:
+        classes = self._check(answer, rows)
+        return [_ranked(row, classes, options) for row in answer.values]
+
+    def _check(self, answer: RowsAnswer, rows: int) -> Sequence[str]:
+        """The classes that the answer is about."""
         classes = self.served.card().classes
         if answer.values.shape != (rows, len(classes)):
             raise PredictionFailed(f"{answer.values.shape} values for {rows} images and {len(classes)} classes")
         if not np.isfinite(answer.values).all():
             raise PredictionFailed("the model answered NaN or infinity")
-        return [_ranked(row, classes, options) for row in answer.values]
+        return classes
 
 
 def _ranked(row: NDArray[np.float32], classes: Sequence[str], options: ClassifyOptions) -> list[ClassPrediction]:

@@ -78,6 +78,8 @@ class Operation:
     access: Access = "predict"
     description: str = ""
     body: Content | None = None
+    more_bodies: tuple[Content, ...] = ()
+    more_answers: tuple[Content, ...] = ()
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[Kind, ...] = (INTERNAL,)
     is_conditional: bool = False

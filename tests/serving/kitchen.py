@@ -227,7 +227,7 @@ class Kitchen:
 
     def _served(self) -> Served:
         return Served(
-            images=ServedImages(self.images, lambda: self.image_card, DECODER.decode),
+            images=ServedImages(self.images, lambda: self.image_card, DECODER.decode, DECODER.fit),
             table=ServedTable(self.table, lambda: self.table_card, RowEncoder),
             recommender=ServedRecommender(
                 self.recommender,

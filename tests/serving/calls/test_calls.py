@@ -37,7 +37,8 @@ class Door:
 
 def behind_a_door(**settings: object) -> tuple[ImageCalls, threading.Event]:
     kitchen, door = Kitchen(**settings), Door(threading.Event())
-    return ImageCalls(ServedImages(kitchen.images, lambda: IMAGE_CARD, door.decode), kitchen.settings), door.open
+    served = ServedImages(kitchen.images, lambda: IMAGE_CARD, door.decode, DECODER.fit)
+    return ImageCalls(served, kitchen.settings), door.open
 
 
 def test_classify_and_predict_and_recommend(kitchen: Kitchen) -> None:

@@ -1,0 +1,87 @@
+"""The Open Inference Protocol on the real service, by clients that are not ours: Triton's, and MLServer's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton  # type: ignore[import-untyped]
+from PIL import Image
+
+from tests.live.server import ROOT, Server
+from training.packages import cache_folder
+
+pytestmark = pytest.mark.live
+
+CAT = ROOT / "docs" / "images" / "chelsea.jpg"
+# MLServer wants other versions of what serves here, so it lives in an environment of its own: that of the benchmarks.
+CACHE = cache_folder()
+MLSERVER = CACHE / "bench" / "envs" / "mlserver" / "bin" / "mlserver"
+
+
+def example(service: Server, kind: str) -> dict[str, Any]:
+    """The request that the API's own document shows."""
+    document = httpx.get(f"{service.url}/openapi.json").json()
+    body = document["paths"][f"/v2/models/{kind}/infer"]["post"]["requestBody"]["content"]["application/json"]
+    request: dict[str, Any] = body["examples"]["row"]["value"]
+    return request
+
+
+def inputs(request: dict[str, Any]) -> list[Any]:
+    made = []
+    for each in request["inputs"]:
+        array = np.array(each["data"], np.object_ if each["datatype"] == "BYTES" else None)
+        array = array if each["datatype"] == "BYTES" else array.astype(triton_dtype(each["datatype"]))
+        made.append(triton.InferInput(each["name"], each["shape"], each["datatype"]))
+        made[-1].set_data_from_numpy(array)
+    return made
+
+
+def triton_dtype(datatype: str) -> Any:
+    return {"INT64": np.int64, "INT32": np.int32, "FP64": np.float64, "FP32": np.float32, "BOOL": np.bool_}[datatype]
+
+
+def test_triton_calls_every_model(service: Server) -> None:
+    client = triton.InferenceServerClient(service.url.removeprefix("http://"))
+    try:
+        assert client.is_server_ready()
+        pixels = np.asarray(Image.open(CAT).convert("RGB"))[np.newaxis]
+        image = triton.InferInput("image", list(pixels.shape), "UINT8")
+        image.set_data_from_numpy(pixels)
+        (version,) = client.get_model_metadata("image")["versions"]
+        seen = client.infer("image", [image], model_version=version)
+        rows = client.infer("tabular", inputs(example(service, "tabular")))
+        items = client.infer("recommender", inputs(example(service, "recommender")))
+    finally:
+        client.close()
+
+    assert seen.as_numpy("label")[0].decode() in {"tabby", "tiger cat", "Egyptian cat"}
+    assert seen.as_numpy("probabilities").shape == (1, 1000)
+    assert rows.as_numpy("probabilities").sum() == pytest.approx(1, abs=1e-4)
+    assert items.as_numpy("item_id").shape == (1, 3)
+
+
+@pytest.mark.skipif(not MLSERVER.is_file(), reason="MLServer's environment is made by: make bench")
+@pytest.mark.parametrize("flags", [[], ["--binary-data"]], ids=["json", "binary"])
+def test_mlserver_infers_from_a_file_of_requests(service: Server, tmp_path: Path, flags: list[str]) -> None:
+    requests, answers = tmp_path / "requests.json", tmp_path / "answers.json"
+    request = example(service, "tabular")
+    requests.write_text("".join(json.dumps(request | {"id": str(number)}) + "\n" for number in range(4)))
+
+    address = service.url.removeprefix("http://")
+    files = ["-i", str(requests), "-o", str(answers)]
+    command = [str(MLSERVER), "infer", "-u", address, "-m", "tabular", *files, "-s", "2", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert sorted(line["id"] for line in lines) == ["0", "1", "2", "3"]
+    for line in lines:
+        outputs = {output["name"]: output for output in line["outputs"]}
+        assert outputs["prediction"]["data"][0] in ("good", "bad")
+        assert sum(outputs["probabilities"]["data"]) == pytest.approx(1, abs=1e-4)
