@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup train serve check test bento image test-container lock clean
+.PHONY: help setup train evaluate serve check test bento image test-container lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,11 @@ test: check  ## check, then the whole test suite
 BENCH = $(BIN)/python -m benchmarks
 BENCH_OPTIONS = $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(REQUESTS),--requests $(REQUESTS))
+
+# ALGORITHMS=ease,als SPLIT=last narrow it down; two-level takes a minute or two per seed.
+evaluate: $(READY)  ## measure the recommenders on MovieLens-100K: SEED=0 SEEDS=5 JSON=1
+	@$(BIN)/python -m training.evaluate --seed $(or $(SEED),0) --seeds $(or $(SEEDS),5) $(if $(JSON),--json) \
+		$(if $(ALGORITHMS),--algorithms $(ALGORITHMS)) $(if $(SPLIT),--split $(SPLIT))
 
 bench: train  ## measure beside the peers, about 20 minutes; writes benchmarks/RESULTS.md
 	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }
