@@ -22,7 +22,19 @@ from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
 from serving.guard import Guard
 from serving.openapi import OpenApiDocument
-from serving.routes import feedback, images, inference, items, models, pages, recommendations, service, tabular, users
+from serving.routes import (
+    feedback,
+    images,
+    inference,
+    items,
+    model_parts,
+    models,
+    pages,
+    recommendations,
+    service,
+    tabular,
+    users,
+)
 from serving.routes import problems as problem_routes
 from serving.routes.operation import Operation
 from serving.routes.service import Metrics
@@ -113,6 +125,7 @@ def build_operations(
     ]
     describing = [
         *models.operations(catalog),
+        *model_parts.operations(catalog),
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]

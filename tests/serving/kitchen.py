@@ -71,7 +71,8 @@ TABLE_CARD = card(
         Column("größe", "number", nullable=True, example=1.5),
     ),
     classes=("good", "bad"),
-    slices={"sex=female": {"accuracy": 0.88}},
+    slices={"sex=female": {"accuracy": 0.88}, "sex=male": {"accuracy": 0.91}, "class=good": {"recall": 0.7}},
+    params={"seed": 7, "trees.depth": 4, "note": None},
 )
 RECOMMENDER_CARD = card(
     "recommender",

@@ -1,0 +1,86 @@
+"""Metrics, parameters, versions and schema of a model, each at its own address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.serving.kitchen import TABLE_CARD, Kitchen
+
+OVERALL = dict(TABLE_CARD.metrics)
+FEMALE, MALE, GOOD = {"accuracy": 0.88}, {"accuracy": 0.91}, {"recall": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("query", "overall", "classes", "slices"),
+    [
+        ("", OVERALL, {"good": GOOD}, {"sex=female": FEMALE, "sex=male": MALE}),
+        ("?filter=overall", OVERALL, {}, {}),
+        ("?filter=class", {}, {"good": GOOD}, {}),
+        ("?filter=slice", {}, {}, {"sex=female": FEMALE, "sex=male": MALE}),
+        ("?filter=sex", {}, {}, {"sex=female": FEMALE, "sex=male": MALE}),
+        ("?filter=sex%3Dmale", {}, {}, {"sex=male": MALE}),
+        ("?filter=class%3Dgood", {}, {"good": GOOD}, {}),
+    ],
+)
+def test_metrics_are_overall_by_class_and_by_slice(
+    kitchen: Kitchen, query: str, overall: Any, classes: Any, slices: Any
+) -> None:
+    answer = kitchen.get(f"/v1/models/tabular/metrics{query}").json()
+
+    expected = {"name": "tabular", "version": "v1", "overall": overall, "classes": classes, "slices": slices}
+    assert answer == expected
+
+
+def test_parameters_are_told_together_and_alone(kitchen: Kitchen) -> None:
+    params = kitchen.get("/v1/models/tabular/params").json()["params"]
+    one = kitchen.get("/v1/models/tabular/params/trees.depth").json()
+
+    assert params == {"seed": 7, "trees.depth": 4, "note": None}
+    assert one == {"name": "tabular", "version": "v1", "param": "trees.depth", "value": 4}
+    assert kitchen.get("/v1/models/tabular/params/note").json()["value"] is None
+
+
+def test_versions_are_newest_first(kitchen: Kitchen) -> None:
+    versions = kitchen.get("/v1/models/tabular/versions").json()["versions"]
+
+    assert [(each["version"], each["served"]) for each in versions] == [("v1", True), ("v0", False)]
+
+
+def test_the_schema_is_that_of_the_card(kitchen: Kitchen) -> None:
+    schema = kitchen.get("/v1/models/tabular/schema").json()
+
+    assert [each["name"] for each in schema["inputs"]] == [column.name for column in TABLE_CARD.inputs]
+    assert schema["classes"] == ["good", "bad"]
+    assert schema["task"] == "tabular-classification"
+
+
+def test_another_version_is_told_when_it_is_named(kitchen: Kitchen) -> None:
+    assert kitchen.get("/v1/models/tabular/metrics?version=v0").json()["version"] == "v0"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("other/metrics", "known: image, recommender, tabular"),
+        ("tabular/metrics?filter=shoe", "known: class, overall, sex, slice"),
+        ("tabular/params/shoe", "known: seed, trees.depth, note"),
+        ("tabular/schema?version=v9", "known: v1, v0"),
+        ("other/versions", "known: image, recommender, tabular"),
+    ],
+)
+def test_what_there_is_not_lists_what_there_is(kitchen: Kitchen, path: str, message: str) -> None:
+    response = kitchen.get(f"/v1/models/{path}")
+
+    assert response.status_code == 404
+    assert message in response.json()["detail"]
+
+
+@pytest.mark.parametrize("part", ["metrics", "params", "params/seed", "versions", "schema"])
+def test_parts_are_read_again_only_when_they_changed(kitchen: Kitchen, part: str) -> None:
+    first = kitchen.get(f"/v1/models/tabular/{part}")
+
+    again = kitchen.get(f"/v1/models/tabular/{part}", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert again.status_code == 304
