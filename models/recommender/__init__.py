@@ -8,11 +8,17 @@ selection   the best n of a row of scores
 popularity  what everyone likes
 neighbours  like items, like users
 ease        a linear model of items in closed form
-factors     users and items as vectors: LightFM and whatever else is a dot product
+linear      what all models share whose score is a sum over the user's items
+content     items by their attributes
+factors     users and items as vectors: whatever is a dot product
+lightfm_factors, implicit_factors, fastrp    how such vectors are learned
+candidates  what a ranker is told of each candidate
+ranker      LambdaRank on trees
+two_level   candidates of several algorithms, ordered by a ranker
 registry    every algorithm by its name
 archive     the files of a recommender's artifact
 queries     what a recommender is asked and what it answers
 predictor   answers queries from an artifact
 
-Nothing here imports a training library unless `fit` is called.
+Nothing here imports a training library unless `fit` is called; an artifact with a ranker needs lightgbm.
 """

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import ArtifactInvalid
+
 Floats = NDArray[np.float32]
 
 
@@ -41,8 +43,12 @@ class Ranker:
     """A forest. Safe to call from several threads at once."""
 
     def __init__(self, text: str) -> None:
-        import lightgbm
-
+        try:
+            import lightgbm
+        except ImportError as error:
+            raise ArtifactInvalid(
+                "its ranker needs lightgbm, which is not installed; run: pip install lightgbm"
+            ) from error
         self.text = text
         self._trees: Any = lightgbm.Booster(model_str=text)  # Any: lightgbm has few types
 
