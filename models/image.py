@@ -47,8 +47,9 @@ class ImageClassifier:
 
         `threads` bounds the CPU threads of OpenVINO (default: the cores this process may use). `device` is "auto",
         "cpu" (OpenVINO), "cuda" or "cuda:N", or "torch:cpu". `precision` is OpenVINO's, "f32" or "bf16"; by default
-        the one in which the artifact was measured to agree with torch. Raises ArtifactInvalid when the artifact is of
-        another kind or its files do not fit together, InvalidInput for another device.
+        the one in which the artifact was measured to agree with torch. A graph in int8 is computed in int8 whatever it
+        says. Raises ArtifactInvalid when the artifact is of another kind or its files do not fit together,
+        InvalidInput for another device.
         """
         card = artifact.card
         if card.task != "image-classification" or not card.classes:
@@ -58,7 +59,8 @@ class ImageClassifier:
         if device == "cpu":
             from models.openvino_runtime import OpenVINOEngine
 
-            precision = precision or str(card.params.get("precision", "f32"))
+            saved_in = str(card.params.get("precision", "f32"))
+            precision = saved_in if saved_in == "int8" else precision or saved_in
             engine: Engine = OpenVINOEngine(artifact.folder, threads=threads or usable_cores(), precision=precision)
         elif device.removeprefix("torch:").split(":")[0] in ("cpu", "cuda"):
             from models.torch_runtime import TorchEngine

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +30,7 @@ from training.command import option, run
 from training.finetune import Plan, Split, finetune
 from training.image_export import Agreement, agree, write_network
 from training.image_folder import ImageFolder, decode_files, read_image_folder, split, uncropped
+from training.image_precision import LARGEST_CALIBRATION, quantize
 from training.image_scores import (
     class_slices,
     confusion,
@@ -51,6 +54,7 @@ from training.report import console, library_versions, print_summary, step, writ
 
 # Of ImageNet's validation images, as Google's table of EfficientNet-Lite gives it. Nobody measured it here.
 _LITE0_PUBLISHED_TOP1 = 0.751
+_LIBRARIES = ("torch", "torchvision", "openvino", "pillow", "simplejpeg", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,10 @@ class Params:
         None, "refuse to save below this top-1 on held-out images (with --data) or on the named photographs"
     )
     min_agreement: float = option(0.995, "refuse to save when the two runtimes agree on the top class in fewer images")
-    precision: Literal["auto", "f32", "bf16"] = option(
-        "auto", "what OpenVINO computes in: auto is bf16 if it agrees, else f32", choices=("auto", "f32", "bf16")
+    precision: Literal["auto", "f32", "bf16", "int8"] = option(
+        "auto",
+        "what OpenVINO computes in: auto is bf16 if it agrees, else f32; int8 is calibrated on the training images",
+        choices=("auto", "f32", "bf16", "int8"),
     )
     work: Path | None = option(None, "folder of the checkpoint that a killed run goes on from; in the cache if none")
     seed: int = option(0, "seed of every random choice")
@@ -94,6 +100,7 @@ class _Made:
     source: DataSource
     judged_on: Pixels
     of: NDArray[np.int64] | None
+    calibration: Callable[[], Pixels]
     epochs: int = 0
 
 
@@ -145,7 +152,9 @@ def _published(params: Params, weights: Weights | None, preprocessing: Preproces
     source = DataSource("ImageNet-1k (weights as published)", photographs_sha256(), len(PHOTOGRAPHS))
     if params.weights != DEFAULT:
         source = DataSource(f"weights: {Path(params.weights).name}", photographs_sha256(), len(PHOTOGRAPHS))
-    return _Made(model, labels, source, views(preprocessing).pixels, None)
+    # Other crops than the judged ones: what int8 is calibrated on must not flatter it.
+    calibration = partial(_calibration_views, preprocessing)
+    return _Made(model, labels, source, views(preprocessing).pixels, None, calibration)
 
 
 def _finetuned(
@@ -170,7 +179,15 @@ def _finetuned(
             work / "checkpoint.safetensors",
         )
     model = _in_pixels(network, preprocessing)
-    return _Made(model, folder.classes, folder.source, data.held_out, data.held_out_of, progress.epochs)
+    few = np.random.default_rng(params.seed).permutation(seen)[:LARGEST_CALIBRATION]
+    calibration = partial(decode_files, folder, few.tolist(), preprocessing, work / "calibration.npy")
+    return _Made(
+        model, folder.classes, folder.source, data.held_out, data.held_out_of, calibration, epochs=progress.epochs
+    )
+
+
+def _calibration_views(preprocessing: Preprocessing) -> Pixels:
+    return views(preprocessing, shares=(0.9, 0.5)).pixels
 
 
 def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path | None) -> Artifact:
@@ -178,19 +195,23 @@ def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path
         folder = Path(scratch)
         with step("convert to OpenVINO"):
             write_network(made.model, preprocessing, folder)
+        if params.precision == "int8":
+            with step("quantise to int8"):
+                quantize(folder, made.calibration())
         with step(f"compare OpenVINO with torch on {len(made.judged_on):,} images"):
-            agreement, answers = agree(
+            agreement = agree(
                 made.model, folder, made.judged_on, precision=params.precision, least=params.min_agreement
             )
-        metrics, slices = _measure(params, made, preprocessing, answers)
+        metrics, slices = _measure(params, made, preprocessing, agreement.answers)
         _check_gate(params, metrics)
-        card = _card(params, made, preprocessing, agreement, metrics, slices, answers)
+        of_torch, _ = _measure(params, made, preprocessing, agreement.reference)
+        card = _card(params, made, preprocessing, agreement, metrics, slices, of_torch)
         with step("save"), saving(card, store=store) as target:
             for file in folder.iterdir():
                 shutil.copyfile(file, target / file.name)
             write_report(card, target)
             if made.of is not None:
-                write_confusion(confusion(answers, made.of), made.classes, target)
+                write_confusion(confusion(agreement.answers, made.of), made.classes, target)
     return find(card.name, store=store)
 
 
@@ -222,7 +243,7 @@ def _card(
     agreement: Agreement,
     metrics: Metrics,
     slices: dict[str, Metrics],
-    answers: NDArray[np.float32],
+    of_torch: Metrics,
 ) -> Card:
     return Card(
         name=params.name,
@@ -239,10 +260,10 @@ def _card(
         classes=made.classes,
         description=_description(params, made),
         slices=slices,
-        params=_card_params(params, made, preprocessing, agreement),
-        libraries=library_versions("torch", "torchvision", "openvino", "pillow", "simplejpeg", "safetensors"),
+        params=_card_params(params, made, preprocessing, agreement) | _torch_scores(of_torch),
+        libraries=library_versions(*_LIBRARIES, *(["nncf"] if agreement.precision == "int8" else [])),
         parity=agreement.parity,
-        profile=image_profile(made.judged_on, answers, made.classes),
+        profile=image_profile(made.judged_on, agreement.answers, made.classes),
     )
 
 
@@ -253,8 +274,14 @@ def _card_params(params: Params, made: _Made, preprocessing: Preprocessing, agre
         if name not in ("work", "name", "precision")
     }
     shares: dict[str, Scalar] = {f"agreement_{name}": share for name, share in agreement.by_precision.items()}
+    shares |= {f"agreement_where_clear_{name}": share for name, share in agreement.clear.items()}
     size = f"{preprocessing.resize} to {preprocessing.crop}, {preprocessing.interpolation}"
     return {**given, "epochs_run": made.epochs, "input": size, "precision": agreement.precision, **shares}
+
+
+def _torch_scores(of_torch: Metrics) -> dict[str, Scalar]:
+    """What torch in float32 reaches on the same images: what the served precision costs is the difference."""
+    return {f"torch_{name}": value for name, value in of_torch.items() if not name.startswith("published")}
 
 
 def _description(params: Params, made: _Made) -> str:

@@ -58,13 +58,16 @@ class Views:
     of: NDArray[np.int64]
 
 
-def views(preprocessing: Preprocessing) -> Views:
-    """Each photograph whole and in crops, each of these also mirrored: 22 views of each, decoded as serving does."""
+def views(preprocessing: Preprocessing, *, shares: tuple[float, ...] = (0.8, 0.6)) -> Views:
+    """Each photograph whole and in crops, each of these also mirrored: 22 views of each, decoded as serving does.
+
+    Crops are at the corners and the centre, their sides `shares` of the shorter side.
+    """
     decoder = ImageDecoder(preprocessing)
     pixels, of = [], []
     for index, photograph in enumerate(PHOTOGRAPHS):
         data = photograph.path.read_bytes()
-        for view in (decoder.decode(data), *(decoder.decode(crop) for crop in _crops(data))):
+        for view in (decoder.decode(data), *(decoder.decode(crop) for crop in _crops(data, shares))):
             pixels += [view, view[:, ::-1]]
             of += [index, index]
     return Views(np.stack(pixels), np.array(of))
@@ -75,10 +78,10 @@ def photographs_sha256() -> str:
     return hashlib.sha256("".join(file_sha256(each.path) for each in PHOTOGRAPHS).encode()).hexdigest()
 
 
-def _crops(data: bytes) -> Iterator[bytes]:
-    """Corners and centre at 0.8 and 0.6 of the shorter side, as PNG files."""
+def _crops(data: bytes, shares: tuple[float, ...]) -> Iterator[bytes]:
+    """Corners and centre, as PNG files."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    for share in (0.8, 0.6):
+    for share in shares:
         side = int(min(image.size) * share)
         free = (image.width - side, image.height - side)
         for across, down in ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)):

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,9 +17,13 @@ from numpy.typing import NDArray
 from models.errors import ArtifactInvalid, InvalidInput
 from models.image import ImageClassifier
 from models.networks import LITE0, build_network, known_networks
+from models.openvino_runtime import OpenVINOEngine, streams_of
 from models.pixels import ImageDecoder, Pixels
 from models.store import Artifact
 from training.photographs import PHOTOGRAPHS
+
+if TYPE_CHECKING:
+    from openvino import InferRequest
 
 ROOT = Path(__file__).parent.parent.parent
 CATS = ("tabby", "tiger cat", "Egyptian cat")
@@ -65,7 +70,7 @@ def test_both_runtimes_agree(image_artifact: Artifact, classifier: ImageClassifi
 
 
 @pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 33])
-@pytest.mark.parametrize("threads", [1, 9])
+@pytest.mark.parametrize("threads", [1, 2, 9])
 def test_an_answer_depends_on_its_own_image_alone(
     image_artifact: Artifact, pixels: Pixels, rows: int, threads: int
 ) -> None:
@@ -155,6 +160,27 @@ def test_the_card_tells_what_is_measured_and_what_is_published(image_artifact: A
     assert {"image"} == {column.name for column in card.inputs}
     assert card.profile is not None
     assert set(card.profile.outputs) == {"label", "confidence"}
+
+
+def test_a_batch_is_shared_between_all_streams(image_artifact: Artifact, pixels: Pixels) -> None:
+    engine = OpenVINOEngine(image_artifact.folder, threads=2)
+    taken: list[int] = []
+    take = engine._take
+
+    def noting(wanted: int) -> list[InferRequest]:
+        requests = take(wanted)
+        taken.append(len(requests))
+        return requests
+
+    engine._take = noting  # type: ignore[method-assign]
+    for rows in (1, 2, 8):
+        engine.predict(pixels[:rows])
+    assert taken == [1, 2, 2]
+
+
+@pytest.mark.parametrize(("threads", "streams"), [(1, 1), (2, 2), (4, 4), (6, 4), (16, 4), (32, 8)])
+def test_few_cores_are_streams_of_their_own(threads: int, streams: int) -> None:
+    assert streams_of(threads) == streams
 
 
 def test_networks_are_known_by_name() -> None:
