@@ -35,7 +35,9 @@ from serving.edge import edged
 from serving.engine import service_config
 from serving.gateway_service import GatewayService
 from serving.guard import build_guard
+from serving.pins import Pins, state_folder
 from serving.placement import Placed, connect_queries, connect_rows, place
+from serving.reloads import Reloads, Serves
 from serving.routes.service import Metrics
 from serving.runner_service import RunnerService
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
@@ -45,7 +47,7 @@ from serving.schemas.recommendations import (
     Recommendations,
     RecommendRequest,
 )
-from serving.served import Served, ServedImages, ServedRecommender, ServedTable
+from serving.served import ImageEdition, Served, ServedImages, ServedRecommender, ServedTable
 from serving.settings import load_settings
 from serving.slot import Slot
 from serving.telemetry import metrics_content
@@ -64,6 +66,7 @@ recommender_shelf = Shelf(settings.recommender_model, source=SOURCE)
 
 feedback = FeedbackLog(settings.feedback_url or default_url())
 
+pins = Pins(state_folder(settings.state_folder) / "pins")
 runner = RunnerService.using(settings)
 
 
@@ -75,6 +78,7 @@ class ImageRunner:
         self.model = Slot(
             lambda version: ImageClassifier.load(image_shelf.find(version), threads=usable_cores()),
             warm_up=lambda model: model.predict(model.example()),
+            version=pins.version(settings.image_model, image_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -91,6 +95,7 @@ class TabularRunner:
         self.model = Slot(
             lambda version: TabularModel.load(table_shelf.find(version)),
             warm_up=lambda model: model.predict(model.example()),
+            version=pins.version(settings.tabular_model, table_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -146,15 +151,11 @@ def answering(shelf: Shelf, asked: Connected) -> Artifact:
     return shelf.read(model.version if model else None)
 
 
-def decode(file: bytes) -> NDArray[np.uint8]:
-    """From an image file to what the classifier that answers now takes."""
-    folder = answering(image_shelf, image_rows).folder
-    return decoder(folder).decode(file)
-
-
-def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same of pixels of any size."""
-    return decoder(answering(image_shelf, image_rows).folder).fit(pixels)
+def edition(version: str | None) -> ImageEdition:
+    """What goes with a version of the image classifier; without one, with that which answers now."""
+    artifact = image_shelf.read(version) if version else answering(image_shelf, image_rows)
+    made = decoder(artifact.folder)
+    return ImageEdition(artifact.card, made.decode, made.fit, takes=made.preprocessing)
 
 
 @functools.cache
@@ -191,8 +192,19 @@ class Catalog:
 guard = build_guard(settings)
 calls = build_calls(
     Served(
-        images=ServedImages(image_rows, lambda: answering(image_shelf, image_rows).card, decode, fit),
-        table=ServedTable(table_rows, lambda: answering(table_shelf, table_rows).card, RowEncoder),
+        images=ServedImages(
+            image_rows,
+            lambda: answering(image_shelf, image_rows).card,
+            lambda file: edition(None).decode(file),
+            lambda pixels: edition(None).fit(pixels),
+            edition,
+        ),
+        table=ServedTable(
+            table_rows,
+            lambda: answering(table_shelf, table_rows).card,
+            RowEncoder,
+            lambda version: table_shelf.read(version).card,
+        ),
         recommender=ServedRecommender(
             recommender_queries,
             lambda: answering(recommender_shelf, recommender_queries).card,
@@ -203,12 +215,25 @@ calls = build_calls(
     ),
     settings,
 )
+reloads = Reloads(
+    {
+        shelf.name: Serves(asked, tag, lambda version, shelf=shelf: shelf.find(version).version)  # type: ignore[misc]
+        for shelf, asked, tag in (
+            (image_shelf, image_rows, settings.image_model),
+            (table_shelf, table_rows, settings.tabular_model),
+            (recommender_shelf, recommender_queries, settings.recommender_model),
+        )
+    },
+    pins,
+    watch_s=settings.watch_store_s,
+)
 app = build_app(
     calls,
     Catalog(),
     Metrics(lambda: metrics_content()[0]),
     version=VERSION,
     guard=guard,
+    reloads=reloads,
     is_stopping=lambda: bool(gateway.draining.is_begun),
 )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.errors import DeadlineExceeded, InputError, PredictionFailed
 from serving.frames import Answer, Payload, Question
 from serving.pace import Pace
-from serving.runners import ModelRef
+from serving.runners import FailedBy, ModelRef
 from serving.threads import Threads
 
 log = logging.getLogger("makunouchi.runner")
@@ -120,7 +120,7 @@ class Answering:
             return error
         # The model's words stay in this log: they may quote the input or name files.
         log.error("%s failed for request %s", self._name, question.request_id or "-", exc_info=error)
-        return PredictionFailed(FAILED)
+        return FailedBy(FAILED, self._answered())
 
 
 class _NotFinite(ValueError):

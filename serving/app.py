@@ -22,6 +22,7 @@ from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
 from serving.guard import Guard
 from serving.openapi import OpenApiDocument
+from serving.reloads import Reloads
 from serving.routes import (
     feedback,
     images,
@@ -36,6 +37,7 @@ from serving.routes import (
     users,
 )
 from serving.routes import problems as problem_routes
+from serving.routes import reload as reload_routes
 from serving.routes.operation import Operation
 from serving.routes.service import Metrics
 from serving.served import Served
@@ -83,22 +85,28 @@ def build_app(
     *,
     version: str,
     guard: Guard | None = None,
+    reloads: Reloads | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application. It closes `calls` when it is shut down.
 
     `version` is that of this service. Without a `guard` everything but administration is open. It is never ready once
-    `is_stopping`.
+    `is_stopping`. Without `reloads` no model can be changed.
     """
     guard = guard or Guard()
-    operations = build_operations(calls, catalog, metrics, version=version, is_stopping=is_stopping)
+    operations = build_operations(calls, catalog, metrics, reloads, version=version, is_stopping=is_stopping)
     document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards, guard=guard)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if calls.feedback is not None:
             calls.feedback.open()
+        if reloads is not None:
+            reloads.start()
         yield
+        if reloads is not None:
+            await reloads.stop()
+        await guard.limits.close()
         calls.close()
 
     unlisted = inference.unlisted(InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog))
@@ -110,7 +118,13 @@ def build_app(
 
 
 def build_operations(
-    calls: Calls, catalog: ModelCatalog, metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
+    calls: Calls,
+    catalog: ModelCatalog,
+    metrics: Metrics,
+    reloads: Reloads | None,
+    *,
+    version: str,
+    is_stopping: Callable[[], bool],
 ) -> list[Operation]:
     """Every operation of the API, in the order of the document."""
     predicting = [
@@ -126,6 +140,7 @@ def build_operations(
     describing = [
         *models.operations(catalog),
         *model_parts.operations(catalog),
+        *(reload_routes.operations(reloads) if reloads is not None else ()),
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]

@@ -61,6 +61,18 @@ class Forbidden(Refused):
     """The caller is known, or need not be, and may not do this."""
 
 
+class RateLimited(Refused):
+    """The caller asked more than it may in a while."""
+
+
+class LimitsUnavailable(PlatformError):
+    """Requests cannot be counted, and a setting says that none goes on uncounted."""
+
+
+class ReloadRefused(PlatformError):
+    """A version cannot be loaded or warmed up. The message is made for clients."""
+
+
 class KeysUnavailable(PlatformError):
     """The keys that a token is checked with cannot be had."""
 
@@ -97,12 +109,33 @@ FORBIDDEN = Kind("forbidden", 403, "Not allowed", "The key or token is good, and
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "No such path. `GET /v1` lists what there is.")
 NOT_KNOWN = Kind("not-known", 404, "Not known", "The request names a model, a version or a user that does not exist.")
 NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`.")
+RELOAD_REFUSED = Kind(
+    "reload-refused",
+    409,
+    "The version cannot be served",
+    "It could not be loaded, or did not answer its own example. The old version serves on.",
+)
 TOO_LARGE = Kind("too-large", 413, "Too large", "More bytes or pixels than a limit allows. The detail says which.")
 UNSUPPORTED = Kind(
     "unsupported-media-type", 415, "Unsupported media type", "A Content-Type, or a kind of file, that is not read here."
 )
 VALIDATION = Kind(
     "validation", 422, "The request is not valid", "Well-formed, but not acceptable. `errors` locates each fault."
+)
+RATE_LIMITED = Kind(
+    "rate-limited",
+    429,
+    "Too many requests",
+    "This key, or this address, asked more than it may in a while. Try again after `Retry-After` seconds.",
+    retry_after_s=1,
+)
+LIMITS_UNAVAILABLE = Kind(
+    "limits-unavailable",
+    503,
+    "Requests cannot be counted",
+    "The store of the rate limits does not answer, and nothing is answered uncounted. Try again after `Retry-After`.",
+    retry_after_s=5,
+    fault_is_ours=True,
 )
 KEYS_UNAVAILABLE = Kind(
     "keys-unavailable",
@@ -171,8 +204,11 @@ TABLE: dict[type[Exception], Kind] = {
     BadQuery: BAD_QUERY,
     Unauthenticated: UNAUTHENTICATED,
     Forbidden: FORBIDDEN,
+    RateLimited: RATE_LIMITED,
+    LimitsUnavailable: LIMITS_UNAVAILABLE,
     KeysUnavailable: KEYS_UNAVAILABLE,
     NotKnown: NOT_KNOWN,
+    ReloadRefused: RELOAD_REFUSED,
     InputTooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
     InvalidInput: VALIDATION,
@@ -193,9 +229,11 @@ KINDS: tuple[Kind, ...] = (
     NOT_FOUND,
     NOT_KNOWN,
     NOT_ALLOWED,
+    RELOAD_REFUSED,
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,
+    RATE_LIMITED,
     INTERNAL,
     PREDICTION_FAILED,
     UNAVAILABLE,
@@ -203,6 +241,7 @@ KINDS: tuple[Kind, ...] = (
     FEEDBACK_UNAVAILABLE,
     NOT_READY,
     KEYS_UNAVAILABLE,
+    LIMITS_UNAVAILABLE,
     DEADLINE,
 )
 

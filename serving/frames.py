@@ -30,7 +30,7 @@ from models.errors import (
     RunnerUnavailable,
     UnsupportedMedia,
 )
-from serving.runners import ModelRef
+from serving.runners import FailedBy, ModelRef
 
 MEDIA_TYPE: Final = "application/vnd.makunouchi.frame"
 DTYPES: Final = frozenset({"uint8", "int32", "int64", "float16", "float32", "float64", "bool"})
@@ -125,6 +125,8 @@ def _error_item(error: Exception) -> list[Any]:  # Any: JSON
     name = type(error).__name__
     if isinstance(error, InputError) and name in _ERRORS:
         return [name, str(error), list(error.location)]
+    if isinstance(error, FailedBy):
+        return [PredictionFailed.__name__, "", [error.model.name, error.model.version]]
     return [name if name in _ERRORS else PredictionFailed.__name__, "", []]
 
 
@@ -141,6 +143,8 @@ def _error(item: list[Any]) -> PlatformError:  # Any: JSON
     kind = _ERRORS.get(name, PredictionFailed)
     if issubclass(kind, InputError):
         return kind(str(words), location=tuple(location))
+    if kind is PredictionFailed and location:
+        return FailedBy(_WORDS[name], ModelRef(str(location[0]), str(location[1])))
     return kind(_WORDS[kind.__name__])
 
 

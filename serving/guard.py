@@ -1,4 +1,4 @@
-"""Lets a request in, or says why not: who calls, and whether they may. Knows headers and roles, no routes.
+"""Lets a request in, or says why not: who calls, whether they may, whether so often. Knows headers, no routes.
 
 Credentials come as `X-API-Key: <key>`, or as `Authorization: Bearer <key or token>`.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from starlette.responses import Response
 from starlette.types import Scope
 
 from serving.access import ANONYMOUS, Access, Identity, Role
 from serving.errors import Forbidden, Unauthenticated
 from serving.keys import KeyRing
+from serving.limits import HEADERS, Limits, build_limits
 from serving.tokens import TokenRules, Tokens
 
 if TYPE_CHECKING:
@@ -33,12 +35,14 @@ class Guard:
         self,
         keys: KeyRing | None = None,
         tokens: Tokens | None = None,
+        limits: Limits | None = None,
         *,
         probes_access: str = "open",
         docs_access: str = "open",
     ) -> None:
         self._keys = keys or KeyRing()
         self._tokens = tokens
+        self.limits = limits or Limits({})
         # A file of keys counts even while it is empty: emptied, it locks; it does not open.
         self.is_on = keys is not None or tokens is not None
         self.takes_tokens = tokens is not None
@@ -58,20 +62,33 @@ class Guard:
     async def admit(self, scope: Scope, access: Access) -> Identity:
         """Who calls, when they may; kept in `scope` too. For HTTP and for WebSockets.
 
-        Raises Unauthenticated, Forbidden, or KeysUnavailable.
+        Raises Unauthenticated, Forbidden, KeysUnavailable, RateLimited, or LimitsUnavailable.
         """
         role = self.needs(access)
-        if not self.is_on:
+        if role is None or not self.is_on:
+            if self.limits.is_on:
+                await self.limits.check(scope, access, None)
             if role is not None:
                 raise Forbidden("no admin key is configured, so nobody may do this; see docs/security.md")
             return ANONYMOUS
-        if role is None:
-            return ANONYMOUS
-        identity = await self._identify(scope)
+        try:
+            identity = await self._identify(scope)
+        except Unauthenticated:
+            if self.limits.is_on:
+                await self.limits.check(scope, access, None)
+            raise
+        if self.limits.is_on:
+            await self.limits.check(scope, access, identity)
         if not identity.may(role):
             raise Forbidden(f"this takes the role '{role}'")
         scope[IDENTITY] = identity
         return identity
+
+    def marked(self, scope: Scope, response: Response) -> Response:
+        """`response` with what its caller is told about limits."""
+        if self.limits.is_on and HEADERS in scope:
+            response.headers.update(scope[HEADERS])
+        return response
 
     async def _identify(self, scope: Scope) -> Identity:
         credential = credential_of(scope)
@@ -114,6 +131,7 @@ def build_guard(settings: Settings) -> Guard:
     return Guard(
         KeyRing(text, file=file) if text or file else None,
         Tokens(rules) if rules.jwks else None,
+        build_limits(settings),
         probes_access=settings.probes_access,
         docs_access=settings.docs_access,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from serving.errors import FORBIDDEN, KEYS_UNAVAILABLE, UNAUTHENTICATED, Kind
+from serving.errors import FORBIDDEN, KEYS_UNAVAILABLE, LIMITS_UNAVAILABLE, RATE_LIMITED, UNAUTHENTICATED, Kind
 from serving.guard import Guard
 from serving.problems import MEDIA_TYPE
 from serving.routes.operation import Content, JsonSchema, Operation, Schema
@@ -44,9 +44,15 @@ _HEADERS: Mapping[str, JsonSchema] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 0}},
+    "RateLimit": {
+        "description": "What is left of the policy: `r` requests now, all of them in `t` seconds.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": "`q` requests in `w` seconds.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to say who calls.", "schema": {"type": "string"}},
     "ETag": {"description": "Version of this representation, for `If-None-Match`.", "schema": {"type": "string"}},
 }
+_LIMITS = ("RateLimit", "RateLimit-Policy")
 _SCHEMES: Mapping[str, JsonSchema] = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
     "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a signed token (JWT)."},
@@ -171,7 +177,7 @@ def _operation(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
         described["parameters"] = parameters
     if operation.body:
         bodies = _contents(operation.body, *operation.more_bodies, schemas=schemas)
-        described["requestBody"] = {"required": True, "content": bodies}
+        described["requestBody"] = {"required": not operation.is_body_optional, "content": bodies}
     return described
 
 
@@ -183,9 +189,12 @@ def _security(operation: Operation, guard: Guard) -> list[JsonSchema]:
 
 
 def _refusals(operation: Operation, guard: Guard) -> tuple[Kind, ...]:
-    if guard.needs(operation.access) is None:
-        return ()
-    return (UNAUTHENTICATED, FORBIDDEN, KEYS_UNAVAILABLE) if guard.takes_tokens else (UNAUTHENTICATED, FORBIDDEN)
+    refusals: tuple[Kind, ...] = ()
+    if guard.needs(operation.access) is not None:
+        refusals = (UNAUTHENTICATED, FORBIDDEN, *((KEYS_UNAVAILABLE,) if guard.takes_tokens else ()))
+    if guard.limits.limits(operation.access):
+        refusals = (*refusals, RATE_LIMITED, *(() if guard.limits.is_open_without else (LIMITS_UNAVAILABLE,)))
+    return refusals
 
 
 def _contents(*contents: Content, schemas: _Schemas) -> JsonSchema:
@@ -203,7 +212,9 @@ def _content(content: Content, schemas: _Schemas) -> JsonSchema:
 
 
 def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSchema:
-    success = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
+    success: tuple[str, ...] = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
+    if guard.limits.limits(operation.access):
+        success = (*success, *_LIMITS)
     responses: JsonSchema = {
         str(operation.status): {
             "description": operation.answer_description,
@@ -225,6 +236,8 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
 
 def _problem_response(kinds: Sequence[Kind], path: str, schemas: _Schemas) -> JsonSchema:
     headers = ("X-Request-ID", "Retry-After") if any(kind.retry_after_s for kind in kinds) else ("X-Request-ID",)
+    if RATE_LIMITED in kinds:
+        headers = (*headers, *_LIMITS)
     if UNAUTHENTICATED in kinds:
         headers = (*headers, "WWW-Authenticate")
     examples = {kind.slug: {"summary": kind.title, "value": _problem_example(kind, path)} for kind in kinds}

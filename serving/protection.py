@@ -21,6 +21,8 @@ def check_protection(settings: Settings) -> None:
     if given and len(given) < len(_JWT):
         missing = next(name for name in _JWT if name not in given)
         raise SettingsInvalid(f"setting MAKUNOUCHI_{missing.upper()}: tokens take an issuer, an audience and a key set")
+    if settings.rate_limit_store == "redis" and not settings.redis_url.get_secret_value():
+        raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, and the rate limits are to be kept there")
     if settings.environment != "production":
         return
     if not keys.keys and not given:
@@ -34,7 +36,8 @@ def check_protection(settings: Settings) -> None:
     if settings.jwt_jwks.startswith("http://"):
         raise SettingsInvalid("setting MAKUNOUCHI_JWT_JWKS: keys are fetched over https:// in production")
     for name in type(settings).model_fields:
-        if name.endswith("_url") and is_placeholder(getattr(settings, name)):
+        value = getattr(settings, name)
+        if name.endswith("_url") and is_placeholder(value.get_secret_value() if name == "redis_url" else value):
             raise SettingsInvalid(f"setting MAKUNOUCHI_{name.upper()}: its password is a placeholder")
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import PredictionFailed
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
@@ -18,6 +20,14 @@ class ModelRef:
 
     name: str
     version: str
+
+
+class FailedBy(PredictionFailed):
+    """A failure of one version. What was made ready for another one may well fail: see `calls/editions.py`."""
+
+    def __init__(self, message: str, model: ModelRef) -> None:
+        super().__init__(message)
+        self.model = model
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,27 +28,43 @@ class RowEncoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageEdition:
+    """What goes with one version of an image classifier. Two of the same `takes` decode alike."""
+
+    card: Card
+    decode: Callable[[bytes], NDArray[np.uint8]]
+    fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    takes: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServedImages:
     """An image classifier.
 
     `decode` turns a file into the uint8 (H, W, 3) that the runner takes, and raises InputError; it is called in
     threads, as is `fit`, which makes the same of pixels, uint8 (H, W, 3) of any size. `card` is that of the model
-    served now: it may be another one at the next call.
+    served now: it may be another one at the next call. `edition` gives all three for a version; without it all versions
+    are taken to be alike.
     """
 
     runner: RowsRunner
     card: Callable[[], Card]
     decode: Callable[[bytes], NDArray[np.uint8]]
     fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    edition: Callable[[str | None], ImageEdition] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServedTable:
-    """A tabular model. `encoder` makes the encoder of a card; it is asked once per card."""
+    """A tabular model. `encoder` makes the encoder of a card; it is asked once per card.
+
+    `card_of` gives the card of a version; without it all versions are taken to be alike.
+    """
 
     runner: RowsRunner
     card: Callable[[], Card]
     encoder: Callable[[Card], RowEncoder]
+    card_of: Callable[[str], Card] | None = None
 
 
 class Cause(Protocol):

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import SettingsInvalid
@@ -35,6 +36,13 @@ class Settings(BaseSettings):
     image_model: str = Field("image:latest", description="Tag of the image classifier: `name`, or `name:version`.")
     tabular_model: str = Field("tabular:latest", description="Tag of the tabular model.")
     recommender_model: str = Field("recommender:latest", description="Tag of the recommender.")
+
+    watch_store_s: float = Field(
+        0.0, ge=0, description="How often the store is looked at for a newer version, to serve it; 0 is never."
+    )
+    state_folder: str = Field(
+        "", description="Where what administrators change at run time is kept; beside the model store when empty."
+    )
 
     image_placement: str = Field(
         "process", description="Where the image runner runs: `process`, `inline`, or the URL of one on another host."
@@ -91,9 +99,37 @@ class Settings(BaseSettings):
         "open", description="Who may see the pages, the OpenAPI document, `/v1` and `/problems`."
     )
 
+    rate_limit: int | None = Field(
+        None,
+        ge=0,
+        description="Requests of one key, or one address, in a period, for each class of routes; 0 is no limit. "
+        "When empty: 100 in production, no limit in development.",
+    )
+    rate_limit_predict: int | None = Field(None, ge=0, description="The same for predictions alone.")
+    rate_limit_read: int | None = Field(None, ge=0, description="The same for what is only read.")
+    rate_limit_admin: int | None = Field(None, ge=0, description="The same for administration.")
+    rate_limit_period_s: float = Field(60.0, gt=0, description="The period of the rate limits.")
+    rate_limit_store: Literal["memory", "redis"] = Field(
+        "memory", description="Where requests are counted: in each gateway process, or in the Redis that all share."
+    )
+    rate_limit_without_store: Literal["open", "closed"] = Field(
+        "open", description="While that Redis does not answer: `open` answers uncounted, `closed` answers 503."
+    )
+    redis_url: SecretStr = Field(SecretStr(""), description="The Redis of rate limits and cache: `redis://host:6379/0`.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Networks of the proxies whose X-Forwarded-For is believed, as a JSON list of CIDRs."
+    )
+
     cors_origins: tuple[str, ...] = Field((), description="Origins allowed to call from a browser, as a JSON list.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the service's logs.")
     access_log: bool = Field(True, description="One log line per request.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ipaddress.ip_network(each, strict=False)
+        return value
 
 
 def load_settings() -> Settings:

@@ -10,10 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DeadlineExceeded, InputError, InvalidInput, Overloaded, PlatformError, PredictionFailed
+from models.errors import (
+    DeadlineExceeded,
+    InputError,
+    InvalidInput,
+    Overloaded,
+    PlatformError,
+    PredictionFailed,
+    RunnerUnavailable,
+)
 from serving.calls.deadline import deadline, elapsed_ms
 from serving.errors import FieldFault, detail_of, kind_of, report
-from serving.runners import ModelRef, RowsAnswer
+from serving.runners import FailedBy, ModelRef, RowsAnswer
 from serving.schemas.fields import ModelUsed
 from serving.schemas.images import (
     BatchClassification,
@@ -24,10 +32,12 @@ from serving.schemas.images import (
     ImageResult,
     ItemProblem,
 )
-from serving.served import ServedImages
+from serving.served import ImageEdition, ServedImages
 from serving.settings import Settings
 
 Pixels = NDArray[np.uint8]
+# Swaps of the model that one request lives through.
+MAX_SWAPS = 4
 
 
 class ImageCalls:
@@ -48,17 +58,12 @@ class ImageCalls:
         Raises InvalidInput, UnsupportedMedia or InputTooLarge for the image, and what `RowsRunner.predict` raises.
         """
         options = options or ClassifyOptions()
-        until = deadline(self._timeout_s)
-        try:
-            pixels = await self._decode(image, until)
-        except InputError as error:
-            error.location = error.location or ("body", "image")
-            raise
-        started = time.perf_counter()
-        answer = await self.served.runner.predict(pixels[np.newaxis], deadline=until)
-        ranked = self._rank(answer, 1, options)
+        (pixels,), answer, edition, inference_time_ms = await self._predict([image], deadline(self._timeout_s))
+        if isinstance(pixels, InputError) or answer is None:
+            raise _located(pixels)
+        ranked = _rank(answer, 1, edition.card.classes, options)
         return Classification(
-            model=model_used(answer.model), predictions=ranked[0], inference_time_ms=elapsed_ms(started)
+            model=model_used(answer.model), predictions=ranked[0], inference_time_ms=inference_time_ms
         )
 
     async def classify_many(
@@ -72,12 +77,9 @@ class ImageCalls:
         if not 1 <= len(images) <= self.max_images:
             message = f"1 to {self.max_images} images may be sent at a time, not {len(images)}"
             raise FieldFault(message, location=("body", "images"), value_type="array")
-        until = deadline(self._timeout_s)
-        decoded = await asyncio.gather(*(self._decode_or_fault(image, until) for image in images))
-        rows = [pixels for pixels in decoded if not isinstance(pixels, InputError)]
-        started = time.perf_counter()
-        answer = await self.served.runner.predict(np.stack(rows), deadline=until) if rows else None
-        ranked = iter(self._rank(answer, len(rows), options) if answer else [])
+        decoded, answer, edition, inference_time_ms = await self._predict(images, deadline(self._timeout_s))
+        readable = sum(not isinstance(pixels, InputError) for pixels in decoded)
+        ranked = iter(_rank(answer, readable, edition.card.classes, options) if answer else [])
         results = [
             ImageFailure(index=index, error=item_problem(pixels))
             if isinstance(pixels, InputError)
@@ -87,7 +89,7 @@ class ImageCalls:
         return BatchClassification(
             model=model_used(answer.model) if answer else None,
             results=results,
-            inference_time_ms=elapsed_ms(started) if answer else 0.0,
+            inference_time_ms=inference_time_ms,
         )
 
     async def probabilities(self, images: Sequence[bytes | Pixels], *, within: tuple[str | int, ...]) -> RowsAnswer:
@@ -97,15 +99,14 @@ class ImageCalls:
         """
         if not 1 <= len(images) <= self.max_images:
             raise InvalidInput(f"1 to {self.max_images} images may be sent, not {len(images)}", location=within)
-        until = deadline(self._timeout_s)
-        decoded = await asyncio.gather(*(self._decode_or_fault(image, until) for image in images))
+        decoded, answer, edition, _ = await self._predict(images, deadline(self._timeout_s))
         for index, pixels in enumerate(decoded):
             if isinstance(pixels, InputError):
                 pixels.location = (*within, index)
                 raise pixels
-        rows = np.stack([pixels for pixels in decoded if not isinstance(pixels, InputError)])
-        answer = await self.served.runner.predict(rows, deadline=until)
-        self._check(answer, len(rows))
+        if answer is None:
+            raise PredictionFailed("no answer for images that could be read")
+        _check(answer, len(images), edition.card.classes)
         return answer
 
     def close(self) -> None:
@@ -114,13 +115,52 @@ class ImageCalls:
         if threads:
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _decode_or_fault(self, image: bytes | Pixels, until: float) -> Pixels | InputError:
+    async def _predict(
+        self, images: Sequence[bytes | Pixels], until: float
+    ) -> tuple[list[Pixels | InputError], RowsAnswer | None, ImageEdition, float]:
+        """Pixels or fault of each image, the answer for the former, what goes with the version that gave it, and its
+        milliseconds. Which version answers is known only afterwards: what another one would decode otherwise is
+        decoded and asked anew.
+        """
+        edition = self._edition(None)
+        for _ in range(MAX_SWAPS):
+            decoded = await self._decode_all(images, edition, until)
+            rows = [pixels for pixels in decoded if not isinstance(pixels, InputError)]
+            if not rows:
+                return decoded, None, edition, 0.0
+            started = time.perf_counter()
+            try:
+                answer = await self.served.runner.predict(np.stack(rows), deadline=until)
+            except FailedBy as error:
+                other = self._edition(error.model.version)
+                if other.takes == edition.takes:
+                    raise
+            else:
+                other = self._edition(answer.model.version)
+                if other.takes == edition.takes:
+                    return decoded, answer, other, elapsed_ms(started)
+            edition = other
+        raise RunnerUnavailable("the model changes faster than it answers")
+
+    def _edition(self, version: str | None) -> ImageEdition:
+        if self.served.edition is None:
+            return ImageEdition(self.served.card(), self.served.decode, self.served.fit)
+        return self.served.edition(version)
+
+    async def _decode_all(
+        self, images: Sequence[bytes | Pixels], edition: ImageEdition, until: float
+    ) -> list[Pixels | InputError]:
+        if len(images) == 1:
+            return [await self._decode_or_fault(images[0], edition, until)]
+        return list(await asyncio.gather(*(self._decode_or_fault(image, edition, until) for image in images)))
+
+    async def _decode_or_fault(self, image: bytes | Pixels, edition: ImageEdition, until: float) -> Pixels | InputError:
         try:
-            return await self._decode(image, until)
+            return await self._decode(image, edition, until)
         except InputError as error:
             return error
 
-    async def _decode(self, image: bytes | Pixels, until: float) -> Pixels:
+    async def _decode(self, image: bytes | Pixels, edition: ImageEdition, until: float) -> Pixels:
         if isinstance(image, bytes) and not image:
             raise FieldFault("the file is empty", location=(), value_type="file")
         if self._waiting >= self._max_waiting:
@@ -132,25 +172,33 @@ class ImageCalls:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 loop = asyncio.get_running_loop()
                 if isinstance(image, bytes):
-                    return await loop.run_in_executor(self._threads, self.served.decode, image)
-                return await loop.run_in_executor(self._threads, self.served.fit, image)
+                    return await loop.run_in_executor(self._threads, edition.decode, image)
+                return await loop.run_in_executor(self._threads, edition.fit, image)
         except TimeoutError as error:
             raise DeadlineExceeded("the image was not decoded in time") from error
         finally:
             self._waiting -= 1
 
-    def _rank(self, answer: RowsAnswer, rows: int, options: ClassifyOptions) -> list[list[ClassPrediction]]:
-        classes = self._check(answer, rows)
-        return [_ranked(row, classes, options) for row in answer.values]
 
-    def _check(self, answer: RowsAnswer, rows: int) -> Sequence[str]:
-        """The classes that the answer is about."""
-        classes = self.served.card().classes
-        if answer.values.shape != (rows, len(classes)):
-            raise PredictionFailed(f"{answer.values.shape} values for {rows} images and {len(classes)} classes")
-        if not np.isfinite(answer.values).all():
-            raise PredictionFailed("the model answered NaN or infinity")
-        return classes
+def _located(fault: object) -> InputError:
+    if not isinstance(fault, InputError):
+        raise PredictionFailed("no answer for one image")
+    fault.location = fault.location or ("body", "image")
+    return fault
+
+
+def _rank(
+    answer: RowsAnswer, rows: int, classes: Sequence[str], options: ClassifyOptions
+) -> list[list[ClassPrediction]]:
+    _check(answer, rows, classes)
+    return [_ranked(row, classes, options) for row in answer.values]
+
+
+def _check(answer: RowsAnswer, rows: int, classes: Sequence[str]) -> None:
+    if answer.values.shape != (rows, len(classes)):
+        raise PredictionFailed(f"{answer.values.shape} values for {rows} images and {len(classes)} classes")
+    if not np.isfinite(answer.values).all():
+        raise PredictionFailed("the model answered NaN or infinity")
 
 
 def _ranked(row: NDArray[np.float32], classes: Sequence[str], options: ClassifyOptions) -> list[ClassPrediction]:

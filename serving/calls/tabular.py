@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.card import Card
-from models.errors import InvalidInput, PredictionFailed
+from models.errors import InvalidInput, PredictionFailed, RunnerUnavailable
 from serving.calls.deadline import deadline, elapsed_ms
 from serving.calls.images import model_used
 from serving.errors import FieldFault
-from serving.runners import RowsAnswer
+from serving.runners import FailedBy, ModelRef, RowsAnswer
 from serving.schemas.problems import json_type
 from serving.schemas.tabular import (
     ClassifiedRow,
@@ -27,6 +28,11 @@ from serving.schemas.tabular import (
 )
 from serving.served import RowEncoder, ServedTable
 from serving.settings import Settings
+
+# Swaps of the model that one request lives through.
+MAX_SWAPS = 4
+# Cards whose types are kept: while one version follows another, requests of both come.
+MAX_CARDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,8 @@ class TabularCalls:
         self.served = served
         self._max_rows = settings.max_rows
         self._timeout_s = settings.request_timeout_s
-        self._typed: _Typed | None = None
+        # By the identity of the card, which each of them holds.
+        self._typed: dict[int, _Typed] = {}
 
     @property
     def schema(self) -> TabularSchema:
@@ -53,39 +60,63 @@ class TabularCalls:
 
     async def predict_json(self, body: bytes) -> TabularAnswer:
         """Predict the rows of `{"instances": [...]}`. Raises pydantic's ValidationError, and as `predict` does."""
-        typed = self._for(self.served.card())
-        return await self._predict(typed, typed.schema.request.validate_json(body)["instances"])
+        return await self._answer(lambda typed: typed.schema.request.validate_json(body)["instances"])
 
     async def predict(self, instances: Sequence[Mapping[str, object]]) -> TabularAnswer:
         """One prediction per row, in order.
 
         Raises pydantic's ValidationError for rows that do not fit the card, and what `RowsRunner.predict` raises.
         """
+        sent = {"instances": list(instances)}
+        return await self._answer(lambda typed: typed.schema.request.validate_python(sent)["instances"])
+
+    async def _answer(self, read: Callable[[_Typed], list[Row]]) -> TabularAnswer:
+        """Answer by the card of the version that answered: while one is swapped in, which is known only afterwards."""
         typed = self._for(self.served.card())
-        rows = typed.schema.request.validate_python({"instances": list(instances)})
-        return await self._predict(typed, rows["instances"])
+        for _ in range(MAX_SWAPS):
+            rows = read(typed)
+            encoded = _encoded(typed, rows)
+            started = time.perf_counter()
+            try:
+                answer = await self.served.runner.predict(encoded, deadline=deadline(self._timeout_s))
+            except FailedBy as error:
+                other = self._of(error.model, typed)
+                if other is typed:
+                    raise
+            else:
+                other = self._of(answer.model, typed)
+                if other is typed:
+                    return _told(typed, answer, len(rows), elapsed_ms(started))
+            typed = other
+        raise RunnerUnavailable("the model changes faster than it answers")
+
+    def _of(self, model: ModelRef, typed: _Typed) -> _Typed:
+        return typed if self.served.card_of is None else self._for(self.served.card_of(model.version))
 
     def _for(self, card: Card) -> _Typed:
-        # One swap of one reference: the schema and the encoder of a request are always of the same card.
-        typed = self._typed
+        # The schema and the encoder of a request are always of the same card.
+        typed = self._typed.get(id(card))
         if typed is None or typed.schema.card is not card:
             typed = _Typed(tabular_schema(card, max_rows=self._max_rows), self.served.encoder(card))
-            self._typed = typed
+            while len(self._typed) >= MAX_CARDS:
+                del self._typed[next(iter(self._typed))]
+            self._typed[id(card)] = typed
         return typed
 
-    async def _predict(self, typed: _Typed, rows: list[Row]) -> TabularAnswer:
-        try:
-            encoded = typed.encoder.encode(rows)
-        except InvalidInput as error:
-            raise _located(error, rows) from error
-        started = time.perf_counter()
-        answer = await self.served.runner.predict(encoded, deadline=deadline(self._timeout_s))
-        inference_time_ms = elapsed_ms(started)
-        if len(answer.values) != len(rows) or not np.isfinite(answer.values).all():
-            raise PredictionFailed(f"{answer.values.shape} values for {len(rows)} rows, or some are not finite")
-        if typed.schema.answer is EstimatedRows:
-            return _estimated(answer, inference_time_ms)
-        return _classified(answer, typed.schema.card.classes, inference_time_ms)
+
+def _encoded(typed: _Typed, rows: list[Row]) -> NDArray[np.float32]:
+    try:
+        return typed.encoder.encode(rows)
+    except InvalidInput as error:
+        raise _located(error, rows) from error
+
+
+def _told(typed: _Typed, answer: RowsAnswer, rows: int, inference_time_ms: float) -> TabularAnswer:
+    if len(answer.values) != rows or not np.isfinite(answer.values).all():
+        raise PredictionFailed(f"{answer.values.shape} values for {rows} rows, or some are not finite")
+    if typed.schema.answer is EstimatedRows:
+        return _estimated(answer, inference_time_ms)
+    return _classified(answer, typed.schema.card.classes, inference_time_ms)
 
 
 def _located(error: InvalidInput, rows: list[Row]) -> InvalidInput:

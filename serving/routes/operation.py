@@ -82,23 +82,26 @@ class Operation:
     more_answers: tuple[Content, ...] = ()
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[Kind, ...] = (INTERNAL,)
+    is_body_optional: bool = False
     is_conditional: bool = False
     status: int = 200
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
-    def route(self, guard: Guard) -> Route:
+    def route(self, guard: Guard | None = None) -> Route:
         """The route that answers this operation, to those whom `guard` lets in, before anything of a body is read.
 
-        Whatever its handler raises becomes a problem document.
+        Without one everything but administration is open. Whatever its handler raises becomes a problem document.
         """
         handler, access = self.handler, self.access
+        guard = guard or Guard()
 
         async def endpoint(request: Request) -> Response:
             try:
                 await guard.admit(request.scope, access)
-                return await handler(request)
+                response = await handler(request)
             except Exception as error:
-                return problem_of(error, instance=request.scope["path"])
+                response = problem_of(error, instance=request.scope["path"])
+            return guard.marked(request.scope, response)
 
         return Route(self.path, endpoint, methods=[self.method], name=self.id)
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import secrets
+import shutil
+import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +22,7 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
-from models.errors import RunnerUnavailable
+from models.errors import ArtifactInvalid, ArtifactMissing, RunnerUnavailable
 from models.pixels import ImageDecoder, Preprocessing
 from models.recommender.desk import Desk
 from models.recommender.queries import Answer, Query, ScoredItem
@@ -26,6 +31,8 @@ from serving.app import Calls, build_app, build_calls
 from serving.catalog import CatalogEntry
 from serving.edge import edged
 from serving.guard import build_guard
+from serving.pins import Pins
+from serving.reloads import Reloads, Serves
 from serving.routes.service import Metrics as MetricsPage
 from serving.runners import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
 from serving.served import Event, Served, ServedImages, ServedRecommender, ServedTable
@@ -110,6 +117,19 @@ class Rows:
         if self.is_gone:
             return RunnerStatus(ready=False, model=None, detail="no connection")
         return RunnerStatus(ready=True, model=ModelRef(self.name, self.version))
+
+    @property
+    def last_status(self) -> RunnerStatus:
+        return RunnerStatus(ready=True, model=ModelRef(self.name, self.version))
+
+    async def reload(self, version: str | None, *, timeout_s: float = 1.0) -> ModelRef:
+        self._check()
+        if version not in (None, "v0", "v1", "v2", "cut"):
+            raise ArtifactMissing(f"no version '{version}' of artifact '{self.name}' in the model store; known: v0, v1")
+        if version == "cut":
+            raise ArtifactInvalid(f"file 'model.onnx' of artifact '{self.name}:cut' is missing or cut")
+        self.version = version or "v1"
+        return ModelRef(self.name, self.version)
 
     def _check(self) -> None:
         if self.is_gone:
@@ -223,7 +243,19 @@ class Kitchen:
         self.feedback = Notebook()
         self.calls: Calls = build_calls(self._served(), self.settings)
         guard = build_guard(self.settings)
-        self.app = build_app(self.calls, Catalog(self), MetricsPage(lambda: b"up 1\n"), version="0.1.0", guard=guard)
+        state = Path(tempfile.gettempdir(), f"kitchen-{secrets.token_hex(8)}")
+        weakref.finalize(self, shutil.rmtree, state, ignore_errors=True)
+        self.pins = Pins(state)
+        serves = Serves(self.table, "tabular:latest", lambda version: version or "v1")
+        self.reloads = Reloads({"tabular": serves}, self.pins, watch_s=self.settings.watch_store_s)
+        self.app = build_app(
+            self.calls,
+            Catalog(self),
+            MetricsPage(lambda: b"up 1\n"),
+            version="0.1.0",
+            guard=guard,
+            reloads=self.reloads,
+        )
         self.edged: ASGIApp = edged(self.app, self.settings, guard)
 
     def _served(self) -> Served:

@@ -90,7 +90,8 @@ def test_every_route_but_the_open_ones_refuses_strangers(locked: Kitchen) -> Non
                 opened.add(route.path)
     assert opened == {
         "/", "/redoc", "/openapi.json", "/docs.json", "/v1", "/problems", "/problems/{slug}",
-        "/livez", "/readyz", "/health", "/metrics",
+        "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready",
+        "/v2/models/{name}/versions/{version}/ready", "/livez", "/readyz", "/health", "/metrics",
     }  # fmt: skip
 
 

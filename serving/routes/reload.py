@@ -1,0 +1,88 @@
+"""Changing the version that answers, over HTTP: for administrators."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.errors import (
+    DEADLINE,
+    INTERNAL,
+    MALFORMED,
+    NOT_KNOWN,
+    RELOAD_REFUSED,
+    TOO_LARGE,
+    UNAVAILABLE,
+    UNSUPPORTED,
+    VALIDATION,
+)
+from serving.reloads import Reloads
+from serving.routes.body import JSON, answer, read_json
+from serving.routes.operation import Content, JsonSchema, Operation
+from serving.runners import ModelRef
+from serving.schemas.fields import ModelUsed
+from serving.schemas.reload import Reload, ReloadRequest
+
+_OLD, _NEW = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
+
+
+def operations(reloads: Reloads) -> list[Operation]:
+    """`reload_model`."""
+
+    async def reload_model(request: Request) -> Response:
+        asked = ReloadRequest()
+        if int(request.headers.get("content-length") or 0) or "transfer-encoding" in request.headers:
+            asked = ReloadRequest.model_validate_json(await read_json(request))
+        done = await reloads.reload(request.path_params["name"], asked.version)
+        return answer(Reload(model=_used(done.model), previous=_used(done.previous), duration_ms=done.duration_ms))
+
+    def name_parameter() -> tuple[JsonSchema, ...]:
+        schema = {"type": "string", "minLength": 1}
+        said = {"description": "Name of the model in the store.", "example": reloads.names[0]}
+        return ({"name": "name", "in": "path", "required": True, "schema": schema, **said},)
+
+    name = reloads.names[0]
+    example = {
+        "model": {"name": name, "version": _NEW}, "previous": {"name": name, "version": _OLD}, "duration_ms": 812.0,
+    }  # fmt: skip
+    return [
+        Operation(
+            id="reload_model",
+            method="POST",
+            path="/v1/models/{name}/reload",
+            tag="models",
+            access="admin",
+            summary="Serve another version",
+            description=(
+                "Without a body, or without a `version`: the configured one, which is the latest unless a setting says "
+                "otherwise. With one: that, which is also how to go back. It is loaded and warmed up beside the one "
+                "that serves, and swapped in; no request is dropped. One that cannot be loaded or warmed up leaves the "
+                "old one serving. Needs an admin key, in development too."
+            ),
+            handler=reload_model,
+            parameters=name_parameter,
+            body=Content(
+                JSON,
+                lambda: ReloadRequest,
+                lambda: {"latest": {}, "version": {"version": reloads.version(name) or _NEW}},
+            ),
+            is_body_optional=True,
+            answer=Content(JSON, lambda: Reload, lambda: {"reloaded": example}),
+            answer_description="The version that answers now, and the one that did.",
+            problems=(
+                MALFORMED,
+                NOT_KNOWN,
+                RELOAD_REFUSED,
+                TOO_LARGE,
+                UNSUPPORTED,
+                VALIDATION,
+                INTERNAL,
+                UNAVAILABLE,
+                DEADLINE,
+            ),
+        )
+    ]
+
+
+def _used(model: ModelRef | None) -> ModelUsed | None:
+    return None if model is None else ModelUsed(name=model.name, version=model.version)

@@ -1,0 +1,188 @@
+"""Models are changed under load: nothing is dropped, each answer is of the version that it names, bad ones stay out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from models.card import read_card
+from models.store import find, saving
+from serving.keys import hash_of
+from tests.fixtures_default import own_home
+from tests.live.server import Server, serving
+from tests.live.test_runner_loss import tabular_example, wait_for
+
+pytestmark = pytest.mark.live
+
+ROOT = Path(__file__).parent.parent.parent
+CAT = (ROOT / "docs" / "images" / "chelsea.jpg").read_bytes()
+KEY = "mk_live-admin"
+ADMIN = {"X-API-Key": KEY}
+KEYS = f"live:admin:{hash_of(KEY)}"
+CONNECTIONS, SECONDS = 32, 15.0
+MARK = "B "
+_MADE = ("manifest.json", "card.json", "model.yaml")
+
+
+def relabelled(home: Path, name: str, version: str, *, days: int = -1, **changed: Any) -> None:
+    """Save `name` again as `version`, made `days` later, with other class names, and a file changed where asked."""
+    old = find(name, store=home / "models")
+    card = read_card(old.folder)
+    made = replace(
+        card, classes=tuple(MARK + label for label in card.classes), created=card.created + timedelta(days=days)
+    )
+    with saving(made, version=version, store=home / "models") as folder:
+        for file in old.folder.iterdir():
+            if file.name not in _MADE:
+                (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / file.name)
+        for file_name, change in changed.items():
+            target = folder / file_name.replace("__", ".")
+            target.write_text(json.dumps(json.loads(target.read_text()) | change))
+
+
+def reload(server: Server, name: str, version: str | None = None) -> httpx.Response:
+    body = {} if version is None else {"version": version}
+    return httpx.post(f"{server.url}/v1/models/{name}/reload", json=body, headers=ADMIN, timeout=60)
+
+
+@dataclass
+class Load:
+    """What the callers saw."""
+
+    url: str
+    row: object
+    answers: int = 0
+    versions: set[tuple[str, str]] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
+    is_over: bool = False
+
+    async def run(self) -> None:
+        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None), headers=ADMIN) as client:
+            await asyncio.gather(*(self._call(client, number) for number in range(CONNECTIONS)))
+
+    async def _call(self, client: httpx.AsyncClient, number: int) -> None:
+        is_image = number % 16 == 0
+        while not self.is_over:
+            if is_image:
+                sent = client.post(f"{self.url}/v1/images/classify", files={"image": CAT}, data={"top_k": "1"})
+            else:
+                sent = client.post(f"{self.url}/v1/tabular/predict", json={"instances": [self.row]})
+            try:
+                answer = await sent
+            except httpx.HTTPError as error:
+                self.wrong.append(repr(error))
+                continue
+            self._check(answer, "label" if is_image else "prediction")
+
+    def _check(self, answer: httpx.Response, label: str) -> None:
+        self.answers += 1
+        if answer.status_code != 200:
+            self.wrong.append(f"{answer.status_code} {answer.text[:300]}")
+            return
+        said = answer.json()
+        model = said["model"]
+        self.versions.add((model["name"], model["version"]))
+        if said["predictions"][0][label].startswith(MARK) != (model["version"] == "b"):
+            self.wrong.append(f"{model} answered {said['predictions'][0][label]}")
+
+
+def test_models_are_changed_every_second_under_load(
+    default_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    relabelled(home, "tabular", "b")
+    # Another size before the crop: what one version decodes is not what the other one takes.
+    relabelled(home, "image", "b", preprocessing__json={"resize": 300})
+    reloads: list[httpx.Response] = []
+
+    async def change(server: Server, load: Load) -> None:
+        until = time.monotonic() + SECONDS
+        for turn in range(1000):
+            if time.monotonic() > until:
+                break
+            name, version = (("tabular", "image")[turn % 2], ("b", None)[turn // 2 % 2])
+            reloads.append(await asyncio.to_thread(reload, server, name, version))
+            await asyncio.sleep(1.0)
+        load.is_over = True
+
+    with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS}) as server:
+        load = Load(server.url, tabular_example(server.url))
+
+        async def main() -> None:
+            await asyncio.gather(load.run(), change(server, load))
+
+        asyncio.run(main())
+
+        assert [answer.status_code for answer in reloads] == [200] * len(reloads)
+        assert load.wrong == []
+        assert {name for name, version in load.versions if version == "b"} == {"tabular", "image"}
+        assert len(load.versions) == 4
+        assert load.answers > 100
+
+
+@pytest.mark.parametrize("placement", ["process", "inline"])
+def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
+    placement: str, default_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    for version in ("cut", "shapes", "good"):
+        relabelled(home, "tabular", version)
+    cut = home / "models" / "tabular" / "cut" / "model.onnx"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    wider = replace(read_card(home / "models" / "tabular" / "shapes"), classes=("x", "y", "z"))
+    shutil.copytree(home / "models" / "tabular" / "shapes", home / "kept")
+    shutil.rmtree(home / "models" / "tabular" / "shapes")
+    with saving(wider, version="shapes", store=home / "models") as folder:
+        for file in (home / "kept").iterdir():
+            if file.name not in _MADE:
+                shutil.copy(file, folder / file.name)
+    first = find("tabular", store=default_home / "models").version
+    env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS, "MAKUNOUCHI_TABULAR_PLACEMENT": placement}
+
+    with serving("service:Gateway", env=env) as server:
+        row = tabular_example(server.url)
+
+        def answers() -> str:
+            answer = httpx.post(f"{server.url}/v1/tabular/predict", json={"instances": [row]}, headers=ADMIN)
+            assert answer.status_code == 200, answer.text
+            return str(answer.json()["model"]["version"])
+
+        for version, status in (("cut", 409), ("shapes", 409), ("missing", 404)):
+            refused = reload(server, "tabular", version)
+            assert refused.status_code == status
+            assert str(home) not in refused.text
+            assert answers() == first
+        assert "good" in reload(server, "tabular", "missing").json()["detail"]
+
+        assert reload(server, "tabular", "good").json()["previous"]["version"] == first
+        assert answers() == "good"
+        if placement == "process":
+            # A rollback outlives the runner that was asked for it.
+            server.worker("TabularRunner").kill()
+            wait_for(lambda: not server.is_ready(), timeout_s=20)
+            server.wait_ready()
+            assert answers() == "good"
+        assert reload(server, "tabular").json()["model"]["version"] == first
+
+
+def test_a_new_version_in_the_store_is_served_where_a_setting_asks_for_it(
+    default_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_WATCH_STORE_S": "0.5"}
+    with serving("service:Gateway", env=env) as server:
+        relabelled(home, "tabular", "newer", days=1)
+
+        def is_new() -> bool:
+            return bool(httpx.get(f"{server.url}/health").json()["runners"]["tabular"]["model"]["version"] == "newer")
+
+        wait_for(is_new, timeout_s=30)

@@ -1,0 +1,76 @@
+"""Reloading over HTTP: who may, what is answered, what stays when it fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.keys import hash_of
+from tests.serving.keyed import API_KEYS, headers
+from tests.serving.kitchen import INTERNAL_TEXT, Kitchen
+
+PATH = "/v1/models/tabular/reload"
+ADMIN = headers("admin")
+
+
+@pytest.fixture
+def locked() -> Kitchen:
+    return Kitchen(api_keys=API_KEYS)
+
+
+def test_without_an_admin_key_nobody_reloads() -> None:
+    assert Kitchen().post(PATH).status_code == 403
+    readers_only = Kitchen(api_keys=f"a:read:{hash_of('mk_a')}")
+    assert readers_only.post(PATH, headers={"X-API-Key": "mk_a"}).status_code == 403
+
+
+def test_only_an_admin_reloads(locked: Kitchen) -> None:
+    assert locked.post(PATH).status_code == 401
+    assert locked.post(PATH, headers=headers("predict")).status_code == 403
+    assert locked.post(PATH, headers=ADMIN).status_code == 200
+
+
+@pytest.mark.parametrize("body", [None, {}, {"version": None}])
+def test_without_a_version_the_configured_one_is_served(locked: Kitchen, body: object) -> None:
+    locked.table.version = "v0"
+    answer = locked.post(PATH, headers=ADMIN, **({} if body is None else {"json": body}))
+
+    assert answer.status_code == 200
+    assert answer.json()["model"] == {"name": "tabular", "version": "v1"}
+    assert answer.json()["previous"] == {"name": "tabular", "version": "v0"}
+
+
+def test_going_back_is_the_same_call_and_is_remembered(locked: Kitchen) -> None:
+    assert locked.post(PATH, headers=ADMIN, json={"version": "v0"}).json()["model"]["version"] == "v0"
+    pin = locked.pins.read("tabular")
+    assert pin is not None
+    assert pin.version == "v0"
+
+
+@pytest.mark.parametrize(
+    ("path", "version", "status", "type_", "said"),
+    [
+        (PATH, "v9", 404, "not-known", "known: v0, v1"),
+        ("/v1/models/other/reload", "v1", 404, "not-known", "served: tabular"),
+        (PATH, "cut", 409, "reload-refused", "is missing or cut; v1 serves on"),
+        (PATH, "../../etc", 422, "validation", "should match pattern"),
+        (PATH, 7, 422, "validation", "valid string"),
+    ],
+)
+def test_a_reload_that_cannot_be_says_why_and_changes_nothing(
+    locked: Kitchen, path: str, version: object, status: int, type_: str, said: str
+) -> None:
+    answer = locked.post(path, headers=ADMIN, json={"version": version})
+
+    assert answer.status_code == status
+    assert answer.json()["type"] == f"/problems/{type_}"
+    assert said in answer.json()["detail"]
+    assert locked.table.version == "v1"
+    assert locked.pins.read("tabular") is None
+
+
+def test_a_runner_that_is_gone_is_503(locked: Kitchen) -> None:
+    locked.table.is_gone = True
+    answer = locked.post(PATH, headers=ADMIN)
+
+    assert answer.status_code == 503
+    assert INTERNAL_TEXT not in answer.text
