@@ -26,7 +26,8 @@ setup: $(READY)  ## make .venv and install everything, at the locked versions
 
 # pip says a line per package on stdout, which becomes a count; what goes wrong is on stderr.
 PIP_PROGRESS = awk '/^Collecting/ { n++; printf "\r  %d packages found", n; fflush() } \
-	/^Installing collected/ { printf "\n  installing them\n"; fflush() }'
+	/^Installing collected/ { printf "%s  installing them\n", n ? "\n" : ""; fflush() } \
+	/^The conflict/, 0 { print }'
 
 $(READY): pyproject.toml requirements.lock
 	@echo "> install into $(VENV)"
