@@ -1,15 +1,19 @@
 """Every setting, one prefix: `MAKUNOUCHI_`. Read from the environment and from a file, once, in `service.py`.
 
-`python -m serving.settings` prints the effective ones.
+`python -m serving.settings` prints the effective ones, `--markdown` the page docs/settings.md.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +24,8 @@ from serving.protection import check_protection
 PREFIX = "MAKUNOUCHI_"
 # Read by the Makefile and by training, not by the service: known names, so that the unknown-name check passes them.
 _OUTSIDE_SERVICE = frozenset({"MAKUNOUCHI_CACHE", "MAKUNOUCHI_ENV_FILE"})
+# Of an address: redis://user:password@host
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^@/]*@")
 
 Placement = str  # "process", "inline", or an http:// address
 
@@ -115,7 +121,9 @@ class Settings(BaseSettings):
     rate_limit_without_store: Literal["open", "closed"] = Field(
         "open", description="While that Redis does not answer: `open` answers uncounted, `closed` answers 503."
     )
-    redis_url: SecretStr = Field(SecretStr(""), description="The Redis of rate limits and cache: `redis://host:6379/0`.")
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="The Redis of rate limits and cache: `redis://host:6379/0`."
+    )
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks of the proxies whose X-Forwarded-For is believed, as a JSON list of CIDRs."
     )
@@ -154,12 +162,59 @@ def load_settings() -> Settings:
     return settings
 
 
-def main() -> None:
-    """Print name, value and description of every setting."""
-    settings = load_settings()
-    values: dict[str, Any] = settings.model_dump()
+def shown(value: object) -> str:
+    """A setting's value as text, without the password of an address."""
+    if isinstance(value, SecretStr):
+        return str(value)
+    if isinstance(value, tuple):
+        return json.dumps(value)
+    if value is None:
+        return ""
+    return _PASSWORD.sub(r"\1****@", str(value))
+
+
+def markdown() -> str:
+    """Every setting as a page: name, type, default, meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "Made by `python -m serving.settings --markdown > docs/settings.md`; a test holds it to the code.",
+        "",
+        "Each is read from the environment, and from the file that `MAKUNOUCHI_ENV_FILE` names (lines of `NAME=value`;",
+        "the environment wins). `python -m serving.settings` prints the effective ones, secrets masked. One that is",
+        "unknown, or has a value that cannot be, stops the start and is named.",
+        "",
+        "| setting | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
     for name, field in Settings.model_fields.items():
-        sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={values[name]}\n")
+        default = shown(field.default) if not isinstance(field.default, SecretStr) else ""
+        cells = (f"`{PREFIX}{name.upper()}`", _type_name(field.annotation), f"`{default}`" if default else "",
+                 field.description or "")  # fmt: skip
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _type_name(annotation: Any) -> str:  # Any: whatever stands behind a field's colon
+    if annotation is SecretStr:
+        return "secret"
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "JSON list"
+    if get_origin(annotation) is UnionType:
+        return " or ".join("empty" if each is type(None) else _type_name(each) for each in get_args(annotation))
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "true, false"}[annotation.__name__]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print name, value and description of every setting; with `--markdown` the page of them all."""
+    if "--markdown" in (sys.argv[1:] if arguments is None else arguments):
+        sys.stdout.write(markdown())
+        return
+    settings = load_settings()
+    for name, field in Settings.model_fields.items():
+        sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={shown(getattr(settings, name))}\n")
 
 
 if __name__ == "__main__":

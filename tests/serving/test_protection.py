@@ -67,6 +67,6 @@ def test_tokens_take_three_settings_and_https_in_production(monkeypatch: pytest.
 
 def test_printed_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     put(monkeypatch, api_keys=GOOD)
-    main()
+    main([])
     assert GOOD[-20:] not in (printed := capsys.readouterr().out)
     assert "MAKUNOUCHI_API_KEYS=****" in printed
