@@ -64,6 +64,16 @@ class Settings(BaseSettings):
     max_rows: int = Field(1000, gt=0, description="Rows in one tabular request.")
     max_bulk_users: int = Field(50, gt=0, description="Users in one bulk recommendation request.")
 
+    image_url_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts that images are fetched from by URL, as a JSON list: `images.example`, `.example` for all "
+        "below it, `*` for all that are public. None are fetched when empty.",
+    )
+    image_url_networks: tuple[str, ...] = Field(
+        (), description="Networks that images are fetched from although they are not public, such as `10.1.0.0/16`."
+    )
+    image_url_timeout_s: float = Field(5.0, gt=0, description="How long one image may take to be fetched in all.")
+
     features: str = Field(
         "", description="Folder of the recommender's feature tables; that beside the artifact when empty."
     )
@@ -138,6 +148,13 @@ class Settings(BaseSettings):
         for each in value:
             ipaddress.ip_network(each, strict=False)
         return value
+
+    @field_validator("image_url_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
 
 
 def load_settings() -> Settings:

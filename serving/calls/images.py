@@ -21,6 +21,7 @@ from models.errors import (
 )
 from serving.calls.deadline import deadline, elapsed_ms
 from serving.errors import FieldFault, detail_of, kind_of, report
+from serving.fetching import ImageFetcher
 from serving.runners import FailedBy, ModelRef, RowsAnswer
 from serving.schemas.fields import ModelUsed
 from serving.schemas.images import (
@@ -51,6 +52,18 @@ class ImageCalls:
         self._waiting = 0
         self._decode_threads = settings.decode_threads
         self._threads: ThreadPoolExecutor | None = None
+        self._fetcher = ImageFetcher.of(settings)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether images are fetched by URL."""
+        return self._fetcher is not None
+
+    async def fetch(self, url: str) -> bytes:
+        """The image file at `url`. Raises InvalidInput, InputTooLarge, Overloaded."""
+        if self._fetcher is None:
+            raise InvalidInput("images are not fetched by URL here; send the file", location=("body", "url"))
+        return await self._fetcher.fetch(url)
 
     async def classify(self, image: bytes, options: ClassifyOptions | None = None) -> Classification:
         """The classes of one image file.
@@ -92,10 +105,12 @@ class ImageCalls:
             inference_time_ms=inference_time_ms,
         )
 
-    async def probabilities(self, images: Sequence[bytes | Pixels], *, within: tuple[str | int, ...]) -> RowsAnswer:
-        """The probability of each class, (N, classes), of files or of pixels (H, W, 3). One bad image fails them all.
+    async def probabilities(
+        self, images: Sequence[bytes | Pixels], *, within: tuple[str | int, ...]
+    ) -> tuple[RowsAnswer, Sequence[str]]:
+        """The probability of each class, (N, classes), of files or of pixels (H, W, 3), and the classes.
 
-        `within` is where the images are in the request. Raises as `classify` does.
+        One bad image fails them all. `within` is where the images are in the request. Raises as `classify` does.
         """
         if not 1 <= len(images) <= self.max_images:
             raise InvalidInput(f"1 to {self.max_images} images may be sent, not {len(images)}", location=within)
@@ -107,7 +122,7 @@ class ImageCalls:
         if answer is None:
             raise PredictionFailed("no answer for images that could be read")
         _check(answer, len(images), edition.card.classes)
-        return answer
+        return answer, edition.card.classes
 
     def close(self) -> None:
         """End the threads. What waits for them is thrown away; a later call starts new ones."""

@@ -44,6 +44,7 @@ class Inferred:
     name: str
     version: str
     outputs: list[Tensor]
+    classes: Sequence[str] = ()
 
 
 class InferenceCalls:
@@ -118,7 +119,7 @@ class InferenceCalls:
                 made = await self._infer_rows(inputs)
             case _:
                 made = await self._infer_items(inputs)
-        outputs = _chosen(made.outputs, asked.outputs, self.card(kind).classes)
+        outputs = _chosen(made.outputs, asked.outputs, made.classes)
         return Inferred(name, made.version, outputs)
 
     async def _infer_images(self, asked: Asked) -> Inferred:
@@ -136,14 +137,13 @@ class InferenceCalls:
         else:
             message = "has to be BYTES (N), encoded files, or UINT8 (N, H, W, 3), pixels"
             raise InvalidInput(message, location=("body", "inputs", 0, "datatype"))
-        answer = await self._images.probabilities(images, within=("body", "inputs", 0, "data"))
-        classes = self.card("image").classes
+        answer, classes = await self._images.probabilities(images, within=("body", "inputs", 0, "data"))
         labels = [classes[place].encode() for place in answer.values.argmax(axis=1)]
         outputs = [
             text_tensor("label", labels, [len(labels)]),
             Tensor("probabilities", "FP32", answer.values.astype(np.float32)),
         ]
-        return Inferred("image", answer.model.version, outputs)
+        return Inferred("image", answer.model.version, outputs, classes)
 
     async def _infer_rows(self, inputs: Mapping[str, Tensor]) -> Inferred:
         columns = {column.name: column for column in self.card("tabular").inputs}
@@ -165,14 +165,14 @@ class InferenceCalls:
         if not isinstance(answer, ClassifiedRows):
             estimates = np.array([row.prediction for row in answer.predictions], np.float32)
             return Inferred("tabular", answer.model.version, [Tensor("prediction", "FP32", estimates)])
-        classes = self.card("tabular").classes
+        classes = list(answer.predictions[0].probabilities)
         shares = [[row.probabilities[each] for each in classes] for row in answer.predictions]
         labels = [row.prediction.encode() for row in answer.predictions]
         outputs = [
             text_tensor("prediction", labels, [rows]),
             Tensor("probabilities", "FP32", np.array(shares, np.float32)),
         ]
-        return Inferred("tabular", answer.model.version, outputs)
+        return Inferred("tabular", answer.model.version, outputs, classes)
 
     async def _infer_items(self, inputs: Mapping[str, Tensor]) -> Inferred:
         for index, name in enumerate(inputs):

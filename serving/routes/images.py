@@ -10,8 +10,10 @@ from starlette.responses import Response
 from models.card import Card
 from serving.calls.images import ImageCalls
 from serving.routes.body import JSON, answer
+from serving.routes.image_body import ClassifyQuery, image_bodies, read_image
 from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
+from serving.routes.query import parameters_of
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
 
 _READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
@@ -26,9 +28,8 @@ def operations(calls: ImageCalls) -> list[Operation]:
 
 def _classify_image(calls: ImageCalls) -> Operation:
     async def classify(request: Request) -> Response:
-        parts = await read_parts(request, max_parts=1 + _OPTIONS + 1)
-        (image,) = files(parts, "image", at_most=1)
-        return answer(await calls.classify(image, ClassifyOptions.model_validate(fields(parts, beside="image"))))
+        image, options = await read_image(request, calls)
+        return answer(await calls.classify(image, options))
 
     return Operation(
         id="classify_image",
@@ -38,10 +39,13 @@ def _classify_image(calls: ImageCalls) -> Operation:
         summary="Classify an image",
         description=(
             f"{_READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
-            "truncated image is refused, and one with too many pixels before it is decoded."
+            "truncated image is refused, and one with too many pixels before it is decoded. The image comes as a form, "
+            "as base64 in JSON, or as the body itself; its options then come in the query."
         ),
         handler=classify,
+        parameters=lambda: parameters_of(ClassifyQuery),
         body=Content(MULTIPART, lambda: _form("image", _file()), encoding={"image": {"contentType": _CONTENT_TYPES}}),
+        more_bodies=image_bodies(calls),
         answer=Content(JSON, lambda: Classification, lambda: {"classified": _classification(calls.served.card())}),
         answer_description="The classes of the image, best first.",
         problems=CALL_PROBLEMS,

@@ -16,6 +16,7 @@ from serving.errors import INTERNAL, NOT_KNOWN, NOT_READY
 from serving.inference_body import BINARY, HEADER_LENGTH, read, write
 from serving.problems import problem
 from serving.routes.body import JSON, answer, check_content_type
+from serving.routes.image_body import RED_PIXEL
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import path_parameter
 from serving.routes.recommendations import user
@@ -32,8 +33,6 @@ from serving.schemas.inference import (
 from serving.schemas.tabular import tabular_schema
 
 EXTENSIONS = ["binary_tensor_data", "classification"]
-# A PNG of one red pixel.
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2wAAAAAElFTkSuQmCC"
 _DESCRIBED: dict[Kind, str] = {
     "image": "`image` is BYTES [N], encoded files (base64 in JSON), or UINT8 [N, H, W, 3], pixels, which are scaled "
     "and cropped as those of a file are.",
@@ -244,7 +243,7 @@ def _metadata_example() -> dict[str, Any]:
 def _example(calls: InferenceCalls, kind: Kind) -> dict[str, Any]:
     card = calls.card(kind)
     if kind == "image":
-        return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [_PIXEL]}]}
+        return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [RED_PIXEL]}]}
     if kind == "recommender":
         users = {"name": "user_id", "datatype": "BYTES", "shape": [1], "data": [user(card)]}
         return {"inputs": [users, {"name": "n", "datatype": "INT32", "shape": [1], "data": [3]}]}

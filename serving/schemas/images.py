@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field
+from pydantic import Discriminator, Field, JsonValue
 
 from serving.schemas.fields import InferenceTime, ModelUsed, Request, Response, WholeNumber
 
 MAX_TOP_K = 20
+_BASE64: dict[str, JsonValue] = {"format": "byte", "contentEncoding": "base64"}
 
 
 class ClassifyOptions(Request):
@@ -18,6 +19,18 @@ class ClassifyOptions(Request):
     threshold: float = Field(
         0.0, ge=0, le=1, allow_inf_nan=False, description="Leave out classes with less confidence than this."
     )
+
+
+class ClassifyFile(ClassifyOptions):
+    """An image file in JSON."""
+
+    image: Annotated[str, Field(min_length=1, description="The file, in base64.", json_schema_extra=_BASE64)]
+
+
+class ClassifyUrl(ClassifyOptions):
+    """Where an image file is."""
+
+    url: str = Field(min_length=1, max_length=2048, description="http:// or https://, of a host that is allowed.")
 
 
 class ClassPrediction(Response):

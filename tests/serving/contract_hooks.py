@@ -5,6 +5,7 @@ SCHEMATHESIS_HOOKS=tests.serving.contract_hooks schemathesis run http://localhos
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from tests.serving.kitchen import encoded
 # A file is an image here: what is not gets 415 or 422, and tests of its own.
 COLOURS = ((255, 0, 0), (0, 0, 255), (9, 9, 9))
 schemathesis.openapi.format("binary", st.sampled_from([encoded("PNG", colour) for colour in COLOURS]))
+schemathesis.openapi.format("byte", st.sampled_from([b64encode(encoded("PNG", colour)).decode() for colour in COLOURS]))
 for format_ in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
     images = st.sampled_from([encoded(format_, colour) for colour in COLOURS])
     schemathesis.openapi.media_type(f"image/{format_.lower()}", images)

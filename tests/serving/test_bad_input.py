@@ -94,7 +94,7 @@ TABLE = [
         ["body", "top_k"],
         "array",
     ),
-    Bad("an image as JSON", CLASSIFY, {"json": {"image": "aGVsbG8="}}, 415, "multipart/form-data"),
+    Bad("an image as text", CLASSIFY, raw(b"hello", "text/plain"), 415, "multipart/form-data"),
     Bad("a multipart body that is none", CLASSIFY, raw(b"xyz", "multipart/form-data; boundary=B"), 400, "multipart"),
     Bad("a multipart body without boundary", CLASSIFY, raw(b"--B", "multipart/form-data"), 400, "boundary"),
     Bad(
