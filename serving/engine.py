@@ -11,6 +11,7 @@ class EngineSettings:
     """The part of the settings that the engine needs."""
 
     request_timeout_s: float = 30.0
+    body_timeout_s: float = 20.0
     shutdown_grace_s: float = 20.0
     log_level: str = "INFO"
     access_log: bool = True
@@ -19,6 +20,8 @@ class EngineSettings:
 class _Source(Protocol):
     @property
     def request_timeout_s(self) -> float: ...
+    @property
+    def body_timeout_s(self) -> float: ...
     @property
     def shutdown_grace_s(self) -> float: ...
     @property
@@ -31,6 +34,7 @@ def engine_settings(settings: _Source) -> EngineSettings:
     """The engine's part of `settings`."""
     return EngineSettings(
         request_timeout_s=settings.request_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
         shutdown_grace_s=settings.shutdown_grace_s,
         log_level=settings.log_level,
         access_log=settings.access_log,

@@ -109,6 +109,7 @@ FORBIDDEN = Kind("forbidden", 403, "Not allowed", "The key or token is good, and
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "No such path. `GET /v1` lists what there is.")
 NOT_KNOWN = Kind("not-known", 404, "Not known", "The request names a model, a version or a user that does not exist.")
 NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`.")
+BODY_TIMEOUT = Kind("body-timeout", 408, "The body took too long", "The body did not arrive within the time limit.")
 RELOAD_REFUSED = Kind(
     "reload-refused",
     409,
@@ -229,6 +230,7 @@ KINDS: tuple[Kind, ...] = (
     NOT_FOUND,
     NOT_KNOWN,
     NOT_ALLOWED,
+    BODY_TIMEOUT,
     RELOAD_REFUSED,
     TOO_LARGE,
     UNSUPPORTED,

@@ -22,13 +22,14 @@ from serving.access_log import AccessLog
 from serving.draining import Draining
 from serving.engine import EngineSettings, _Source, engine_settings
 from serving.lean_factory import LeanAppFactory, wrapped
+from serving.middleware.body_timeout import BodyTimeout
 from serving.middleware.drained import Drained
 from serving.middleware.last_resort import LastResort
 from serving.middleware.observed import Observed
 from serving.middleware.request_id import RequestId
 from serving.middleware.timeout import Timeout
 from serving.placement import Placed, client_of
-from serving.process import set_up_logs
+from serving.process import raise_file_limit, set_up_logs, spare_what_lives
 from serving.readiness import Readiness, readiness
 from serving.runner_app import carries_pickle, reply
 from serving.telemetry import telemetry
@@ -85,11 +86,13 @@ class GatewayAppFactory(LeanAppFactory):
             Middleware(LastResort),
             Middleware(Drained, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s),
+            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s),
         ]
         return wrapped(Routed(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
+        raise_file_limit()
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         for placed in self._gateway.placed():
@@ -97,6 +100,7 @@ class GatewayAppFactory(LeanAppFactory):
                 gauge = telemetry().gauge(placed.connected.name)
                 placed.connected.start(client_of(placed, addresses), gauge=gauge)
         self._gateway.draining.install()
+        spare_what_lives()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self._gateway.draining.uninstall()

@@ -7,7 +7,6 @@ swap it. `example()` of the predictor, or of the runner itself, is what the runn
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 from models.errors import ArtifactError, ArtifactInvalid
 from serving.answering import Answering
 from serving.frames import Question
+from serving.process import spare_what_lives
 from serving.runners import ModelRef, RunnerStatus
 from serving.slot import Slot, model_ref
 
@@ -91,9 +91,7 @@ class Hosted:
             log.exception("%s did not answer its warm-up", self.name)
             self._status = RunnerStatus(ready=False, model=None, detail="did not answer its warm-up")
             return
-        # Weights and modules never die: a full collection that walks them stalls requests for 50 to 500 ms.
-        gc.collect()
-        gc.freeze()
+        spare_what_lives()
         self._status = RunnerStatus(ready=True, model=self.model)
         log.info("%s answered its warm-up in %.0f ms", self.name, 1000 * (time.perf_counter() - started))
 
@@ -108,8 +106,7 @@ class Hosted:
         except Exception as error:
             log.exception("%s could not load version %s", self.name, version)
             raise ArtifactInvalid(f"version '{version or 'latest'}' could not be loaded or warmed up") from error
-        # The old version is among what was frozen.
-        gc.unfreeze()
+        # The old version is among what was spared: this lets it go.
         await self.warm_up()
         return model
 

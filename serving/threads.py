@@ -1,7 +1,8 @@
 """A few threads that answer an event loop. Knows no models.
 
-A hand-over here costs about a third of `loop.run_in_executor`'s, which wraps two kinds of future around each other; and
-the threads are daemons: a model that hangs does not keep a process that was told to stop.
+The threads are daemons: a model that hangs does not keep a process that was told to stop. A hand-over takes 17 us of
+processor time, and 29 us with `loop.run_in_executor`, which wraps two kinds of future around each other
+(`python -m tests.measure.threads`, 2 Xeon cores, loaded).
 """
 
 from __future__ import annotations

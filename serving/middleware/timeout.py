@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +24,7 @@ MARGIN_S = 0.25
 class Timeout:
     """A client may ask for less than `timeout_s` with `X-Request-Timeout: <seconds>`; more is not given.
 
-    Once an answer has begun it is cut off at the deadline.
+    Once an answer has begun it is cut off at the deadline, and so is one that the client has not read by then.
     """
 
     def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
@@ -55,6 +57,15 @@ class Timeout:
                 raise
             error = DeadlineExceeded("the request was not answered in time")
             await problem_of(error, instance=scope["path"])(scope, receive, send)
+        transport: Any = getattr(getattr(receive, "__self__", None), "transport", None)  # Any: uvicorn's own
+        if transport is not None and transport.get_write_buffer_size():
+            # Closing would wait for as long as the client does not read.
+            asyncio.get_running_loop().call_later(timeout_s, _cut_unread, transport)
+
+
+def _cut_unread(transport: asyncio.Transport) -> None:
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 def _seconds(value: bytes) -> float:

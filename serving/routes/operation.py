@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from serving.access import Access
 from serving.errors import (
+    BODY_TIMEOUT,
     DEADLINE,
     INTERNAL,
     MALFORMED,
@@ -38,6 +39,7 @@ Schema = type[BaseModel] | TypeAdapter[Any] | JsonSchema
 
 CALL_PROBLEMS = (
     MALFORMED,
+    BODY_TIMEOUT,
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,

@@ -66,11 +66,17 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    target: str, *, folder: Path = ROOT, env: Mapping[str, str] | None = None, wait: bool = True
+    target: str,
+    *,
+    folder: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
+    output: Path | None = None,
 ) -> Iterator[Server]:
     """`bentoml serve <target>` run in `folder` on a free port, with `env` added to a clean environment.
 
-    The platform's own modules are importable whatever the folder. Its processes are killed at the end, all of them.
+    What it writes goes to `output` instead of its log when one is given. The platform's own modules are importable
+    whatever the folder. Its processes are killed at the end, all of them.
     """
     with tempfile.TemporaryDirectory(prefix="live-") as scratch:
         port, log = free_port(), Path(scratch) / "log"
@@ -87,10 +93,11 @@ def serving(
             **(env or {}),
         }
         command = [str(Path(sys.executable).parent / "bentoml"), "serve", target, "--port", str(port)]
-        with log.open("wb") as output:
+        log.touch()
+        with (output or log).open("wb") as stream:
             process = subprocess.Popen(
                 [*command, "--host", "127.0.0.1"],
-                cwd=folder, env=clean, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=folder, env=clean, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         server = Server(process, port, log)
         try:

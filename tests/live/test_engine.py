@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,67 +13,18 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.live.load import ROW, load, load_and
 from tests.live.server import Server, free_port, serving
 
 pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parent / "projects" / "overhead"
-ROW = [1.0] * 30
 TIMEOUT_S = 5.0
 RAISE, SHORT, NAN, SLEEP = -1.0, -2.0, -3.0, -4.0
 
 
 def misbehave(kind: float, argument: float = 0.0) -> list[float]:
     return [kind, argument] + [0.0] * 28
-
-
-class Load:
-    """What `connections` clients saw that asked one request after another."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[int | str] = Counter()
-        self.slowest_s = 0.0
-        self.without_retry_after = 0
-        self.is_over = False
-
-    async def run(self, url: str, *, connections: int, seconds: float) -> None:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        until = time.monotonic() + seconds
-        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
-            await asyncio.gather(*(self._client(client, until) for _ in range(connections)))
-        self.is_over = True
-
-    async def _client(self, client: httpx.AsyncClient, until: float) -> None:
-        while time.monotonic() < until:
-            started = time.monotonic()
-            try:
-                response = await client.post("/sum", json=ROW)
-            except httpx.TransportError as error:
-                self.seen[type(error).__name__] += 1
-                continue
-            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
-            self.seen[response.status_code] += 1
-            if response.status_code == 200:
-                assert response.json()["sums"] == [30.0]
-            elif response.status_code == 503:
-                self.without_retry_after += "retry-after" not in response.headers
-                await asyncio.sleep(0.05)
-
-
-def load(url: str, *, connections: int, seconds: float) -> Load:
-    seen = Load()
-    asyncio.run(seen.run(url, connections=connections, seconds=seconds))
-    return seen
-
-
-async def load_and(url: str, act: Any, *, connections: int, seconds: float, after_s: float = 1.0) -> Load:
-    """`load`, with `act()` done in its midst."""
-    seen = Load()
-    running = asyncio.create_task(seen.run(url, connections=connections, seconds=seconds))
-    await asyncio.sleep(after_s)
-    await asyncio.to_thread(act)
-    await running
-    return seen
 
 
 @pytest.fixture(scope="module", params=["process", "inline", "url"])

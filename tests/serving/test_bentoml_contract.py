@@ -294,3 +294,12 @@ def test_a_histogram_has_the_parts_that_are_filled_in_blocks() -> None:
     histogram._sum.inc(3)
     histogram._buckets[0].inc(2)
     assert len(histogram._buckets) == 3
+
+
+def test_uvicorns_receive_belongs_to_what_holds_the_transport() -> None:
+    assert "self.transport = transport" in inspect.getsource(RequestResponseCycle.__init__)
+
+
+def test_uvicorns_receive_belongs_to_what_knows_whether_the_body_is_here() -> None:
+    assert "self.more_body = True" in inspect.getsource(RequestResponseCycle.__init__)
+    assert "self.cycle.more_body = False" in inspect.getsource(HttpToolsProtocol.on_message_complete)

@@ -28,9 +28,10 @@ from serving.runner_service import RunnerService
 from serving.slot import Slot
 from serving.telemetry import metrics_content
 
-RAISE, WRONG_SHAPE, NAN, SLEEP = -1.0, -2.0, -3.0, -4.0
+RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST = -1.0, -2.0, -3.0, -4.0, -5.0
 ENGINE = EngineSettings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
+    body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
     shutdown_grace_s=float(os.environ.get("OVERHEAD_GRACE_S", "10")),
     access_log=os.environ.get("OVERHEAD_ACCESS_LOG", "1") == "1",
 )
@@ -49,14 +50,17 @@ class Sum:
 
     def __init__(self, version: str) -> None:
         self.artifact = Named(version)
+        self.largest_batch = 0
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         told = rows[:, 0]
+        self.largest_batch = max(self.largest_batch, len(rows))
         if (told == RAISE).any():
             raise ValueError("the secret of row 17 at /var/lib/secret")
         if (told == SLEEP).any():
             time.sleep(float(rows[told == SLEEP][0, 1]))
         values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
+        values[told == LARGEST] = self.largest_batch
         if (told == NAN).any():
             values[told == NAN] = np.nan
         return values[:-1] if (told == WRONG_SHAPE).any() else values
@@ -95,7 +99,11 @@ class EchoRunner:
 at = PLACEMENT.split(",") if "://" in PLACEMENT else [PLACEMENT] * 2
 sums: Placed[Any] = place(SumRunner, at[0])
 echoes: Placed[Any] = place(EchoRunner, at[1])
-LIMITS = BatchLimits(max_queue_rows=int(os.environ.get("OVERHEAD_QUEUE_ROWS", "4096")))
+LIMITS = BatchLimits(
+    max_queue_rows=int(os.environ.get("OVERHEAD_QUEUE_ROWS", "4096")),
+    max_batch_rows=int(os.environ.get("OVERHEAD_BATCH_ROWS", "256")),
+    calls_in_flight=int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
+)
 sum_rows = connect_rows(sums, LIMITS, name="sum")
 echo_queries = connect_queries(echoes, LIMITS, name="echo")
 
@@ -141,6 +149,10 @@ async def slow(request: Request) -> Response:
     return JSONResponse({"sum": float(answer.values[0, 0])})
 
 
+async def large(_: Request) -> Response:
+    return Response(bytes(64 << 20))
+
+
 async def fail(_: Request) -> Response:
     raise RuntimeError("the secret of /var/lib/secret")
 
@@ -156,6 +168,7 @@ app = Starlette(
         Route("/reload/{version}", reload, methods=["POST"]),
         Route("/slow/{seconds}", slow),
         Route("/fail", fail),
+        Route("/large", large),
         Route("/livez", livez),
         Route("/readyz", readyz),
         Route("/metrics", metrics),

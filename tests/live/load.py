@@ -1,0 +1,149 @@
+"""Clients that ask one request after another, or behave badly, and count what they saw."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+import psutil  # type: ignore[import-untyped]
+
+from tests.live.server import Server
+
+ROW = [1.0] * 30
+
+
+class Load:
+    """What `connections` clients saw that asked one request after another."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[int | str] = Counter()
+        self.slowest_s = 0.0
+        self.without_retry_after = 0
+        self.is_over = False
+
+    async def run(self, url: str, *, connections: int, seconds: float) -> None:
+        """Ask for so long. Returns when the last answer has come."""
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        until = time.monotonic() + seconds
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
+            await asyncio.gather(*(self._client(client, until, number) for number in range(connections)))
+        self.is_over = True
+
+    async def _client(self, client: httpx.AsyncClient, until: float, number: int) -> None:
+        # Each client's sum is its own: an answer meant for another is seen.
+        row = [*ROW[1:], float(number)]
+        while time.monotonic() < until:
+            started = time.monotonic()
+            try:
+                response = await client.post("/sum", json=row)
+            except httpx.TransportError as error:
+                self.seen[type(error).__name__] += 1
+                await asyncio.sleep(0.05)
+                continue
+            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+            self.seen[response.status_code] += 1
+            if response.status_code == 200:
+                assert response.json()["sums"] == [29.0 + number]
+            elif response.status_code == 503:
+                self.without_retry_after += "retry-after" not in response.headers
+                await asyncio.sleep(0.05)
+
+
+def load(url: str, *, connections: int, seconds: float) -> Load:
+    """What so many clients saw in so many seconds."""
+    seen = Load()
+    asyncio.run(seen.run(url, connections=connections, seconds=seconds))
+    return seen
+
+
+async def load_and(url: str, act: Callable[[], Any], *, connections: int, seconds: float, after_s: float = 1.0) -> Load:
+    """`load`, with `act()` done in its midst."""
+    seen = Load()
+    running = asyncio.create_task(seen.run(url, connections=connections, seconds=seconds))
+    await asyncio.sleep(after_s)
+    await asyncio.to_thread(act)
+    await running
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a service holds on to: open files and memory of its processes, tasks of its gateway."""
+
+    files: int
+    tasks: int
+    memory_bytes: int
+
+    @classmethod
+    def of(cls, server: Server) -> Footprint:
+        processes = psutil.Process(server.process.pid).children()
+        tasks = httpx.get(f"{server.url}/inside", timeout=30).json()["tasks"]
+        memory_bytes = sum(process.memory_info().rss for process in processes)
+        return cls(sum(process.num_fds() for process in processes), tasks, memory_bytes)
+
+    def is_within(self, before: Footprint, *, more_mb: int) -> bool:
+        """Whether nothing grew: the connections of the hop and of whoever looks may be two more."""
+        return (
+            self.files <= before.files + 2
+            and self.tasks <= before.tasks
+            and self.memory_bytes <= before.memory_bytes + (more_mb << 20)
+        )
+
+
+def settle(server: Server, before: Footprint, *, more_mb: int = 24, timeout_s: float = 30) -> None:
+    """Wait until `server` is ready and holds on to no more than `before`. Raises AssertionError."""
+    server.wait_ready(timeout_s=timeout_s)
+    until = time.monotonic() + timeout_s
+    while not (now := Footprint.of(server)).is_within(before, more_mb=more_mb):
+        assert time.monotonic() < until, f"{before} before, {now} after"
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A plain connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def ask(self, body: bytes, *, path: str = "/sum") -> tuple[int, dict[str, str], Any]:
+        """Send a whole request; status, headers and JSON of the answer."""
+        self.writer.write(head("POST", path, len(body)) + body)
+        return await self.answer()
+
+    async def answer(self) -> tuple[int, dict[str, str], Any]:
+        """Status, headers by lower-case name, and JSON of the next answer. EOFError when none comes."""
+        status, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await self.reader.readexactly(int(headers["content-length"]))
+        is_json = headers.get("content-type", "").endswith("json")
+        return int(status.split()[1]), headers, orjson.loads(body) if is_json else body
+
+
+def head(method: str, path: str, size: int) -> bytes:
+    """The head of a request with a body of `size` bytes."""
+    return f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode()
+
+
+@contextlib.asynccontextmanager
+async def connected(server: Server, number: int, *, at_once: int = 200) -> AsyncIterator[list[Raw]]:
+    """`number` connections, closed at the end."""
+    opened: list[Raw] = []
+    try:
+        while len(opened) < number:
+            some = [
+                asyncio.open_connection("127.0.0.1", server.port) for _ in range(min(at_once, number - len(opened)))
+            ]
+            opened += [Raw(*pair) for pair in await asyncio.gather(*some)]
+        yield opened
+    finally:
+        for each in opened:
+            each.writer.transport.abort()
+        await asyncio.sleep(0)
