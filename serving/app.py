@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 
 from serving import problems
+from serving.cache import build_cache
 from serving.calls.feedback import FeedbackCalls
 from serving.calls.images import ImageCalls
 from serving.calls.inference import InferenceCalls
@@ -94,6 +95,9 @@ def build_app(
     `is_stopping`. Without `reloads` no model can be changed.
     """
     guard = guard or Guard()
+    cache = build_cache(calls.settings)
+    if cache is not None and reloads is not None:
+        reloads.on_reload(cache.clear)
     operations = build_operations(calls, catalog, metrics, reloads, version=version, is_stopping=is_stopping)
     document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards, guard=guard)
 
@@ -107,10 +111,12 @@ def build_app(
         if reloads is not None:
             await reloads.stop()
         await guard.limits.close()
+        if cache is not None:
+            await cache.close()
         calls.close()
 
     unlisted = inference.unlisted(InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog))
-    answered = [operation.route(guard) for operation in (*operations, *unlisted)]
+    answered = [operation.route(guard, cache) for operation in (*operations, *unlisted)]
     app = Starlette(routes=[*answered, *pages.routes(document)], lifespan=lifespan)
     app.router.redirect_slashes = False
     problems.install(app)

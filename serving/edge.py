@@ -12,7 +12,7 @@ from serving.middleware.pages import GuardedPages
 from serving.middleware.paths import TrailingSlash
 from serving.settings import Settings
 
-_EXPOSED = ("ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "X-Process-Time")
+_EXPOSED = ("ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Cache", "X-Request-ID", "X-Process-Time")
 _PREFLIGHT_S = 600
 
 

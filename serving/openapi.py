@@ -49,6 +49,10 @@ _HEADERS: Mapping[str, JsonSchema] = {
         "schema": {"type": "string"},
     },
     "RateLimit-Policy": {"description": "`q` requests in `w` seconds.", "schema": {"type": "string"}},
+    "X-Cache": {
+        "description": "Where answers are kept: `hit` for one that was, `miss` for one that is now, else `bypass`.",
+        "schema": {"type": "string", "enum": ["hit", "miss", "bypass"]},
+    },
     "WWW-Authenticate": {"description": "How to say who calls.", "schema": {"type": "string"}},
     "ETag": {"description": "Version of this representation, for `If-None-Match`.", "schema": {"type": "string"}},
 }
@@ -215,6 +219,8 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
     success: tuple[str, ...] = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
     if guard.limits.limits(operation.access):
         success = (*success, *_LIMITS)
+    if operation.answered_by is not None:
+        success = (*success, "X-Cache")
     responses: JsonSchema = {
         str(operation.status): {
             "description": operation.answer_description,

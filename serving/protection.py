@@ -23,6 +23,8 @@ def check_protection(settings: Settings) -> None:
         raise SettingsInvalid(f"setting MAKUNOUCHI_{missing.upper()}: tokens take an issuer, an audience and a key set")
     if settings.rate_limit_store == "redis" and not settings.redis_url.get_secret_value():
         raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, and the rate limits are to be kept there")
+    if settings.cache_bytes and settings.cache_store == "redis" and not settings.redis_url.get_secret_value():
+        raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, and answers are to be kept there")
     if settings.environment != "production":
         return
     if not keys.keys and not given:

@@ -65,6 +65,12 @@ class Runner(Protocol):
         ...
 
 
+def model_of(runner: Runner) -> ModelRef | None:
+    """The model of a runner as it was last heard, where the runner remembers. Costs nothing."""
+    status: RunnerStatus | None = getattr(runner, "last_status", None)
+    return status.model if status is not None else None
+
+
 class RowsRunner(Runner, Protocol):
     """A runner whose batch is an array: images as uint8 (N, H, W, 3), table rows as float32 (N, F)."""
 

@@ -134,6 +134,13 @@ class Settings(BaseSettings):
     rate_limit_without_store: Literal["open", "closed"] = Field(
         "open", description="While that Redis does not answer: `open` answers uncounted, `closed` answers 503."
     )
+    cache_bytes: int = Field(
+        0, ge=0, description="Memory of each gateway for answers to repeat, images' and tables'; 0 repeats none."
+    )
+    cache_ttl_s: float = Field(300.0, gt=0, description="How long an answer is repeated.")
+    cache_store: Literal["memory", "redis"] = Field(
+        "memory", description="Where answers are kept: in each gateway process, or in the Redis that all share."
+    )
     redis_url: SecretStr = Field(
         SecretStr(""), description="The Redis of rate limits and cache: `redis://host:6379/0`."
     )

@@ -14,6 +14,7 @@ from serving.routes.image_body import ClassifyQuery, image_bodies, read_image
 from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import parameters_of
+from serving.runners import model_of
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
 
 _READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
@@ -33,6 +34,7 @@ def _classify_image(calls: ImageCalls) -> Operation:
 
     return Operation(
         id="classify_image",
+        answered_by=lambda: model_of(calls.served.runner),
         method="POST",
         path="/v1/images/classify",
         tag="images",
@@ -62,6 +64,7 @@ def _classify_images(calls: ImageCalls) -> Operation:
 
     return Operation(
         id="classify_images",
+        answered_by=lambda: model_of(calls.served.runner),
         method="POST",
         path="/v1/images/classify-batch",
         tag="images",

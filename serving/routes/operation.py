@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.access import Access
+from serving.cache import ResponseCache
 from serving.errors import (
     BODY_TIMEOUT,
     DEADLINE,
@@ -31,6 +32,7 @@ from serving.errors import (
 )
 from serving.guard import Guard
 from serving.problems import problem_of
+from serving.runners import ModelRef
 
 Handler = Callable[[Request], Awaitable[Response]]
 JsonSchema = dict[str, Any]  # Any: JSON
@@ -85,22 +87,28 @@ class Operation:
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[Kind, ...] = (INTERNAL,)
     is_body_optional: bool = False
+    # The model that answers now, where the same request to the same version is answered the same: it may be cached.
+    answered_by: Callable[[], ModelRef | None] | None = None
     is_conditional: bool = False
     status: int = 200
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
-    def route(self, guard: Guard | None = None) -> Route:
+    def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
         """The route that answers this operation, to those whom `guard` lets in, before anything of a body is read.
 
         Without one everything but administration is open. Whatever its handler raises becomes a problem document.
         """
         handler, access = self.handler, self.access
         guard = guard or Guard()
+        name, answered_by = self.id, self.answered_by
 
         async def endpoint(request: Request) -> Response:
             try:
                 await guard.admit(request.scope, access)
-                response = await handler(request)
+                if cache is None or answered_by is None:
+                    response = await handler(request)
+                else:
+                    response = await cache.answer(request, name, answered_by(), lambda: handler(request))
             except Exception as error:
                 response = problem_of(error, instance=request.scope["path"])
             return guard.marked(request.scope, response)

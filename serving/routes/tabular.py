@@ -10,6 +10,7 @@ from starlette.responses import Response
 from serving.calls.tabular import TabularCalls
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
+from serving.runners import model_of
 from serving.schemas.tabular import ClassifiedRow, ClassifiedRows, TabularSchema
 
 
@@ -26,6 +27,7 @@ def operations(calls: TabularCalls) -> list[Operation]:
     return [
         Operation(
             id="predict_tabular",
+            answered_by=lambda: model_of(calls.served.runner),
             method="POST",
             path="/v1/tabular/predict",
             tag="tabular",
