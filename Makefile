@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup train evaluate serve check test bento image test-container lock clean
+.PHONY: help setup train evaluate serve check test soak bento image test-container lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench: train  ## measure beside the peers, about 20 minutes; writes benchmarks/R
 		$(BIN)/python -m training.image --arch resnet18 --weights none --name image-resnet18 || \
 		echo "the ResNet-18 scenarios are left out"
 	@$(BENCH) run $(BENCH_OPTIONS)
+
+soak: $(READY)  ## ten minutes of load and faults; memory of each process at intervals: SECONDS=600 PLACEMENT=process
+	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --placement $(or $(PLACEMENT),process)
 
 bench-memory: train  ## memory after a million requests against ten thousand
 	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }
