@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from serving import problems
 from serving.cache import build_cache
@@ -25,6 +26,7 @@ from serving.guard import Guard
 from serving.openapi import OpenApiDocument
 from serving.reloads import Reloads
 from serving.routes import (
+    conversation,
     feedback,
     images,
     inference,
@@ -34,6 +36,7 @@ from serving.routes import (
     pages,
     recommendations,
     service,
+    streams,
     tabular,
     users,
 )
@@ -116,7 +119,16 @@ def build_app(
         calls.close()
 
     unlisted = inference.unlisted(InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog))
-    answered = [operation.route(guard, cache) for operation in (*operations, *unlisted)]
+    answered: list[BaseRoute] = [operation.route(guard, cache) for operation in (*operations, *unlisted)]
+    answered.append(
+        conversation.route(
+            conversation.Predicting(calls.images, calls.tabular, calls.recommendations),
+            guard,
+            max_bytes=calls.settings.max_body_bytes,
+            origins=calls.settings.cors_origins,
+            is_stopping=is_stopping,
+        )
+    )
     app = Starlette(routes=[*answered, *pages.routes(document)], lifespan=lifespan)
     app.router.redirect_slashes = False
     problems.install(app)
@@ -138,6 +150,7 @@ def build_operations(
         *tabular.operations(calls.tabular),
         *recommendations.operations(calls.recommendations),
     ]
+    streaming = streams.operations(calls.images, calls.recommendations)
     resources = [
         *users.operations(calls.recommendations, calls.users, max_age_s=calls.settings.recommendations_max_age_s),
         *items.operations(calls.items),
@@ -150,7 +163,7 @@ def build_operations(
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]
-    public = [*predicting, *resources, *describing]
+    public = [*predicting, *streaming, *resources, *describing]
     infer = InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog)
     public += inference.operations(infer, version=version, is_stopping=is_stopping)
     native = [operation.native() for operation in predicting]

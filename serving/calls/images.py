@@ -15,7 +15,6 @@ from models.errors import (
     InputError,
     InvalidInput,
     Overloaded,
-    PlatformError,
     PredictionFailed,
     RunnerUnavailable,
 )
@@ -232,7 +231,7 @@ def model_used(model: ModelRef) -> ModelUsed:
     return ModelUsed(name=model.name, version=model.version)
 
 
-def item_problem(error: PlatformError) -> ItemProblem:
+def item_problem(error: Exception) -> ItemProblem:
     """Why one item of a batch failed, as clients are told. What is this service's fault is logged."""
     report(error)
     kind = kind_of(error)

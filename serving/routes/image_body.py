@@ -62,6 +62,14 @@ async def _from_json(body: bytes, options: dict[str, object], calls: ImageCalls)
         content = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Malformed(f"Invalid JSON: {str(error)[:200]}") from error
+    return await image_of(content, options, calls)
+
+
+async def image_of(content: object, options: dict[str, object], calls: ImageCalls) -> tuple[bytes, ClassifyOptions]:
+    """The file and the options in a JSON body; `options` are those that it does not name.
+
+    Raises FieldFault, pydantic's ValidationError, and what `ImageCalls.fetch` raises.
+    """
     merged = options | content if isinstance(content, dict) else content
     if isinstance(content, dict) and "url" in content:
         by_url = ClassifyUrl.model_validate(merged)

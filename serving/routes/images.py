@@ -19,7 +19,7 @@ from serving.schemas.images import BatchClassification, Classification, Classify
 
 _READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
 _CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
-_OPTIONS = len(ClassifyOptions.model_fields)
+OPTIONS = len(ClassifyOptions.model_fields)
 
 
 def operations(calls: ImageCalls) -> list[Operation]:
@@ -57,11 +57,12 @@ def _classify_image(calls: ImageCalls) -> Operation:
 def _classify_images(calls: ImageCalls) -> Operation:
     async def classify_many(request: Request) -> Response:
         # One more than allowed is read, so that one too many gets its own message; far too many do not.
-        parts = await read_parts(request, max_parts=2 * calls.max_images + _OPTIONS + 1)
+        parts = await read_parts(request, max_parts=2 * calls.max_images + OPTIONS + 1)
         images = files(parts, "images", at_most=calls.max_images)
         options = ClassifyOptions.model_validate(fields(parts, beside="images"))
         return answer(await calls.classify_many(images, options))
 
+    form, encoding = batch_form(calls.max_images)
     return Operation(
         id="classify_images",
         answered_by=lambda: model_of(calls.served.runner),
@@ -71,15 +72,16 @@ def _classify_images(calls: ImageCalls) -> Operation:
         summary="Classify several images",
         description=f"Up to {calls.max_images} files: {_READS}. An image that cannot be read fails alone.",
         handler=classify_many,
-        body=Content(
-            MULTIPART,
-            lambda: _form("images", _file_list(calls.max_images)),
-            encoding={"images": {"contentType": _CONTENT_TYPES}},
-        ),
+        body=Content(MULTIPART, lambda: form, encoding=encoding),
         answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(calls.served.card())}),
         answer_description="One result or one error per image, in the order of the request.",
         problems=CALL_PROBLEMS,
     )
+
+
+def batch_form(max_images: int) -> tuple[JsonSchema, JsonSchema]:
+    """The schema of a form of several images, and the encoding of its parts."""
+    return _form("images", _file_list(max_images)), {"images": {"contentType": _CONTENT_TYPES}}
 
 
 def _file() -> JsonSchema:

@@ -17,6 +17,8 @@ from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen, card
 PUBLIC = {
     "classify_image": "POST /v1/images/classify",
     "classify_images": "POST /v1/images/classify-batch",
+    "stream_images": "POST /v1/images/classify-stream",
+    "stream_recommendations": "POST /v1/recommendations/stream",
     "predict_tabular": "POST /v1/tabular/predict",
     "recommend": "POST /v1/recommendations",
     "recommend_bulk": "POST /v1/recommendations/bulk",
@@ -148,7 +150,7 @@ def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, 
                     schema = {**told["application/json"]["schema"], "components": document["components"]}
                     jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
                 tried += 1
-    assert tried == 36 + 13 + 2
+    assert tried == 36 + 13 + 2 + 1
 
 
 def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> None:

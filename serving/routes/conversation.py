@@ -1,0 +1,232 @@
+"""`/v1/ws/predict`: calls to the three models over one WebSocket, several at a time. Knows messages, no models.
+
+A message is `{"id": ..., "model": "image" | "tabular" | "recommender", "input": {...}}`; its input is the JSON body of
+the model's own call. The answer is `{"id": ..., "status": "ok", "result": {...}}`, or `"status": "error"` with a
+problem document as `error`. Answers come in the order in which they are finished. `{"id": ..., "type": "ping"}` is
+answered with `"type": "pong"`.
+
+Closed with 1001 when the service is stopping, 1003 for a binary message, 1008 when the key is no longer valid, 1009 for
+a message that is too large, 1011 for a fault of the service. Who may not come in gets an HTTP answer, no WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import BaseModel, Field
+from pydantic_core import from_json
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from models.errors import InvalidInput, Overloaded, RunnerUnavailable
+from serving.calls.images import ImageCalls
+from serving.calls.recommendations import RecommenderCalls
+from serving.calls.tabular import TabularCalls
+from serving.errors import Forbidden, Malformed, Unauthenticated
+from serving.guard import Guard
+from serving.problems import problem_of
+from serving.routes.image_body import image_of
+from serving.schemas.fields import MAX_SAFE_INTEGER, Request
+from serving.schemas.recommendations import RecommendRequest
+
+log = logging.getLogger("makunouchi.errors")
+
+PATH = "/v1/ws/predict"
+MAX_IN_FLIGHT = 32
+LOOK_EVERY_S = 0.25
+GOING_AWAY, NO_BINARY, NOT_ALLOWED, TOO_LARGE, FAULT = 1001, 1003, 1008, 1009, 1011
+Id = str | int | None
+
+
+class Message(Request):
+    """What a client sends."""
+
+    id: Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
+    type: Literal["predict", "ping"] = "predict"
+    model: Literal["image", "tabular", "recommender"] | None = None
+    input: dict[str, Any] | None = None
+
+
+class Predicting:
+    """The calls, by the names that messages use."""
+
+    def __init__(self, images: ImageCalls, tabular: TabularCalls, recommendations: RecommenderCalls) -> None:
+        self._images = images
+        self._tabular = tabular
+        self._recommendations = recommendations
+
+    async def answer(self, message: Message) -> BaseModel:
+        """What the model answers. Raises what its call raises."""
+        given = message.input
+        if message.model is None or given is None:
+            raise InvalidInput("a message has a model and an input", location=("body", "model"))
+        if message.model == "image":
+            image, options = await image_of(given, {}, self._images)
+            return await self._images.classify(image, options)
+        if message.model == "tabular":
+            return await self._tabular.predict_json(orjson.dumps(given))
+        return await self._recommendations.recommend(RecommendRequest.model_validate(given))
+
+
+def route(
+    predicting: Predicting,
+    guard: Guard,
+    *,
+    max_bytes: int,
+    origins: Sequence[str] = (),
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> WebSocketRoute:
+    """The route. `origins` are those whose pages may connect, beside those of this host."""
+
+    async def endpoint(socket: WebSocket) -> None:
+        try:
+            _check_origin(socket, origins)
+            if is_stopping():
+                raise RunnerUnavailable("the service is stopping")
+            await guard.admit(socket.scope, "predict")
+        except Exception as error:
+            await socket.send_denial_response(problem_of(error, instance=PATH))
+            return
+        await socket.accept()
+        await Conversation(socket, predicting, guard, max_bytes=max_bytes, is_stopping=is_stopping).run()
+
+    return WebSocketRoute(PATH, endpoint, name="ws_predict")
+
+
+class Conversation:
+    """One connection: reads messages until it ends, and answers each in a task of its own."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        predicting: Predicting,
+        guard: Guard,
+        *,
+        max_bytes: int,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._socket = socket
+        self._predicting = predicting
+        self._guard = guard
+        self._max_bytes = max_bytes
+        self._is_stopping = is_stopping
+        self._in_flight: dict[str | int, asyncio.Task[None]] = {}
+        self._sending = asyncio.Lock()
+        self._is_admitted = True
+
+    async def run(self) -> None:
+        """Until the client leaves, or the connection is closed with a reason."""
+        reading: asyncio.Task[Any] | None = None
+        try:
+            while True:
+                reading = reading or asyncio.ensure_future(self._socket.receive())
+                await asyncio.wait({reading}, timeout=LOOK_EVERY_S)
+                if not self._is_admitted:
+                    await self._close(NOT_ALLOWED, "the key is no longer valid")
+                    return
+                if self._is_stopping():
+                    await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+                    await self._close(GOING_AWAY, "the service is stopping")
+                    return
+                if reading.done():
+                    received, reading = reading.result(), None
+                    if received["type"] == "websocket.disconnect" or not await self._take(received):
+                        return
+        except Exception:
+            log.exception("a WebSocket broke off")
+            await self._close(FAULT, "a fault of the service")
+        finally:
+            left = [*self._in_flight.values(), *([reading] if reading else [])]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _take(self, received: dict[str, Any]) -> bool:
+        """Begin to answer what was received. False when the connection was closed for it."""
+        text = received.get("text")
+        if text is None:
+            await self._close(NO_BINARY, "messages are JSON text")
+            return False
+        if len(text) > self._max_bytes or len(text.encode()) > self._max_bytes:
+            await self._close(TOO_LARGE, f"a message has at most {self._max_bytes} bytes")
+            return False
+        id_: Id = None
+        try:
+            content = _parsed(text)
+            id_ = _id_of(content)
+            message = Message.model_validate(content)
+            if message.type == "ping":
+                await self._send({"id": message.id, "type": "pong"})
+                return True
+            if message.id in self._in_flight:
+                raise InvalidInput("a message with this id is in flight", location=("body", "id"))
+            if len(self._in_flight) >= MAX_IN_FLIGHT:
+                raise Overloaded(f"{MAX_IN_FLIGHT} messages of one connection are in flight")
+        except Exception as error:
+            await self._send(_failure(id_, error))
+            return True
+        self._in_flight[message.id] = asyncio.ensure_future(self._answer(message))
+        return True
+
+    async def _answer(self, message: Message) -> None:
+        try:
+            # For every message: keys are taken back, and limits count, while a connection is open.
+            await self._guard.admit(self._socket.scope, "predict")
+            result = await self._predicting.answer(message)
+            said = b'{"id":%s,"status":"ok","result":%s}' % (
+                orjson.dumps(message.id), result.__pydantic_serializer__.to_json(result),
+            )  # fmt: skip
+        except (Unauthenticated, Forbidden) as error:
+            said = orjson.dumps(_failure(message.id, error))
+            self._is_admitted = False
+        except Exception as error:
+            said = orjson.dumps(_failure(message.id, error))
+        finally:
+            self._in_flight.pop(message.id, None)
+        await self._send(said)
+
+    async def _send(self, said: dict[str, Any] | bytes) -> None:
+        text = said if isinstance(said, bytes) else orjson.dumps(said)
+        # The client may have left meanwhile; reading tells.
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            async with self._sending:
+                await self._socket.send_text(text.decode())
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._socket.application_state is not WebSocketState.DISCONNECTED:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await self._socket.close(code, reason)
+
+
+def _parsed(text: str) -> Any:  # Any: JSON
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise Malformed(f"Invalid JSON: {str(error)[:200]}") from error
+
+
+def _id_of(content: object) -> Id:
+    id_ = content.get("id") if isinstance(content, dict) else None
+    if isinstance(id_, str):
+        return id_ if len(id_) <= 256 else None
+    return id_ if type(id_) is int and abs(id_) <= MAX_SAFE_INTEGER else None
+
+
+def _failure(id_: Id, error: Exception) -> dict[str, Any]:
+    response = problem_of(error, instance=PATH)
+    return {"id": id_, "status": "error", "error": orjson.loads(bytes(response.body))}
+
+
+def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:
+    """Browsers let any page connect anywhere: a page of another host is refused unless a setting names it."""
+    origin = socket.headers.get("origin")
+    if origin is None or origin in origins or "*" in origins:
+        return
+    if urlsplit(origin).netloc != socket.headers.get("host"):
+        raise Forbidden("pages of this origin may not connect; a setting allows them: MAKUNOUCHI_CORS_ORIGINS")

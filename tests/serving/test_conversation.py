@@ -1,0 +1,202 @@
+"""The WebSocket: three models, several calls in flight, the same faults as over HTTP, and why it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+from serving.app import build_app
+from serving.edge import edged
+from serving.routes.service import Metrics
+from serving.runners import RowsAnswer
+from tests.serving.keyed import API_KEYS, headers
+from tests.serving.kitchen import ROW, Catalog, Kitchen, png
+from tests.serving.listening import listening
+
+TEXT = base64.b64encode(png((0, 0, 255))).decode()
+PREDICT = {"id": 1, "model": "tabular", "input": {"instances": [ROW]}}
+
+
+@pytest.fixture
+def address(kitchen: Kitchen) -> Iterator[str]:
+    with listening(kitchen.edged) as address:
+        yield address
+
+
+def say(socket: ClientConnection, *messages: Any) -> dict[Any, Any]:
+    """The answers to `messages`, by their ids."""
+    for message in messages:
+        socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+    answers = [json.loads(socket.recv(timeout=20)) for _ in messages]
+    return {answer["id"]: answer for answer in answers}
+
+
+def closing(socket: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as caught:
+        socket.recv(timeout=20)
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+def test_the_three_models_answer_by_id(kitchen: Kitchen, address: str) -> None:
+    with connect(f"ws://{address}/v1/ws/predict") as socket:
+        answers = say(
+            socket,
+            {"id": "a", "model": "image", "input": {"image": TEXT, "top_k": 1}},
+            PREDICT,
+            {"id": "c", "model": "recommender", "input": {"user_id": "alice", "n": 2}},
+        )
+
+    assert {answer["status"] for answer in answers.values()} == {"ok"}
+    assert answers["a"]["result"]["predictions"][0]["label"] == "blue"
+    expected = kitchen.post("/v1/tabular/predict", json=PREDICT["input"]).json()
+    assert answers[1]["result"]["predictions"] == expected["predictions"]
+    assert len(answers["c"]["result"]["items"]) == 2
+
+
+def test_a_slow_call_does_not_hold_up_a_quick_one(kitchen: Kitchen, address: str) -> None:
+    gate, predict = asyncio.Event(), kitchen.table.predict
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def slow(rows: Any, *, deadline: float) -> RowsAnswer:
+        loops.append(asyncio.get_running_loop())
+        await gate.wait()
+        return await predict(rows, deadline=deadline)
+
+    kitchen.table.predict = slow  # type: ignore[method-assign]
+    with connect(f"ws://{address}/v1/ws/predict") as socket:
+        socket.send(json.dumps(PREDICT))
+        quick = say(
+            socket,
+            {"id": 2, "model": "recommender", "input": {"user_id": "bob"}},
+        )
+        pong = say(socket, {"id": 3, "type": "ping"})
+        again = say(socket, PREDICT)
+        loops[0].call_soon_threadsafe(gate.set)
+        late = json.loads(socket.recv(timeout=20))
+
+    assert quick[2]["status"] == "ok"
+    assert pong[3] == {"id": 3, "type": "pong"}
+    assert "in flight" in again[1]["error"]["detail"]
+    assert (late["id"], late["status"]) == (1, "ok")
+
+
+@pytest.mark.parametrize(
+    ("message", "id_", "status", "says"),
+    [
+        ("{", None, 400, "Invalid JSON"),
+        ("[]", None, 422, "valid dictionary"),
+        ({"model": "tabular", "input": {}}, None, 422, "id"),
+        ({"id": 1.5, "model": "tabular", "input": {}}, None, 422, "id"),
+        ({"id": 2**70, "model": "tabular", "input": {}}, None, 422, "id"),
+        ({"id": 1, "model": "other", "input": {}}, 1, 422, "model"),
+        ({"id": 1, "model": "tabular"}, 1, 422, "a message has a model and an input"),
+        ({"id": 1, "model": "tabular", "input": {"instances": []}}, 1, 422, "at least 1"),
+        ({"id": 1, "model": "tabular", "input": {"instances": [{**ROW, "age": "old"}]}}, 1, 422, "age"),
+        ({"id": 1, "model": "image", "input": {"image": "aGVsbG8="}}, 1, 415, "not an image"),
+        ({"id": 1, "model": "image", "input": {"url": "http://localhost/"}}, 1, 422, "not fetched by URL here"),
+        ({"id": 1, "model": "recommender", "input": {"user_id": "a", "n": 0}}, 1, 422, "greater than"),
+        ({"id": 1, "model": "recommender", "input": {"user_id": "a"}, "more": 1}, 1, 422, "no such field"),
+    ],
+)
+def test_bad_messages_get_a_problem_and_the_connection_stays(
+    address: str, message: Any, id_: Any, status: int, says: str
+) -> None:
+    with connect(f"ws://{address}/v1/ws/predict") as socket:
+        answer = say(socket, message)[id_]
+        assert answer["status"] == "error"
+        assert answer["error"]["status"] == status
+        assert says in answer["error"]["detail"]
+        assert say(socket, {"id": "still", "type": "ping"})["still"]["type"] == "pong"
+
+
+def test_more_messages_than_may_be_in_flight_are_refused_at_once(kitchen: Kitchen, address: str) -> None:
+    never = asyncio.Event()
+
+    async def hang(rows: Any, *, deadline: float) -> RowsAnswer:
+        await never.wait()
+        raise AssertionError
+
+    kitchen.table.predict = hang  # type: ignore[method-assign]
+    with connect(f"ws://{address}/v1/ws/predict") as socket:
+        for number in range(32):
+            socket.send(json.dumps(PREDICT | {"id": number}))
+        refused = say(socket, PREDICT | {"id": "one more"})["one more"]
+
+    assert refused["error"]["type"] == "/problems/overloaded"
+
+
+def test_binary_messages_close_with_1003(address: str) -> None:
+    with connect(f"ws://{address}/v1/ws/predict") as socket:
+        socket.send(b"\x00")
+        assert closing(socket) == (1003, "messages are JSON text")
+
+
+def test_messages_over_the_limit_of_bodies_close_with_1009() -> None:
+    with listening(Kitchen(max_body_bytes=1000).edged) as address, connect(f"ws://{address}/v1/ws/predict") as socket:
+        socket.send(json.dumps(PREDICT | {"id": "x" * 1000}))
+        assert closing(socket)[0] == 1009
+
+
+def test_a_page_of_another_host_may_not_connect_unless_a_setting_names_it() -> None:
+    with listening(Kitchen(cors_origins=("https://shop.example",)).edged) as address:
+        url = f"ws://{address}/v1/ws/predict"
+        with pytest.raises(InvalidStatus) as caught:
+            connect(url, origin=Origin("https://evil.example"))
+        assert caught.value.response.status_code == 403
+        for origin in ("https://shop.example", f"http://{address}"):
+            with connect(url, origin=Origin(origin)) as socket:
+                assert say(socket, {"id": 1, "type": "ping"})
+
+
+def test_who_has_no_key_gets_401_and_who_may_not_predict_403() -> None:
+    kitchen = Kitchen(api_keys=API_KEYS)
+    with listening(kitchen.edged) as address:
+        url = f"ws://{address}/v1/ws/predict"
+        for given, status in (({}, 401), ({"X-API-Key": "mk_wrong"}, 401), (headers("read"), 403)):
+            with pytest.raises(InvalidStatus) as caught:
+                connect(url, additional_headers=given)
+            assert caught.value.response.status_code == status
+            assert caught.value.response.headers["content-type"] == "application/problem+json"
+        with connect(url, additional_headers=headers("predict")) as socket:
+            assert say(socket, PREDICT)[1]["status"] == "ok"
+
+
+def test_every_message_counts_and_one_too_many_says_when_to_come_again() -> None:
+    with (
+        listening(Kitchen(rate_limit_predict=3).edged) as address,
+        connect(f"ws://{address}/v1/ws/predict") as socket,
+    ):
+        # The connection itself was the first.
+        answers = say(socket, *(PREDICT | {"id": number} for number in range(4)))
+
+    assert sorted(answer["status"] for answer in answers.values()) == ["error", "error", "ok", "ok"]
+    assert {answer["error"]["status"] for answer in answers.values() if "error" in answer} == {429}
+
+
+def test_pings_of_the_protocol_are_answered(address: str) -> None:
+    with connect(f"ws://{address}/v1/ws/predict") as socket:
+        assert socket.ping().wait(20)
+
+
+def test_a_service_that_stops_answers_what_is_in_flight_and_closes_with_1001(kitchen: Kitchen) -> None:
+    stopping: list[bool] = []
+    app = build_app(
+        kitchen.calls, Catalog(kitchen), Metrics(lambda: b""), version="1", is_stopping=lambda: bool(stopping)
+    )
+    with listening(edged(app, kitchen.settings)) as address:
+        with connect(f"ws://{address}/v1/ws/predict") as socket:
+            assert say(socket, PREDICT)[1]["status"] == "ok"
+            stopping.append(True)
+            assert closing(socket) == (1001, "the service is stopping")
+        with pytest.raises(InvalidStatus) as caught:
+            connect(f"ws://{address}/v1/ws/predict")
+        assert caught.value.response.status_code == 503
