@@ -69,11 +69,18 @@ def finetune(
     run.resume(read_checkpoint(file))
     while not run.progress.is_finished and run.progress.epochs < plan.epochs:
         run.epoch()
-        run.progress.is_finished = run.progress.since_best >= plan.patience and run.progress.epochs > plan.head_epochs
+        run.progress.is_finished = is_finished(run.progress, plan)
         write_checkpoint(run.checkpoint(), file)
     network.load_state_dict(run.best)
     network.to("cpu").eval()
     return run.progress
+
+
+def is_finished(progress: Progress, plan: Plan) -> bool:
+    """Whether the whole network was tried, and for `patience` epochs it got no better or made no mistake."""
+    latest = [epoch["top1"] for epoch in progress.history[-plan.patience :]]
+    is_perfect = len(latest) == plan.patience and min(latest) == 1.0
+    return progress.epochs > plan.head_epochs and (progress.since_best >= plan.patience or is_perfect)
 
 
 def probabilities(model: nn.Module, pixels: Pixels, *, batch: int = 64, what: str = "") -> NDArray[np.float32]:

@@ -76,7 +76,7 @@ class Params:
     head_rate: float = option(3e-3, "learning rate of the last layer alone")
     rate: float = option(1e-3, "highest learning rate of the whole network")
     batch: int = option(32, "images in one step")
-    patience: int = option(4, "epochs without getting better after which training stops")
+    patience: int = option(4, "epochs without getting better, or without a mistake, after which training stops")
     min_metric: float | None = option(
         None, "refuse to save below this top-1 on held-out images (with --data) or on the named photographs"
     )

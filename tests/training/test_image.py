@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from models.image import ImageClassifier
 from models.networks import build_network
 from models.pixels import ImageDecoder
 from models.store import Artifact, versions
-from training.checkpoint import Checkpoint, write_checkpoint
+from training.checkpoint import Checkpoint, Progress, write_checkpoint
+from training.finetune import Plan, is_finished
 from training.image import Params, train
 from training.image_folder import split
 
@@ -27,6 +29,15 @@ from training.image_folder import split
 QUICK = Params(
     arch="mobilenet_v2", weights="none", size=32, augment="light", flip=False, epochs=2, batch=16, min_agreement=0.5
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads wait for each other in every layer: where other work has the cores, ten times slower than one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def write_digits(root: Path, *, classes: int = 10, most: int = 10_000) -> Path:
@@ -49,8 +60,8 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
     root = tmp_path_factory.mktemp("digits")
     params = Params(
-        arch="resnet18", weights="none", size=32, data=write_digits(root / "digits"), augment="light", flip=False,
-        epochs=5, rate=2e-3, min_metric=0.97, name="digits", work=root / "work",
+        arch="shufflenet_v2_x1_0", weights="none", size=48, data=write_digits(root / "digits"), augment="light",
+        flip=False, epochs=8, rate=5e-3, min_metric=0.97, name="digits", work=root / "work",
     )  # fmt: skip
     return root, train(params, store=root / "models")
 
@@ -203,13 +214,30 @@ def test_weights_of_another_network_are_refused(few: Path, tmp_path: Path) -> No
 def test_networks_of_torchvision_are_saved_and_served(arch: str, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("a\nb\nc\n")
-    params = Params(arch=arch, weights="none", labels=labels, size=64, min_agreement=0.0, precision="f32", name=arch)
+    params = Params(arch=arch, weights="none", labels=labels, size=32, min_agreement=0.0, precision="f32", name=arch)
     artifact = train(params, store=tmp_path / "models")
     served = ImageClassifier.load(artifact, threads=2, device="cpu")
     reference = ImageClassifier.load(artifact, device="torch:cpu")
     assert served.labels == ("a", "b", "c")
-    rows = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    rows = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_allclose(served.predict(rows), reference.predict(rows), atol=1e-4)
+
+
+def test_training_stops_when_it_gets_no_better_or_makes_no_mistake() -> None:
+    plan = Plan(epochs=20, head_epochs=2, head_rate=1e-3, rate=1e-3, batch=8, patience=3, seed=0)
+
+    def after(*top1: float, since_best: int = 0) -> bool:
+        history = [{"epoch": index + 1, "top1": share} for index, share in enumerate(top1)]
+        return is_finished(Progress(epochs=len(top1), since_best=since_best, history=history), plan)
+
+    assert after(1.0, 1.0, 1.0)
+    assert after(0.9, 0.9, 0.9, since_best=3)
+    assert not after(0.9, 1.0, 1.0)
+    assert not after(1.0, 0.9, 1.0)
+    assert not after(0.9, 0.9, 0.9, since_best=2)
+    # The last layer alone is not all that can be trained.
+    assert not after(1.0, 1.0)
+    assert not after(0.9, 0.9, since_best=3)
 
 
 def test_each_class_is_validated_on_in_its_share() -> None:
