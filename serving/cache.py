@@ -188,7 +188,7 @@ class ResponseCache:
     ) -> tuple[Response, bytes | None]:
         response = await make()
         body = bytes(response.body)
-        if response.status_code != 200 or _version(body) != model.version:
+        if response.status_code != 200 or response.headers.get("vary") == "*" or _version(body) != model.version:
             return response, None
         await self._store.put(key, body)
         return response, body

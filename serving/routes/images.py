@@ -15,7 +15,7 @@ from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import parameters_of
 from serving.runners import model_of
-from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
+from serving.schemas.images import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
 
 _READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
 _CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
@@ -30,7 +30,11 @@ def operations(calls: ImageCalls) -> list[Operation]:
 def _classify_image(calls: ImageCalls) -> Operation:
     async def classify(request: Request) -> Response:
         image, options = await read_image(request, calls)
-        return answer(await calls.classify(image, options))
+        response = answer(await calls.classify(image, options))
+        if isinstance(options, ClassifyUrl):
+            # Another image may be there the next time: no cache answers for it, ours included (RFC 9110, 12.5.5).
+            response.headers["Vary"] = "*"
+        return response
 
     return Operation(
         id="classify_image",

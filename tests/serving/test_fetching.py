@@ -253,6 +253,22 @@ def test_classify_by_url() -> None:
     asyncio.run(run())
 
 
+def test_what_was_fetched_is_fetched_again() -> None:
+    async def run() -> None:
+        colours = [(0, 0, 255), (255, 0, 0)]
+        async with server(lambda _: ok(png(colours.pop(0)))) as (url, asked):
+            kitchen = Kitchen(image_url_hosts=("127.0.0.1",), image_url_networks=HERE, cache_bytes=1_000_000)
+            async with kitchen.client() as client:
+                answers = [await client.post("/v1/images/classify", json={"url": url, "top_k": 1}) for _ in range(2)]
+            assert len(asked) == 2
+            assert answers[0].headers["X-Cache"] == answers[1].headers["X-Cache"] == "miss"
+            first, second = (answer.json()["predictions"] for answer in answers)
+            assert first[0]["label"] == "blue"
+            assert second != first
+
+    asyncio.run(run())
+
+
 def test_a_network_that_is_none_stops_the_start() -> None:
     with pytest.raises(ValueError, match="image_url_networks"):
         Settings(image_url_networks=("10.0.0.1/8",))
