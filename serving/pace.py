@@ -1,8 +1,9 @@
 """Whether a call is quicker than handing it to a thread. Knows durations, nothing else.
 
-Handing a call to a thread and back costs 60 to 130 us; under load, when both threads want the interpreter, up to its
-switch interval of 5 ms. Small tabular models answer in less. Such calls are made where they stand; the event loop is
-then blocked for as long as it would have been by the hand-over. A model whose warm-up was not quick never is.
+Handing a call to a thread and back takes 20 us when nothing else runs (`python -m tests.measure.threads`); under load,
+when both threads want the interpreter, up to its switch interval of 5 ms. Small tabular models answer in less. Such
+calls are made where they stand; the event loop is then blocked for as long as it would have been by the hand-over. A
+model whose warm-up was not quick never is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A time limit on the current task: `asyncio.timeout` at a third of its cost. Knows tasks and timers."""
+"""A time limit on the current task: `asyncio.timeout` at half its cost (`python -m tests.measure.limits`).
+
+Knows tasks and timers.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -109,6 +109,14 @@ def serving(
             process.wait(10)
             # What the arbiter was starting while the others were killed.
             _kill_all(scratch)
+
+
+def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = 30.0) -> None:
+    """Return when `condition` holds. Raises AssertionError when it never does."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, f"not within {timeout_s} s: {what}"
+        time.sleep(0.05)
 
 
 def free_port() -> int:

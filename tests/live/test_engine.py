@@ -13,8 +13,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.live.load import ROW, load, load_and
-from tests.live.server import Server, free_port, serving
+from tests.live.load import ROW, Footprint, load, load_and, settle
+from tests.live.server import Server, free_port, serving, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -58,6 +58,12 @@ def process_server(hurt_server: Server) -> Server:
     return hurt_server
 
 
+def inside(server: Server) -> dict[str, int]:
+    """Tasks, queued rows and requests in flight of the gateway."""
+    found: dict[str, int] = httpx.get(f"{server.url}/inside", timeout=30).json()
+    return found
+
+
 def post(server: Server, path: str = "/sum", json: Any = ROW, **more: Any) -> httpx.Response:
     return httpx.post(f"{server.url}{path}", json=json, timeout=30, **more)
 
@@ -78,7 +84,7 @@ def test_the_native_api_answers_behind_the_same_middleware(server: Server) -> No
 def test_no_request_fails_at_64_connections(server: Server) -> None:
     seen = load(server.url, connections=64, seconds=4)
     assert set(seen.seen) == {200}, seen.seen
-    assert seen.seen[200] > 200
+    assert seen.seen[200] >= 64
 
 
 @pytest.mark.parametrize("kind", [RAISE, SHORT, NAN])
@@ -130,21 +136,26 @@ def test_another_version_takes_over_under_load(server: Server) -> None:
     assert post(server).json()["version"] == "v4"
 
 
+def metrics(server: Server) -> str:
+    return httpx.get(f"{server.url}/metrics", timeout=30).text
+
+
 def test_metrics_are_of_all_processes_and_of_closed_sets(server: Server) -> None:
     post(server)
     httpx.get(f"{server.url}/not/there/{time.time()}")
-    time.sleep(1.5)
-    text = httpx.get(f"{server.url}/metrics").text
-    assert 'makunouchi_requests_total{method="POST",route="/sum",status="200"}' in text
-    assert 'makunouchi_runner_up{runner="sum"} 1.0' in text
-    assert 'makunouchi_batch_rows_count{runner="sum"}' in text
-    assert 'route="unmatched"' in text
-    assert "/not/there" not in text
+    said = [
+        'makunouchi_requests_total{method="POST",route="/sum",status="200"}',
+        'makunouchi_runner_up{runner="sum"} 1.0',
+        'makunouchi_batch_rows_count{runner="sum"}',
+        'route="unmatched"',
+    ]
+    wait_for(lambda: all(each in metrics(server) for each in said), f"metrics that say {said}")
+    assert "/not/there" not in metrics(server)
 
 
 def test_the_access_log_tells_ids_and_templates_only(server: Server) -> None:
     httpx.get(f"{server.url}/slow/0.01?token=hunter2", headers={"X-Request-ID": "logged-1"})
-    time.sleep(0.5)
+    wait_for(lambda: "request_id=logged-1" in server.log, "the line in the log")
     (line,) = [line for line in server.log.splitlines() if "request_id=logged-1" in line]
     assert "method=GET route=/slow/{seconds} status=200" in line
     assert "hunter2" not in server.log
@@ -152,24 +163,19 @@ def test_the_access_log_tells_ids_and_templates_only(server: Server) -> None:
 
 def test_nothing_is_left_behind(server: Server) -> None:
     load(server.url, connections=64, seconds=1)
-    time.sleep(0.5)
-    gateway = server.worker("Gateway")
-    before = httpx.get(f"{server.url}/inside").json()["tasks"], gateway.num_fds(), gateway.memory_info().rss
+    wait_for(lambda: inside(server)["taken"] == 0, "no request in flight")
+    before = Footprint.of(server)
     load(server.url, connections=64, seconds=3)
-    time.sleep(0.5)
-    after = httpx.get(f"{server.url}/inside").json(), gateway.num_fds(), gateway.memory_info().rss
-    assert after[0]["tasks"] <= before[0]
-    assert after[0]["queued"] == 0
-    assert after[1] <= before[1] + 1
-    assert after[2] <= before[2] + (10 << 20)
+    settle(server, before, more_mb=10)
+    assert inside(server)["queued"] == 0
 
 
 def test_a_late_answer_is_a_504_at_the_deadline(process_server: Server) -> None:
     started = time.monotonic()
-    response = post(process_server, json=misbehave(SLEEP, 2), headers={"X-Request-Timeout": "0.5"})
+    response = post(process_server, json=misbehave(SLEEP, 4), headers={"X-Request-Timeout": "0.5"})
     assert response.status_code == 504
     assert response.headers["content-type"] == "application/problem+json"
-    assert time.monotonic() - started < 1.9
+    assert time.monotonic() - started < 3.5
     process_server.wait_ready()
 
 
@@ -186,11 +192,8 @@ def test_a_killed_runner_is_503_with_retry_after_and_comes_back(process_server: 
 
 def test_readiness_tells_which_runner_is_gone(process_server: Server) -> None:
     process_server.worker("EchoRunner").kill()
-    until = time.monotonic() + 5
-    while (response := httpx.get(f"{process_server.url}/readyz")).status_code == 200:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    runners = response.json()["runners"]
+    wait_for(lambda: not process_server.is_ready(), "readiness false", timeout_s=10)
+    runners = httpx.get(f"{process_server.url}/readyz", timeout=30).json()["runners"]
     assert runners["echo"][0] is False
     assert runners["sum"][0] is True
     # The other runner's callers notice nothing.
@@ -204,7 +207,7 @@ def test_a_stopped_runner_holds_nobody_beyond_the_deadline(process_server: Serve
         seen = asyncio.run(load_and(process_server.url, runner.suspend, connections=16, seconds=7, after_s=0.5))
         assert set(seen.seen) <= {200, 503, 504}, seen.seen
         assert seen.seen[503] + seen.seen[504] > 0
-        assert seen.slowest_s < TIMEOUT_S + 1.5
+        assert seen.slowest_s < TIMEOUT_S + 3
         assert not process_server.is_ready()
     finally:
         runner.resume()
@@ -226,10 +229,10 @@ def test_sigterm_finishes_what_was_taken(placement: str) -> None:
             async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
                 await client.post("/sum", json=ROW)
                 # They ask the runner only after the signal, when its socket has been removed.
-                taken = [asyncio.create_task(client.get("/slow/1.5")) for _ in range(8)]
-                await asyncio.sleep(0.5)
+                taken = [asyncio.create_task(client.get("/slow/4")) for _ in range(8)]
+                await asyncio.to_thread(wait_for, lambda: inside(server)["taken"] == 8, "eight requests in flight")
                 server.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(0.4)
+                await asyncio.to_thread(wait_for, lambda: not server.is_ready(), "readiness false")
                 ready = await client.get("/readyz")
                 late = await client.post("/sum", json=ROW)
                 return await asyncio.gather(*taken), ready, late
@@ -250,14 +253,14 @@ def test_sigterm_gives_up_after_the_grace_period() -> None:
         async def main() -> httpx.Response:
             async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
                 taken = asyncio.create_task(client.get("/slow/25"))
-                await asyncio.sleep(0.5)
+                await asyncio.to_thread(wait_for, lambda: inside(server)["taken"] == 1, "the request in flight")
                 server.process.send_signal(signal.SIGTERM)
                 return await taken
 
         started = time.monotonic()
         assert asyncio.run(main()).status_code == 503
         assert server.process.wait(20) == 0
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
         assert not _alive(server)
 
 

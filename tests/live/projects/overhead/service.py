@@ -140,7 +140,8 @@ async def metrics(_: Request) -> Response:
 
 
 async def inside(_: Request) -> Response:
-    return JSONResponse({"tasks": len(asyncio.all_tasks()), "pid": os.getpid(), "queued": sum_rows.queued_rows})
+    taken = service.draining.in_flight - 1
+    return JSONResponse({"tasks": len(asyncio.all_tasks()), "queued": sum_rows.queued_rows, "taken": taken})
 
 
 async def slow(request: Request) -> Response:
