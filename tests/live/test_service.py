@@ -136,10 +136,10 @@ def test_pickle_is_refused(service: Server, path: str) -> None:
     assert answer.status_code == 415
 
 
-def test_the_gateway_has_loaded_no_training_library(service: Server) -> None:
+def test_no_process_has_loaded_a_training_library(service: Server) -> None:
     for name in ("Gateway", "ImageRunner", "TabularRunner", "RecommenderRunner"):
         maps = Path(f"/proc/{service.worker(name).pid}/maps").read_text()
-        for library in ("/torch/", "/torchvision/", "/sklearn/", "/lightfm/", "/pandas/"):
+        for library in ("/torch/", "/torchvision/", "/sklearn/", "/lightfm/"):
             assert library not in maps, f"{name} has loaded {library}"
 
 
