@@ -19,8 +19,8 @@ from serving.routes.recommendations import user
 from serving.schemas.images import ClassifyOptions, ImageFailure, ImageResult
 from serving.schemas.recommendations import BulkRecommendRequest, UserFailure, UserResult, bulk_request
 
+# No type: to some readers of the document this is the whole stream, a text, and to others one event, an object.
 _EVENTS: JsonSchema = {
-    "type": "string",
     "description": "Events `item`, each with the place in the request as its id and one result or one error as its "
     "data, as in the batch call; then one event `done` with how many there were and how many of them failed.",
 }

@@ -45,8 +45,8 @@ def _as_text(value: object) -> object:
 
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 # Bounds before the validator: after it they would not be in the schema.
-Count = Annotated[int, Field(ge=0), BeforeValidator(_as_whole)]
-AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
+Count = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER), BeforeValidator(_as_whole)]
+AtLeastOne = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER), BeforeValidator(_as_whole)]
 
 
 def _identifier(what: str, example: str) -> WithJsonSchema:

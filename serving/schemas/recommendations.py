@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, create_model
 from models.card import Card
 from serving.schemas.fields import (
     MAX_ID_CHARACTERS,
+    MAX_SAFE_INTEGER,
     AtLeastOne,
     Count,
     InferenceTime,
@@ -32,7 +33,12 @@ MAX_LIST = 1000
 
 Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 FeatureValue = Annotated[
-    str | int | float | bool | list[Annotated[str, Field(max_length=MAX_ID_CHARACTERS)]] | None,
+    str
+    | Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
+    | float
+    | bool
+    | list[Annotated[str, Field(max_length=MAX_ID_CHARACTERS)]]
+    | None,
     Field(description="A number, a word, several words, or null for not known."),
 ]
 History = Annotated[

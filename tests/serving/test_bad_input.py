@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from serving.schemas.recommendations import RecommendRequest
 from tests.serving.kitchen import MAX_PIXELS, ROW, Kitchen, png
 
 CLASSIFY, BATCH = "/v1/images/classify", "/v1/images/classify-batch"
@@ -303,3 +304,17 @@ def test_what_the_client_sent_is_not_repeated_at_length(kitchen: Kitchen) -> Non
 
     assert response.status_code == 422
     assert len(response.content) < 1000
+
+
+@pytest.mark.parametrize("options", [{"category_caps": {"Drama": 2**64}}, {"max_per_category": 2**64}])
+def test_counts_that_no_runner_can_be_sent_are_not_valid(options: dict[str, Any]) -> None:
+    response = Kitchen().post("/v1/recommendations", json={"user_id": "alice"} | options)
+
+    assert response.status_code == 422
+    assert "less than or equal to 9007199254740991" in response.json()["detail"]
+
+
+def test_features_that_are_huge_integers_are_floats() -> None:
+    asked = RecommendRequest.model_validate_json(b'{"user_id": "a", "user_features": {"age": 18446744073709551616}}')
+
+    assert type(asked.user_features["age"]) is float
