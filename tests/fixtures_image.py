@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from models.store import Artifact, find
-from training.packages import cache_folder
+from tests.kept_store import kept_store
 
 ROOT = Path(__file__).parent.parent
 # What the artifact is made by; other people's models are trained anew for other files.
@@ -46,18 +43,7 @@ def image_store() -> Path:
     """A model store (a folder) that holds `image`, made by `python -m training.image` with default options."""
     from training.image import Params, train
 
-    kept = cache_folder() / "test-artifacts" / f"image-{image_source_key()}"
-    if not (kept / "image").is_dir():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        # Made aside and renamed, so that an interrupt leaves no half store and two runs do not meet.
-        scratch = Path(tempfile.mkdtemp(prefix=".image-", dir=kept.parent))
-        try:
-            train(Params(), store=scratch / "models")
-            if not kept.is_dir():
-                os.rename(scratch / "models", kept)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return kept
+    return kept_store("image", image_source_key(), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")

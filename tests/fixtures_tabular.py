@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from models.store import Artifact, find
-from training.packages import cache_folder
+from tests.kept_store import kept_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,18 +27,7 @@ def tabular_store() -> Path:
     """A model store (a folder) that holds `tabular`, trained on German credit with default options."""
     from training.tabular import Params, train
 
-    kept = cache_folder() / "test-artifacts" / f"tabular-{source_key('models', 'training')}"
-    if not (kept / "tabular").is_dir():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        # Trained aside and renamed, so that an interrupt leaves no half store and two runs do not meet.
-        scratch = Path(tempfile.mkdtemp(prefix=".tabular-", dir=kept.parent))
-        try:
-            train(Params(), store=scratch / "models")
-            if not kept.is_dir():
-                os.rename(scratch / "models", kept)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return kept
+    return kept_store("tabular", source_key("models", "training"), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")
