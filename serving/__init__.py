@@ -14,5 +14,5 @@ routes      the HTTP API: validates, calls, converts
 openapi     the OpenAPI document, from the same operations as the routes
 ui          the pages that show it
 app         the HTTP application that the gateway mounts
-edge        what surrounds it: body limit, compression, paths, CORS
+edge        what surrounds it: body limit, compression, paths
 """

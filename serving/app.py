@@ -1,6 +1,6 @@
 """The HTTP application that the gateway mounts: every route, and problem documents for what goes wrong.
 
-Knows calls and routes. What surrounds it (limits, compression, CORS) is in `edge`; models are behind the calls.
+Knows calls and routes. What surrounds it (limits, compression) is in `edge`; models are behind the calls.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ class EngineSettings:
     shutdown_grace_s: float = 20.0
     log_level: str = "INFO"
     access_log: bool = True
+    cors_origins: tuple[str, ...] = ()
 
 
 class _Source(Protocol):
@@ -28,6 +29,8 @@ class _Source(Protocol):
     def log_level(self) -> str: ...
     @property
     def access_log(self) -> bool: ...
+    @property
+    def cors_origins(self) -> tuple[str, ...]: ...
 
 
 def engine_settings(settings: _Source) -> EngineSettings:
@@ -38,6 +41,7 @@ def engine_settings(settings: _Source) -> EngineSettings:
         shutdown_grace_s=settings.shutdown_grace_s,
         log_level=settings.log_level,
         access_log=settings.access_log,
+        cors_origins=settings.cors_origins,
     )
 
 

@@ -24,6 +24,7 @@ MAX_REDIRECTS = 3
 MAX_URL_CHARACTERS = 2048
 MAX_FETCHES = 16
 _WHERE = ("body", "url")
+_PORTS = (80, 443)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Public by number, but what a cloud's machines alone reach: it tells them their secrets.
@@ -131,22 +132,25 @@ class ImageFetcher:
         host = url.host.rstrip(".").lower()
         if not any(_names(allowed, host) for allowed in self._hosts):
             raise _fault("images are not fetched from this host")
-        if url.port not in (80, 443) and not self._networks:
-            raise _fault("only the ports 80 and 443 are fetched from")
+        if not self._networks:
+            _check_port(url.port)
         # Nothing resolves a number, so the resolver does not see it.
         with contextlib.suppress(ValueError):
-            self.check(ipaddress.ip_address(host))
+            self.check(ipaddress.ip_address(host), url.port)
 
     def _open(self, found: aiohttp.AddrInfoType) -> socket.socket:
         # Every connection comes through here, with the address that it goes to.
         family, kind, protocol, _, address = found
-        self.check(ipaddress.ip_address(str(address[0]).partition("%")[0]))
+        self.check(ipaddress.ip_address(str(address[0]).partition("%")[0]), int(address[1]))
         return socket.socket(family, kind, protocol)
 
-    def check(self, address: _Address) -> None:
-        """Raise InvalidInput unless `address` may be connected to."""
-        if not self._is_let_through(address) and not is_public(address):
+    def check(self, address: _Address, port: int | None) -> None:
+        """Raise InvalidInput unless `address` may be connected to: at any port in a network that a setting names."""
+        if self._is_let_through(address):
+            return
+        if not is_public(address):
             raise _fault("the address is not a public one")
+        _check_port(port)
 
     def _is_let_through(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
@@ -154,6 +158,11 @@ class ImageFetcher:
 
 def _names(allowed: str, host: str) -> bool:
     return allowed == "*" or host == allowed or (allowed.startswith(".") and host.endswith(allowed))
+
+
+def _check_port(port: int | None) -> None:
+    if port not in _PORTS:
+        raise _fault("only the ports 80 and 443 are fetched from")
 
 
 def _parsed(url: str) -> URL:
@@ -185,7 +194,7 @@ def _checked_resolver(fetcher: ImageFetcher) -> aiohttp.abc.AbstractResolver:
         ) -> list[ResolveResult]:
             found = await ThreadedResolver().resolve(host, port, family)
             for each in found:
-                fetcher.check(ipaddress.ip_address(each["host"].partition("%")[0]))
+                fetcher.check(ipaddress.ip_address(each["host"].partition("%")[0]), each["port"])
             return found
 
         async def close(self) -> None:

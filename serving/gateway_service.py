@@ -23,6 +23,7 @@ from serving.draining import Draining
 from serving.engine import EngineSettings, _Source, engine_settings
 from serving.lean_factory import LeanAppFactory, wrapped
 from serving.middleware.body_timeout import BodyTimeout
+from serving.middleware.cors import Cors
 from serving.middleware.drained import Drained
 from serving.middleware.last_resort import LastResort
 from serving.middleware.observed import Observed
@@ -83,6 +84,7 @@ class GatewayAppFactory(LeanAppFactory):
         outer = [
             Middleware(RequestId),
             Middleware(Observed, telemetry=telemetry(), access_log=self._access_log, native=native),
+            *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
             Middleware(LastResort),
             Middleware(Drained, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s),

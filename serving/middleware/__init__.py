@@ -2,6 +2,7 @@
 
 request_id   takes or makes the id, and sends it back
 observed     process time, access log, metrics
+cors         for pages of other origins, whatever answers them
 last_resort  500 for whatever nobody caught
 drained      takes nothing new once told to stop
 timeout      the deadline of a request, and of reading its answer

@@ -31,6 +31,7 @@ from serving.app import Calls, build_app, build_calls
 from serving.catalog import CatalogEntry
 from serving.edge import edged
 from serving.guard import build_guard
+from serving.middleware.cors import Cors
 from serving.pins import Pins
 from serving.reloads import Reloads, Serves
 from serving.routes.service import Metrics as MetricsPage
@@ -257,6 +258,8 @@ class Kitchen:
             reloads=self.reloads,
         )
         self.edged: ASGIApp = edged(self.app, self.settings, guard)
+        if self.settings.cors_origins:
+            self.edged = Cors(self.edged, origins=self.settings.cors_origins)
 
     def _served(self) -> Served:
         return Served(

@@ -70,3 +70,33 @@ def test_origins_of_the_setting_may_read() -> None:
     assert "access-control-allow-origin" not in other.headers
     assert preflight.status_code == 200
     assert "POST" in preflight.headers["access-control-allow-methods"]
+
+
+def test_a_refused_preflight_says_what_is_not_allowed() -> None:
+    kitchen = Kitchen(cors_origins=("https://shop.example",))
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "TRACE"}
+
+    refused = kitchen.ask("OPTIONS", "/v1/tabular/predict", headers=asked)
+
+    assert refused.status_code == 403
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["type"] == "/problems/forbidden"
+    assert "origin, method" in refused.json()["detail"]
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_wildcard_lets_no_cookies_in() -> None:
+    answer = Kitchen(cors_origins=("*",)).get("/v1/models", headers={"Origin": "https://any.example", "Cookie": "a=b"})
+
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/tabular/predict"])
+def test_pages_may_read_why_they_were_refused(path: str) -> None:
+    kitchen = Kitchen(cors_origins=("https://shop.example",))
+
+    refused = kitchen.post(path, content=b"{", headers={"Origin": "https://shop.example"})
+
+    assert refused.status_code in (404, 415)
+    assert refused.headers["access-control-allow-origin"] == "https://shop.example"

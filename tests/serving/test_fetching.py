@@ -133,6 +133,13 @@ async def test_urls_that_are_not_for_the_web_are_refused(url: str, message: str)
 
 
 @in_loop
+async def test_a_network_that_is_let_through_opens_no_port_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ["93.184.215.14"])
+    for url in ("http://8.8.8.8:22/", "http://[2606:4700::1111]:8080/", "http://images.example:22/"):
+        assert "only the ports 80 and 443" in await refused(fetcher(), url)
+
+
+@in_loop
 async def test_a_redirect_to_an_inner_address_is_refused() -> None:
     for target in ("http://127.0.0.2/", "http://10.0.0.1/", "http://[::1]/", "//127.0.0.3/x", "file:///etc/passwd"):
         async with server(lambda _, target=target: to(target)) as (url, asked):  # type: ignore[misc]

@@ -34,6 +34,7 @@ ENGINE = EngineSettings(
     body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
     shutdown_grace_s=float(os.environ.get("OVERHEAD_GRACE_S", "10")),
     access_log=os.environ.get("OVERHEAD_ACCESS_LOG", "1") == "1",
+    cors_origins=("https://shop.example",),
 )
 PLACEMENT = os.environ.get("OVERHEAD_PLACEMENT", "process")
 
