@@ -1,4 +1,4 @@
-"""Train the default models that the model store lacks: `python -m training`, or `make train`."""
+"""Train the default models that the model store lacks, or has of an older recipe: `python -m training`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from models.store import versions
 from training.command import option, run
+from training.recipes import is_outdated
 from training.report import console
 
 SCRIPTS = ("image", "tabular", "recommender")
@@ -23,12 +24,14 @@ class Params:
 
 
 def main(params: Params) -> None:
-    """Run each training script whose artifact is missing, one after the other, each in its own process."""
+    """Run each training script whose artifact is missing or outdated, one after the other, in a process each."""
     for name in SCRIPTS:
         saved = versions(name)
         if saved and not params.force:
-            console.print(f"= {saved[0].tag} is in the store")
-            continue
+            if not is_outdated(name, saved[0].card):
+                console.print(f"= {saved[0].tag} is in the store")
+                continue
+            console.print(f"= {saved[0].tag} is of an older recipe")
         started = time.perf_counter()
         console.print(f"[bold]> train {name}[/bold]")
         # A process each: what torch holds is given back before the next one begins.

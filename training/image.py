@@ -26,14 +26,13 @@ from models.networks import LITE0, InPixels
 from models.pixels import Pixels, Preprocessing
 from models.store import Artifact, find, saving
 from training.augmentation import Strength, augmentation
+from training.by_class import by_class, confusion
 from training.command import option, run
 from training.finetune import Plan, Split, finetune
 from training.image_export import Agreement, agree, write_network
 from training.image_folder import ImageFolder, decode_files, read_image_folder, split, uncropped
 from training.image_precision import LARGEST_CALIBRATION, quantize
 from training.image_scores import (
-    class_slices,
-    confusion,
     image_profile,
     photograph_scores,
     scores,
@@ -50,6 +49,7 @@ from training.image_weights import (
 )
 from training.packages import cache_folder
 from training.photographs import PHOTOGRAPHS, photographs_sha256, views
+from training.recipes import noted
 from training.report import console, library_versions, print_summary, step, write_report
 
 # Of ImageNet's validation images, as Google's table of EfficientNet-Lite gives it. Nobody measured it here.
@@ -219,7 +219,7 @@ def _measure(
     params: Params, made: _Made, preprocessing: Preprocessing, answers: NDArray[np.float32]
 ) -> tuple[dict[str, float], dict[str, Metrics]]:
     if made.of is not None:
-        return scores(answers, made.of), class_slices(answers, made.of, made.classes)
+        return scores(answers, made.of), by_class(answers, made.of, made.classes)
     if made.classes != IMAGENET_LABELS:
         return {}, {}
     metrics, slices = photograph_scores(answers, views(preprocessing), made.classes)
@@ -276,7 +276,8 @@ def _card_params(params: Params, made: _Made, preprocessing: Preprocessing, agre
     shares: dict[str, Scalar] = {f"agreement_{name}": share for name, share in agreement.by_precision.items()}
     shares |= {f"agreement_where_clear_{name}": share for name, share in agreement.clear.items()}
     size = f"{preprocessing.resize} to {preprocessing.crop}, {preprocessing.interpolation}"
-    return {**given, "epochs_run": made.epochs, "input": size, "precision": agreement.precision, **shares}
+    given |= {**noted("image"), "epochs_run": made.epochs, "input": size, "precision": agreement.precision}
+    return given | shares
 
 
 def _torch_scores(of_torch: Metrics) -> dict[str, Scalar]:

@@ -1,4 +1,4 @@
-"""How good an image classifier is, overall and by class, and what it sees: numbers for the card and the report.
+"""How good an image classifier is, overall and by photograph, and what it sees: numbers for the card and the report.
 
 Knows probabilities and classes, no network.
 """
@@ -33,27 +33,6 @@ def scores(answers: NDArray[np.float32], of: NDArray[np.int64]) -> dict[str, flo
         found["top5"] = _top(answers, of, 5)
     of_right = np.maximum(answers[np.arange(len(of)), of], 1e-9)
     return found | {"log_loss": float(-np.log(of_right).mean())}
-
-
-def class_slices(answers: NDArray[np.float32], of: NDArray[np.int64], classes: Sequence[str]) -> dict[str, Metrics]:
-    """For each class: how many of its images are found, how many of the images called so are, and their number."""
-    matrix = confusion(answers, of)
-    slices: dict[str, Metrics] = {}
-    for index, name in enumerate(classes):
-        right, images, called = matrix[index, index], matrix[index].sum(), matrix[:, index].sum()
-        slices[f"class={name}"] = {
-            "top1": float(right / max(1, images)),
-            "precision": float(right / max(1, called)),
-            "images": float(images),
-        }
-    return slices
-
-
-def confusion(answers: NDArray[np.float32], of: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts (C, C): row i, column j is how many images of class i were called j."""
-    classes = answers.shape[1]
-    counts = np.bincount(of * classes + answers.argmax(1), minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
 
 
 def write_confusion(matrix: NDArray[np.int64], classes: Sequence[str], folder: Path) -> None:

@@ -30,6 +30,7 @@ from training.features import FeatureTables, age_and_occupation, feature_tables
 from training.feedback import read_feedback, with_feedback
 from training.interactions import Columns, Corpus, build_corpus
 from training.parity import serving_parity
+from training.recipes import noted
 from training.report import console, print_summary, step, write_report
 from training.splits import Split, split
 from training.tables import read_table, source
@@ -100,7 +101,7 @@ def main(params: Params) -> Artifact:
         user_encoder=corpus.user_encoder,
         item_encoder=corpus.item_encoder,
     )
-    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric")}
+    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric")} | noted("recommender")
     return _save(
         recommender_card.build(
             contents, name=params.name, data=data, measured=measured, parity=parity, params=described

@@ -22,12 +22,14 @@ from models.card import CalibrationBin, Card, Column, Metrics, Parity, Scalar
 from models.errors import DataInvalid, GateNotMet, ParityNotMet
 from models.store import Artifact, find, saving
 from models.tabular import MODEL_FILE, answer, open_session
+from training.by_class import by_class
 from training.columns import ColumnRules, Inputs, known_names, read_inputs
 from training.command import option, run
 from training.datasets import AUTO_DELIMITER, Table, german_credit, read_table
 from training.histograms import table_profile
 from training.onnx_graph import to_onnx
 from training.pipelines import Choice, calibrated, candidates, choose, predict
+from training.recipes import noted
 from training.report import console, library_versions, print_summary, step, write_report
 from training.scores import calibration, calibration_scores, importance, scores, slice_scores
 from training.target import Target, TaskChoice, read_target
@@ -169,14 +171,16 @@ def _measure(
     rows, values = inputs.rows[held_out], target.values[held_out]
     answers = predict(fitted, rows)
     metrics = scores(values, answers)
+    slices = slice_scores(inputs.columns, rows, values, answers)
     if target.is_classification:
         before = calibration_scores(values, predict(plain, rows))
         metrics |= {f"{name}_uncalibrated": score for name, score in before.items()}
+        slices |= by_class(answers, values.astype(np.int64), target.classes)
     return _Measured(
         choice=choice,
         fitted=fitted,
         metrics=metrics,
-        slices=slice_scores(inputs.columns, rows, values, answers),
+        slices=slices,
         importance=importance(lambda given: predict(fitted, given), inputs.columns, rows, values, seed=params.seed),
         calibration=calibration(values, answers) if target.is_classification else (),
         rows_trained=len(seen),
@@ -248,7 +252,8 @@ def _card(
         metrics=measured.metrics,
         data=table.source,
         classes=target.classes,
-        description=f"Predicts '{target.name}' ({what}) from {len(inputs.columns)} columns of {table.source.name}.",
+        description=f"Predicts '{target.name}' ({what}) from {len(inputs.columns)} columns of {table.source.name}; "
+        f"metrics are of {measured.rows_tested:,} rows held out.",
         slices=measured.slices,
         params=_noted(params, target, inputs, measured),
         libraries=library_versions("scikit-learn", "onnx", "onnxruntime", "numpy", "pandas"),
@@ -277,7 +282,7 @@ def _noted(params: Params, target: Target, inputs: Inputs, measured: _Measured) 
         for name, value in asdict(params).items()
         if name not in ("data", "name")
     }
-    given |= {"target": target.name, "target_type": target.label_type}
+    given |= {**noted("tabular"), "target": target.name, "target_type": target.label_type}
     given |= {"rows_trained": measured.rows_trained, "rows_tested": measured.rows_tested}
     given |= {"chosen_by": measured.choice.metric, "chosen_by_margin": measured.choice.margin}
     for name, (mean, deviation) in measured.choice.scores.items():

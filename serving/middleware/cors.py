@@ -74,8 +74,6 @@ class Cors(CORSMiddleware):
         if answer.status_code < 400:
             return answer
         refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
-        detail = (
-            f"pages may not call so; not allowed: {refused}. MAKUNOUCHI_CORS_ORIGINS names who may"
-        )
+        detail = f"pages may not call so; not allowed: {refused}. MAKUNOUCHI_CORS_ORIGINS names who may"
         kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
         return problem(FORBIDDEN, detail, instance=path, headers=kept)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.card import Metrics
+from models.card import Card, Metrics
 from models.errors import NotKnown
 from serving.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
 from serving.errors import INTERNAL, NOT_KNOWN, VALIDATION
@@ -214,8 +214,10 @@ def _part(catalog: ModelCatalog, operation: Operation, shown: Callable[[str], Ba
 
 def _filtered(entry: CatalogEntry, filter_: str | None) -> ModelMetrics:
     overall: Metrics = entry.card.metrics
-    classes = {name.removeprefix(_CLASS): each for name, each in entry.card.slices.items() if name.startswith(_CLASS)}
-    slices = {name: each for name, each in entry.card.slices.items() if not name.startswith(_CLASS)}
+    classes, slices = _by_class(entry.card)
+    notes = [entry.card.description] if entry.card.description else []
+    if not classes and filter_ in (None, "class"):
+        notes.append(_no_classes(entry.card))
     if filter_ in ("class", "slice", "overall"):
         overall = overall if filter_ == "overall" else {}
         classes = classes if filter_ == "class" else {}
@@ -229,7 +231,22 @@ def _filtered(entry: CatalogEntry, filter_: str | None) -> ModelMetrics:
         overall = {}
         classes = {name: each for name, each in classes.items() if _CLASS + name in found}
         slices = {name: each for name, each in slices.items() if name in found}
-    return ModelMetrics(name=entry.name, version=entry.version, overall=overall, classes=classes, slices=slices)
+    return ModelMetrics(
+        name=entry.name, version=entry.version, overall=overall, classes=classes, slices=slices, notes=notes
+    )
+
+
+def _by_class(card: Card) -> tuple[dict[str, Metrics], dict[str, Metrics]]:
+    """Metrics by class, and by everything else: a column may be called `class` too."""
+    keys = {f"{_CLASS}{name}": name for name in card.classes}
+    classes = {keys[key]: each for key, each in card.slices.items() if key in keys}
+    return classes, {key: each for key, each in card.slices.items() if key not in keys}
+
+
+def _no_classes(card: Card) -> str:
+    if not card.classes:
+        return f"Not measured by class: {card.task} has no classes."
+    return "Not measured by class: the data that it was measured on is not labelled with each of its classes."
 
 
 def _entry(catalog: ModelCatalog, name: str, version: str | None) -> CatalogEntry:

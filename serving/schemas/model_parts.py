@@ -24,6 +24,7 @@ class ModelMetrics(OfVersion):
     overall: Mapping[str, float]
     classes: Mapping[str, Mapping[str, float]] = Field(description="By class, where that was measured.")
     slices: Mapping[str, Mapping[str, float]] = Field(description="By any other slice of the data.")
+    notes: list[str] = Field(description="What the metrics are of; and why something that was asked for is empty.")
 
 
 class ModelParams(OfVersion):

@@ -75,7 +75,7 @@ def test_digits_are_told_apart(digits: tuple[Path, Artifact]) -> None:
     assert card.classes == tuple("0123456789")
     assert card.data.rows == 1797
     assert {f"class={digit}" for digit in range(10)} == set(card.slices)
-    assert sum(part["images"] for part in card.slices.values()) == pytest.approx(1797 / 5, abs=5)
+    assert sum(part["support"] for part in card.slices.values()) == pytest.approx(1797 / 5, abs=5)
 
 
 @pytest.mark.slow

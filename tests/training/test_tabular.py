@@ -69,6 +69,9 @@ def test_german_credit_is_learnt_and_told_in_the_card(tabular_artifact: Artifact
     }  # fmt: skip
     assert all(column.required and not column.nullable and column.description for column in card.inputs)
     assert {"sex=female", "sex=male", "housing=own"} <= set(card.slices)
+    classes = [card.slices[f"class={name}"] for name in card.classes]
+    assert sum(each["support"] for each in classes) == card.params["rows_tested"]
+    assert all(0 < each["precision"] <= 1 and 0 < each["recall"] <= 1 for each in classes)
     assert next(iter(card.importance)) == "checking_account"
     assert sum(found.rows for found in card.calibration) == 200
     assert (card.params["target"], card.params["rows_trained"], card.params["rows_tested"]) == ("risk", 800, 200)

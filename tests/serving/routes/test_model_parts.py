@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,8 +30,23 @@ def test_metrics_are_overall_by_class_and_by_slice(
 ) -> None:
     answer = kitchen.get(f"/v1/models/tabular/metrics{query}").json()
 
-    expected = {"name": "tabular", "version": "v1", "overall": overall, "classes": classes, "slices": slices}
-    assert answer == expected
+    told = {"overall": overall, "classes": classes, "slices": slices, "notes": []}
+    assert answer == {"name": "tabular", "version": "v1"} | told
+
+
+def test_metrics_that_were_not_measured_by_class_say_so(kitchen: Kitchen) -> None:
+    for name, why in (("image", "not labelled with each of its classes"), ("recommender", "has no classes")):
+        answer = kitchen.get(f"/v1/models/{name}/metrics?filter=class").json()
+        assert answer["classes"] == answer["overall"] == {}
+        assert why in answer["notes"][-1]
+
+
+def test_a_column_that_is_called_class_is_no_class(kitchen: Kitchen) -> None:
+    kitchen.table_card = replace(TABLE_CARD, slices={"class=true": FEMALE, "class=good": GOOD}, description="Of 9.")
+    answer = kitchen.get("/v1/models/tabular/metrics").json()
+
+    assert (answer["classes"], answer["slices"]) == ({"good": GOOD}, {"class=true": FEMALE})
+    assert answer["notes"] == ["Of 9."]
 
 
 def test_parameters_are_told_together_and_alone(kitchen: Kitchen) -> None:
