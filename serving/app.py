@@ -124,7 +124,7 @@ def build_app(
         conversation.route(
             conversation.Predicting(calls.images, calls.tabular, calls.recommendations),
             guard,
-            max_bytes=calls.settings.max_body_bytes,
+            conversation.Bounds.of(calls.settings),
             origins=calls.settings.cors_origins,
             is_stopping=is_stopping,
         )

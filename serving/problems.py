@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from models.errors import InputError
 from serving.errors import (
@@ -108,6 +110,17 @@ def install(app: Starlette) -> None:
     async def on_error(request: Request, error: Exception) -> Response:
         return problem_of(error, instance=request.url.path)
 
+    routed = app.router.default
+
+    async def nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await routed(scope, receive, send)
+            return
+        detail = f"There is no WebSocket at {scope['path'][:200]}"
+        socket = WebSocket(scope, receive, send)
+        await socket.send_denial_response(problem(NOT_FOUND, detail, instance=scope["path"]))
+
+    app.router.default = nothing_there
     app.add_exception_handler(HTTPException, on_http)
     for error in (*TABLE, ValidationError, ClientDisconnect):
         app.add_exception_handler(error, on_error)

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     max_rows: int = Field(1000, gt=0, description="Rows in one tabular request.")
     max_bulk_users: int = Field(50, gt=0, description="Users in one bulk recommendation request.")
 
+    max_websockets: int = Field(1000, gt=0, description="WebSockets open at one time in each gateway; then 503.")
+    websocket_idle_s: float = Field(
+        300.0, ge=0, description="A WebSocket on which nothing was said for so long is closed with 4408; 0 is never."
+    )
+
     image_url_hosts: tuple[str, ...] = Field(
         (),
         description="Hosts that images are fetched from by URL, as a JSON list: `images.example`, `.example` for all "

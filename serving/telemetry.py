@@ -44,6 +44,10 @@ class Telemetry:
         )
         live = {"registry": self.registry, "multiprocess_mode": "livesum"}
         self._in_flight = Gauge("makunouchi_requests_in_flight", "Requests being answered.", **live)  # type: ignore[arg-type]
+        self._sockets = Gauge("makunouchi_websockets_open", "WebSockets that are open.", **live)  # type: ignore[arg-type]
+        self._closed = Counter(
+            "makunouchi_websockets_closed", "WebSockets closed, by the code.", ["code"], registry=self.registry
+        )
         self._batch_rows = Histogram(
             "makunouchi_batch_rows", "Rows in one call to a runner.", ["runner"], buckets=BATCH_BUCKETS,
             registry=self.registry,
@@ -74,6 +78,7 @@ class Telemetry:
         self._new: dict[tuple[str, str, int], _Counts] = {}
         self._gauges: list[RunnerGauge] = []
         self._count = 0
+        self._open_sockets = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def began(self) -> None:
@@ -83,11 +88,25 @@ class Telemetry:
     def ended(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered, or given up. Call inside an event loop."""
         self._count -= 1
+        self.answered(route, method, status, seconds)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Something was answered that was not counted while in flight. Call inside an event loop."""
         counts = self._new.get((route, method, status))
         if counts is None:
             counts = self._new[route, method, status] = _Counts(LATENCY_BUCKETS_S)
         counts.add(seconds)
         self._flush_soon()
+
+    def connected(self) -> None:
+        """A WebSocket was let in. Call inside an event loop."""
+        self._open_sockets += 1
+        self._flush_soon()
+
+    def disconnected(self, code: str) -> None:
+        """A WebSocket that was let in is over. Call inside an event loop."""
+        self._open_sockets -= 1
+        self._tally(self._closed, code)
 
     def recommended(self, algorithm: str, reason: str | None, features: str | None) -> None:
         """A recommendation was made. Call inside an event loop."""
@@ -110,6 +129,7 @@ class Telemetry:
             self._timer.cancel()
             self._timer = None
         self._in_flight.set(self._count)
+        self._sockets.set(self._open_sockets)
         for (route, method, status), counts in self._new.items():
             if counts.number:
                 self._requests.labels(route, method, str(status)).inc(counts.number)

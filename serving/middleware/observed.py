@@ -12,6 +12,7 @@ from collections.abc import Collection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access_log import AccessLog
+from serving.middleware.observed_socket import ObservedSocket
 from serving.request_id import current_request_id
 from serving.telemetry import Telemetry
 
@@ -31,6 +32,9 @@ class Observed:
         self._native = frozenset(native)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._converse(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -55,6 +59,13 @@ class Observed:
             self._telemetry.ended(route, method, status, seconds)
             if self._access_log is not None:
                 self._access_log.write(current_request_id(), method, route, status, 1000 * seconds)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = ObservedSocket(scope, route=self._route, telemetry=self._telemetry, access_log=self._access_log)
+        try:
+            await self.app(scope, socket.receiving(receive), socket.sending(send))
+        finally:
+            socket.ended()
 
     def _route(self, scope: Scope) -> str:
         route = getattr(scope.get("route"), "path", None)

@@ -12,7 +12,7 @@ class TrailingSlash:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+        if scope["type"] in ("http", "websocket") and scope["path"].endswith("/") and scope["path"] != "/":
             # In place: what is outside of this reads from the same scope which route answered.
             scope["path"] = scope["path"].rstrip("/") or "/"
             scope["raw_path"] = scope.get("raw_path", b"").partition(b"?")[0].rstrip(b"/") or b"/"

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.request_id import accept_or_make, set_request_id
 
 HEADER = b"x-request-id"
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
 class RequestId:
@@ -25,7 +26,7 @@ class RequestId:
         header = (HEADER, request_id.encode())
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 

@@ -6,7 +6,8 @@ problem document as `error`. Answers come in the order in which they are finishe
 answered with `"type": "pong"`.
 
 Closed with 1001 when the service is stopping, 1003 for a binary message, 1008 when the key is no longer valid, 1009 for
-a message that is too large, 1011 for a fault of the service. Who may not come in gets an HTTP answer, no WebSocket.
+a message that is too large, 1011 for a fault of the service, 4408 when nothing was said for too long. Who may not come
+in gets an HTTP answer, no WebSocket.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -30,17 +33,20 @@ from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
 from serving.errors import Forbidden, Malformed, Unauthenticated
 from serving.guard import Guard
+from serving.middleware.observed_socket import ANSWERED
 from serving.problems import problem_of
 from serving.routes.image_body import image_of
 from serving.schemas.fields import MAX_SAFE_INTEGER, Request
 from serving.schemas.recommendations import RecommendRequest
+from serving.settings import Settings
 
 log = logging.getLogger("makunouchi.errors")
 
 PATH = "/v1/ws/predict"
 MAX_IN_FLIGHT = 32
 LOOK_EVERY_S = 0.25
-GOING_AWAY, NO_BINARY, NOT_ALLOWED, TOO_LARGE, FAULT = 1001, 1003, 1008, 1009, 1011
+# Below 4000 as RFC 6455 has them; 4408 is ours, after 408.
+GOING_AWAY, NO_BINARY, NOT_ALLOWED, TOO_LARGE, FAULT, IDLE = 1001, 1003, 1008, 1009, 1011, 4408
 Id = str | int | None
 
 
@@ -51,6 +57,20 @@ class Message(Request):
     type: Literal["predict", "ping"] = "predict"
     model: Literal["image", "tabular", "recommender"] | None = None
     input: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection, and all of them together, may take. `idle_s` 0 is for ever."""
+
+    max_bytes: int
+    max_open: int
+    idle_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Bounds:
+        """Those of the settings."""
+        return cls(settings.max_body_bytes, settings.max_websockets, settings.websocket_idle_s)
 
 
 class Predicting:
@@ -77,24 +97,32 @@ class Predicting:
 def route(
     predicting: Predicting,
     guard: Guard,
+    bounds: Bounds,
     *,
-    max_bytes: int,
     origins: Sequence[str] = (),
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> WebSocketRoute:
     """The route. `origins` are those whose pages may connect, beside those of this host."""
+    places = bounds.max_open
 
     async def endpoint(socket: WebSocket) -> None:
+        nonlocal places
         try:
             _check_origin(socket, origins)
             if is_stopping():
                 raise RunnerUnavailable("the service is stopping")
             await guard.admit(socket.scope, "predict")
+            if not places:
+                raise Overloaded(f"{bounds.max_open} WebSockets are open")
         except Exception as error:
             await socket.send_denial_response(problem_of(error, instance=PATH))
             return
-        await socket.accept()
-        await Conversation(socket, predicting, guard, max_bytes=max_bytes, is_stopping=is_stopping).run()
+        places -= 1
+        try:
+            await socket.accept()
+            await Conversation(socket, predicting, guard, bounds, is_stopping=is_stopping).run()
+        finally:
+            places += 1
 
     return WebSocketRoute(PATH, endpoint, name="ws_predict")
 
@@ -107,14 +135,16 @@ class Conversation:
         socket: WebSocket,
         predicting: Predicting,
         guard: Guard,
+        bounds: Bounds,
         *,
-        max_bytes: int,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._socket = socket
         self._predicting = predicting
         self._guard = guard
-        self._max_bytes = max_bytes
+        self._bounds = bounds
+        self._note: Callable[[int, float], None] = socket.scope.get(ANSWERED, _nobody_counts)
+        self._last_said = time.monotonic()
         self._is_stopping = is_stopping
         self._in_flight: dict[str | int, asyncio.Task[None]] = {}
         self._sending = asyncio.Lock()
@@ -134,7 +164,11 @@ class Conversation:
                     await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
                     await self._close(GOING_AWAY, "the service is stopping")
                     return
+                if self._is_idle() and not reading.done():
+                    await self._close(IDLE, f"nothing was said for {self._bounds.idle_s:g} s")
+                    return
                 if reading.done():
+                    self._last_said = time.monotonic()
                     received, reading = reading.result(), None
                     if received["type"] == "websocket.disconnect" or not await self._take(received):
                         return
@@ -153,8 +187,9 @@ class Conversation:
         if text is None:
             await self._close(NO_BINARY, "messages are JSON text")
             return False
-        if len(text) > self._max_bytes or len(text.encode()) > self._max_bytes:
-            await self._close(TOO_LARGE, f"a message has at most {self._max_bytes} bytes")
+        most = self._bounds.max_bytes
+        if len(text) > most or len(text.encode()) > most:
+            await self._close(TOO_LARGE, f"a message has at most {most} bytes")
             return False
         id_: Id = None
         try:
@@ -169,12 +204,17 @@ class Conversation:
             if len(self._in_flight) >= MAX_IN_FLIGHT:
                 raise Overloaded(f"{MAX_IN_FLIGHT} messages of one connection are in flight")
         except Exception as error:
-            await self._send(_failure(id_, error))
+            await self._send(self._failure(id_, error, 0.0))
             return True
         self._in_flight[message.id] = asyncio.ensure_future(self._answer(message))
         return True
 
+    def _is_idle(self) -> bool:
+        silent_s = time.monotonic() - self._last_said
+        return 0 < self._bounds.idle_s <= silent_s and not self._in_flight
+
     async def _answer(self, message: Message) -> None:
+        started = time.perf_counter()
         try:
             # For every message: keys are taken back, and limits count, while a connection is open.
             await self._guard.admit(self._socket.scope, "predict")
@@ -182,14 +222,19 @@ class Conversation:
             said = b'{"id":%s,"status":"ok","result":%s}' % (
                 orjson.dumps(message.id), result.__pydantic_serializer__.to_json(result),
             )  # fmt: skip
-        except (Unauthenticated, Forbidden) as error:
-            said = orjson.dumps(_failure(message.id, error))
-            self._is_admitted = False
+            self._note(200, time.perf_counter() - started)
         except Exception as error:
-            said = orjson.dumps(_failure(message.id, error))
+            said = orjson.dumps(self._failure(message.id, error, time.perf_counter() - started))
+            self._is_admitted = self._is_admitted and not isinstance(error, Unauthenticated | Forbidden)
         finally:
             self._in_flight.pop(message.id, None)
+            self._last_said = time.monotonic()
         await self._send(said)
+
+    def _failure(self, id_: Id, error: Exception, seconds: float) -> dict[str, Any]:
+        response = problem_of(error, instance=PATH)
+        self._note(response.status_code, seconds)
+        return {"id": id_, "status": "error", "error": orjson.loads(bytes(response.body))}
 
     async def _send(self, said: dict[str, Any] | bytes) -> None:
         text = said if isinstance(said, bytes) else orjson.dumps(said)
@@ -218,9 +263,8 @@ def _id_of(content: object) -> Id:
     return id_ if type(id_) is int and abs(id_) <= MAX_SAFE_INTEGER else None
 
 
-def _failure(id_: Id, error: Exception) -> dict[str, Any]:
-    response = problem_of(error, instance=PATH)
-    return {"id": id_, "status": "error", "error": orjson.loads(bytes(response.body))}
+def _nobody_counts(status: int, seconds: float) -> None:
+    """Where nothing surrounds the application, as in tests."""
 
 
 def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:

@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 
 
 @contextlib.contextmanager
-def listening(app: ASGIApp) -> Iterator[str]:
+def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
     """The address, as host:port, of a server that answers with `app` until the block ends."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         door.listen(64)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", ws="websockets-sansio"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level=log_level, lifespan="on", ws="websockets-sansio"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
         thread.start()
         try:

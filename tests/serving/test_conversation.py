@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +15,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from serving.access_log import AccessLog
 from serving.app import build_app
 from serving.edge import edged
+from serving.middleware.observed import Observed
+from serving.middleware.request_id import RequestId
 from serving.routes.service import Metrics
 from serving.runners import RowsAnswer
+from serving.telemetry import Telemetry
+from tests.live.server import wait_for
 from tests.serving.keyed import API_KEYS, headers
 from tests.serving.kitchen import ROW, Catalog, Kitchen, png
 from tests.serving.listening import listening
@@ -180,6 +187,94 @@ def test_every_message_counts_and_one_too_many_says_when_to_come_again() -> None
 
     assert sorted(answer["status"] for answer in answers.values()) == ["error", "error", "ok", "ok"]
     assert {answer["error"]["status"] for answer in answers.values() if "error" in answer} == {429}
+
+
+def test_a_connection_on_which_nothing_is_said_is_closed_with_4408() -> None:
+    with (
+        listening(Kitchen(websocket_idle_s=0.2).edged) as address,
+        connect(f"ws://{address}/v1/ws/predict") as socket,
+    ):
+        assert closing(socket) == (4408, "nothing was said for 0.2 s")
+
+
+def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(kitchen: Kitchen) -> None:
+    asked, predict = threading.Event(), kitchen.table.predict
+
+    async def slow(rows: Any, *, deadline: float) -> RowsAnswer:
+        # Longer than the connection may be silent, by the same clock.
+        await asyncio.sleep(0.8)
+        asked.set()
+        return await predict(rows, deadline=deadline)
+
+    idle = Kitchen(websocket_idle_s=0.2)
+    for each in (idle, kitchen):
+        each.table.predict = slow  # type: ignore[method-assign]
+        with listening(each.edged) as address, connect(f"ws://{address}/v1/ws/predict") as socket:
+            assert say(socket, PREDICT)[1]["status"] == "ok"
+    assert asked.is_set()
+
+
+def test_more_connections_than_a_setting_says_get_503_until_one_leaves() -> None:
+    with listening(Kitchen(max_websockets=1).edged) as address:
+        url = f"ws://{address}/v1/ws/predict"
+        with connect(url):
+            with pytest.raises(InvalidStatus) as caught:
+                connect(url)
+            assert caught.value.response.status_code == 503
+            assert "retry-after" in caught.value.response.headers
+        wait_for(lambda: is_let_in(url), "a place after the first has left")
+
+
+def is_let_in(url: str) -> bool:
+    try:
+        with connect(url):
+            return True
+    except InvalidStatus:
+        return False
+
+
+def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(kitchen: Kitchen) -> None:
+    telemetry, written = Telemetry(), io.StringIO()
+    log = AccessLog(written)
+    app = RequestId(Observed(kitchen.edged, telemetry=telemetry, access_log=log))
+    with listening(app) as address:
+        url = f"ws://{address}/v1/ws/predict"
+        with connect(url, additional_headers={"X-Request-ID": "socket-1"}) as socket:
+            assert socket.response is not None
+            assert socket.response.headers["x-request-id"] == "socket-1"
+            say(socket, PREDICT, PREDICT | {"id": 2, "input": {}}, {"id": 3, "type": "ping"})
+        with connect(url) as socket:
+            socket.send(b"\x00")
+            closing(socket)
+        with pytest.raises(InvalidStatus):
+            connect(url, origin=Origin("https://evil.example"))
+        wait_for(lambda: telemetry._open_sockets == 0, "both connections are over")
+    log.flush()
+    telemetry.flush()
+
+    text, lines = telemetry.content()[0].decode(), written.getvalue()
+    for status in (200, 403, 422):
+        counted = f'makunouchi_requests_total{{method="WEBSOCKET",route="/v1/ws/predict",status="{status}"}} 1.0'
+        assert counted in text
+    assert 'makunouchi_websockets_closed_total{code="1000"} 1.0' in text
+    assert 'makunouchi_websockets_closed_total{code="1003"} 1.0' in text
+    assert "makunouchi_websockets_open 0.0" in text
+    assert lines.count("request_id=socket-1 method=WEBSOCKET route=/v1/ws/predict status=") == 3
+    assert "status=1000" in lines
+
+
+@pytest.mark.parametrize("path", ["/v1/ws/nothing", "/v1/models", "/"])
+def test_where_there_is_no_websocket_the_answer_is_404(address: str, path: str) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        connect(f"ws://{address}{path}")
+
+    assert caught.value.response.status_code == 404
+    assert caught.value.response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_slash_at_the_end_of_the_path_changes_nothing(address: str) -> None:
+    with connect(f"ws://{address}/v1/ws/predict/") as socket:
+        assert say(socket, PREDICT)[1]["status"] == "ok"
 
 
 def test_pings_of_the_protocol_are_answered(address: str) -> None:
