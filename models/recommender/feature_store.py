@@ -173,8 +173,10 @@ def read(folder: Path) -> Features:
             groups=Groups() if groups is None else _groups(groups),
             has_users=users is not None,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are these
-        raise ArtifactInvalid(f"the feature tables cannot be read: {str(error).splitlines()[0][:200]}") from error
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError, NotImplementedError) as error:
+        # pyarrow's own errors are these: a type that has no cast is "not implemented", a length that lies is memory.
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtifactInvalid(f"the feature tables cannot be read: {told[:200]}") from error
 
 
 def _marks(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
@@ -208,6 +210,8 @@ def _feature_table(table: Any, id_column: str) -> FeatureTable:  # Any: pyarrow.
 def _latest(table: Any, id_column: str) -> Any:  # Any: pyarrow.Table
     import pyarrow as pa
 
+    # A row of nobody is no row.
+    table = table.filter(table.column(id_column).is_valid())
     ids = table.column(id_column).cast(pa.string()).combine_chunks().dictionary_encode()
     keys: NDArray[np.int64] = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     times = np.zeros(len(keys))

@@ -193,7 +193,7 @@ class Conversation:
             return False
         id_: Id = None
         try:
-            content = _parsed(text)
+            content = parsed(text)
             id_ = _id_of(content)
             message = Message.model_validate(content)
             if message.type == "ping":
@@ -249,7 +249,8 @@ class Conversation:
                 await self._socket.close(code, reason)
 
 
-def _parsed(text: str) -> Any:  # Any: JSON
+def parsed(text: str) -> Any:  # Any: JSON
+    """The JSON of a message. Raises Malformed."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:

@@ -44,6 +44,22 @@ def test_the_latest_row_that_is_not_in_the_future_counts(tmp_path: Path) -> None
     assert users.values("b") == {"age": 9}
 
 
+def test_a_row_without_an_id_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "users", user_id=[None, "a"], age=[1, 2])
+
+    users = read(tmp_path).users
+
+    assert len(users.ids) == 1
+    assert users.values("a") == {"age": 2}
+
+
+def test_a_column_of_another_type_than_can_be_read_is_a_broken_table(tmp_path: Path) -> None:
+    write(tmp_path, "users", user_id=["a"], time=[[1]])
+
+    with pytest.raises(ArtifactInvalid, match="the feature tables cannot be read: Unsupported cast"):
+        read(tmp_path)
+
+
 def test_a_missing_file_is_an_empty_table(tmp_path: Path) -> None:
     features = read(tmp_path)
     assert not features.has_users

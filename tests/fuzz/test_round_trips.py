@@ -1,0 +1,97 @@
+"""What one side writes, the other reads: forms of a real client, and tensors both ways."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import httpx
+import numpy as np
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from serving.inference_body import read, write
+from serving.routes.multipart import MAX_FIELD_BYTES, parse
+from serving.tensors import DATATYPES, Datatype, Tensor, from_binary, from_json, text_tensor, to_binary, to_json
+from tests.fuzz.corpus import fuzzing
+
+# What a client writes into a part's headers as it is; quotes and line ends it escapes, each in its own way.
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters='"\\'), min_size=1)
+
+
+@fuzzing
+@given(st.lists(st.tuples(names, names, st.binary(max_size=200)), max_size=4),
+       st.lists(st.tuples(names, st.text(max_size=MAX_FIELD_BYTES // 4)), max_size=4))  # fmt: skip
+def test_a_form_of_a_client_is_read_as_it_was_written(
+    files: list[tuple[str, str, bytes]], fields: list[tuple[str, str]]
+) -> None:
+    parts: list[Any] = [(name, (file, data)) for name, file, data in files]
+    parts += [(name, (None, text)) for name, text in fields]
+    request = httpx.Request("POST", "http://x", files=parts)
+    if not parts:
+        return
+
+    boundary = request.headers["content-type"].partition("boundary=")[2].encode()
+    found = parse(request.read(), boundary, max_parts=8)
+
+    expected = [(name, data, True) for name, _, data in files]
+    expected += [(name, text.encode(), False) for name, text in fields]
+    assert [(part.name, part.data, part.is_file) for part in found] == expected
+
+
+_WIDTHS: dict[Datatype, Literal[16, 32, 64]] = {"FP16": 16, "FP32": 32, "FP64": 64}
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> Tensor:
+    datatype: Datatype = draw(st.sampled_from(DATATYPES))
+    shape = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    count = math.prod(shape)
+    if datatype == "BYTES":
+        # JSON holds text; what is none is replaced there, and kept in the binary form.
+        texts = draw(st.lists(st.text(max_size=9), min_size=count, max_size=count))
+        return text_tensor("t", [text.encode() for text in texts], shape)
+    values: NDArray[Any]
+    if datatype == "BOOL":
+        values = np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)), np.bool_)
+    elif datatype.startswith("FP"):
+        floats = st.floats(width=_WIDTHS[datatype], allow_nan=False, allow_infinity=False)
+        values = np.array(draw(st.lists(floats, min_size=count, max_size=count)), f"<f{_WIDTHS[datatype] // 8}")
+    else:
+        dtype = np.dtype(datatype.lower())
+        ends = np.iinfo(dtype)
+        numbers = st.integers(int(ends.min), int(ends.max))
+        values = np.array(draw(st.lists(numbers, min_size=count, max_size=count)), dtype)
+    return Tensor("t", datatype, values.reshape(shape))
+
+
+@fuzzing
+@given(tensors())
+def test_a_tensor_comes_out_as_it_went_in(tensor: Tensor) -> None:
+    for again in (
+        from_json("t", tensor.datatype, tensor.shape, to_json(tensor)),
+        from_binary("t", tensor.datatype, tensor.shape, memoryview(to_binary(tensor))),
+    ):
+        assert again.shape == tensor.shape
+        assert again.datatype == tensor.datatype
+        np.testing.assert_array_equal(again.values, tensor.values)
+
+
+@fuzzing
+@given(st.lists(tensors(), min_size=1, max_size=3), st.booleans())
+def test_an_answer_can_be_read_as_a_request(found: list[Tensor], is_binary: bool) -> None:
+    """The two are written alike, so that a reader of ours, held to the protocol elsewhere, holds the writer to it."""
+    named = [Tensor(f"t{index}", each.datatype, each.values) for index, each in enumerate(found)]
+    request = {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [0], "data": []}]}
+    asked = read(orjson.dumps(request | {"parameters": {"binary_data_output": is_binary}}), None)
+
+    body, length = write(asked, named, model="m", version="v")
+
+    assert (length is not None) == is_binary
+    head = orjson.dumps({"inputs": orjson.loads(body[:length])["outputs"]})
+    again = read(head + body[length or len(body) :], str(len(head)))
+    for before, after in zip(named, again.inputs, strict=True):
+        assert (after.name, after.datatype, after.shape) == (before.name, before.datatype, before.shape)
+        np.testing.assert_array_equal(after.values, before.values)
