@@ -32,6 +32,7 @@ from serving.errors import (
 )
 from serving.guard import Guard
 from serving.problems import problem_of
+from serving.routes.encoded_path import EncodedPathRoute
 from serving.runners import ModelRef
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -113,7 +114,7 @@ class Operation:
                 response = problem_of(error, instance=request.scope["path"])
             return guard.marked(request.scope, response)
 
-        return Route(self.path, endpoint, methods=[self.method], name=self.id)
+        return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
 
     def native(self) -> Operation:
         """The same operation where BentoML's own clients look for it: a path named after the method."""

@@ -64,8 +64,9 @@ def path_parameter(name: str, description: str, example: str) -> JsonSchema:
     """A parameter in the path that is an id."""
     # Longer ones are not in any table; the server would take them.
     schema = {"type": "string", "minLength": 1}
+    described = f"{description} Percent-encoded: a slash is %2F."
     return {
-        "name": name, "in": "path", "required": True, "description": description, "schema": schema, "example": example,
+        "name": name, "in": "path", "required": True, "description": described, "schema": schema, "example": example,
     }  # fmt: skip
 
 

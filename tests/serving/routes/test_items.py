@@ -62,3 +62,11 @@ def test_top_items_of_a_window(kitchen: Kitchen) -> None:
     assert len(kitchen.get("/v1/items/top?window_days=3").json()["items"]) == 3
     assert len(kitchen.get("/v1/items/top?category=comedy&n=5").json()["items"]) == 5
     assert kitchen.get("/v1/items/top?window_days=0").status_code == 422
+
+
+@pytest.mark.parametrize("item", ["a%2Fb", "a%2fsimilar"])
+def test_an_id_with_a_slash_is_one_step_of_the_path(kitchen: Kitchen, item: str) -> None:
+    named = item.replace("%2F", "/").replace("%2f", "/")
+    assert f"no item '{named}'" in kitchen.get(f"/v1/items/{item}").json()["detail"]
+    assert f"no item '{named}'" in kitchen.get(f"/v1/%69tems/{item}/similar").json()["detail"]
+    assert kitchen.get("/v1/items/a/b").json()["type"] == "/problems/not-found"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from tests.serving.kitchen import Kitchen
@@ -116,3 +118,10 @@ def test_each_user_of_a_bulk_may_bring_a_history(kitchen: Kitchen) -> None:
     asked = {"user_ids": ["new", "other"], "n": 1, "per_user": {"new": {"history": ["3", "7"]}}}
     results = kitchen.post("/v1/recommendations/bulk", json=asked).json()["results"]
     assert [result["reason"] for result in results] == ["request_history", "unknown_user"]
+
+
+@pytest.mark.parametrize("user", ["a/b", "/", "a/similar", "%2F", "a/b%2Fc?d", "ü/é", "a/"])
+def test_an_id_may_hold_a_slash(kitchen: Kitchen, user: str) -> None:
+    path = f"/v1/users/{quote(user, safe='')}"
+    assert kitchen.get(f"{path}/recommendations").json()["user_id"] == user
+    assert f"no user '{user}' is known" in kitchen.get(path).json()["detail"]
