@@ -5,6 +5,7 @@ dataset     who interacted with what, as a sparse matrix, with times and feature
 ids         text ids and titles in memory-mapped arrays: row to text, text to row
 encoding    attributes of users and items as sparse columns
 selection   the best n of a row of scores
+products    the best n of a product of vectors, block by block
 popularity  what everyone likes
 neighbours  like items, like users
 ease        a linear model of items in closed form
@@ -18,6 +19,7 @@ two_level   candidates of several algorithms, ordered by a ranker
 registry    every algorithm by its name
 archive     the files of a recommender's artifact
 queries     what a recommender is asked and what it answers
+scoring     from what a query needs to scores
 predictor   answers queries from an artifact
 
 Nothing here imports a training library unless `fit` is called; an artifact with a ranker needs lightgbm.

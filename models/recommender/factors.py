@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.recommender.base import Algorithm, Arrays, Capability
+from models.recommender.base import Algorithm, Arrays, Capability, blocks
 from models.recommender.dataset import Rows
-from models.recommender.linear import Weights, contributions, similar_columns
+from models.recommender.linear import Weights, contributions
+from models.recommender.products import Hidden, best_products
 from models.recommender.selection import NOTHING, Items, Scores
 
 P = TypeVar("P")
@@ -41,11 +42,35 @@ class Factors(Algorithm[P]):
     item_factors_: Matrix
     item_biases_: Matrix
 
+    # What is made once from `item_factors_`, with the array that it was made from.
+    _gram_of: tuple[Matrix, NDArray[np.float64]] | None = None
+    _lengths_of: tuple[tuple[Matrix, Matrix], ...] = ()
+
+    def recommend(self, user_rows: Rows, n: int, *, filter_seen: bool = True) -> tuple[Items, Scores]:
+        width = min(n, self.dataset_.items)
+        items, scores = np.empty((len(user_rows), width), np.int64), np.empty((len(user_rows), width), np.float32)
+        for rows in blocks(len(user_rows), self.item_factors_.shape[1]):
+            seen = self.dataset_.histories(user_rows[rows])
+            hidden = Hidden(np.split(seen.indices, seen.indptr[1:-1])) if filter_seen else None
+            items[rows], scores[rows] = self.nearest(self.user_factors_[user_rows[rows]], n, hidden=hidden)
+        return items, scores
+
+    def nearest(self, vectors: Matrix, n: int, *, hidden: Hidden | None = None) -> tuple[Items, Scores]:
+        """The best n items for users of these vectors (N, d), as `best` gives them; no scores of all items are made."""
+        return best_products(vectors, self.item_factors_, self.item_biases_, n, hidden=hidden)
+
     def score(self, user_rows: Rows) -> Scores:
         return self._product(self.user_factors_[user_rows])
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
         return self._product(self.fold_in(histories))
+
+    def score_features(self, user_features: sparse.csr_array) -> Scores:
+        return self._product(self.feature_vectors(user_features))
+
+    def feature_vectors(self, user_features: sparse.csr_array) -> Matrix:
+        """Vectors for users known by their features alone, (N, d)."""
+        raise self.cannot("user_features")
 
     def fold_in(self, histories: sparse.csr_array) -> Matrix:
         """Vectors for users known by their items alone, (N, d)."""
@@ -84,10 +109,10 @@ class Factors(Algorithm[P]):
         return own, gram + (self.fold_in_weight - 1) * own.T @ own
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
-        return similar_columns(_cosines(self.item_factors_, item_rows), item_rows, n)
+        return self._similar(self.item_factors_, item_rows, n)
 
     def similar_users(self, user_rows: Rows, n: int) -> tuple[Items, Scores]:
-        return similar_columns(_cosines(self.user_factors_, user_rows), user_rows, n)
+        return self._similar(self.user_factors_, user_rows, n)
 
     def arrays(self) -> Arrays:
         return {
@@ -106,9 +131,34 @@ class Factors(Algorithm[P]):
         scores += self.item_biases_
         return np.asarray(scores, np.float32)
 
+    def _similar(self, vectors: Matrix, rows: Rows, n: int) -> tuple[Items, Scores]:
+        """The rows of `vectors` with the largest cosine to each of these, without itself."""
+        scales = self._scales(vectors)
+        own = vectors[rows] * scales[rows][:, None]
+        itself = Hidden([rows[[place]] for place in range(len(rows))])
+        return best_products(own, vectors, np.zeros(len(vectors), np.float32), n, hidden=itself, scales=scales)
+
+    def _scales(self, vectors: Matrix) -> Matrix:
+        """What makes each row one of length 1; 1 for a row of zeros."""
+        for made_from, scales in self._lengths_of:
+            if made_from is vectors:
+                return scales
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        scales = np.asarray(1 / np.where(lengths > 0, lengths, 1.0), np.float32)
+        # Of users and of items, the newest first: an array that was replaced drops out.
+        self._lengths_of = ((vectors, scales), *self._lengths_of[:1])
+        return scales
+
     def _gram(self) -> NDArray[np.float64]:
-        factors = self.item_factors_.astype(np.float64)
-        return np.asarray(factors.T @ factors + self.fold_in_l2 * np.eye(factors.shape[1]))
+        if self._gram_of is None or self._gram_of[0] is not self.item_factors_:
+            factors = self.item_factors_
+            gram = self.fold_in_l2 * np.eye(factors.shape[1])
+            # In parts: all of a large catalogue in float64 would be gigabytes.
+            for rows in blocks(len(factors), 2 * factors.shape[1]):
+                part = factors[rows].astype(np.float64)
+                gram += part.T @ part
+            self._gram_of = (factors, gram)
+        return self._gram_of[1]
 
     def _rescaled(self, folded: Matrix) -> Matrix:
         """Ranking losses leave the length of a vector open, but weigh it against the biases: use the usual length."""
@@ -121,9 +171,3 @@ def _weights(history: Rows, spoken: Matrix) -> Weights:
     """What item `history[i]` adds to the score of item j, from row i and column j of `spoken`."""
     place = {int(item): index for index, item in enumerate(history)}
     return lambda rows, columns: spoken[[place[int(each)] for each in rows], columns]
-
-
-def _cosines(vectors: Matrix, rows: Rows) -> Matrix:
-    lengths = np.linalg.norm(vectors, axis=1)
-    lengths = np.where(lengths > 0, lengths, 1.0)
-    return np.asarray((vectors[rows] @ vectors.T) / lengths[None, :] / lengths[rows][:, None], np.float32)

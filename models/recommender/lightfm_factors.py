@@ -15,7 +15,6 @@ from scipy import sparse
 from models.recommender.base import Arrays, Capability, Progress
 from models.recommender.dataset import Dataset
 from models.recommender.factors import Factors, Matrix
-from models.recommender.selection import Scores
 
 Loss = Literal["warp", "bpr"]
 
@@ -84,9 +83,8 @@ class LightFMWarp(Factors[LightFMParams]):
         _, self.user_factors_ = _representations(*model.get_user_representations(users))
         self.feature_factors_ = np.array(model.user_embeddings[dataset.users :], np.float32)
 
-    def score_features(self, user_features: sparse.csr_array) -> Scores:
-        scaled = _shares(user_features, self.params.user_feature_weight)
-        return self._product(np.asarray(scaled @ self.feature_factors_, np.float32))
+    def feature_vectors(self, user_features: sparse.csr_array) -> Matrix:
+        return np.asarray(_shares(user_features, self.params.user_feature_weight) @ self.feature_factors_, np.float32)
 
     def arrays(self) -> Arrays:
         return {**super().arrays(), "feature_factors": self.feature_factors_}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from scipy import sparse
 
 from models.errors import InputError
 from models.recommender import archive
@@ -21,10 +20,10 @@ from models.recommender.explaining import causes
 from models.recommender.feature_store import FOLDER, FeatureStore
 from models.recommender.knowledge import Knowledge
 from models.recommender.planning import Plan, plan
-from models.recommender.popularity import Popularity
 from models.recommender.queries import NO_RULES, Answer, Query, ScoredItem
 from models.recommender.recent import Recent
-from models.recommender.reranking import Reranker, needs_ranking
+from models.recommender.reranking import Ranked, Reranker, needs_ranking
+from models.recommender.scoring import best_by_product, hidden_from, is_product, scores_of
 from models.recommender.selection import NOTHING, Items, Scores, best
 from models.store import Artifact
 
@@ -83,16 +82,17 @@ class Recommender:
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer per query, in order. A query at fault gets an answer with an error; the others are not touched."""
         answers: dict[int, Answer] = {}
-        groups: dict[tuple[str, str], list[Plan]] = defaultdict(list)
+        groups: dict[tuple[str, str, bool], list[Plan]] = defaultdict(list)
         for place, query in enumerate(queries):
             try:
                 planned = plan(place, query, self.knowledge)
             except InputError as error:
                 answers[place] = self._refused(query, error)
             else:
-                groups[planned.algorithm.name, planned.source].append(planned)
-        for plans in groups.values():
-            for rows in blocks(len(plans), len(self.contents.items)):
+                groups[planned.algorithm.name, planned.source, is_product(planned)].append(planned)
+        for (_, _, of_vectors), plans in groups.items():
+            # Where all scores are made, a block of them has to fit into memory; a vector always does.
+            for rows in blocks(len(plans), 1 if of_vectors else len(self.contents.items)):
                 answers.update(self._answer_all(plans[rows]))
         return [answers[place] for place in range(len(queries))]
 
@@ -110,39 +110,28 @@ class Recommender:
             return {plans[0].place: Answer((), plans[0].algorithm.name, error=failed, error_kind="failed")}
 
     def _answer(self, plans: list[Plan]) -> dict[int, Answer]:
-        scores = self._scores(plans)
+        ranked = best_by_product(plans) if is_product(plans[0]) else self._ranked(plans)
+        return {
+            each.place: Answer(
+                self._scored(each, items, marks), each.algorithm.name, each.reason, features=each.feature_row
+            )
+            for each, (items, marks) in zip(plans, ranked, strict=True)
+        }
+
+    def _ranked(self, plans: list[Plan]) -> list[Ranked]:
+        """The items of each plan and their scores, best first, from the scores of all items."""
+        scores = scores_of(plans, self.knowledge)
         for row, each in zip(scores, plans, strict=True):
-            if each.query.filter_seen:
-                row[each.seen] = -np.inf
-            row[each.hidden] = -np.inf
+            row[hidden_from(each)] = -np.inf
             if each.query.rules is not NO_RULES:
                 self._reranker.hide(row, each.query.rules, self.knowledge.facts())
         items, found = best(scores, max(each.query.n for each in plans))
-        answers = {}
-        for i, each in enumerate(plans):
-            chosen, marks = items[i][: each.query.n], found[i][: each.query.n]
-            if needs_ranking(each.query.rules):
-                facts = self.knowledge.facts()
-                chosen, marks = self._reranker.rank(scores[i], each.query.n, each.query.rules, facts)
-            answers[each.place] = Answer(
-                self._scored(each, chosen, marks), each.algorithm.name, each.reason, features=each.feature_row
-            )
-        return answers
-
-    def _scores(self, plans: list[Plan]) -> Scores:
-        """Scores of all items, (N, items), writable. All plans are of one algorithm and one source."""
-        algorithm, source = plans[0].algorithm, plans[0].source
-        if source == "history":
-            return algorithm.score_histories(sparse.vstack([each.history for each in plans], format="csr"))
-        if source == "features":
-            return algorithm.score_features(sparse.vstack([each.features for each in plans], format="csr"))
-        if source == "segment":
-            return np.stack([each.segment.scores for each in plans if each.segment is not None])
-        if isinstance(algorithm, Popularity):
-            scores = algorithm.score_anyone(len(plans))
-            scores += self.knowledge.additions()
-            return scores
-        return algorithm.score(np.array([each.row for each in plans], np.int64))
+        return [
+            self._reranker.rank(scores[i], each.query.n, each.query.rules, self.knowledge.facts())
+            if needs_ranking(each.query.rules)
+            else (items[i][: each.query.n], found[i][: each.query.n])
+            for i, each in enumerate(plans)
+        ]
 
     def _scored(self, each: Plan, items: Items, scores: Scores) -> tuple[ScoredItem, ...]:
         ids, titles = self.contents.items, self.contents.titles

@@ -28,3 +28,11 @@ def test_hidden_columns_are_never_chosen() -> None:
 def test_it_equals_a_stable_sort(row: list[int], n: int) -> None:
     expected = sorted(range(len(row)), key=lambda column: (-row[column], column))[:n]
     assert best(np.array([row], np.float32), n)[0][0].tolist() == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 5, 1000]), st.integers(1, 20))
+def test_wide_rows_equal_a_stable_sort_too(seed: int, levels: int, n: int) -> None:
+    row = np.random.default_rng(seed).integers(0, levels, 12_000).astype(np.float32)
+    row[: min(levels, 3)] = -np.inf
+    expected = np.lexsort((np.arange(len(row)), -row))[:n]
+    assert best(row[None, :], n)[0][0].tolist() == expected.tolist()

@@ -1,0 +1,76 @@
+"""From plans to scores: of all items, or of the best ones alone where an algorithm is a product of vectors.
+
+Knows plans and algorithms, never ids or titles.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from models.recommender.factors import Factors, Matrix
+from models.recommender.knowledge import Knowledge
+from models.recommender.planning import Plan
+from models.recommender.popularity import Popularity
+from models.recommender.products import Hidden
+from models.recommender.queries import NO_RULES
+from models.recommender.reranking import Ranked
+from models.recommender.selection import Items, Scores
+
+_PERSONAL = ("row", "history", "features")
+
+
+def hidden_from(plan: Plan) -> Items:
+    """Items that the plan's user is not to be shown."""
+    return np.concatenate((plan.seen, plan.hidden)) if plan.query.filter_seen else plan.hidden
+
+
+def is_product(plan: Plan) -> bool:
+    """Whether the plan's best items can be found without the scores of all: rules look at all of them."""
+    return isinstance(plan.algorithm, Factors) and plan.source in _PERSONAL and plan.query.rules is NO_RULES
+
+
+def best_by_product(plans: list[Plan]) -> list[Ranked]:
+    """Items and scores of each plan, best first. All are of one algorithm and one source, and `is_product`."""
+    algorithm = plans[0].algorithm
+    if not isinstance(algorithm, Factors):
+        raise TypeError(f"'{algorithm.name}' is no product of vectors")
+    hidden = Hidden([hidden_from(each) for each in plans])
+    items, scores = algorithm.nearest(_vectors(algorithm, plans), max(each.query.n for each in plans), hidden=hidden)
+    return [(items[i][: each.query.n], scores[i][: each.query.n]) for i, each in enumerate(plans)]
+
+
+def scores_of(plans: list[Plan], knowledge: Knowledge) -> Scores:
+    """Scores of all items, (N, items), writable. All plans are of one algorithm and one source."""
+    algorithm, source = plans[0].algorithm, plans[0].source
+    if source == "history":
+        return algorithm.score_histories(_histories(plans))
+    if source == "features":
+        return algorithm.score_features(_features(plans))
+    if source == "segment":
+        return np.stack([each.segment.scores for each in plans if each.segment is not None])
+    if isinstance(algorithm, Popularity):
+        scores = algorithm.score_anyone(len(plans))
+        scores += knowledge.additions()
+        return scores
+    return algorithm.score(_rows(plans))
+
+
+def _vectors(algorithm: Factors, plans: list[Plan]) -> Matrix:  # type: ignore[type-arg]  # whatever its parameters
+    if plans[0].source == "history":
+        return algorithm.fold_in(_histories(plans))
+    if plans[0].source == "features":
+        return algorithm.feature_vectors(_features(plans))
+    return algorithm.user_factors_[_rows(plans)]
+
+
+def _rows(plans: list[Plan]) -> Items:
+    return np.array([each.row for each in plans], np.int64)
+
+
+def _histories(plans: list[Plan]) -> sparse.csr_array:
+    return sparse.vstack([each.history for each in plans], format="csr")
+
+
+def _features(plans: list[Plan]) -> sparse.csr_array:
+    return sparse.vstack([each.features for each in plans], format="csr")
