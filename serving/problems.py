@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from pydantic import ValidationError
@@ -39,6 +40,9 @@ MAX_FAULTS = 50
 _MAX_MESSAGE_CHARACTERS = 300
 _MAX_NAME_CHARACTERS = 100
 
+# RFC 3986, 3.3
+_IN_PATHS = "/:@!$&'()*+,;=-._~"
+
 # Clients of the Open Inference Protocol look for `error`.
 _INFERENCE = ("/v2/health/", "/v2/models/")
 
@@ -68,7 +72,8 @@ def problem(
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
-        "instance": instance,
+        # A URI reference: what a client put into the path is quoted as it was on its way.
+        "instance": quote(instance, safe=_IN_PATHS),
         "request_id": current_request_id(),
         **members,
     }

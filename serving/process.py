@@ -15,6 +15,8 @@ def set_up_logs(level: str) -> None:
     logging.getLogger("makunouchi").setLevel(level)
     # uvicorn asks its access logger whether anybody listens, once per connection; BentoML's root handler would.
     logging.getLogger("uvicorn.access").propagate = False
+    # Of each form that is none it tells the byte that was wrong; the client is told, and the access log has the 400.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = logging.getLogger("uvicorn.error")
     if _tells_something not in server.filters:
         server.addFilter(_tells_something)

@@ -100,7 +100,7 @@ def training_lines() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", training_lines(), ids=lambda line: line.split()[2])
-def test_training_lines_train_on_somebody_s_own_files(line: str, tmp_path: Path) -> None:
+def test_trains_on_your_own_files(line: str, tmp_path: Path) -> None:
     write_own_files(tmp_path)
     _, *arguments = line.split()
     # One thread: two that wait for each other are far slower where the suite shares its cores.

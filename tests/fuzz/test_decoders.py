@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.serving.keyed import AUDIENCE, ISSUER, Signer, write_key_set
 DECODER = ImageDecoder(Preprocessing(resize=8, crop=8), max_pixels=1_000_000)
 _SIGNER = Signer()
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
+atexit.register(_FOLDER.cleanup)
 _TOKENS = Tokens(TokenRules(ISSUER, AUDIENCE, write_key_set(Path(_FOLDER.name, "jwks.json"), _SIGNER)))
 
 

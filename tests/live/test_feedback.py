@@ -61,7 +61,7 @@ def within_a_second(service: Server, user: str, reason: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_new_and_a_known_user_are_answered_with_what_they_did_within_a_second(service: Server) -> None:
+def test_learns_from_feedback_within_a_second(service: Server) -> None:
     assert recommended(service, "stranger")["reason"] == "unknown_user"
     assert httpx.get(f"{service.url}/v1/users/stranger").status_code == 404
     best = recommended(service, "alice")["items"][0]["item_id"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,29 @@ from training.packages import cache_folder
 pytestmark = pytest.mark.live
 
 CAT = ROOT / "docs" / "images" / "chelsea.jpg"
-# MLServer wants other versions of what serves here, so it lives in an environment of its own: that of the benchmarks.
-CACHE = cache_folder()
-MLSERVER = CACHE / "bench" / "envs" / "mlserver" / "bin" / "mlserver"
+# It wants other versions of what serves here, so it lives in an environment of its own, which is kept.
+MLSERVER = "mlserver==1.7.1"
+INSTALL_TIMEOUT_S = 300
+
+
+@pytest.fixture(scope="module")
+def mlserver() -> Path:
+    """MLServer's command. Installed once; skips, with what the installer said, where that is not possible."""
+    home = cache_folder() / "clients" / MLSERVER.replace("==", "-")
+    if not home.is_dir():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        # A virtual environment does not survive being moved: the link, made last, says that it is complete.
+        scratch = home.with_name(f"{home.name}.partial")
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            venv.create(scratch, with_pip=True)
+            command = [str(scratch / "bin" / "python"), "-m", "pip", "install", "--quiet", MLSERVER]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+        except subprocess.SubprocessError as error:
+            said = str(getattr(error, "stderr", "") or error).strip().splitlines()
+            pytest.skip(f"{MLSERVER} cannot be installed: {said[-1][:200] if said else error}")
+        home.symlink_to(scratch.name)
+    return home / "bin" / "mlserver"
 
 
 def example(service: Server, kind: str) -> dict[str, Any]:
@@ -66,16 +88,17 @@ def test_triton_calls_every_model(service: Server) -> None:
     assert items.as_numpy("item_id").shape == (1, 3)
 
 
-@pytest.mark.skipif(not MLSERVER.is_file(), reason="MLServer's environment is made by: make bench")
 @pytest.mark.parametrize("flags", [[], ["--binary-data"]], ids=["json", "binary"])
-def test_mlserver_infers_from_a_file_of_requests(service: Server, tmp_path: Path, flags: list[str]) -> None:
+def test_mlserver_infers_from_a_file_of_requests(
+    service: Server, mlserver: Path, tmp_path: Path, flags: list[str]
+) -> None:
     requests, answers = tmp_path / "requests.json", tmp_path / "answers.json"
     request = example(service, "tabular")
     requests.write_text("".join(json.dumps(request | {"id": str(number)}) + "\n" for number in range(4)))
 
     address = service.url.removeprefix("http://")
     files = ["-i", str(requests), "-o", str(answers)]
-    command = [str(MLSERVER), "infer", "-u", address, "-m", "tabular", *files, "-s", "2", *flags]
+    command = [str(mlserver), "infer", "-u", address, "-m", "tabular", *files, "-s", "2", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stderr

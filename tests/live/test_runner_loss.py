@@ -39,7 +39,7 @@ def wait_for(condition: Callable[[], bool], *, timeout_s: float) -> None:
         time.sleep(0.05)
 
 
-def test_each_runner_s_loss_is_told_and_mended(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_comes_back_when_a_model_s_process_dies(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with serving("service:Gateway", env={"BENTOML_HOME": str(own_home(default_home, tmp_path_factory))}) as server:
         for name in CALLS:
             lose(server, name)

@@ -17,6 +17,7 @@ from bentoml.exceptions import BentoMLException
 
 from tests.fixtures_default import own_home
 from tests.live.server import Server, serving
+from tests.serving.keyed import API_KEYS, KEYS
 
 pytestmark = pytest.mark.live
 
@@ -103,6 +104,26 @@ def test_bentoml_s_own_clients_get_the_same_answers(service: Server) -> None:
             return await asyncio.gather(*(client.recommend(user_id=str(user), n=2) for user in range(1, 9)))
 
     assert [answer["user_id"] for answer in asyncio.run(ask())] == [str(user) for user in range(1, 9)]
+
+
+def test_bentoml_s_own_clients_send_keys(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": API_KEYS}) as server:
+        token = KEYS["predict"]
+        with bentoml.SyncHTTPClient(server.url, token=token) as client:
+            assert client.recommend(user_id="1", n=1)["items"]
+            assert client.classify_image(image=COFFEE, top_k=1)["predictions"]
+
+        async def ask() -> Any:
+            async with bentoml.AsyncHTTPClient(server.url, token=token) as client:
+                return await client.recommend(user_id="1", n=1)
+
+        assert asyncio.run(ask())["items"]
+        for wrong, status in ((None, 401), ("mk_wrong", 401), (KEYS["read"], 403)):
+            with bentoml.SyncHTTPClient(server.url, token=wrong) as client, pytest.raises(BentoMLException) as caught:
+                client.recommend(user_id="1", n=1)
+            assert caught.value.error_code == status
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize("field", ["image", "images"])

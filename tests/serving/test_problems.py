@@ -79,3 +79,8 @@ def test_the_type_of_a_problem_leads_to_what_it_means(kitchen: Kitchen) -> None:
     assert described["status"] == problem["status"]
     assert described in kitchen.get("/problems").json()["problems"]
     assert "known: malformed" in kitchen.get("/problems/other").json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/a%20b", "/v1/models/%C3%BC", "/v1/models/%3Cx%3E", "/nothing/%7B%22"])
+def test_the_instance_is_the_path_as_it_was_sent(kitchen: Kitchen, path: str) -> None:
+    assert kitchen.get(path).json()["instance"] == path

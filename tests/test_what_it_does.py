@@ -1,0 +1,245 @@
+"""One test for each row of the README's table "What it does", by its name. Some rows have theirs elsewhere.
+
+The real service where it says `service`; where a row is about a setting, the application in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import httpx
+import openapi_spec_validator
+import pytest
+from websockets.sync.client import connect
+
+from tests.live.server import Server, wait_for
+from tests.serving.keyed import API_KEYS, headers
+from tests.serving.kitchen import ROW, Kitchen, png
+from tests.serving.test_fetching import HERE, ok, server
+
+ROOT = Path(__file__).parent.parent
+COFFEE = (ROOT / "docs" / "images" / "coffee.jpg").read_bytes()
+CAT = (ROOT / "docs" / "images" / "chelsea.jpg").read_bytes()
+CATS = {"tabby", "tiger cat", "Egyptian cat"}
+
+
+def rows() -> list[tuple[str, str]]:
+    """The table: what it does, and through what."""
+    section = (ROOT / "README.md").read_text().partition("## What it does\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    return [row for row in found if not set(row[0]) <= set("-")][1:]
+
+
+def name_of(row: str) -> str:
+    return "test_" + re.sub(r"[^a-z0-9]+", "_", row.lower()).strip("_")
+
+
+def test_every_row_has_a_test_by_its_name() -> None:
+    defined = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert len(rows()) > 15
+    assert [row for row, _ in rows() if name_of(row) not in defined] == []
+
+
+def test_every_address_of_the_table_is_in_the_document() -> None:
+    paths = {re.sub(r"\{\w+\}", "{}", path) for path in Kitchen().get("/openapi.json").json()["paths"]}
+    paths |= {"/", "/redoc", "/docs.json", "/v1/ws/predict"}
+    named = [path for _, through in rows() for path in re.findall(r"`(?:GET |POST )?(/[^`?]*)", through)]
+    assert len(named) > 20
+    assert [path for path in named if re.sub(r"\{\w+\}", "{}", path) not in paths] == []
+
+
+@pytest.mark.live
+def test_classifies_an_image(service: Server) -> None:
+    address, file = f"{service.url}/v1/images/classify", base64.b64encode(COFFEE).decode()
+    for answer in (
+        httpx.post(address, files={"image": COFFEE}, data={"top_k": 1}),
+        httpx.post(address, json={"image": file, "top_k": 1}),
+        httpx.post(address, content=COFFEE, headers={"Content-Type": "image/jpeg"}, params={"top_k": 1}),
+    ):
+        assert [each["label"] for each in answer.json()["predictions"]] == ["espresso"]
+
+
+@pytest.mark.live
+def test_classifies_a_batch_of_which_a_bad_image_fails_alone(service: Server) -> None:
+    parts = [("images", file) for file in (CAT, b"no image", COFFEE)]
+    results = httpx.post(f"{service.url}/v1/images/classify-batch", files=parts, data={"top_k": 1}).json()["results"]
+
+    assert results[0]["predictions"][0]["label"] in CATS
+    assert results[1]["error"]["status"] == 415
+    assert results[2]["predictions"][0]["label"] == "espresso"
+
+
+@pytest.mark.live
+def test_predicts_rows_of_a_table(service: Server) -> None:
+    answer = httpx.post(f"{service.url}/v1/tabular/predict", json=_example(service, "/v1/tabular/predict")).json()
+
+    assert answer["predictions"][0]["prediction"] in ("good", "bad")
+    assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.live
+def test_recommends_items_to_users(service: Server) -> None:
+    one = httpx.post(f"{service.url}/v1/recommendations", json={"user_id": "1", "n": 3}).json()
+    several = httpx.post(f"{service.url}/v1/recommendations/bulk", json={"user_ids": ["1", "nobody"], "n": 3}).json()
+    kept = httpx.get(f"{service.url}/v1/users/1/recommendations", params={"n": 3})
+
+    assert several["results"][0]["items"] == one["items"] == kept.json()["items"]
+    assert several["results"][1]["reason"] == "unknown_user"
+    again = httpx.get(kept.url, headers={"If-None-Match": kept.headers["ETag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.live
+def test_finds_items_and_people_alike(service: Server) -> None:
+    found = httpx.get(f"{service.url}/v1/items", params={"query": "star wrs", "page_size": 1}).json()["items"][0]
+    alike = httpx.get(f"{service.url}/v1/items/{found['item_id']}/similar", params={"n": 3}).json()["items"]
+    people = httpx.get(f"{service.url}/v1/users/1/similar", params={"n": 3}).json()["users"]
+
+    assert found["title"] == "Star Wars (1977)"
+    assert any("Empire" in item["title"] or "Jedi" in item["title"] for item in alike)
+    assert len(people) == 3
+    assert all(person["user_id"] != "1" for person in people)
+
+
+@pytest.mark.live
+def test_streams_answers_as_they_are_finished(service: Server) -> None:
+    answer = httpx.post(f"{service.url}/v1/recommendations/stream", json={"user_ids": ["1", "2"], "n": 1})
+
+    kinds = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert kinds == ["item", "item", "done"]
+
+
+@pytest.mark.live
+def test_talks_over_a_websocket(service: Server) -> None:
+    inputs = {"tabular": _example(service, "/v1/tabular/predict"), "recommender": {"user_id": "1", "n": 1},
+              "image": {"image": base64.b64encode(COFFEE).decode(), "top_k": 1}}  # fmt: skip
+    with connect(f"{service.url.replace('http', 'ws', 1)}/v1/ws/predict") as socket:
+        for model, given in inputs.items():
+            socket.send(json.dumps({"id": model, "model": model, "input": given}))
+        answers = {answer["id"]: answer for answer in (json.loads(socket.recv(timeout=30)) for _ in inputs)}
+
+    assert {answer["status"] for answer in answers.values()} == {"ok"}
+    assert answers["image"]["result"]["predictions"][0]["label"] == "espresso"
+    counted = 'makunouchi_requests_total{method="WEBSOCKET",route="/v1/ws/predict",status="200"}'
+    wait_for(lambda: counted in httpx.get(f"{service.url}/metrics").text, "messages in the metrics")
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("model", ["image", "tabular", "recommender"])
+def test_speaks_the_open_inference_protocol(service: Server, model: str) -> None:
+    asked = _example(service, f"/v2/models/{model}/infer")
+    answer = httpx.post(f"{service.url}/v2/models/{model}/infer", json=asked).json()
+    told = httpx.get(f"{service.url}/v2/models/{model}").json()
+
+    assert [each["name"] for each in answer["outputs"]] == [each["name"] for each in told["outputs"]]
+    assert answer["model_version"] == told["versions"][0]
+
+
+@pytest.mark.live
+def test_answers_bentoml_s_own_clients(service: Server) -> None:
+    with bentoml.SyncHTTPClient(service.url) as client:
+        assert client.recommend(user_id="1", n=1)["items"]
+
+    async def ask() -> Any:
+        async with bentoml.AsyncHTTPClient(service.url) as client:
+            return await client.recommend(user_id="1", n=1)
+
+    assert asyncio.run(ask())["items"]
+
+
+@pytest.mark.live
+def test_describes_itself(service: Server) -> None:
+    document = httpx.get(f"{service.url}/docs.json").json()
+    openapi_spec_validator.validate(document)
+    assert document["openapi"].startswith("3.1")
+    for page in ("/", "/redoc"):
+        html = httpx.get(f"{service.url}{page}").text
+        for file in re.findall(r'(?:src|href)="([^"#]+)"', html):
+            assert not file.startswith(("http:", "https:", "//"))
+            assert httpx.get(f"{service.url}/{file}").status_code == 200
+
+
+@pytest.mark.live
+def test_says_what_is_wrong_and_where(service: Server) -> None:
+    refused = httpx.post(f"{service.url}/v1/recommendations", json={"user_id": "1", "n": 0})
+    lost = httpx.get(f"{service.url}/v1/models/nothing")
+
+    assert refused.headers["content-type"] == lost.headers["content-type"] == "application/problem+json"
+    assert refused.json()["errors"][0]["location"] == ["body", "n"]
+    assert lost.json()["detail"] == "no model 'nothing'; known: image, recommender, tabular"
+
+
+@pytest.mark.live
+def test_tells_how_good_each_model_is(service: Server) -> None:
+    def metrics(name: str, filter_: str) -> Any:
+        return httpx.get(f"{service.url}/v1/models/{name}/metrics", params={"filter": filter_}).json()
+
+    for name in ("image", "tabular", "recommender"):
+        assert metrics(name, "overall")["overall"]
+        assert metrics(name, "slice")["slices"]
+    by_class = metrics("tabular", "class")["classes"]
+    assert set(by_class) == {"good", "bad"}
+    assert all(set(each) == {"precision", "recall", "f1", "support"} for each in by_class.values())
+    assert "not labelled" in metrics("image", "class")["notes"][-1]
+
+
+@pytest.mark.live
+def test_tells_how_it_is(service: Server) -> None:
+    assert httpx.get(f"{service.url}/livez").json() == {"status": "alive"}
+    assert set(httpx.get(f"{service.url}/readyz").json()["runners"]) == {"image", "tabular", "recommender"}
+    assert httpx.get(f"{service.url}/health").json()["status"] == "ok"
+    assert "makunouchi_runner_up" in httpx.get(f"{service.url}/metrics").text
+
+
+def test_lets_in_who_has_a_key() -> None:
+    kitchen = Kitchen(api_keys=API_KEYS)
+    statuses = [
+        kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent).status_code
+        for sent in ({}, headers("read"), headers("predict"))
+    ]
+    assert statuses == [401, 403, 200]
+
+
+def test_limits_how_often() -> None:
+    kitchen = Kitchen(rate_limit=1)
+    answers = [kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].headers["Retry-After"].isdigit()
+
+
+def test_repeats_answers_from_memory() -> None:
+    kitchen = Kitchen(cache_bytes=1 << 20)
+    answers = [kitchen.post_image(png()) for _ in range(2)]
+
+    assert [answer.headers["X-Cache"] for answer in answers] == ["miss", "hit"]
+    assert kitchen.images.calls == [1]
+
+
+def test_fetches_images_from_hosts_that_are_named() -> None:
+    async def run() -> None:
+        async with server(lambda _: ok(png((0, 0, 255)))) as (url, _):
+            kitchen = Kitchen(image_url_hosts=("127.0.0.1",), image_url_networks=HERE)
+            async with kitchen.client() as client:
+                answer = await client.post("/v1/images/classify", json={"url": url, "top_k": 1})
+            assert answer.json()["predictions"][0]["label"] == "blue"
+
+    asyncio.run(run())
+    assert Kitchen().post("/v1/images/classify", json={"url": "http://127.0.0.1/"}).status_code == 422
+
+
+def _example(service: Server, path: str) -> Any:
+    document = httpx.get(f"{service.url}/docs.json").json()
+    content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    return next(iter(content["examples"].values()))["value"]
