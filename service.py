@@ -24,20 +24,16 @@ from models.recommender.listening import Listener
 from models.recommender.predictor import Answer, Query
 from models.recommender.recent import Recent
 from models.shelf import Shelf
-from models.store import Artifact
 from models.tabular import TabularModel
 from models.tabular_rows import RowEncoder
 from serving.app import build_app, build_calls
 from serving.batching import BatchLimits
-from serving.catalog import CatalogEntry
-from serving.connected import Connected
 from serving.edge import edged
 from serving.engine import service_config
 from serving.gateway_service import GatewayService
 from serving.guard import build_guard
-from serving.pins import Pins, state_folder
+from serving.kept import Kept
 from serving.placement import Placed, connect_queries, connect_rows, place
-from serving.reloads import Reloads, Serves
 from serving.routes.service import Metrics
 from serving.runner_service import RunnerService
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
@@ -50,6 +46,7 @@ from serving.schemas.recommendations import (
 from serving.served import ImageEdition, Served, ServedImages, ServedRecommender, ServedTable
 from serving.settings import load_settings
 from serving.slot import Slot
+from serving.stocked import StoreCatalog, build_reloads, build_traffic, stocked
 from serving.telemetry import metrics_content
 from serving.version import VERSION
 
@@ -66,25 +63,30 @@ recommender_shelf = Shelf(settings.recommender_model, source=SOURCE)
 
 feedback = FeedbackLog(settings.feedback_url or default_url())
 
-pins = Pins(state_folder(settings.state_folder) / "pins")
+kept = Kept(settings.state_folder)
 runner = RunnerService.using(settings)
 
 
 @bentoml.service(service_class=runner, **service_config(settings, threads=settings.image_calls_in_flight))
 class ImageRunner:
-    """Classifies images, as uint8 (N, H, W, 3), into probabilities (N, classes)."""
+    """Classifies images, as uint8 (N, H, W, 3), into probabilities (N, classes); `embed` adds their features."""
 
     def __init__(self) -> None:
         self.model = Slot(
             lambda version: ImageClassifier.load(image_shelf.find(version), threads=usable_cores()),
             warm_up=lambda model: model.predict(model.example()),
-            version=pins.version(settings.image_model, image_shelf.find),
+            start=kept.start(settings.image_model, image_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
     def predict(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self.model.lease() as model:
             return model.predict(rows)
+
+    @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
+    def embed(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self.model.lease() as model:
+            return model.embed(rows)
 
 
 @bentoml.service(service_class=runner, **service_config(settings))
@@ -95,7 +97,7 @@ class TabularRunner:
         self.model = Slot(
             lambda version: TabularModel.load(table_shelf.find(version)),
             warm_up=lambda model: model.predict(model.example()),
-            version=pins.version(settings.tabular_model, table_shelf.find),
+            start=kept.start(settings.tabular_model, table_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -118,6 +120,7 @@ class RecommenderRunner:
                 recent=listener.recent,
             ),
             warm_up=lambda desk: desk.warm_up(),
+            start=kept.start(settings.recommender_model, recommender_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -145,15 +148,15 @@ table_rows = connect_rows(table, limits(), name="tabular")
 recommender_queries = connect_queries(recommender, limits(), name="recommender")
 
 
-def answering(shelf: Shelf, asked: Connected) -> Artifact:
-    """The artifact that answers now; before the runner has said which, the configured one."""
-    model = asked.last_status.model
-    return shelf.read(model.version if model else None)
+images = stocked(image_shelf, image_rows, settings.image_model, kept)
+tables = stocked(table_shelf, table_rows, settings.tabular_model, kept)
+recommenders = stocked(recommender_shelf, recommender_queries, settings.recommender_model, kept)
+models = (images, tables, recommenders)
 
 
 def edition(version: str | None) -> ImageEdition:
     """What goes with a version of the image classifier; without one, with that which answers now."""
-    artifact = image_shelf.read(version) if version else answering(image_shelf, image_rows)
+    artifact = image_shelf.read(version) if version else images.answering
     made = decoder(artifact.folder)
     return ImageEdition(artifact.card, made.decode, made.fit, takes=made.preprocessing)
 
@@ -169,71 +172,37 @@ def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, 
     return Query(user_id=user_id, n=n, filter_seen=filter_seen).to_json() | more
 
 
-class Catalog:
-    """The versions of the three models in the store."""
-
-    def entries(self) -> list[CatalogEntry]:
-        """Every usable version of every model."""
-        return [
-            CatalogEntry(
-                card=artifact.card,
-                version=artifact.version,
-                served=artifact.version == answering(shelf, asked).version,
-            )
-            for shelf, asked in (
-                (image_shelf, image_rows),
-                (table_shelf, table_rows),
-                (recommender_shelf, recommender_queries),
-            )
-            for artifact in shelf.versions()
-        ]
-
-
 guard = build_guard(settings)
 calls = build_calls(
     Served(
         images=ServedImages(
             image_rows,
-            lambda: answering(image_shelf, image_rows).card,
+            lambda: images.card,
             lambda file: edition(None).decode(file),
             lambda pixels: edition(None).fit(pixels),
             edition,
+            images.traffic,
         ),
-        table=ServedTable(
-            table_rows,
-            lambda: answering(table_shelf, table_rows).card,
-            RowEncoder,
-            lambda version: table_shelf.read(version).card,
-        ),
+        table=ServedTable(table_rows, lambda: tables.card, RowEncoder, tables.card_of, tables.traffic),
         recommender=ServedRecommender(
             recommender_queries,
-            lambda: answering(recommender_shelf, recommender_queries).card,
+            lambda: recommenders.card,
             query,
             Answer.from_json,
+            recommenders.traffic,
         ),
         feedback=feedback.append,
     ),
     settings,
 )
-reloads = Reloads(
-    {
-        shelf.name: Serves(asked, tag, lambda version, shelf=shelf: shelf.find(version).version)  # type: ignore[misc]
-        for shelf, asked, tag in (
-            (image_shelf, image_rows, settings.image_model),
-            (table_shelf, table_rows, settings.tabular_model),
-            (recommender_shelf, recommender_queries, settings.recommender_model),
-        )
-    },
-    pins,
-    watch_s=settings.watch_store_s,
-)
 app = build_app(
     calls,
-    Catalog(),
+    StoreCatalog(*models),
     Metrics(lambda: metrics_content()[0]),
     version=VERSION,
     guard=guard,
-    reloads=reloads,
+    reloads=build_reloads(models, kept, watch_s=settings.watch_store_s),
+    traffic=build_traffic(models, kept, max_versions=settings.max_traffic_versions),
     is_stopping=lambda: bool(gateway.draining.is_begun),
 )
 

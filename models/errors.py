@@ -15,6 +15,7 @@ PlatformError
 │   └── ParityNotMet          the fast runtime disagrees with the framework
 ├── RunnerError               a runner did not answer
 │   ├── RunnerUnavailable     it is not there, or went away; trying again later may work
+│   │   └── VersionNotLoaded  it is there, and does not hold the version that was asked for
 │   ├── Overloaded            its queue is full; nothing was started
 │   ├── DeadlineExceeded      it did not answer in time
 │   └── PredictionFailed      the model raised, or answered something that is not an answer
@@ -90,6 +91,10 @@ class RunnerError(PlatformError):
 
 class RunnerUnavailable(RunnerError):
     """The runner is not there, or went away. Trying again later may work."""
+
+
+class VersionNotLoaded(RunnerUnavailable):
+    """The runner does not hold the version that was asked for, or not any more."""
 
 
 class Overloaded(RunnerError):

@@ -7,6 +7,7 @@ image formats: those are turned into pixels by `models.pixels`.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,16 @@ _CUDA_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 class Engine(Protocol):
-    """A runtime with a model in it: uint8 (N, H, W, 3) to float32 (N, C), from several threads at once."""
+    """A runtime with a model in it: uint8 (N, H, W, 3) to float32 (N, C), from several threads at once.
+
+    `embed` gives the penultimate features behind that, (N, C + D), where the model has that output.
+    """
 
     description: str
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
 class ImageClassifier:
@@ -81,10 +87,22 @@ class ImageClassifier:
 
         Raises InvalidInput for another shape or type, PredictionFailed when the network answers NaN.
         """
+        return self._checked(self._engine.predict, rows)
+
+    def embed(self, rows: NDArray[Any]) -> NDArray[np.float32]:  # Any: checked here
+        """The same with the embedding of each image behind its probabilities, (N, C + D).
+
+        D is 0 for an artifact of before there were any. Raises as `predict` does.
+        """
+        return self._checked(self._engine.embed, rows)
+
+    def _checked(
+        self, ask: Callable[[NDArray[np.uint8]], NDArray[np.float32]], rows: NDArray[Any]
+    ) -> NDArray[np.float32]:
         if rows.dtype != np.uint8 or rows.shape[1:] != self.preprocessing.shape or not len(rows):
             wanted = ", ".join(str(side) for side in self.preprocessing.shape)
             raise InvalidInput(f"pixels are {rows.dtype} {rows.shape}; they must be uint8 (N, {wanted}), N >= 1")
-        answers = self._engine.predict(rows)
+        answers = ask(rows)
         if not np.isfinite(answers).all():
             raise PredictionFailed(f"model '{self.artifact.tag}' answered numbers that are not probabilities")
         return answers

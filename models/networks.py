@@ -124,6 +124,28 @@ class InPixels(nn.Module):
         return logits
 
 
+class WithEmbedding(nn.Module):
+    """As the `InPixels` inside it, and the embedding of each image: float32 (N, D), what the last linear layer sees.
+
+    Raises InvalidInput for a network that does not end in a linear layer which sees one vector for each image.
+    """
+
+    def __init__(self, model: InPixels) -> None:
+        super().__init__()
+        self.model = model
+        self._seen: list[Tensor] = []
+        head_of(model.network).register_forward_pre_hook(lambda head, inputs: self._seen.append(inputs[0]))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self._seen.clear()
+        probabilities = self.model(pixels)
+        embedding = self._seen[-1] if self._seen else probabilities.new_zeros(0)
+        self._seen.clear()
+        if embedding.dim() != 2 or len(embedding) != len(pixels):
+            raise InvalidInput("the last linear layer of this network does not see one vector for each image")
+        return probabilities, embedding.float()
+
+
 def known_networks() -> tuple[str, ...]:
     """Names that `build_network` takes: ours, and those of torchvision's image classifiers."""
     return (LITE0, *torchvision_models.list_models(module=torchvision_models))

@@ -50,7 +50,10 @@ def streams_of(threads: int) -> int:
 
 
 class OpenVINOEngine:
-    """uint8 (N, H, W, 3) to float32 (N, C) on the CPU. Safe from several threads; runs without the GIL."""
+    """uint8 (N, H, W, 3) to float32 (N, C) on the CPU. Safe from several threads; runs without the GIL.
+
+    `embedding` is the number D of features that the graph gives beside, 0 for a graph without that output.
+    """
 
     def __init__(self, folder: Path, *, threads: int, precision: str = "f32") -> None:
         """`precision` is "f32", "bf16", or "int8" of a graph quantised so, whose other arithmetic is float32.
@@ -74,14 +77,23 @@ class OpenVINOEngine:
             raise ArtifactInvalid(f"{IR_FILE} of artifact '{name}' cannot be read by OpenVINO") from error
         self.description = f"OpenVINO {precision}, {threads} threads"
         self._classes = int(compiled.output(0).partial_shape[1].get_length())
+        outputs = compiled.outputs
+        self.embedding = int(outputs[1].partial_shape[1].get_length()) if len(outputs) > 1 else 0
         self._streams = streams
         self._idle: queue.LifoQueue[InferRequest] = queue.LifoQueue()
         for _ in range(streams + 1):
             self._idle.put(compiled.create_infer_request())
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._answer(pixels, self._classes)
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same and the embeddings behind, float32 (N, C + D)."""
+        return self._answer(pixels, self._classes + self.embedding)
+
+    def _answer(self, pixels: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
         pixels = np.ascontiguousarray(pixels)
-        answers = np.empty((len(pixels), self._classes), np.float32)
+        answers = np.empty((len(pixels), width), np.float32)
         # A batch is shared out between the streams that nobody else uses.
         requests = self._take(max(-(-len(pixels) // _CHUNK_ROWS), min(self._streams, len(pixels))))
         rows = min(_CHUNK_ROWS, -(-len(pixels) // len(requests)))
@@ -104,9 +116,13 @@ class OpenVINOEngine:
                 break
         return requests
 
-    @staticmethod
     def _run(
-        requests: list[InferRequest], pixels: NDArray[np.uint8], answers: NDArray[np.float32], start: int, rows: int
+        self,
+        requests: list[InferRequest],
+        pixels: NDArray[np.uint8],
+        answers: NDArray[np.float32],
+        start: int,
+        rows: int,
     ) -> None:
         parts = []
         for index, request in enumerate(requests):
@@ -116,4 +132,6 @@ class OpenVINOEngine:
                 parts.append((request, part))
         for request, part in parts:
             request.wait()
-            answers[part] = request.get_output_tensor().data
+            answers[part, : self._classes] = request.get_output_tensor(0).data
+            if answers.shape[1] > self._classes:
+                answers[part, self._classes :] = request.get_output_tensor(1).data

@@ -6,6 +6,7 @@ serving path imports this.
 
 from __future__ import annotations
 
+import copy
 import threading
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from models.errors import ArtifactInvalid, InvalidInput
-from models.networks import InPixels, build_network
+from models.networks import InPixels, WithEmbedding, build_network
 from models.pixels import Preprocessing
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -35,6 +36,7 @@ class TorchEngine:
         network = network.to(self._device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model = InPixels(network, preprocessing.mean, preprocessing.std, dtype=dtype).to(self._device).eval()
         self._model = torch.compile(model, dynamic=True) if is_cuda else model
+        self._with_embedding = _with_embedding(network, preprocessing, dtype, self._device)
         self._lock = threading.Lock()
         self.description = f"torch {str(dtype).removeprefix('torch.')} on {self._device}"
 
@@ -46,6 +48,30 @@ class TorchEngine:
             padded = torch.cat((batch, batch)) if len(batch) == 1 and self._device.type == "cuda" else batch
             answers: NDArray[np.float32] = self._model(padded)[: len(batch)].float().cpu().numpy()
         return answers
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same and the embeddings behind, float32 (N, C + D); D is 0 for a network without any. Not compiled."""
+        if self._with_embedding is None:
+            return self.predict(pixels)
+        with self._lock, torch.inference_mode():
+            both = self._with_embedding(torch.tensor(pixels, device=self._device))
+            answers: NDArray[np.float32] = torch.cat([each.float() for each in both], dim=1).cpu().numpy()
+        return answers
+
+
+def _with_embedding(
+    network: torch.nn.Module, preprocessing: Preprocessing, dtype: torch.dtype, device: torch.device
+) -> WithEmbedding | None:
+    """The network with its embeddings, tried out; None for one without any."""
+    # A copy: a hook on the network itself would be compiled into it.
+    inner = InPixels(copy.deepcopy(network), preprocessing.mean, preprocessing.std, dtype=dtype).to(device).eval()
+    try:
+        model = WithEmbedding(inner).eval()
+        with torch.inference_mode():
+            model(torch.zeros((1, *preprocessing.shape), dtype=torch.uint8, device=device))
+    except InvalidInput:
+        return None
+    return model
 
 
 def load_network(folder: Path, *, algorithm: str, classes: int) -> torch.nn.Module:

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DeadlineExceeded, InputError, PredictionFailed
+from models.errors import DeadlineExceeded, InputError, PredictionFailed, VersionNotLoaded
 from serving.frames import Answer, Payload, Question
 from serving.pace import Pace
 from serving.runners import FailedBy, ModelRef
+from serving.slot import wanted_version
 from serving.threads import Threads
 
 log = logging.getLogger("makunouchi.runner")
 
 TOO_LATE = "the model did not answer in time"
 FAILED = "the model could not answer"
+NOT_LOADED = "the version is not loaded at the moment"
 
 
 class Answering:
@@ -56,7 +58,9 @@ class Answering:
     async def answer(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         """One answer or error per question, in order. Only the question that is at fault fails."""
         rows = sum(question.rows for question in questions)
-        if not self._may_block or not self.pace.is_quick(rows):
+        # How quick the version is that answers by default says nothing of the others.
+        is_default = not any(question.version for question in questions)
+        if not self._may_block or not is_default or not self.pace.is_quick(rows):
             return await self._threads.run(self.answer_now, questions)
         started = time.perf_counter()
         answers = self.answer_now(questions)
@@ -66,8 +70,17 @@ class Answering:
     def answer_now(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         """`answer`, in this thread."""
         answers: list[Answer | Exception] = [DeadlineExceeded(TOO_LATE)] * len(questions)
-        now = time.monotonic()
-        self._ask(questions, [index for index, item in enumerate(questions) if item.deadline > now], answers)
+        for version in dict.fromkeys(question.version for question in questions):
+            now = time.monotonic()
+            token = wanted_version.set(version)
+            try:
+                self._ask(
+                    questions,
+                    [index for index, item in enumerate(questions) if item.version == version and item.deadline > now],
+                    answers,
+                )
+            finally:
+                wanted_version.reset(token)
         return answers
 
     async def warm_up(self, question: Question, *, calls: int) -> None:
@@ -90,6 +103,10 @@ class Answering:
             return
         try:
             values = self._call([questions[index] for index in asked])
+        except VersionNotLoaded as error:
+            for index in asked:
+                answers[index] = error
+            return
         except Exception as error:
             if len(asked) == 1:
                 answers[asked[0]] = self._blame(error, questions[asked[0]])
@@ -100,6 +117,12 @@ class Answering:
                 self._ask(questions, [index for index in half if questions[index].deadline > now], answers)
             return
         model = self._answered()
+        wanted = questions[asked[0]].version
+        if wanted and wanted != model.version:
+            # A runner that holds one version alone.
+            for index in asked:
+                answers[index] = VersionNotLoaded(NOT_LOADED)
+            return
         start = 0
         for index in asked:
             part = values[start : start + questions[index].rows]

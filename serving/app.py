@@ -29,6 +29,7 @@ from serving.routes import (
     conversation,
     feedback,
     images,
+    images_v2,
     inference,
     items,
     model_parts,
@@ -42,10 +43,12 @@ from serving.routes import (
 )
 from serving.routes import problems as problem_routes
 from serving.routes import reload as reload_routes
+from serving.routes import traffic as traffic_routes
 from serving.routes.operation import Operation
 from serving.routes.service import Metrics
 from serving.served import Served
 from serving.settings import Settings
+from serving.traffic_control import TrafficControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,19 @@ def build_app(
     version: str,
     guard: Guard | None = None,
     reloads: Reloads | None = None,
+    traffic: TrafficControl | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application. It closes `calls` when it is shut down.
 
     `version` is that of this service. Without a `guard` everything but administration is open. It is never ready once
-    `is_stopping`. Without `reloads` no model can be changed.
+    `is_stopping`. Without `reloads` no model can be changed, and without `traffic` none has more than one version.
     """
     guard = guard or Guard()
     cache = build_cache(calls.settings)
     if cache is not None and reloads is not None:
         reloads.on_reload(cache.clear)
-    operations = build_operations(calls, catalog, metrics, reloads, version=version, is_stopping=is_stopping)
+    operations = build_operations(calls, catalog, metrics, reloads, traffic, version=version, is_stopping=is_stopping)
     document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards, guard=guard)
 
     @contextlib.asynccontextmanager
@@ -110,9 +114,12 @@ def build_app(
             calls.feedback.open()
         if reloads is not None:
             reloads.start()
+        if traffic is not None:
+            traffic.start()
         yield
-        if reloads is not None:
-            await reloads.stop()
+        for follower in (reloads, traffic):
+            if follower is not None:
+                await follower.stop()
         await guard.limits.close()
         if cache is not None:
             await cache.close()
@@ -140,6 +147,7 @@ def build_operations(
     catalog: ModelCatalog,
     metrics: Metrics,
     reloads: Reloads | None,
+    traffic: TrafficControl | None,
     *,
     version: str,
     is_stopping: Callable[[], bool],
@@ -150,6 +158,7 @@ def build_operations(
         *tabular.operations(calls.tabular),
         *recommendations.operations(calls.recommendations),
     ]
+    second = images_v2.operations(calls.images)
     streaming = streams.operations(calls.images, calls.recommendations)
     resources = [
         *users.operations(calls.recommendations, calls.users, max_age_s=calls.settings.recommendations_max_age_s),
@@ -160,10 +169,11 @@ def build_operations(
         *models.operations(catalog),
         *model_parts.operations(catalog),
         *(reload_routes.operations(reloads) if reloads is not None else ()),
+        *(traffic_routes.operations(traffic) if traffic is not None else ()),
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]
-    public = [*predicting, *streaming, *resources, *describing]
+    public = [*predicting, *second, *streaming, *resources, *describing]
     infer = InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog)
     public += inference.operations(infer, version=version, is_stopping=is_stopping)
     native = [operation.native() for operation in predicting]

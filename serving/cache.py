@@ -32,6 +32,8 @@ ENTRY_BYTES = 400
 REST_S = 2.0
 TIMEOUT_S = 0.25
 _JSON = "application/json"
+# What an answer says of itself, and has to say each time.
+_KEPT_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
 
 
 class Store(Protocol):
@@ -158,7 +160,7 @@ class ResponseCache:
             # One that waited in vain, for a failure or another version, makes its own or waits for the next that does.
             body = await self._store.get(key) if making is None else await asyncio.shield(making)
             if body is not None:
-                return Response(body, 200, {"Cache-Control": "no-store", HEADER: "hit"}, _JSON)
+                return _unpacked(body)
             if key not in self._making:
                 return _told(await self._lead(key, model, make), "miss")
 
@@ -190,8 +192,9 @@ class ResponseCache:
         body = bytes(response.body)
         if response.status_code != 200 or response.headers.get("vary") == "*" or _version(body) != model.version:
             return response, None
-        await self._store.put(key, body)
-        return response, body
+        kept = _packed(response, body)
+        await self._store.put(key, kept)
+        return response, kept
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
@@ -229,6 +232,17 @@ def _pieces(body: bytes, content_type: str) -> list[bytes]:
 def _add(digest: Any, piece: bytes) -> None:  # Any: hashlib's objects have no public type
     digest.update(len(piece).to_bytes(8, "big"))
     digest.update(piece)
+
+
+def _packed(response: Response, body: bytes) -> bytes:
+    """A line of JSON with the headers that belong to an answer, and the answer."""
+    headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    return orjson.dumps(headers) + b"\n" + body
+
+
+def _unpacked(kept: bytes) -> Response:
+    headers, _, body = kept.partition(b"\n")
+    return Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store", HEADER: "hit"}, _JSON)
 
 
 def _version(body: bytes) -> str | None:

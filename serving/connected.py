@@ -6,7 +6,8 @@ The three placements differ only in the client behind the queue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,22 @@ from numpy.typing import NDArray
 from models.errors import RunnerUnavailable
 from serving.batching import BatchLimits, GroupCommit, Item, QueueGauge
 from serving.frames import Answer, Payload, Question
+from serving.hosted import ASIDE
 from serving.runners import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
 
 # A JSON query's size is not known before it is encoded; queries are small.
 QUERY_BYTES = 256
+
+
+class Call(NamedTuple):
+    """What the questions of one call to a runner have in common. Empty: the default version, the runner's own method.
+
+    `alike` is what else has to be equal for payloads to go together.
+    """
+
+    version: str = ""
+    method: str = ""
+    alike: object = None
 
 
 class Client(Protocol):
@@ -30,21 +43,28 @@ class Client(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def call(self, questions: Sequence[Question]) -> Sequence[Answer | Exception]: ...
+    async def call(self, questions: Sequence[Question], *, method: str = "") -> Sequence[Answer | Exception]: ...
 
     async def status(self, *, timeout_s: float) -> RunnerStatus: ...
 
     async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef: ...
 
+    async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]: ...
+
 
 class Connected:
     """One runner as the gateway sees it. `start` gives it its client; before that it is unavailable."""
+
+    method = ""
 
     def __init__(self, name: str, limits: BatchLimits) -> None:
         self.name = name
         self.limits = limits
         self._client: Client | None = None
         self._queue: GroupCommit[Payload, Answer] = GroupCommit(self._call, limits)
+        # What nothing may wait for has a queue of its own, one call at a time, and is refused early.
+        few = replace(limits, max_queue_rows=limits.max_batch_rows, calls_in_flight=1)
+        self._aside: GroupCommit[Payload, Answer] = GroupCommit(self._call, few)
 
     @property
     def last_status(self) -> RunnerStatus:
@@ -75,7 +95,8 @@ class Connected:
         if self._queue.gauge is not None:
             self._queue.gauge.up(is_up)
         if not is_up:
-            self._queue.refuse_waiting(RunnerUnavailable("the model is not available"))
+            for queue in (self._queue, self._aside):
+                queue.refuse_waiting(RunnerUnavailable("the model is not available"))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Ask the runner how it is. Never raises."""
@@ -90,39 +111,59 @@ class Connected:
             raise RunnerUnavailable("the model is not available")
         return await self._client.reload(version, timeout_s=timeout_s)
 
-    async def _ask(self, payload: Payload, *, size_bytes: int, deadline: float, key: object) -> Answer:
+    async def hold(self, versions: Sequence[str], *, timeout_s: float = 300.0) -> tuple[str, ...]:
+        """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
+        if self._client is None:
+            raise RunnerUnavailable("the model is not available")
+        return await self._client.hold(versions, timeout_s=timeout_s)
+
+    async def _ask(self, payload: Payload, call: Call, *, size_bytes: int, deadline: float, is_aside: bool) -> Answer:
         client = self._client
         if client is None:
             raise RunnerUnavailable("the model is not available")
-        if self._queue.in_flight and not client.last_status.ready:
+        queue = self._aside if is_aside else self._queue
+        if queue.in_flight and not client.last_status.ready:
             # A call hangs: do not queue behind it.
             raise RunnerUnavailable("the model is not available")
-        return await self._queue.submit(
-            payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=cast("Any", key)
-        )
+        return await queue.submit(payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=call)
 
     async def _call(self, items: Sequence[Item[Payload, Answer]]) -> Sequence[Answer | Exception]:
         client = self._client
         if client is None:
             raise RunnerUnavailable("the model is not available")
-        return await client.call(
-            [Question(item.payload, item.rows, item.request_id, item.deadline, item.traceparent) for item in items]
-        )
+        call = cast("Call", items[0].key)
+        questions = [
+            Question(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, call.version)
+            for item in items
+        ]
+        return await client.call(questions, method=call.method)
 
 
 class ConnectedRows(Connected):
     """A `RowsRunner`."""
 
-    async def predict(self, rows: NDArray[Any], *, deadline: float) -> RowsAnswer:
+    method = "predict"
+
+    async def predict(
+        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_aside: bool = False
+    ) -> RowsAnswer:
         """Answer all rows or raise for this caller alone; see `RowsRunner.predict`."""
-        answer = await self._ask(rows, size_bytes=rows.nbytes, deadline=deadline, key=(rows.dtype.num, rows.shape[1:]))
+        asked = ASIDE + (method or self.method) if is_aside else method
+        call = Call(version, asked, (rows.dtype.num, rows.shape[1:]))
+        answer = await self._ask(rows, call, size_bytes=rows.nbytes, deadline=deadline, is_aside=is_aside)
         return RowsAnswer(cast("NDArray[np.float32]", answer.payload), answer.model)
 
 
 class ConnectedQueries(Connected):
     """A `QueryRunner`."""
 
-    async def ask(self, queries: list[dict[str, Any]], *, deadline: float) -> QueryAnswer:
+    method = "ask"
+
+    async def ask(
+        self, queries: list[dict[str, Any]], *, deadline: float, version: str = "", is_aside: bool = False
+    ) -> QueryAnswer:
         """Answer all queries, or raise; see `QueryRunner.ask`."""
-        answer = await self._ask(queries, size_bytes=QUERY_BYTES * len(queries), deadline=deadline, key=None)
+        call = Call(version, ASIDE + self.method if is_aside else "")
+        size_bytes = QUERY_BYTES * len(queries)
+        answer = await self._ask(queries, call, size_bytes=size_bytes, deadline=deadline, is_aside=is_aside)
         return QueryAnswer(cast("list[dict[str, Any]]", answer.payload), answer.model)

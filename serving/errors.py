@@ -73,6 +73,14 @@ class ReloadRefused(PlatformError):
     """A version cannot be loaded or warmed up. The message is made for clients."""
 
 
+class EmbeddingMissing(PlatformError):
+    """The version that answers gives no embedding. The message is made for clients."""
+
+
+class UnknownApiVersion(InputError):
+    """A header asks for a version of the API that there is not."""
+
+
 class KeysUnavailable(PlatformError):
     """The keys that a token is checked with cannot be had."""
 
@@ -99,6 +107,9 @@ class Kind:
 
 MALFORMED = Kind("malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says.")
 BAD_QUERY = Kind("bad-query", 400, "The query cannot be used", "A list in the query string is empty or too long.")
+UNKNOWN_API_VERSION = Kind(
+    "unknown-api-version", 400, "No such version of the API", "`API-Version` is none of those that are known."
+)
 UNAUTHENTICATED = Kind(
     "unauthenticated",
     401,
@@ -115,6 +126,12 @@ RELOAD_REFUSED = Kind(
     409,
     "The version cannot be served",
     "It could not be loaded, or did not answer its own example. The old version serves on.",
+)
+NO_EMBEDDING = Kind(
+    "no-embedding",
+    409,
+    "The model gives no embedding",
+    "The version that answers was trained before there were embeddings, or its network has none. Train it anew.",
 )
 TOO_LARGE = Kind("too-large", 413, "Too large", "More bytes or pixels than a limit allows. The detail says which.")
 UNSUPPORTED = Kind(
@@ -210,6 +227,8 @@ TABLE: dict[type[Exception], Kind] = {
     KeysUnavailable: KEYS_UNAVAILABLE,
     NotKnown: NOT_KNOWN,
     ReloadRefused: RELOAD_REFUSED,
+    EmbeddingMissing: NO_EMBEDDING,
+    UnknownApiVersion: UNKNOWN_API_VERSION,
     InputTooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
     InvalidInput: VALIDATION,
@@ -225,6 +244,7 @@ TABLE: dict[type[Exception], Kind] = {
 KINDS: tuple[Kind, ...] = (
     MALFORMED,
     BAD_QUERY,
+    UNKNOWN_API_VERSION,
     UNAUTHENTICATED,
     FORBIDDEN,
     NOT_FOUND,
@@ -232,6 +252,7 @@ KINDS: tuple[Kind, ...] = (
     NOT_ALLOWED,
     BODY_TIMEOUT,
     RELOAD_REFUSED,
+    NO_EMBEDDING,
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,

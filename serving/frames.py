@@ -29,6 +29,7 @@ from models.errors import (
     PredictionFailed,
     RunnerUnavailable,
     UnsupportedMedia,
+    VersionNotLoaded,
 )
 from serving.runners import FailedBy, ModelRef
 
@@ -41,7 +42,7 @@ _ERRORS: Final[dict[str, type[PlatformError]]] = {
     error.__name__: error
     for error in (
         InvalidInput, UnsupportedMedia, InputTooLarge, NotKnown,
-        RunnerUnavailable, Overloaded, DeadlineExceeded, PredictionFailed,
+        RunnerUnavailable, VersionNotLoaded, Overloaded, DeadlineExceeded, PredictionFailed,
     )
 }  # fmt: skip
 
@@ -54,13 +55,17 @@ class FrameInvalid(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item of a batch: `rows` rows, asked under `request_id`, wanted before `deadline` (monotonic seconds)."""
+    """One item of a batch: `rows` rows, asked under `request_id`, wanted before `deadline` (monotonic seconds).
+
+    `version` is the one that has to answer; without one that which answers by default.
+    """
 
     payload: Payload
     rows: int
     request_id: str
     deadline: float
     traceparent: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,17 @@ class Answer:
 
 
 def encode_questions(questions: Sequence[Question], *, now: float) -> list[bytes | memoryview]:
-    """Pieces of a request frame, not joined so that array bytes are not copied. Deadlines travel as seconds left."""
+    """Pieces of a request frame, not joined so that array bytes are not copied. Deadlines travel as seconds left.
+
+    All questions of a frame are to one version.
+    """
     items = [
         [item.rows, item.request_id, round(min(item.deadline - now, 1e9), 4), item.traceparent] for item in questions
     ]
-    return _encode({"items": items}, [item.payload for item in questions])
+    header: dict[str, Any] = {"items": items}  # Any: JSON
+    if questions and questions[0].version:
+        header["version"] = questions[0].version
+    return _encode(header, [item.payload for item in questions])
 
 
 def decode_questions(frame: bytes, *, now: float) -> list[Question]:
@@ -85,10 +96,11 @@ def decode_questions(frame: bytes, *, now: float) -> list[Question]:
     try:
         items = [(int(rows), str(name), float(left_s), str(trace)) for rows, name, left_s, trace in header["items"]]
         payloads = _split(header, body, [rows for rows, *_ in items])
+        version = str(header.get("version", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise FrameInvalid("the frame's header is malformed") from error
     return [
-        Question(payload, rows, name, now + left_s, trace)
+        Question(payload, rows, name, now + left_s, trace, version)
         for payload, (rows, name, left_s, trace) in zip(payloads, items, strict=True)
     ]
 
@@ -132,6 +144,7 @@ def _error_item(error: Exception) -> list[Any]:  # Any: JSON
 
 _WORDS: Final = {
     "RunnerUnavailable": "the model is not available",
+    "VersionNotLoaded": "the version is not loaded at the moment",
     "Overloaded": "too many requests wait for this model",
     "DeadlineExceeded": "the model did not answer in time",
     "PredictionFailed": "the model could not answer",

@@ -12,6 +12,7 @@ Knows frames and connections, never models.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import enum
 import logging
 import time
@@ -19,12 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import orjson
-
 from models.errors import (
-    ArtifactError,
-    ArtifactInvalid,
-    ArtifactMissing,
     Overloaded,
     PredictionFailed,
     RunnerError,
@@ -32,6 +28,7 @@ from models.errors import (
 )
 from serving.connection import Address, Connection, ConnectionLost, Reply, open_connection
 from serving.frames import MEDIA_TYPE, Answer, FrameInvalid, Question, decode_answers, encode_questions
+from serving.orders import Json, order, status_in
 from serving.runners import ModelRef, RunnerStatus
 
 log = logging.getLogger("makunouchi.hop")
@@ -107,18 +104,21 @@ class HopClient:
         self._state = State.DOWN
         self._settled.set()
 
-    async def call(self, questions: Sequence[Question]) -> Sequence[Answer | Exception]:
+    async def call(self, questions: Sequence[Question], *, method: str = "") -> Sequence[Answer | Exception]:
         """One answer or error per question. A call that loses its connection is sent once more on another.
+
+        All questions are to one version. `method` is another than this client's own.
 
         Raises RunnerUnavailable, quickly when the runner is known to be gone. Every method of a runner may be asked
         twice: it computes, and changes nothing.
         """
         lost = False
+        path = f"/hop/{method}" if method else self._path
         while True:
             connection = await self._acquire()
             try:
                 pieces = encode_questions(questions, now=time.monotonic())
-                reply = await self._exchange(connection, pieces)
+                reply = await self._exchange(connection, path, pieces)
                 return self._read(reply, len(questions))
             except ConnectionLost:
                 self._suspect()
@@ -141,30 +141,31 @@ class HopClient:
 
         Raises ArtifactError with the runner's words when it cannot, RunnerUnavailable, or TimeoutError.
         """
+        said = await self._order("/hop/reload", {"version": version}, timeout_s=timeout_s)
+        model = ModelRef(said["model"]["name"], said["model"]["version"])
+        self._status = dataclasses.replace(self._status, ready=True, model=model)
+        return model
+
+    async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]:
+        """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
+        said = await self._order("/hop/versions", {"versions": list(versions)}, timeout_s=timeout_s)
+        held = tuple(str(version) for version in said["versions"])
+        self._status = dataclasses.replace(self._status, versions=held)
+        return held
+
+    async def _order(self, path: str, what: Json, *, timeout_s: float) -> Json:
         async with asyncio.timeout(timeout_s):
             # On a connection of its own: it may take long, and its loss must not look like a call's.
             connection = await self._open(GREETING_S)
             try:
-                body = orjson.dumps({"version": version})
-                reply = await connection.request(
-                    "POST", "/hop/reload", [body], headers="content-type: application/json\r\n"
-                )
+                return await order(connection, path, what)
             finally:
                 connection.close()
-        said = orjson.loads(reply.body)
-        if reply.status != 200:
-            kind = {"ArtifactMissing": ArtifactMissing, "ArtifactInvalid": ArtifactInvalid}.get(
-                said.get("error"), ArtifactError
-            )
-            raise kind(str(said.get("message", "the version could not be loaded")))
-        model = ModelRef(said["model"]["name"], said["model"]["version"])
-        self._status = RunnerStatus(ready=True, model=model)
-        return model
 
-    async def _exchange(self, connection: Connection, pieces: list[bytes | memoryview]) -> Reply:
+    async def _exchange(self, connection: Connection, path: str, pieces: list[bytes | memoryview]) -> Reply:
         self._busy.add(connection)
         try:
-            return await connection.request("POST", self._path, pieces, headers=_FRAME_HEADER)
+            return await connection.request("POST", path, pieces, headers=_FRAME_HEADER)
         finally:
             self._busy.discard(connection)
             self._release(connection)
@@ -230,12 +231,7 @@ class HopClient:
 
     def _heard(self, reply: Reply) -> None:
         """Take in a reply to `GET /hop/status`. Raises RunnerUnavailable when the runner is not ready."""
-        try:
-            said = orjson.loads(reply.body)
-            model = ModelRef(str(said["model"]["name"]), str(said["model"]["version"])) if said.get("model") else None
-            status = RunnerStatus(ready=reply.status == 200, model=model, detail=str(said.get("detail", "")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunnerUnavailable("what listens there is no runner") from error
+        status = status_in(reply)
         if not status.ready:
             raise RunnerUnavailable(status.detail or "not ready")
         self._heard_last = status

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.errors import ArtifactError, ArtifactInvalid
@@ -22,6 +22,8 @@ from serving.slot import Slot, model_ref
 log = logging.getLogger("makunouchi.runner")
 
 WARM_UP_CALLS = 5
+# In front of the name of a method that is asked aside.
+ASIDE = "aside/"
 
 
 class Hosted:
@@ -50,14 +52,28 @@ class Hosted:
             )
             for method, function in methods.items()
         }
+        # What is asked aside has threads of its own: nothing else waits for it.
+        self._aside = {
+            ASIDE + method: Answering(function, answered=self._answered, name=f"{name}.{method} aside")
+            for method, function in methods.items()
+        }
         self._status = RunnerStatus(ready=False, model=None, detail="not warmed up yet")
+
+    def answering(self, name: str) -> Answering | None:
+        """The method `name`; with `aside/` in front of it, for what nothing else may wait for."""
+        return self.methods.get(name) or self._aside.get(name)
 
     @property
     def status(self) -> RunnerStatus:
         """Ready once the warm-up was answered, with the version that answers now."""
         if not self._status.ready:
             return self._status
-        return RunnerStatus(ready=True, model=self.model)
+        return RunnerStatus(ready=True, model=self.model, versions=self.versions)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that were asked to be held."""
+        return self._model.versions if isinstance(self._model, Slot) else ()
 
     @property
     def model(self) -> ModelRef:
@@ -97,22 +113,31 @@ class Hosted:
 
     async def reload(self, version: str | None) -> ModelRef:
         """Swap in another version. Raises ArtifactError with a reason that may be shown; the old version serves on."""
-        if not isinstance(self._model, Slot):
-            raise ArtifactInvalid("this runner cannot change its model while it runs")
-        try:
-            model: ModelRef = await asyncio.to_thread(self._model.reload, version)
-        except ArtifactError:
-            raise
-        except Exception as error:
-            log.exception("%s could not load version %s", self.name, version)
-            raise ArtifactInvalid(f"version '{version or 'latest'}' could not be loaded or warmed up") from error
+        model: ModelRef = await self._change(lambda slot: slot.reload(version), version or "latest")
         # The old version is among what was spared: this lets it go.
         await self.warm_up()
         return model
 
+    async def hold(self, versions: Sequence[str]) -> tuple[str, ...]:
+        """Have exactly `versions` answer those who name them. Raises as `reload` does; then nothing has changed."""
+        held: tuple[str, ...] = await self._change(lambda slot: slot.hold(versions), "', '".join(versions))
+        spare_what_lives()
+        return held
+
+    async def _change(self, change: Callable[[Slot[Any]], Any], versions: str) -> Any:  # Any: what `change` gives
+        if not isinstance(self._model, Slot):
+            raise ArtifactInvalid("this runner cannot change its model while it runs")
+        try:
+            return await asyncio.to_thread(change, self._model)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            log.exception("%s could not load version %s", self.name, versions)
+            raise ArtifactInvalid(f"version '{versions}' could not be loaded or warmed up") from error
+
     def close(self) -> None:
         """Start nothing more."""
-        for method in self.methods.values():
+        for method in (*self.methods.values(), *self._aside.values()):
             method.close()
 
     def _answered(self) -> ModelRef:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.errors import RunnerUnavailable
-from serving.answering import Answering
 from serving.frames import Answer, Question
 from serving.hosted import Hosted
 from serving.runners import ModelRef, RunnerStatus
@@ -26,10 +25,9 @@ class InlineClient:
     ) -> None:
         self.name = name
         self._make = make
-        self._method_name = method
+        self._method = method
         self._on_state = on_state
         self._hosted: Hosted | None = None
-        self._method: Answering | None = None
         self._starting: asyncio.Task[None] | None = None
 
     @property
@@ -41,7 +39,6 @@ class InlineClient:
         """Take the runner and warm it up, in the background."""
         if self._starting is None:
             self._hosted = self._make()
-            self._method = self._hosted.methods[self._method_name]
             self._starting = asyncio.get_running_loop().create_task(self._warm_up(self._hosted))
 
     async def stop(self) -> None:
@@ -52,13 +49,14 @@ class InlineClient:
             self._starting = None
         if self._hosted is not None:
             self._hosted.close()
-        self._hosted = self._method = None
+        self._hosted = None
 
-    async def call(self, questions: Sequence[Question]) -> Sequence[Answer | Exception]:
+    async def call(self, questions: Sequence[Question], *, method: str = "") -> Sequence[Answer | Exception]:
         """One answer or error per question. Raises RunnerUnavailable before the warm-up was answered."""
-        if self._method is None or not self.last_status.ready:
+        answering = self._hosted.answering(method or self._method) if self._hosted is not None else None
+        if answering is None or not self.last_status.ready:
             raise RunnerUnavailable("the model is not available")
-        return await self._method.answer(questions)
+        return await answering.answer(questions)
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """What the runner says now. Never raises."""
@@ -72,6 +70,13 @@ class InlineClient:
             raise RunnerUnavailable("the model is not available")
         async with asyncio.timeout(timeout_s):
             return await self._hosted.reload(version)
+
+    async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]:
+        """As `HopClient.hold`."""
+        if self._hosted is None:
+            raise RunnerUnavailable("the model is not available")
+        async with asyncio.timeout(timeout_s):
+            return await self._hosted.hold(versions)
 
     async def _warm_up(self, hosted: Hosted) -> None:
         await hosted.warm_up()

@@ -43,7 +43,7 @@ class Limits:
     ) -> None:
         self._rates = {access: rate for access, rate in rates.items() if rate.burst > 0}
         self._buckets = buckets or MemoryBuckets()
-        self._trusted = tuple(trusted)
+        self.trusted = tuple(trusted)
         self.is_open_without = is_open_without
         self._said = float("-inf")
         self.is_on = bool(self._rates)
@@ -61,7 +61,7 @@ class Limits:
         if rate is None:
             return
         who = (
-            f"key:{caller.name}" if caller is not None and caller.name else f"address:{client_of(scope, self._trusted)}"
+            f"key:{caller.name}" if caller is not None and caller.name else f"address:{client_of(scope, self.trusted)}"
         )
         try:
             verdict = await self._buckets.take(f"{access}:{who}", rate)

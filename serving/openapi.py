@@ -8,8 +8,17 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from serving.errors import FORBIDDEN, KEYS_UNAVAILABLE, LIMITS_UNAVAILABLE, RATE_LIMITED, UNAUTHENTICATED, Kind
+from serving.errors import (
+    FORBIDDEN,
+    KEYS_UNAVAILABLE,
+    LIMITS_UNAVAILABLE,
+    NOT_KNOWN,
+    RATE_LIMITED,
+    UNAUTHENTICATED,
+    Kind,
+)
 from serving.guard import Guard
+from serving.openapi_headers import CHOICE, HEADERS
 from serving.problems import MEDIA_TYPE
 from serving.routes.operation import Content, JsonSchema, Operation, Schema
 from serving.schemas.problems import Problem
@@ -38,24 +47,6 @@ TAGS = (
     ("service", "How the service is."),
     ("bentoml", "The same calls at the paths that BentoML's `SyncHTTPClient` and `AsyncHTTPClient` use."),
 )
-_HEADERS: Mapping[str, JsonSchema] = {
-    "X-Request-ID": {
-        "description": "Id of the request: the client's own where it sent a sane one.",
-        "schema": {"type": "string"},
-    },
-    "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 0}},
-    "RateLimit": {
-        "description": "What is left of the policy: `r` requests now, all of them in `t` seconds.",
-        "schema": {"type": "string"},
-    },
-    "RateLimit-Policy": {"description": "`q` requests in `w` seconds.", "schema": {"type": "string"}},
-    "X-Cache": {
-        "description": "Where answers are kept: `hit` for one that was, `miss` for one that is now, else `bypass`.",
-        "schema": {"type": "string", "enum": ["hit", "miss", "bypass"]},
-    },
-    "WWW-Authenticate": {"description": "How to say who calls.", "schema": {"type": "string"}},
-    "ETag": {"description": "Version of this representation, for `If-None-Match`.", "schema": {"type": "string"}},
-}
 _LIMITS = ("RateLimit", "RateLimit-Policy")
 _SCHEMES: Mapping[str, JsonSchema] = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
@@ -104,7 +95,7 @@ def build(operations: Sequence[Operation], *, version: str, guard: Guard) -> Jso
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "headers": dict(_HEADERS),
+            "headers": dict(HEADERS),
             "securitySchemes": dict(_SCHEMES),
         },
     }
@@ -167,7 +158,7 @@ def _operation(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
         "security": _security(operation, guard),
         "responses": _responses(operation, schemas, guard),
     }
-    parameters = list(operation.parameters())
+    parameters = [*operation.parameters(), *(CHOICE if operation.takes_version else ())]
     if operation.is_conditional:
         parameters.append(
             {
@@ -221,6 +212,7 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
         success = (*success, *_LIMITS)
     if operation.answered_by is not None:
         success = (*success, "X-Cache")
+    success = (*success, *operation.answer_headers)
     responses: JsonSchema = {
         str(operation.status): {
             "description": operation.answer_description,
@@ -233,7 +225,8 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
     if operation.is_conditional:
         responses["304"] = {"description": "The client has it already.", "headers": _headers(*success)}
     by_status: dict[int, list[Kind]] = {}
-    for kind in (*operation.problems, *_refusals(operation, guard)):
+    told = (*operation.problems, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
+    for kind in dict.fromkeys(told):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):
         responses[str(status)] = _problem_response(kinds, operation.path, schemas)

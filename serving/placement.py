@@ -88,7 +88,7 @@ def _connect(placed: Placed[Any], connected: Connected, method: str) -> None:
     if method not in _service(placed).apis:
         raise ValueError(f"{_service(placed).name} has no batch method '{method}'")
     placed.connected = connected
-    placed.method = method
+    placed.method = connected.method = method
 
 
 def _service(placed: Placed[T]) -> Service[T]:

@@ -1,10 +1,11 @@
 """The runner's end of the hop: `/hop/...` as one small ASGI application in front of BentoML's. Knows frames, no models.
 
-POST /hop/{method}   one frame of questions -> one frame of answers
+POST /hop/{method}   one frame of questions -> one frame of answers; /hop/aside/{method}: nothing waits for these
 GET  /hop/status     200 when the warm-up was answered, else 503; which version
 GET  /hop/example    a frame with one valid question, 204 when there is none
 GET  /hop/session    held open until this process stops or the gateway goes
 POST /hop/reload     {"version": "..."}: load it beside the old one, swap; from this host only
+POST /hop/versions   {"versions": ["..."]}: hold these beside the one that answers by default
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from serving.hosted import Hosted
 log = logging.getLogger("makunouchi.runner")
 
 MAX_FRAME_BYTES: Final = 256 << 20
+# Beyond what any setting allows: a mistake must not fill the memory.
+MAX_VERSIONS: Final = 16
 PICKLE: Final = b"application/vnd.bentoml+pickle"
 _JSON: Final = [(b"content-type", b"application/json")]
 _FRAME: Final = (b"content-type", MEDIA_TYPE.encode())
@@ -89,7 +92,9 @@ class RunnerApp:
                 await _reload(hosted, receive, send)
             else:
                 await reply(send, 403, {"error": "ArtifactInvalid", "message": "reload it on its own host"})
-        elif method == "POST" and name in hosted.methods:
+        elif method == "POST" and name == "versions":
+            await _hold(hosted, receive, send)
+        elif method == "POST" and hosted.answering(name) is not None:
             await self._ask(name, receive, send)
         else:
             await reply(send, 404, {"error": "NotKnown"})
@@ -138,6 +143,7 @@ async def _status(hosted: Hosted | None, send: Send) -> None:
     said: dict[str, Any] = {"detail": status.detail, "model": None}  # Any: JSON
     if status.model is not None:
         said["model"] = {"name": status.model.name, "version": status.model.version}
+        said["versions"] = status.versions
     await reply(send, 200 if status.ready else 503, said)
 
 
@@ -160,6 +166,19 @@ async def _reload(hosted: Hosted, receive: Receive, send: Send) -> None:
         await reply(send, 400, {"error": "ArtifactInvalid", "message": "the request is not an object with a version"})
     else:
         await reply(send, 200, {"model": {"name": model.name, "version": model.version}})
+
+
+async def _hold(hosted: Hosted, receive: Receive, send: Send) -> None:
+    # From any gateway that may ask it anything: one on another host has no other way to tell.
+    try:
+        asked = orjson.loads(await _body(receive))["versions"]
+        held = await hosted.hold([str(version) for version in asked][:MAX_VERSIONS])
+    except ArtifactError as error:
+        await reply(send, 409, {"error": type(error).__name__, "message": str(error)})
+    except (FrameInvalid, ValueError, KeyError, TypeError):
+        await reply(send, 400, {"error": "ArtifactInvalid", "message": "the request is not an object with versions"})
+    else:
+        await reply(send, 200, {"versions": held})
 
 
 def gone(receive: Receive) -> Callable[[], bool]:

@@ -92,8 +92,12 @@ class RunnerAppFactory(LeanAppFactory):
         self, name: str, questions: Sequence[Question], is_gone: Callable[[], bool]
     ) -> Sequence[Answer | Exception]:
         """One answer or error per question. Raises Overloaded."""
-        hosted = self._hosted()
-        method = hosted.methods[name]
+        method = self._hosted().answering(name)
+        if method is None:
+            raise ValueError(f"{self.service.name} has no batch method '{name}'")
+        if name not in self._direct:
+            # Asked aside: its gateways' queues bound it, and it merges with nothing.
+            return await method.answer(questions)
         if self._direct[name] < method.threads:
             self._direct[name] += 1
             try:

@@ -48,11 +48,15 @@ class QueryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """Whether a runner has a model that answered its warm-up, and which."""
+    """Whether a runner has a model that answered its warm-up, and which.
+
+    `versions` are those that it was told to hold, as far as it does.
+    """
 
     ready: bool
     model: ModelRef | None
     detail: str = ""
+    versions: tuple[str, ...] = ()
 
 
 class Runner(Protocol):
@@ -74,10 +78,14 @@ def model_of(runner: Runner) -> ModelRef | None:
 class RowsRunner(Runner, Protocol):
     """A runner whose batch is an array: images as uint8 (N, H, W, 3), table rows as float32 (N, F)."""
 
-    async def predict(self, rows: NDArray[Any], *, deadline: float) -> RowsAnswer:
+    async def predict(
+        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_aside: bool = False
+    ) -> RowsAnswer:
         """Answer all rows or raise for this caller alone. `deadline` is in `time.monotonic()` seconds.
 
-        Raises RunnerUnavailable, Overloaded, DeadlineExceeded, PredictionFailed.
+        `version` is the one that has to answer, and `method` the method that is asked; the default ones when empty.
+        What is asked aside waits in a queue of its own, and never in front of anything else.
+        Raises RunnerUnavailable, VersionNotLoaded, Overloaded, DeadlineExceeded, PredictionFailed.
         """
         ...
 
@@ -85,6 +93,8 @@ class RowsRunner(Runner, Protocol):
 class QueryRunner(Runner, Protocol):
     """A runner whose batch is a list of JSON objects: recommendation queries."""
 
-    async def ask(self, queries: list[dict[str, Any]], *, deadline: float) -> QueryAnswer:
+    async def ask(
+        self, queries: list[dict[str, Any]], *, deadline: float, version: str = "", is_aside: bool = False
+    ) -> QueryAnswer:
         """Answer all queries, or raise as `RowsRunner.predict` does. One query's own failure is in its answer."""
         ...

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.card import Card
 from serving.runners import QueryRunner, RowsRunner, Runner
 from serving.schemas.recommendations import CauseKind, Reason
+from serving.traffic import ModelTraffic
 
 ErrorKind = Literal["invalid", "failed", "unknown"]
 
@@ -52,6 +53,7 @@ class ServedImages:
     decode: Callable[[bytes], NDArray[np.uint8]]
     fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
     edition: Callable[[str | None], ImageEdition] | None = None
+    traffic: ModelTraffic = field(default_factory=ModelTraffic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class ServedTable:
     card: Callable[[], Card]
     encoder: Callable[[Card], RowEncoder]
     card_of: Callable[[str], Card] | None = None
+    traffic: ModelTraffic = field(default_factory=ModelTraffic)
 
 
 class Cause(Protocol):
@@ -142,6 +145,7 @@ class ServedRecommender:
     card: Callable[[], Card]
     query: MakeQuery
     answer: Callable[[Any], RecommenderAnswer]  # Any: JSON, the model's own
+    traffic: ModelTraffic = field(default_factory=ModelTraffic)
 
 
 class Event(Protocol):

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         "", description="Where what administrators change at run time is kept; beside the model store when empty."
     )
 
+    max_traffic_versions: int = Field(
+        3, ge=1, le=8, description="Versions of one model that its traffic may name; each is in memory."
+    )
+
     image_placement: str = Field(
         "process", description="Where the image runner runs: `process`, `inline`, or the URL of one on another host."
     )

@@ -12,7 +12,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -22,6 +22,12 @@ LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 FLUSH_S: Final = 1.0
 _LIVE_FILE: Final = re.compile(r"gauge_live\w*_(\d+)\.db\Z")
+
+
+class Flushed(Protocol):
+    """Keeps numbers until they are written in one go."""
+
+    def flush(self) -> None: ...
 
 
 class Telemetry:
@@ -75,8 +81,8 @@ class Telemetry:
         )  # fmt: skip
         self._tallies: dict[tuple[Counter, tuple[str, ...]], int] = {}
         # Requests are counted here and written in blocks: counting one in the shared files takes 15 us, here one.
-        self._new: dict[tuple[str, str, int], _Counts] = {}
-        self._gauges: list[RunnerGauge] = []
+        self._new: dict[tuple[str, str, int], Counts] = {}
+        self._parts: list[Flushed] = []
         self._count = 0
         self._open_sockets = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -94,14 +100,14 @@ class Telemetry:
         """Something was answered that was not counted while in flight. Call inside an event loop."""
         counts = self._new.get((route, method, status))
         if counts is None:
-            counts = self._new[route, method, status] = _Counts(LATENCY_BUCKETS_S)
+            counts = self._new[route, method, status] = Counts(LATENCY_BUCKETS_S)
         counts.add(seconds)
-        self._flush_soon()
+        self.flush_soon()
 
     def connected(self) -> None:
         """A WebSocket was let in. Call inside an event loop."""
         self._open_sockets += 1
-        self._flush_soon()
+        self.flush_soon()
 
     def disconnected(self, code: str) -> None:
         """A WebSocket that was let in is over. Call inside an event loop."""
@@ -121,7 +127,7 @@ class Telemetry:
 
     def _tally(self, counter: Counter, *labels: str, number: int = 1) -> None:
         self._tallies[counter, labels] = self._tallies.get((counter, labels), 0) + number
-        self._flush_soon()
+        self.flush_soon()
 
     def flush(self) -> None:
         """Write what was counted since the last time."""
@@ -137,17 +143,21 @@ class Telemetry:
         for (counter, labels), number in self._tallies.items():
             counter.labels(*labels).inc(number)
         self._tallies.clear()
-        for gauge in self._gauges:
-            gauge.flush()
+        for part in self._parts:
+            part.flush()
 
-    def _flush_soon(self) -> None:
+    def add(self, part: Flushed) -> None:
+        """Have `part` flushed with the others; it calls `flush_soon` when it has something to write."""
+        self._parts.append(part)
+
+    def flush_soon(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def gauge(self, runner: str) -> RunnerGauge:
         """The metrics of one runner's queue."""
         gauge = RunnerGauge(self, runner)
-        self._gauges.append(gauge)
+        self.add(gauge)
         return gauge
 
     def content(self) -> tuple[bytes, str]:
@@ -163,7 +173,7 @@ class Telemetry:
         return generate_latest(every), CONTENT_TYPE_LATEST
 
 
-class _Counts:
+class Counts:
     """Observations of one histogram that are not written yet."""
 
     __slots__ = ("_bounds", "_buckets", "_sum", "number")
@@ -198,14 +208,14 @@ class RunnerGauge:
         self._shed = telemetry._shed.labels(runner)
         self._up = telemetry._up.labels(runner)
         self._up.set(0)
-        self._new = _Counts(BATCH_BUCKETS)
+        self._new = Counts(BATCH_BUCKETS)
         self._queued_rows = 0
 
     def batch(self, rows: int, items: int, queued_rows: int) -> None:
         """A call to the runner begins."""
         self._new.add(rows)
         self._queued_rows = queued_rows
-        self._telemetry._flush_soon()
+        self._telemetry.flush_soon()
 
     def shed(self) -> None:
         """A request was refused."""

@@ -54,6 +54,8 @@ from training.report import console, library_versions, print_summary, step, writ
 
 # Of ImageNet's validation images, as Google's table of EfficientNet-Lite gives it. Nobody measured it here.
 _LITE0_PUBLISHED_TOP1 = 0.751
+# The parameter of a card that says how many features an embedding has; 0 is none.
+EMBEDDING = "embedding"
 _LIBRARIES = ("torch", "torchvision", "openvino", "pillow", "simplejpeg", "safetensors")
 
 
@@ -194,7 +196,7 @@ def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with step("convert to OpenVINO"):
-            write_network(made.model, preprocessing, folder)
+            embedding = write_network(made.model, preprocessing, folder)
         if params.precision == "int8":
             with step("quantise to int8"):
                 quantize(folder, made.calibration())
@@ -205,7 +207,8 @@ def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path
         metrics, slices = _measure(params, made, preprocessing, agreement.answers)
         _check_gate(params, metrics)
         of_torch, _ = _measure(params, made, preprocessing, agreement.reference)
-        card = _card(params, made, preprocessing, agreement, metrics, slices, of_torch)
+        told = _card_params(params, made, preprocessing, agreement) | {EMBEDDING: embedding}
+        card = _card(params, made, agreement, metrics, slices, told | _torch_scores(of_torch))
         with step("save"), saving(card, store=store) as target:
             for file in folder.iterdir():
                 shutil.copyfile(file, target / file.name)
@@ -239,11 +242,10 @@ def _check_gate(params: Params, metrics: Metrics) -> None:
 def _card(
     params: Params,
     made: _Made,
-    preprocessing: Preprocessing,
     agreement: Agreement,
     metrics: Metrics,
     slices: dict[str, Metrics],
-    of_torch: Metrics,
+    told: dict[str, Scalar],
 ) -> Card:
     return Card(
         name=params.name,
@@ -260,7 +262,7 @@ def _card(
         classes=made.classes,
         description=_description(params, made),
         slices=slices,
-        params=_card_params(params, made, preprocessing, agreement) | _torch_scores(of_torch),
+        params=told,
         libraries=library_versions(*_LIBRARIES, *(["nncf"] if agreement.precision == "int8" else [])),
         parity=agreement.parity,
         profile=image_profile(made.judged_on, agreement.answers, made.classes),

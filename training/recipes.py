@@ -23,7 +23,8 @@ class Recipe:
 
 
 RECIPES = {
-    "image": Recipe(1, "ImageNet-1k"),
+    # 2: the embedding is an output of the graph
+    "image": Recipe(2, "ImageNet-1k"),
     # 2: precision and recall by class
     "tabular": Recipe(2, "german.csv"),
     "recommender": Recipe(1, "MovieLens-100K"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.errors import InvalidInput, NotKnown, PredictionFailed
-from serving.calls.deadline import deadline
+from serving.calls.recommendations import ask_chosen
 from serving.runners import ModelRef
 from serving.served import ServedRecommender
 
@@ -18,7 +18,7 @@ async def ask(served: ServedRecommender, question: Json, *, timeout_s: float) ->
     Raises NotKnown and InvalidInput with the location of the fault, and what `QueryRunner.ask` raises.
     """
     asked = {name: value for name, value in question.items() if value is not None}
-    answered = await served.runner.ask([asked], deadline=deadline(timeout_s))
+    answered = await ask_chosen(served, [asked], user_id=str(asked.get("user_id", "")), timeout_s=timeout_s)
     answer = answered.values[0] if answered.values else {}
     if isinstance(answer.get("found"), dict):
         return answer["found"], answered.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,17 @@ from models.errors import (
     DeadlineExceeded,
     InputError,
     InvalidInput,
+    NotKnown,
     Overloaded,
     PredictionFailed,
     RunnerUnavailable,
+    VersionNotLoaded,
 )
+from serving.agreement import Agreement, of_classes
+from serving.asker import asking_for
 from serving.calls.deadline import deadline, elapsed_ms
-from serving.errors import FieldFault, detail_of, kind_of, report
+from serving.calls.ranking import check, rank
+from serving.errors import EmbeddingMissing, FieldFault, detail_of, kind_of, report
 from serving.fetching import ImageFetcher
 from serving.runners import FailedBy, ModelRef, RowsAnswer
 from serving.schemas.fields import ModelUsed
@@ -27,11 +33,11 @@ from serving.schemas.images import (
     BatchClassification,
     Classification,
     ClassifyOptions,
-    ClassPrediction,
     ImageFailure,
     ImageResult,
     ItemProblem,
 )
+from serving.schemas.images_v2 import ClassificationV2, ClassifyOptionsV2
 from serving.served import ImageEdition, ServedImages
 from serving.settings import Settings
 
@@ -73,9 +79,39 @@ class ImageCalls:
         (pixels,), answer, edition, inference_time_ms = await self._predict([image], deadline(self._timeout_s))
         if isinstance(pixels, InputError) or answer is None:
             raise _located(pixels)
-        ranked = _rank(answer, 1, edition.card.classes, options)
+        ranked = rank(answer, 1, edition.card.classes, options)
         return Classification(
             model=model_used(answer.model), predictions=ranked[0], inference_time_ms=inference_time_ms
+        )
+
+    async def classify_v2(self, image: bytes, options: ClassifyOptionsV2) -> ClassificationV2:
+        """The classes of one image file by the model that `options` name, and its embedding where they ask for it.
+
+        Raises NotKnown for another model or version, EmbeddingMissing, and as `classify` does.
+        """
+        name = self.served.card().name
+        if options.model not in (None, name):
+            raise NotKnown(f"no image model '{options.model}' is served; known: {name}", location=("body", "model"))
+        with asking_for(options.version, location=("body", "version")):
+            method = "embed" if options.embedding else ""
+            (pixels,), answer, edition, took_ms = await self._predict([image], deadline(self._timeout_s), method=method)
+        if isinstance(pixels, InputError) or answer is None:
+            raise _located(pixels)
+        classes = edition.card.classes
+        embedding = answer.values[0, len(classes) :].astype(np.float64)
+        if options.embedding and not len(embedding):
+            raise EmbeddingMissing(
+                f"version '{answer.model.version}' of '{name}' gives no embedding; train it anew: "
+                "python -m training.image, with a network that ends in a linear layer"
+            )
+        asked = ClassifyOptions(top_k=options.top_k, threshold=options.min_confidence)
+        shares = RowsAnswer(answer.values[:, : len(classes)], answer.model)
+        return ClassificationV2(
+            model=model_used(answer.model),
+            predictions=rank(shares, 1, classes, asked)[0],
+            # float32 as float64 would show digits that are not there.
+            embedding=[float(f"{value:.6g}") for value in embedding] if options.embedding else None,
+            inference_time_ms=took_ms,
         )
 
     async def classify_many(
@@ -91,7 +127,7 @@ class ImageCalls:
             raise FieldFault(message, location=("body", "images"), value_type="array")
         decoded, answer, edition, inference_time_ms = await self._predict(images, deadline(self._timeout_s))
         readable = sum(not isinstance(pixels, InputError) for pixels in decoded)
-        ranked = iter(_rank(answer, readable, edition.card.classes, options) if answer else [])
+        ranked = iter(rank(answer, readable, edition.card.classes, options) if answer else [])
         results = [
             ImageFailure(index=index, error=item_problem(pixels))
             if isinstance(pixels, InputError)
@@ -120,7 +156,7 @@ class ImageCalls:
                 raise pixels
         if answer is None:
             raise PredictionFailed("no answer for images that could be read")
-        _check(answer, len(images), edition.card.classes)
+        check(answer, len(images), edition.card.classes)
         return answer, edition.card.classes
 
     def close(self) -> None:
@@ -130,21 +166,28 @@ class ImageCalls:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _predict(
-        self, images: Sequence[bytes | Pixels], until: float
+        self, images: Sequence[bytes | Pixels], until: float, *, method: str = ""
     ) -> tuple[list[Pixels | InputError], RowsAnswer | None, ImageEdition, float]:
         """Pixels or fault of each image, the answer for the former, what goes with the version that gave it, and its
         milliseconds. Which version answers is known only afterwards: what another one would decode otherwise is
         decoded and asked anew.
         """
-        edition = self._edition(None)
+        traffic = self.served.traffic
+        choice = traffic.choose()
+        edition = self._edition(choice.version or None)
         for _ in range(MAX_SWAPS):
             decoded = await self._decode_all(images, edition, until)
             rows = [pixels for pixels in decoded if not isinstance(pixels, InputError)]
             if not rows:
                 return decoded, None, edition, 0.0
             started = time.perf_counter()
+            stacked = np.stack(rows)
+            asked = self.served.runner.predict(stacked, deadline=until, version=choice.version, method=method)
             try:
-                answer = await self.served.runner.predict(np.stack(rows), deadline=until)
+                answer = await traffic.timed(choice, asked)
+            except VersionNotLoaded:
+                choice = traffic.instead(choice)
+                other = self._edition(None)
             except FailedBy as error:
                 other = self._edition(error.model.version)
                 if other.takes == edition.takes:
@@ -152,9 +195,27 @@ class ImageCalls:
             else:
                 other = self._edition(answer.model.version)
                 if other.takes == edition.takes:
+                    self._shadow(images, stacked, answer, other)
                     return decoded, answer, other, elapsed_ms(started)
             edition = other
         raise RunnerUnavailable("the model changes faster than it answers")
+
+    def _shadow(
+        self, images: Sequence[bytes | Pixels], stacked: Pixels, answer: RowsAnswer, edition: ImageEdition
+    ) -> None:
+        classes = edition.card.classes
+        labels = [classes[place] for place in answer.values[:, : len(classes)].argmax(axis=1)]
+
+        async def agreement(version: str) -> Agreement:
+            other = self._edition(version)
+            rows = stacked if other.takes == edition.takes else await asyncio.to_thread(_decoded, images, other)
+            until = time.monotonic() + self._timeout_s
+            shadowed = await self.served.runner.predict(rows, deadline=until, version=version, is_aside=True)
+            named = other.card.classes
+            check(shadowed, len(labels), named)
+            return of_classes(labels, [named[place] for place in shadowed.values.argmax(axis=1)])
+
+        self.served.traffic.shadow(answer.model.version, agreement)
 
     def _edition(self, version: str | None) -> ImageEdition:
         if self.served.edition is None:
@@ -194,36 +255,20 @@ class ImageCalls:
             self._waiting -= 1
 
 
+def _decoded(images: Sequence[bytes | Pixels], edition: ImageEdition) -> Pixels:
+    """The images that can be read, as another version takes them: (N, H, W, 3)."""
+    rows: list[Pixels] = []
+    for image in images:
+        with contextlib.suppress(InputError):
+            rows.append(edition.decode(image) if isinstance(image, bytes) else edition.fit(image))
+    return np.stack(rows)
+
+
 def _located(fault: object) -> InputError:
     if not isinstance(fault, InputError):
         raise PredictionFailed("no answer for one image")
     fault.location = fault.location or ("body", "image")
     return fault
-
-
-def _rank(
-    answer: RowsAnswer, rows: int, classes: Sequence[str], options: ClassifyOptions
-) -> list[list[ClassPrediction]]:
-    _check(answer, rows, classes)
-    return [_ranked(row, classes, options) for row in answer.values]
-
-
-def _check(answer: RowsAnswer, rows: int, classes: Sequence[str]) -> None:
-    if answer.values.shape != (rows, len(classes)):
-        raise PredictionFailed(f"{answer.values.shape} values for {rows} images and {len(classes)} classes")
-    if not np.isfinite(answer.values).all():
-        raise PredictionFailed("the model answered NaN or infinity")
-
-
-def _ranked(row: NDArray[np.float32], classes: Sequence[str], options: ClassifyOptions) -> list[ClassPrediction]:
-    best = np.argsort(-row, kind="stable")[: options.top_k].tolist()
-    # bf16 shares can add up to a hair over one.
-    shares = np.clip(row[best].astype(np.float64), 0.0, 1.0).round(6).tolist()
-    return [
-        ClassPrediction(class_id=class_id, label=classes[class_id], confidence=share)
-        for class_id, share in zip(best, shares, strict=True)
-        if share >= options.threshold
-    ]
 
 
 def model_used(model: ModelRef) -> ModelUsed:

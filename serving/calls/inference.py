@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from models.card import Card, Column
 from models.errors import InputError, InvalidInput, NotKnown
+from serving.asker import asking_for
 from serving.calls.images import ImageCalls
 from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
@@ -76,28 +77,41 @@ class InferenceCalls:
         """The inputs and the outputs of a model."""
         return _described(kind, self.card(kind))
 
+    def _card(self, kind: Kind, version: str) -> Card:
+        """The card of a version that answers; without one, of the default one."""
+        served = self._served[kind]
+        if version and isinstance(served, ServedTable) and served.card_of is not None:
+            return served.card_of(version)
+        if version and isinstance(served, ServedImages) and served.edition is not None:
+            return served.edition(version).card
+        return served.card()
+
     def runner(self, kind: Kind) -> Runner:
         """The runner behind the model."""
         return self._served[kind].runner
 
-    async def served_version(self, kind: Kind, version: str | None) -> str:
-        """The version that answers. Raises NotKnown when `version` is another."""
+    async def answering(self, kind: Kind, version: str | None) -> list[str]:
+        """The versions that answer, or `version` alone. Raises NotKnown when `version` is none of them."""
         entries: Sequence[CatalogEntry] = await run_sync(self._catalog.entries)
         name = self.card(kind).name
         served = next((each.version for each in entries if each.name == name and each.served), "")
-        if version is not None and version != served:
-            message = f"no version '{version[:100]}' of '{name}' is served; served: {served or 'none'}"
+        found = dict.fromkeys((served, *self._served[kind].traffic.answering))
+        if version is None:
+            return list(found)
+        if version not in found:
+            message = f"no version '{version[:100]}' of '{name}' answers; answering: {', '.join(found) or 'none'}"
             raise NotKnown(message, location=("path", "version"))
-        return served
+        return [version]
 
     async def metadata(self, name: str, version: str | None) -> ModelMetadata:
         """What the model takes and gives. Raises NotKnown."""
         kind = self.kind(name)
-        card = self.card(kind)
-        inputs, outputs = self.described(kind)
+        versions = await self.answering(kind, version)
+        card = self._card(kind, version or "")
+        inputs, outputs = _described(kind, card)
         return ModelMetadata(
             name=name,
-            versions=[await self.served_version(kind, version)],
+            versions=versions,
             platform=card.parity.runtime if card.parity else card.algorithm,
             inputs=inputs,
             outputs=outputs,
@@ -109,16 +123,15 @@ class InferenceCalls:
         Raises NotKnown, InvalidInput with the location of the fault, and what the calls of each model raise.
         """
         kind = self.kind(name)
-        if version is not None:
-            await self.served_version(kind, version)
         inputs = {tensor.name: tensor for tensor in asked.inputs}
-        match kind:
-            case "image":
-                made = await self._infer_images(asked)
-            case "tabular":
-                made = await self._infer_rows(inputs)
-            case _:
-                made = await self._infer_items(inputs)
+        with asking_for(version, location=("path", "version")):
+            match kind:
+                case "image":
+                    made = await self._infer_images(asked)
+                case "tabular":
+                    made = await self._infer_rows(inputs)
+                case _:
+                    made = await self._infer_items(inputs)
         outputs = _chosen(made.outputs, asked.outputs, made.classes)
         return Inferred(name, made.version, outputs)
 
@@ -146,7 +159,8 @@ class InferenceCalls:
         return Inferred("image", answer.model.version, outputs, classes)
 
     async def _infer_rows(self, inputs: Mapping[str, Tensor]) -> Inferred:
-        columns = {column.name: column for column in self.card("tabular").inputs}
+        card = self._card("tabular", self._tabular.served.traffic.choose().version)
+        columns = {column.name: column for column in card.inputs}
         rows = next(iter(inputs.values())).shape[0]
         values: dict[str, list[Any]] = {}
         for index, (name, tensor) in enumerate(inputs.items()):

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed
+from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed, VersionNotLoaded
+from serving.agreement import Agreement, of_lists
 from serving.calls.deadline import deadline, elapsed_ms
 from serving.calls.images import item_problem, model_used
 from serving.errors import FieldFault
-from serving.runners import ModelRef
+from serving.runners import ModelRef, QueryAnswer
 from serving.schemas.recommendations import (
     BulkRecommendations,
     BulkRecommendRequest,
@@ -98,17 +99,45 @@ class RecommenderCalls:
             )
             for user_id in user_ids
         ]
-        answered = await self.served.runner.ask(queries, deadline=deadline(self._timeout_s))
-        if len(answered.values) != len(queries):
-            raise PredictionFailed(f"{len(answered.values)} answers for {len(queries)} queries")
-        try:
-            answers = [self.served.answer(value) for value in answered.values]
-        except (TypeError, ValueError, KeyError) as error:
-            raise PredictionFailed("the recommender answered something that is not an answer") from error
+        # One version answers a whole request: several users are together who asks.
+        answered = await ask_chosen(
+            self.served, queries, user_id=user_ids[0] if len(user_ids) == 1 else "", timeout_s=self._timeout_s
+        )
+        answers = self._read(answered, len(queries))
         for answer in answers:
             if answer.error is None:
                 telemetry().recommended(answer.model, answer.reason, answer.features)
+        self.served.traffic.shadow(answered.model.version, lambda version: self._agreement(queries, answers, version))
         return answers, answered.model
+
+    def _read(self, answered: QueryAnswer, asked: int) -> list[RecommenderAnswer]:
+        if len(answered.values) != asked:
+            raise PredictionFailed(f"{len(answered.values)} answers for {asked} queries")
+        try:
+            return [self.served.answer(value) for value in answered.values]
+        except (TypeError, ValueError, KeyError) as error:
+            raise PredictionFailed("the recommender answered something that is not an answer") from error
+
+    async def _agreement(self, queries: list[Any], answers: Sequence[RecommenderAnswer], version: str) -> Agreement:
+        """How much of what was answered to `queries` another version would have answered too."""
+        until = time.monotonic() + self._timeout_s
+        answered = await self.served.runner.ask(queries, deadline=until, version=version, is_aside=True)
+        return of_lists(_ids(answers), _ids(self._read(answered, len(queries))))
+
+
+async def ask_chosen(served: ServedRecommender, queries: list[Any], *, user_id: str, timeout_s: float) -> QueryAnswer:
+    """What the version chosen for `user_id` answers, or for the caller without one. Raises as `QueryRunner.ask`."""
+    choice = served.traffic.choose(user_id)
+    asked = served.runner.ask(queries, deadline=deadline(timeout_s), version=choice.version)
+    try:
+        return await served.traffic.timed(choice, asked)
+    except VersionNotLoaded:
+        choice = served.traffic.instead(choice)
+        return await served.traffic.timed(choice, served.runner.ask(queries, deadline=deadline(timeout_s)))
+
+
+def _ids(answers: Sequence[RecommenderAnswer]) -> list[list[str]]:
+    return [[item.id for item in answer.items] for answer in answers]
 
 
 def _more(options: RecommendOptions) -> dict[str, Any]:  # Any: JSON

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Card
-from models.errors import InvalidInput, PredictionFailed, RunnerUnavailable
+from models.errors import InvalidInput, PredictionFailed, RunnerUnavailable, VersionNotLoaded
+from serving.agreement import Agreement, of_classes, of_numbers
 from serving.calls.deadline import deadline, elapsed_ms
 from serving.calls.images import model_used
 from serving.errors import FieldFault
@@ -72,13 +74,19 @@ class TabularCalls:
 
     async def _answer(self, read: Callable[[_Typed], list[Row]]) -> TabularAnswer:
         """Answer by the card of the version that answered: while one is swapped in, which is known only afterwards."""
-        typed = self._for(self.served.card())
+        traffic = self.served.traffic
+        choice = traffic.choose()
+        typed = self._version(choice.version)
         for _ in range(MAX_SWAPS):
             rows = read(typed)
             encoded = _encoded(typed, rows)
             started = time.perf_counter()
+            asked = self.served.runner.predict(encoded, deadline=deadline(self._timeout_s), version=choice.version)
             try:
-                answer = await self.served.runner.predict(encoded, deadline=deadline(self._timeout_s))
+                answer = await traffic.timed(choice, asked)
+            except VersionNotLoaded:
+                choice = traffic.instead(choice)
+                other = self._version("")
             except FailedBy as error:
                 other = self._of(error.model, typed)
                 if other is typed:
@@ -86,9 +94,33 @@ class TabularCalls:
             else:
                 other = self._of(answer.model, typed)
                 if other is typed:
-                    return _told(typed, answer, len(rows), elapsed_ms(started))
+                    told = _told(typed, answer, len(rows), elapsed_ms(started))
+                    traffic.shadow(told.model.version, partial(self._agreement, read, told))
+                    return told
             typed = other
         raise RunnerUnavailable("the model changes faster than it answers")
+
+    async def _agreement(self, read: Callable[[_Typed], list[Row]], told: TabularAnswer, version: str) -> Agreement:
+        """How far another version agrees with what was told of the same rows."""
+        typed = self._version(version)
+        rows = read(typed)
+        answer = await self.served.runner.predict(
+            _encoded(typed, rows), deadline=time.monotonic() + self._timeout_s, version=version, is_aside=True
+        )
+        other = _told(typed, answer, len(rows), 0.0)
+        if isinstance(told, EstimatedRows) and isinstance(other, EstimatedRows):
+            return of_numbers(
+                [row.prediction for row in told.predictions], [row.prediction for row in other.predictions]
+            )
+        return of_classes(
+            [str(row.prediction) for row in told.predictions], [str(row.prediction) for row in other.predictions]
+        )
+
+    def _version(self, version: str) -> _Typed:
+        """What belongs to a version; without one, to that which answers by default."""
+        if not version or self.served.card_of is None:
+            return self._for(self.served.card())
+        return self._for(self.served.card_of(version))
 
     def _of(self, model: ModelRef, typed: _Typed) -> _Typed:
         return typed if self.served.card_of is None else self._for(self.served.card_of(model.version))

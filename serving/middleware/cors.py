@@ -27,10 +27,13 @@ ACCEPTED = (
     "Inference-Header-Content-Length",
     "Traceparent",
     "X-API-Key",
+    "X-Model-Version",
     "X-Request-ID",
     "X-Request-Timeout",
+    "X-Session-ID",
 )
 EXPOSED = (
+    "API-Version",
     "Deprecation",
     "ETag",
     "Inference-Header-Content-Length",

@@ -1,9 +1,9 @@
 """`/v1/ws/predict`: calls to the three models over one WebSocket, several at a time. Knows messages, no models.
 
 A message is `{"id": ..., "model": "image" | "tabular" | "recommender", "input": {...}}`; its input is the JSON body of
-the model's own call. The answer is `{"id": ..., "status": "ok", "result": {...}}`, or `"status": "error"` with a
-problem document as `error`. Answers come in the order in which they are finished. `{"id": ..., "type": "ping"}` is
-answered with `"type": "pong"`.
+the model's own call, and a `"version"` asks for one version of it. The answer is `{"id": ..., "status": "ok",
+"result": {...}}`, or `"status": "error"` with a problem document as `error`. Answers come in the order in which they
+are finished. `{"id": ..., "type": "ping"}` is answered with `"type": "pong"`.
 
 Closed with 1001 when the service is stopping, 1003 for a binary message, 1008 when the key is no longer valid, 1009 for
 a message that is too large, 1011 for a fault of the service, 4408 when nothing was said for too long. Who may not come
@@ -28,6 +28,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
+from serving.asker import asker_of, asking_for, set_asker
 from serving.calls.images import ImageCalls
 from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
@@ -35,8 +36,8 @@ from serving.errors import Forbidden, Malformed, Unauthenticated
 from serving.guard import Guard
 from serving.middleware.observed_socket import ANSWERED
 from serving.problems import problem_of
-from serving.routes.image_body import image_of
-from serving.schemas.fields import MAX_SAFE_INTEGER, Request
+from serving.routes.image_body import CLASSIFY_V1, image_of
+from serving.schemas.fields import MAX_SAFE_INTEGER, VERSION_PATTERN, Request
 from serving.schemas.recommendations import RecommendRequest
 from serving.settings import Settings
 
@@ -57,6 +58,7 @@ class Message(Request):
     type: Literal["predict", "ping"] = "predict"
     model: Literal["image", "tabular", "recommender"] | None = None
     input: dict[str, Any] | None = None
+    version: Annotated[str, Field(pattern=VERSION_PATTERN)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,15 @@ class Predicting:
 
     async def answer(self, message: Message) -> BaseModel:
         """What the model answers. Raises what its call raises."""
+        with asking_for(message.version, location=("body", "version")):
+            return await self._answer(message)
+
+    async def _answer(self, message: Message) -> BaseModel:
         given = message.input
         if message.model is None or given is None:
             raise InvalidInput("a message has a model and an input", location=("body", "model"))
         if message.model == "image":
-            image, options = await image_of(given, {}, self._images)
+            image, options = await image_of(given, {}, self._images, CLASSIFY_V1)
             return await self._images.classify(image, options)
         if message.model == "tabular":
             return await self._tabular.predict_json(orjson.dumps(given))
@@ -112,6 +118,7 @@ def route(
             if is_stopping():
                 raise RunnerUnavailable("the service is stopping")
             await guard.admit(socket.scope, "predict")
+            set_asker(asker_of(socket.scope, guard))
             if not places:
                 raise Overloaded(f"{bounds.max_open} WebSockets are open")
         except Exception as error:

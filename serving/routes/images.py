@@ -9,15 +9,16 @@ from starlette.responses import Response
 
 from models.card import Card
 from serving.calls.images import ImageCalls
+from serving.deprecation import HEADERS, THRESHOLD
 from serving.routes.body import JSON, answer
-from serving.routes.image_body import ClassifyQuery, image_bodies, read_image
+from serving.routes.image_body import CLASSIFY_V1, ClassifyQuery, image_bodies, read_image
 from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import parameters_of
 from serving.runners import model_of
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
 
-_READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
+READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
 _CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
 OPTIONS = len(ClassifyOptions.model_fields)
 
@@ -28,34 +29,46 @@ def operations(calls: ImageCalls) -> list[Operation]:
 
 
 def _classify_image(calls: ImageCalls) -> Operation:
-    async def classify(request: Request) -> Response:
-        image, options = await read_image(request, calls)
-        response = answer(await calls.classify(image, options))
-        if isinstance(options, ClassifyUrl):
-            # Another image may be there the next time: no cache answers for it, ours included (RFC 9110, 12.5.5).
-            response.headers["Vary"] = "*"
-        return response
-
     return Operation(
         id="classify_image",
-        answered_by=lambda: model_of(calls.served.runner),
+        answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
         method="POST",
+        takes_version=True,
         path="/v1/images/classify",
         tag="images",
         summary="Classify an image",
         description=(
-            f"{_READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
+            f"{READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
             "truncated image is refused, and one with too many pixels before it is decoded. The image comes as a form, "
             "as base64 in JSON, or as the body itself; its options then come in the query."
         ),
-        handler=classify,
+        handler=lambda request: classify_v1(request, calls),
         parameters=lambda: parameters_of(ClassifyQuery),
-        body=Content(MULTIPART, lambda: _form("image", _file()), encoding={"image": {"contentType": _CONTENT_TYPES}}),
-        more_bodies=image_bodies(calls),
-        answer=Content(JSON, lambda: Classification, lambda: {"classified": _classification(calls.served.card())}),
+        body=image_form(_v1_fields(), "ClassifyForm"),
+        more_bodies=image_bodies(calls, CLASSIFY_V1),
+        answer=Content(JSON, lambda: Classification, lambda: {"classified": example_v1(calls)}),
         answer_description="The classes of the image, best first.",
+        answer_headers=HEADERS,
         problems=CALL_PROBLEMS,
     )
+
+
+async def classify_v1(request: Request, calls: ImageCalls) -> Response:
+    """Answer a request of version 1."""
+    image, options = await read_image(request, calls, CLASSIFY_V1)
+    response = answer(await calls.classify(image, options))
+    if "threshold" in options.model_fields_set:
+        THRESHOLD.mark(response)
+    if isinstance(options, ClassifyUrl):
+        # Another image may be there the next time: no cache answers for it, ours included (RFC 9110, 12.5.5).
+        response.headers["Vary"] = "*"
+    return response
+
+
+def _v1_fields() -> JsonSchema:
+    """The fields of the form; `threshold` is deprecated here, and in no call that has no version 2."""
+    found: JsonSchema = ClassifyOptions.model_json_schema()["properties"]
+    return {**found, "threshold": {**found["threshold"], "deprecated": True}}
 
 
 def _classify_images(calls: ImageCalls) -> Operation:
@@ -69,12 +82,13 @@ def _classify_images(calls: ImageCalls) -> Operation:
     form, encoding = batch_form(calls.max_images)
     return Operation(
         id="classify_images",
-        answered_by=lambda: model_of(calls.served.runner),
+        answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
         method="POST",
+        takes_version=True,
         path="/v1/images/classify-batch",
         tag="images",
         summary="Classify several images",
-        description=f"Up to {calls.max_images} files: {_READS}. An image that cannot be read fails alone.",
+        description=f"Up to {calls.max_images} files: {READS}. An image that cannot be read fails alone.",
         handler=classify_many,
         body=Content(MULTIPART, lambda: form, encoding=encoding),
         answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(calls.served.card())}),
@@ -85,7 +99,14 @@ def _classify_images(calls: ImageCalls) -> Operation:
 
 def batch_form(max_images: int) -> tuple[JsonSchema, JsonSchema]:
     """The schema of a form of several images, and the encoding of its parts."""
-    return _form("images", _file_list(max_images)), {"images": {"contentType": _CONTENT_TYPES}}
+    schema = _form("images", _file_list(max_images), ClassifyOptions.model_json_schema()["properties"])
+    return {**schema, "title": "ClassifyBatchForm"}, {"images": {"contentType": _CONTENT_TYPES}}
+
+
+def image_form(options: JsonSchema, title: str) -> Content:
+    """A form of one image and `options`."""
+    schema = {**_form("image", _file(), options), "title": title}
+    return Content(MULTIPART, lambda: schema, encoding={"image": {"contentType": _CONTENT_TYPES}})
 
 
 def _file() -> JsonSchema:
@@ -94,7 +115,7 @@ def _file() -> JsonSchema:
         "type": "string",
         "format": "binary",
         "contentMediaType": "application/octet-stream",
-        "description": f"A file: {_READS}.",
+        "description": f"A file: {READS}.",
     }
 
 
@@ -102,10 +123,8 @@ def _file_list(max_images: int) -> JsonSchema:
     return {"type": "array", "items": _file(), "minItems": 1, "maxItems": max_images, "description": "The files."}
 
 
-def _form(name: str, file: JsonSchema) -> JsonSchema:
-    options = ClassifyOptions.model_json_schema()["properties"]
+def _form(name: str, file: JsonSchema, options: JsonSchema) -> JsonSchema:
     return {
-        "title": "ClassifyForm" if name == "image" else "ClassifyBatchForm",
         "type": "object",
         "properties": {name: file, **options},
         "required": [name],
@@ -121,7 +140,9 @@ def _predictions(card: Card) -> list[dict[str, Any]]:
     ]
 
 
-def _classification(card: Card) -> dict[str, Any]:
+def example_v1(calls: ImageCalls) -> dict[str, Any]:
+    """An answer of version 1."""
+    card = calls.served.card()
     return {"model": _model(card), "predictions": _predictions(card), "inference_time_ms": 8.4}
 
 

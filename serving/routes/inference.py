@@ -149,7 +149,7 @@ def _model_ready(calls: InferenceCalls, form: Form) -> Operation:
         name, version = _named(request)
         kind = calls.kind(name)
         if version is not None:
-            await calls.served_version(kind, version)
+            await calls.answering(kind, version)
         (found,) = (await readiness([calls.runner(kind)])).values()
         if found.ready:
             return answer(ModelReady(name=name, ready=True))
@@ -187,6 +187,7 @@ def _infer(calls: InferenceCalls, kind: Kind | None, form: Form) -> Operation:
     shown = kind or "tabular"
     return Operation(
         id=f"infer_{kind or 'model'}{form}",
+        takes_version=not form,
         method="POST",
         path=f"{_path(kind or '{name}', form)}/infer",
         tag="inference",
@@ -226,7 +227,7 @@ def _named(request: Request) -> tuple[str, str | None]:
 
 def _parameters(form: Form, *, is_named: bool) -> tuple[JsonSchema, ...]:
     name = path_parameter("name", "Name of the model.", "tabular")
-    version = path_parameter("version", "The version that answers.", _VERSION)
+    version = path_parameter("version", "A version that answers.", _VERSION)
     return ((name,) if is_named else ()) + ((version,) if form else ())
 
 

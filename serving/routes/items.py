@@ -76,6 +76,7 @@ def _list(calls: ItemCalls) -> Operation:
     return Operation(
         id="list_items",
         method="GET",
+        takes_version=True,
         path="/v1/items",
         tag="items",
         access="read",
@@ -97,6 +98,7 @@ def _top(calls: ItemCalls) -> Operation:
     return Operation(
         id="top_items",
         method="GET",
+        takes_version=True,
         path="/v1/items/top",
         tag="items",
         access="read",
@@ -122,6 +124,7 @@ def _similar(calls: ItemCalls) -> Operation:
     return Operation(
         id="get_similar_items",
         method="GET",
+        takes_version=True,
         path="/v1/items/{item_id}/similar",
         tag="items",
         access="read",
@@ -147,6 +150,7 @@ def _details(calls: ItemCalls) -> Operation:
     return Operation(
         id="get_item",
         method="GET",
+        takes_version=True,
         path="/v1/items/{item_id}",
         tag="items",
         access="read",

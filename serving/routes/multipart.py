@@ -7,7 +7,7 @@ thread, which Starlette's own form parser does.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,11 @@ def files(parts: list[Part], name: str, *, at_most: int) -> list[bytes]:
     return [part.data for part in named]
 
 
-def fields(parts: list[Part], *, beside: str) -> Mapping[str, object]:
-    """The parts not called `beside`, numbers as numbers. Raises FieldFault for a file, and for a field given twice."""
+def fields(parts: list[Part], *, beside: str, texts: Collection[str] = ()) -> Mapping[str, object]:
+    """The parts not called `beside`, numbers as numbers but in the fields `texts`.
+
+    Raises FieldFault for a file, and for a field given twice.
+    """
     found: dict[str, object] = {}
     for part in parts:
         if part.name == beside:
@@ -86,7 +89,7 @@ def fields(parts: list[Part], *, beside: str) -> Mapping[str, object]:
             raise FieldFault("There is no such file", location=("body", part.name), value_type="file")
         if part.name in found:
             raise FieldFault("given more than once", location=("body", part.name), value_type="array")
-        found[part.name] = _value(part.data)
+        found[part.name] = part.data.decode("utf-8", errors="replace") if part.name in texts else _value(part.data)
     return found
 
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.access import Access
+from serving.asker import asker_of, set_asker
 from serving.cache import ResponseCache
 from serving.errors import (
     BODY_TIMEOUT,
@@ -73,7 +74,7 @@ class Operation:
     """What can be called. `id` is what a generated client names its method; `access` is what it asks of a caller."""
 
     id: str
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     tag: str
     summary: str
@@ -87,10 +88,14 @@ class Operation:
     more_answers: tuple[Content, ...] = ()
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[Kind, ...] = (INTERNAL,)
+    # Headers that some of its answers have beside those that all have.
+    answer_headers: tuple[str, ...] = ()
     is_body_optional: bool = False
     # The model that answers now, where the same request to the same version is answered the same: it may be cached.
     answered_by: Callable[[], ModelRef | None] | None = None
     is_conditional: bool = False
+    # Whether a caller may say which version of the model answers.
+    takes_version: bool = False
     status: int = 200
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
@@ -106,6 +111,7 @@ class Operation:
         async def endpoint(request: Request) -> Response:
             try:
                 await guard.admit(request.scope, access)
+                set_asker(asker_of(request.scope, guard))
                 if cache is None or answered_by is None:
                     response = await handler(request)
                 else:

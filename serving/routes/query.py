@@ -77,6 +77,8 @@ def _parameter(name: str, described: JsonSchema, *, is_required: bool, example: 
         # A query string has no null: a parameter is there or it is not.
         schema = {key: value for key, value in schema.items() if key not in ("anyOf", "default")} | options[0]
     parameter: JsonSchema = {"name": name, "in": "query", "required": is_required, "schema": schema}
+    if schema.pop("deprecated", False):
+        parameter["deprecated"] = True
     if "description" in described:
         parameter["description"] = described["description"]
     if example is not None:

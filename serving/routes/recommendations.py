@@ -34,6 +34,7 @@ def _recommend(calls: RecommenderCalls) -> Operation:
     return Operation(
         id="recommend",
         method="POST",
+        takes_version=True,
         path="/v1/recommendations",
         tag="recommendations",
         summary="Recommend items to a user",
@@ -65,6 +66,7 @@ def _recommend_bulk(calls: RecommenderCalls) -> Operation:
     return Operation(
         id="recommend_bulk",
         method="POST",
+        takes_version=True,
         path="/v1/recommendations/bulk",
         tag="recommendations",
         summary="Recommend items to several users",

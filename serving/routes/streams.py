@@ -43,12 +43,14 @@ def _stream_images(calls: ImageCalls) -> Operation:
         parts = await read_parts(request, max_parts=2 * calls.max_images + OPTIONS + 1)
         images = files(parts, "images", at_most=calls.max_images)
         options = ClassifyOptions.model_validate(fields(parts, beside="images"))
+        calls.served.traffic.choose()  # a version that does not answer is a fault of the whole request
         return EventStream(as_they_finish([one(index, image, options) for index, image in enumerate(images)]))
 
     form, encoding = batch_form(calls.max_images)
     return Operation(
         id="stream_images",
         method="POST",
+        takes_version=True,
         path="/v1/images/classify-stream",
         tag="images",
         summary="Classify several images, each answered as it is finished",
@@ -77,12 +79,14 @@ def _stream_recommendations(calls: RecommenderCalls) -> Operation:
 
     async def stream(request: Request) -> Response:
         asked = bulk.model_validate_json(await read_json(request))
+        calls.served.traffic.choose()
         each = [asked.model_copy(update={"user_ids": [user_id]}) for user_id in asked.user_ids]
         return EventStream(as_they_finish([one(index, one_user) for index, one_user in enumerate(each)]))
 
     return Operation(
         id="stream_recommendations",
         method="POST",
+        takes_version=True,
         path="/v1/recommendations/stream",
         tag="recommendations",
         summary="Recommend items to several users, each answered as it is finished",

@@ -27,8 +27,9 @@ def operations(calls: TabularCalls) -> list[Operation]:
     return [
         Operation(
             id="predict_tabular",
-            answered_by=lambda: model_of(calls.served.runner),
+            answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
             method="POST",
+            takes_version=True,
             path="/v1/tabular/predict",
             tag="tabular",
             summary="Predict rows of the table",

@@ -85,6 +85,7 @@ def _recommend_one(calls: RecommenderCalls, *, max_age_s: int) -> Operation:
     return Operation(
         id="get_user_recommendations",
         method="GET",
+        takes_version=True,
         path="/v1/users/{user_id}/recommendations",
         tag="users",
         summary="Recommendations of a user",
@@ -127,6 +128,7 @@ def _recommend_several(calls: RecommenderCalls, *, max_age_s: int) -> Operation:
     return Operation(
         id="get_users_recommendations",
         method="GET",
+        takes_version=True,
         path="/v1/users/recommendations",
         tag="users",
         summary="Recommendations of several users",
@@ -152,6 +154,7 @@ def _similar(calls: UserCalls) -> Operation:
     return Operation(
         id="get_similar_users",
         method="GET",
+        takes_version=True,
         path="/v1/users/{user_id}/similar",
         tag="users",
         summary="People alike",
@@ -175,6 +178,7 @@ def _groups(calls: UserCalls) -> Operation:
     return Operation(
         id="get_user_groups",
         method="GET",
+        takes_version=True,
         path="/v1/users/{user_id}/groups",
         tag="users",
         summary="Groups for a user",
@@ -200,6 +204,7 @@ def _overview(calls: UserCalls) -> Operation:
     return Operation(
         id="get_user",
         method="GET",
+        takes_version=True,
         path="/v1/users/{user_id}",
         tag="users",
         summary="What is known of a user",

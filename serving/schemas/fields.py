@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 MAX_ID_CHARACTERS = 256
+# It names a folder of the store.
+VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 # What every JSON parser reads exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER = 2**53 - 1
 

@@ -21,13 +21,24 @@ class ClassifyOptions(Request):
     )
 
 
-class ClassifyFile(ClassifyOptions):
+class _SucceededOptions(ClassifyOptions):
+    threshold: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Leave out classes with less confidence than this. Version 2 calls it `min_confidence`.",
+        json_schema_extra={"deprecated": True},
+    )
+
+
+class ClassifyFile(_SucceededOptions):
     """An image file in JSON."""
 
     image: Annotated[str, Field(min_length=1, description="The file, in base64.", json_schema_extra=_BASE64)]
 
 
-class ClassifyUrl(ClassifyOptions):
+class ClassifyUrl(_SucceededOptions):
     """Where an image file is."""
 
     url: str = Field(min_length=1, max_length=2048, description="http:// or https://, of a host that is allowed.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from serving.schemas.fields import ModelUsed, Request, Response
+from serving.schemas.fields import VERSION_PATTERN, ModelUsed, Request, Response
 
 
 class ReloadRequest(Request):
@@ -12,8 +12,7 @@ class ReloadRequest(Request):
 
     version: str | None = Field(
         None,
-        # It names a folder of the store.
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$",
+        pattern=VERSION_PATTERN,
         description="A version of the model in the store; the configured one when left out.",
     )
 

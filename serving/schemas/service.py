@@ -51,7 +51,7 @@ class Link(Response):
     """One thing that can be called."""
 
     operation: str = Field(description="The `operationId` in the OpenAPI document.")
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     href: str
     summary: str
 

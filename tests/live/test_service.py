@@ -33,6 +33,19 @@ def classify(service: Server, photo: Path, **fields: Any) -> dict[str, Any]:
     return body
 
 
+def test_version_2_answers_the_same_classes_and_the_features_behind_them(service: Server) -> None:
+    first = classify(service, CAT, top_k="3")
+    answer = httpx.post(
+        f"{service.url}/v2/images/classify",
+        files={"image": CAT.read_bytes()},
+        data={"top_k": "3", "embedding": "true", "model": "image"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"] == first["predictions"]
+    assert len(answer.json()["embedding"]) == 1280
+    assert any(answer.json()["embedding"])
+
+
 def example_rows(service: Server) -> list[dict[str, Any]]:
     """The rows of the example that the API's own document gives."""
     document = httpx.get(f"{service.url}/docs.json").json()

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from models.errors import ArtifactInvalid, InvalidInput
 from models.image import ImageClassifier
-from models.networks import LITE0, build_network, known_networks
-from models.openvino_runtime import OpenVINOEngine, streams_of
+from models.networks import LITE0, InPixels, WithEmbedding, build_network, known_networks
+from models.openvino_runtime import IR_FILE, OpenVINOEngine, import_openvino, streams_of
 from models.pixels import ImageDecoder, Pixels
 from models.store import Artifact
 from training.photographs import PHOTOGRAPHS
@@ -187,3 +188,39 @@ def test_networks_are_known_by_name() -> None:
     assert {LITE0, "resnet18", "resnet50", "mobilenet_v2"} <= set(known_networks())
     with pytest.raises(InvalidInput, match="resnet18"):
         build_network("resnet19", 2)
+
+
+def test_the_embedding_is_what_the_last_layer_sees_on_both_runtimes(
+    image_artifact: Artifact, classifier: ImageClassifier, pixels: Pixels
+) -> None:
+    both = classifier.embed(pixels)
+    width = image_artifact.card.params["embedding"]
+    assert width == 1280
+    assert both.shape == (len(pixels), len(classifier.labels) + width)
+    np.testing.assert_array_equal(both[:, : len(classifier.labels)], classifier.predict(pixels))
+    # Of the embedding alone the last layer makes the answer.
+    weights = load_file(image_artifact.folder / "weights.safetensors")
+    logits = both[:, len(classifier.labels) :] @ weights["classifier.1.weight"].T + weights["classifier.1.bias"]
+    tolerance = 1e-3 if image_artifact.card.params["precision"] == "f32" else 0.15
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(shares / shares.sum(axis=1, keepdims=True), classifier.predict(pixels), atol=tolerance)
+    reference = ImageClassifier.load(image_artifact, device="torch:cpu").embed(pixels)
+    np.testing.assert_allclose(both, reference, atol=20 * tolerance)
+
+
+def test_an_artifact_of_before_there_were_embeddings_answers_without(
+    image_artifact: Artifact, pixels: Pixels, tmp_path: Path
+) -> None:
+    openvino = import_openvino()
+    graph = openvino.Core().read_model(image_artifact.folder / IR_FILE)
+    alone = openvino.Model([graph.output(0)], graph.get_parameters(), "before")
+    openvino.save_model(alone, tmp_path / IR_FILE, compress_to_fp16=False)
+    engine = OpenVINOEngine(tmp_path, threads=2)
+    assert engine.embedding == 0
+    assert engine.embed(pixels[:3]).shape == engine.predict(pixels[:3]).shape
+
+
+def test_a_network_that_ends_in_no_linear_layer_has_no_embedding() -> None:
+    model = InPixels(build_network("squeezenet1_1", 3), (0.5,) * 3, (0.5,) * 3).eval()
+    with pytest.raises(InvalidInput, match="linear layer"):
+        WithEmbedding(model)

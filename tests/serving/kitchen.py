@@ -22,7 +22,7 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
-from models.errors import ArtifactInvalid, ArtifactMissing, RunnerUnavailable
+from models.errors import ArtifactInvalid, ArtifactMissing, RunnerUnavailable, VersionNotLoaded
 from models.pixels import ImageDecoder, Preprocessing
 from models.recommender.desk import Desk
 from models.recommender.queries import Answer, Query, ScoredItem
@@ -33,11 +33,14 @@ from serving.edge import edged
 from serving.guard import build_guard
 from serving.middleware.cors import Cors
 from serving.pins import Pins
+from serving.plans import Plans
 from serving.reloads import Reloads, Serves
 from serving.routes.service import Metrics as MetricsPage
 from serving.runners import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
 from serving.served import Event, Served, ServedImages, ServedRecommender, ServedTable
 from serving.settings import Settings
+from serving.traffic import ModelTraffic
+from serving.traffic_control import Shared, TrafficControl
 from tests import library
 
 SIDE = 8
@@ -103,16 +106,25 @@ class Rows:
     error: Exception | None = None
     version: str = "v1"
     calls: list[int] = field(default_factory=list)
+    held: tuple[str, ...] = ()
+    # Whether `embed` gives the first pixel as the features.
+    embeds: bool = True
 
-    async def predict(self, rows: NDArray[Any], *, deadline: float) -> RowsAnswer:
+    async def predict(
+        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_aside: bool = False
+    ) -> RowsAnswer:
         self._check()
+        if version not in ("", self.version, *self.held):
+            raise VersionNotLoaded("the version is not loaded at the moment")
         self.calls.append(len(rows))
         flat = rows.astype(np.float32).reshape(len(rows), -1)
         logits = np.nan_to_num(flat) @ self.weights
         if self.is_classifier:
             logits = np.exp(logits - logits.max(axis=1, keepdims=True))
             logits /= logits.sum(axis=1, keepdims=True)
-        return RowsAnswer(logits, ModelRef(self.name, self.version))
+        if method == "embed" and self.embeds:
+            logits = np.concatenate((logits, flat[:, :3]), axis=1)
+        return RowsAnswer(logits, ModelRef(self.name, version or self.version))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         if self.is_gone:
@@ -121,16 +133,26 @@ class Rows:
 
     @property
     def last_status(self) -> RunnerStatus:
-        return RunnerStatus(ready=True, model=ModelRef(self.name, self.version))
+        return RunnerStatus(ready=True, model=ModelRef(self.name, self.version), versions=self.held)
+
+    async def hold(self, versions: Sequence[str], *, timeout_s: float = 1.0) -> tuple[str, ...]:
+        self._check()
+        for version in versions:
+            self._find(version)
+        self.held = tuple(versions)
+        return self.held
 
     async def reload(self, version: str | None, *, timeout_s: float = 1.0) -> ModelRef:
         self._check()
+        self._find(version)
+        self.version = version or "v1"
+        return ModelRef(self.name, self.version)
+
+    def _find(self, version: str | None) -> None:
         if version not in (None, "v0", "v1", "v2", "cut"):
             raise ArtifactMissing(f"no version '{version}' of artifact '{self.name}' in the model store; known: v0, v1")
         if version == "cut":
             raise ArtifactInvalid(f"file 'model.onnx' of artifact '{self.name}:cut' is missing or cut")
-        self.version = version or "v1"
-        return ModelRef(self.name, self.version)
 
     def _check(self) -> None:
         if self.is_gone:
@@ -158,7 +180,9 @@ class Queries:
     # Answers what is more than a plain query: a real recommender, with the same users and items.
     desk: Desk = field(default_factory=lambda: _desk())
 
-    async def ask(self, queries: list[Any], *, deadline: float) -> QueryAnswer:
+    async def ask(
+        self, queries: list[Any], *, deadline: float, version: str = "", is_aside: bool = False
+    ) -> QueryAnswer:
         if self.is_gone:
             raise RunnerUnavailable(INTERNAL_TEXT)
         if self.error:
@@ -167,10 +191,14 @@ class Queries:
             self._answer(Query.from_json(query)).to_json() if set(query) <= PLAIN else self.desk.answer([query])[0]
             for query in queries
         ]
-        return QueryAnswer(answers, ModelRef(self.name, "v1"))
+        return QueryAnswer(answers, ModelRef(self.name, version or "v1"))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         return RunnerStatus(ready=not self.is_gone, model=None if self.is_gone else ModelRef(self.name, "v1"))
+
+    @property
+    def last_status(self) -> RunnerStatus:
+        return RunnerStatus(ready=True, model=ModelRef(self.name, "v1"))
 
     def _answer(self, query: Query) -> Answer:
         if query.user_id == "broken":
@@ -242,13 +270,21 @@ class Kitchen:
         self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32))
         self.recommender = Queries()
         self.feedback = Notebook()
-        self.calls: Calls = build_calls(self._served(), self.settings)
-        guard = build_guard(self.settings)
         state = Path(tempfile.gettempdir(), f"kitchen-{secrets.token_hex(8)}")
         weakref.finalize(self, shutil.rmtree, state, ignore_errors=True)
-        self.pins = Pins(state)
+        self.pins, self.plans = Pins(state), Plans(state / "traffic")
+        self.traffic, self.image_traffic, self.recommender_traffic = (
+            ModelTraffic(runner.name, runner=runner, plans=self.plans)
+            for runner in (self.table, self.images, self.recommender)
+        )
+        self.calls: Calls = build_calls(self._served(), self.settings)
+        guard = build_guard(self.settings)
         serves = Serves(self.table, "tabular:latest", lambda version: version or "v1")
         self.reloads = Reloads({"tabular": serves}, self.pins, watch_s=self.settings.watch_store_s)
+        self.control = TrafficControl(
+            {"tabular": Shared(self.traffic, self.table, self._card)}, self.plans,
+            max_versions=self.settings.max_traffic_versions,
+        )  # fmt: skip
         self.app = build_app(
             self.calls,
             Catalog(self),
@@ -256,6 +292,7 @@ class Kitchen:
             version="0.1.0",
             guard=guard,
             reloads=self.reloads,
+            traffic=self.control,
         )
         self.edged: ASGIApp = edged(self.app, self.settings, guard)
         if self.settings.cors_origins:
@@ -263,16 +300,23 @@ class Kitchen:
 
     def _served(self) -> Served:
         return Served(
-            images=ServedImages(self.images, lambda: self.image_card, DECODER.decode, DECODER.fit),
-            table=ServedTable(self.table, lambda: self.table_card, RowEncoder),
+            images=ServedImages(
+                self.images, lambda: self.image_card, DECODER.decode, DECODER.fit, traffic=self.image_traffic
+            ),
+            table=ServedTable(self.table, lambda: self.table_card, RowEncoder, traffic=self.traffic),
             recommender=ServedRecommender(
                 self.recommender,
                 lambda: self.recommender_card,
                 query=lambda user_id, n, filter_seen, **more: Query(user_id, n, filter_seen).to_json() | more,
                 answer=Answer.from_json,
+                traffic=self.recommender_traffic,
             ),
             feedback=self.feedback.append,
         )
+
+    def _card(self, version: str) -> Card:
+        self.table._find(version if version != "cut" else None)
+        return self.table_card
 
     def serve_table(self, new: Card, outputs: int) -> None:
         """Serve another tabular model, as after training on another table."""

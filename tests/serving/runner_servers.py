@@ -43,7 +43,9 @@ class RunnerServer:
         self, name: str, questions: Sequence[Question], is_gone: Callable[[], bool]
     ) -> Sequence[Answer | Exception]:
         self.calls += 1
-        return await self.hosted.methods[name].answer(questions)
+        method = self.hosted.answering(name)
+        assert method is not None
+        return await method.answer(questions)
 
     def cut_connections(self) -> None:
         """Close every connection at once, as a killed process does."""

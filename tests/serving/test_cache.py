@@ -102,7 +102,7 @@ def test_another_version_is_another_answer_and_a_reload_empties() -> None:
 def test_an_answer_of_another_version_than_was_meant_is_not_kept(keeping: Kitchen) -> None:
     kept = keeping.table.predict
 
-    async def changed(rows: Any, *, deadline: float) -> Any:
+    async def changed(rows: Any, *, deadline: float, **asked: Any) -> Any:
         answer = await kept(rows, deadline=deadline)
         return type(answer)(answer.values, ModelRef("tabular", "v2"))
 
@@ -121,7 +121,7 @@ def test_who_may_not_ask_gets_no_kept_answer() -> None:
 def test_equal_requests_in_flight_are_asked_once_and_a_failure_is_not_shared(keeping: Kitchen, fails: bool) -> None:
     kept, calls = keeping.table.predict, 0
 
-    async def slow(rows: Any, *, deadline: float) -> Any:
+    async def slow(rows: Any, *, deadline: float, **asked: Any) -> Any:
         nonlocal calls
         calls += 1
         first = calls == 1
@@ -148,7 +148,7 @@ def test_equal_requests_in_flight_are_asked_once_and_a_failure_is_not_shared(kee
 def test_a_client_that_leaves_does_not_fail_those_who_wait_for_the_same(keeping: Kitchen) -> None:
     kept = keeping.table.predict
 
-    async def slow(rows: Any, *, deadline: float) -> Any:
+    async def slow(rows: Any, *, deadline: float, **asked: Any) -> Any:
         await asyncio.sleep(0.1)
         return await kept(rows, deadline=deadline)
 

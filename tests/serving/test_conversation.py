@@ -73,7 +73,7 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(kitchen: Kitchen, address: str
     gate, predict = asyncio.Event(), kitchen.table.predict
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def slow(rows: Any, *, deadline: float) -> RowsAnswer:
+    async def slow(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
         loops.append(asyncio.get_running_loop())
         await gate.wait()
         return await predict(rows, deadline=deadline)
@@ -128,7 +128,7 @@ def test_bad_messages_get_a_problem_and_the_connection_stays(
 def test_more_messages_than_may_be_in_flight_are_refused_at_once(kitchen: Kitchen, address: str) -> None:
     never = asyncio.Event()
 
-    async def hang(rows: Any, *, deadline: float) -> RowsAnswer:
+    async def hang(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
         await never.wait()
         raise AssertionError
 
@@ -200,7 +200,7 @@ def test_a_connection_on_which_nothing_is_said_is_closed_with_4408() -> None:
 def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(kitchen: Kitchen) -> None:
     asked, predict = threading.Event(), kitchen.table.predict
 
-    async def slow(rows: Any, *, deadline: float) -> RowsAnswer:
+    async def slow(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
         # Longer than the connection may be silent, by the same clock.
         await asyncio.sleep(0.8)
         asked.set()

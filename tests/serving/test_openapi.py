@@ -16,6 +16,8 @@ from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen, card
 
 PUBLIC = {
     "classify_image": "POST /v1/images/classify",
+    "classify_image_v2": "POST /v2/images/classify",
+    "classify_image_by_header": "POST /images/classify",
     "classify_images": "POST /v1/images/classify-batch",
     "stream_images": "POST /v1/images/classify-stream",
     "stream_recommendations": "POST /v1/recommendations/stream",
@@ -40,6 +42,9 @@ PUBLIC = {
     "list_model_versions": "GET /v1/models/{name}/versions",
     "get_model_schema": "GET /v1/models/{name}/schema",
     "reload_model": "POST /v1/models/{name}/reload",
+    "get_traffic": "GET /v1/models/{name}/traffic",
+    "set_traffic": "PUT /v1/models/{name}/traffic",
+    "reset_traffic": "DELETE /v1/models/{name}/traffic",
     "livez": "GET /livez",
     "readyz": "GET /readyz",
     "health": "GET /health",
@@ -150,7 +155,7 @@ def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, 
                     schema = {**told["application/json"]["schema"], "components": document["components"]}
                     jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
                 tried += 1
-    assert tried == 36 + 13 + 2 + 1
+    assert tried == 36 + 18 + 2 + 1
 
 
 def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from models.errors import (
     Overloaded,
     PredictionFailed,
     RunnerUnavailable,
+    VersionNotLoaded,
 )
 from serving.batching import BatchLimits
 from serving.connected import ConnectedQueries, ConnectedRows
@@ -199,6 +200,63 @@ def test_a_version_that_fails_leaves_the_old_one_and_says_why(
             assert (await runner.predict(row(1), deadline=soon())).model.version == "v1"
 
     test()
+
+
+@everywhere
+@in_loop
+async def test_several_versions_answer_side_by_side_and_no_batch_mixes_them(placement: str, tmp_path: Path) -> None:
+    instance = SumsRunner()
+    async with connected(placement, tmp_path, ConnectedRows("r", BatchLimits()), instance, "predict") as runner:
+        assert await runner.hold(["v2", "v3"]) == ("v2", "v3")
+        assert runner.last_status.versions == ("v2", "v3")
+        asked = ["", "v1", "v2", "v3", "v2", "", "v3"] * 10
+        said = await asyncio.gather(*(runner.predict(row(n), deadline=soon(), version=v) for n, v in enumerate(asked)))
+        assert [answer.model.version for answer in said] == [version or "v1" for version in asked]
+        assert [answer.values[0, 0] for answer in said] == [3 * n for n in range(len(asked))]
+        # Rows of each version reached it and no other: one of the warm-up, and its own.
+        assert {model.version: sum(model.calls) for model in instance.loaded if model.version != "v1"} == {
+            "v2": 1 + 20, "v3": 1 + 20,
+        }  # fmt: skip
+
+
+@everywhere
+@in_loop
+async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_nothing(
+    placement: str, tmp_path: Path
+) -> None:
+    async with connected(placement, tmp_path, ConnectedRows("r", BatchLimits()), SumsRunner(), "predict") as runner:
+        await runner.hold(["v2"])
+        with pytest.raises(VersionNotLoaded):
+            await runner.predict(row(1), deadline=soon(), version="v3")
+        with pytest.raises(ArtifactMissing, match="missing"):
+            await runner.hold(["v3", "missing"])
+        with pytest.raises(ArtifactError) as raised:
+            await runner.hold(["broken"])
+        assert MODEL_WORDS not in str(raised.value)
+        assert (await runner.predict(row(1), deadline=soon(), version="v2")).model.version == "v2"
+        assert (await runner.predict(row(1), deadline=soon())).model.version == "v1"
+        assert runner.last_status.versions == ("v2",)
+
+
+@everywhere
+@in_loop
+async def test_what_is_asked_aside_delays_nothing_else_and_is_refused_early(placement: str, tmp_path: Path) -> None:
+    instance = SumsRunner()
+    limits = BatchLimits(max_batch_rows=2)
+    async with connected(placement, tmp_path, ConnectedRows("r", limits), instance, "predict") as runner:
+        await runner.hold(["v2"])
+        hung = [
+            asyncio.create_task(runner.predict(row(WAIT), deadline=soon(), version="v2", is_aside=True))
+            for _ in range(3)
+        ]
+        await until(lambda: len(instance.loaded[-1].calls) == 2)
+        with pytest.raises(Overloaded):
+            await runner.predict(row(1), deadline=soon(), version="v2", is_aside=True)
+        for _ in range(20):
+            assert (await runner.predict(row(1), deadline=soon())).model.version == "v1"
+        assert not any(task.done() for task in hung)
+        instance.loaded[-1].gate.set()
+        assert {answer.model.version for answer in await asyncio.gather(*hung)} == {"v2"}
 
 
 @in_loop

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from models.errors import ArtifactInvalid, ArtifactMissing
+from models.errors import ArtifactInvalid, ArtifactMissing, VersionNotLoaded
 from serving.runners import ModelRef
-from serving.slot import Slot
+from serving.slot import Slot, Start, wanted_version
 from tests.serving.models_of_tests import Sums, SumsRunner
 
 ROW = np.ones((1, 3), np.float32)
@@ -103,3 +103,81 @@ def test_many_threads_and_many_reloads_lose_nothing() -> None:
         stop.set()
         assert all(each.result(10) > 0 for each in asking)
     assert runner.model._held.calls == 0
+
+
+def asked_of(runner: SumsRunner, version: str) -> str:
+    token = wanted_version.set(version)
+    try:
+        runner.call(ROW)
+        return runner.model.answered.version
+    finally:
+        wanted_version.reset(token)
+
+
+def test_versions_are_held_beside_the_default_one_and_warmed_up_first() -> None:
+    runner = SumsRunner()
+    assert runner.model.hold(["v2", "v3", "v2"]) == ("v2", "v3")
+    assert [model.calls for model in runner.loaded[1:]] == [[1], [1]]
+    assert [asked_of(runner, version) for version in ("", "v1", "v2", "v3")] == ["v1", "v1", "v2", "v3"]
+    with pytest.raises(VersionNotLoaded):
+        asked_of(runner, "v4")
+
+
+def test_what_is_held_already_is_not_loaded_again() -> None:
+    runner = SumsRunner()
+    runner.model.hold(["v1", "v2"])
+    runner.model.hold(["v2", "v3", "v1"])
+    assert [model.version for model in runner.loaded] == ["v1", "v2", "v3"]
+
+
+@pytest.mark.parametrize(("version", "error"), [("missing", ArtifactMissing), ("broken", ValueError)])
+def test_one_that_cannot_be_held_changes_nothing(version: str, error: type[Exception]) -> None:
+    runner = SumsRunner()
+    runner.model.hold(["v2"])
+    with pytest.raises(error):
+        runner.model.hold(["v3", version])
+    assert runner.model.versions == ("v2",)
+    assert asked_of(runner, "v2") == "v2"
+    with pytest.raises(VersionNotLoaded):
+        asked_of(runner, "v3")
+
+
+def test_one_that_is_held_no_more_answers_on_for_a_while_and_is_then_let_go() -> None:
+    slot = Slot(
+        lambda version: Sums(version or "v1"), warm_up=lambda model: model.predict(model.example()), linger_s=60
+    )
+    slot.hold(["v2"])
+    token = wanted_version.set("v2")
+    try:
+        slot.hold([])
+        assert slot.versions == ()
+        with slot.lease() as model:
+            assert model.version == "v2"
+            slot._let_go()
+            # Who has it keeps it.
+            assert model.predict(ROW).tolist() == [[3]]
+        with pytest.raises(VersionNotLoaded), slot.lease():
+            pass
+    finally:
+        wanted_version.reset(token)
+
+
+def test_a_reload_keeps_the_versions_that_are_held_and_the_old_one_if_it_is_among_them() -> None:
+    runner = SumsRunner()
+    runner.model.hold(["v1", "v2"])
+    assert runner.model.reload("v3").version == "v3"
+    assert [asked_of(runner, version) for version in ("", "v1", "v2", "v3")] == ["v3", "v1", "v2", "v3"]
+    runner.model.reload("v2")
+    assert [asked_of(runner, version) for version in ("", "v1", "v2")] == ["v2", "v1", "v2"]
+    assert runner.model.versions == ("v1", "v2")
+
+
+def test_a_runner_starts_with_the_versions_that_it_is_told_and_without_those_that_do_not_load() -> None:
+    runner = SumsRunner()
+    slot = Slot(
+        runner.load,
+        warm_up=lambda model: model.predict(model.example()),
+        start=Start("v2", ("v1", "broken", "v2", "missing")),
+    )
+    assert slot.model.version == "v2"
+    assert slot.versions == ("v1", "v2")

@@ -38,7 +38,9 @@ class Changing:
     name: str = "m"
     asked: list[NDArray[Any]] = field(default_factory=list)
 
-    async def predict(self, rows: NDArray[Any], *, deadline: float) -> RowsAnswer:
+    async def predict(
+        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_aside: bool = False
+    ) -> RowsAnswer:
         version = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
         self.asked.append(rows)
         if rows.shape[1] != self.widths[version]:

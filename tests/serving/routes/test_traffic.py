@@ -1,0 +1,274 @@
+"""Requests are shared out over HTTP: who may, what is refused, who gets which version, what a shadow may cost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models.errors import Overloaded
+from serving.plan import NO_PLAN, Plan
+from serving.runners import RowsAnswer
+from serving.telemetry import telemetry
+from serving.traffic import MAX_SHADOWS
+from tests.serving.keyed import API_KEYS, headers
+from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen
+
+PATH = "/v1/models/tabular/traffic"
+ADMIN = headers("admin")
+ROWS = {"instances": [ROW]}
+
+
+@pytest.fixture
+def locked() -> Kitchen:
+    return Kitchen(api_keys=API_KEYS)
+
+
+def put(kitchen: Kitchen, body: object, path: str = PATH) -> Any:
+    return kitchen.ask("PUT", path, headers=ADMIN, json=body)
+
+
+def version_of(kitchen: Kitchen, **sent: str) -> str:
+    answer = kitchen.post("/v1/tabular/predict", json=ROWS, headers=headers("predict") | sent)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["model"]["version"])
+
+
+def metric(name: str, **labels: str) -> float:
+    telemetry().flush()
+    return telemetry().registry.get_sample_value(name, labels) or 0.0
+
+
+def test_only_an_admin_shares_out_and_readers_see(locked: Kitchen) -> None:
+    body = {"weights": {"v1": 1.0}}
+    for method in ("PUT", "DELETE"):
+        sent: dict[str, Any] = {"json": body} if method == "PUT" else {}
+        assert locked.ask(method, PATH, **sent).status_code == 401
+        assert locked.ask(method, PATH, headers=headers("predict"), **sent).status_code == 403
+        assert locked.ask(method, PATH, headers=ADMIN, **sent).status_code == 200
+    assert locked.get(PATH, headers=headers("read")).status_code == 200
+    assert Kitchen().ask("PUT", PATH, json=body).status_code == 403
+
+
+def test_without_a_plan_the_default_version_has_all(locked: Kitchen) -> None:
+    assert locked.get(PATH, headers=ADMIN).json() == {
+        "name": "tabular",
+        "weights": {},
+        "shadow": None,
+        "versions": [{"version": "v1", "roles": ["default"], "share": 1.0, "loaded": True}],
+    }
+
+
+def test_what_was_put_is_told_kept_and_taken_back(locked: Kitchen) -> None:
+    said = put(locked, {"weights": {"v1": 0.9, "v0": 0.1, "v2": 0}, "shadow": "v2"}).json()
+
+    assert said == locked.get(PATH, headers=ADMIN).json()
+    assert said["weights"] == {"v1": 0.9, "v0": 0.1, "v2": 0.0}
+    assert [(each["version"], each["roles"], each["share"]) for each in said["versions"]] == [
+        ("v1", ["default", "weighted"], 0.9),
+        ("v0", ["weighted"], 0.1),
+        ("v2", ["named", "shadow"], 0.0),
+    ]
+    held = locked.table.held
+    assert held == ("v1", "v0", "v2")
+    assert locked.plans.read("tabular").plan == Plan({"v1": 0.9, "v0": 0.1, "v2": 0.0}, "v2")
+    assert locked.ask("DELETE", PATH, headers=ADMIN).json()["weights"] == {}
+    assert not locked.table.held
+    assert locked.plans.read("tabular").plan == NO_PLAN
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"weights": {"v1": 0.9, "v2": 0.2}}, 422, "add up to 1.1"),
+        ({"weights": {"v1": 1.5, "v2": -0.5}}, 422, "less than or equal to 1"),
+        ({}, 422, "weights or a shadow are needed"),
+        ({"weights": {"../etc": 1}}, 422, "should match pattern"),
+        ({"weights": {"v1": 1}, "shadow": 7}, 422, "valid string"),
+        ({"weights": {"v1": "1"}}, 422, "valid number"),
+        ({"weights": {"v0": 0.5, "v1": 0.5, "v2": 0, "v3": 0}}, 422, "at most 3"),
+        ({"weights": {"v1": 0.5, "v9": 0.5}}, 404, "known: v0, v1"),
+        ({"weights": {"v1": 1.0}, "shadow": "v9"}, 404, "known: v0, v1"),
+        ({"weights": {"v1": 0.5, "cut": 0.5}}, 409, "is missing or cut; the traffic is as it was"),
+    ],
+)
+def test_what_cannot_be_says_why_and_leaves_the_traffic_as_it_was(
+    locked: Kitchen, body: object, status: int, said: str
+) -> None:
+    put(locked, {"weights": {"v1": 1.0}, "shadow": "v2"})
+    before = locked.get(PATH, headers=ADMIN).json()
+    answer = put(locked, body)
+
+    assert answer.status_code == status, answer.text
+    assert said in answer.json()["detail"]
+    assert locked.get(PATH, headers=ADMIN).json() == before
+
+
+def test_an_unknown_model_names_the_known_ones(locked: Kitchen) -> None:
+    answer = put(locked, {"weights": {"v1": 1}}, "/v1/models/other/traffic")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "no model 'other' is served; served: tabular")
+
+
+def test_versions_that_take_other_columns_share_nothing(locked: Kitchen) -> None:
+    narrow = replace(TABLE_CARD, inputs=TABLE_CARD.inputs[1:])
+    shared = locked.control._shared["tabular"]
+    locked.control._shared["tabular"] = replace(shared, card=lambda v: narrow if v == "v2" else TABLE_CARD)
+    answer = put(locked, {"weights": {"v1": 0.5, "v2": 0.5}})
+    assert answer.status_code == 409
+    assert "differ in what they take (age)" in answer.json()["detail"]
+    assert put(locked, {"weights": {"v1": 1, "v2": 0}}).status_code == 200
+
+
+def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locked: Kitchen) -> None:
+    put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
+    assert version_of(locked) == "v1"
+    assert version_of(locked, **{"X-Model-Version": "v0"}) == "v0"
+    answer = locked.post("/v1/tabular/predict", json=ROWS, headers=headers("predict") | {"X-Model-Version": "v2"})
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "version 'v2' of 'tabular' does not answer; answering: v1, v0"
+    assert answer.json()["errors"][0]["location"] == ["header", "X-Model-Version"]
+
+
+def test_sessions_are_shared_out_by_weight_and_stay(locked: Kitchen) -> None:
+    put(locked, {"weights": {"v1": 0.5, "v0": 0.5}})
+    plan = Plan({"v1": 0.5, "v0": 0.5})
+    for number in range(20):
+        found = {version_of(locked, **{"X-Session-ID": f"s{number}"}) for _ in range(2)}
+        assert found == {plan.choose(f"tabular\0session:s{number}")}
+    # Without a session the key is who asks, wherever it asks from.
+    assert {version_of(locked) for _ in range(5)} == {plan.choose("tabular\0key:predicter")}
+
+
+def test_who_has_no_key_is_an_address() -> None:
+    kitchen = Kitchen()
+    kitchen.table.held = ("v0", "v1")
+    kitchen.traffic.kept = kitchen.plans.write("tabular", Plan({"v1": 0.5, "v0": 0.5}))  # type: ignore[assignment]
+    answers = [kitchen.post("/v1/tabular/predict", json=ROWS).json()["model"]["version"] for _ in range(5)]
+    assert set(answers) == {Plan({"v1": 0.5, "v0": 0.5}).choose("tabular\0address:127.0.0.1")}
+
+
+def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(locked: Kitchen) -> None:
+    put(locked, {"weights": {"v0": 1.0}})
+    locked.table.held = ()
+    labels = {"model": "tabular", "version": "v0", "role": "answer", "outcome": "fallback"}
+    before = metric("makunouchi_version_requests_total", **labels)
+    assert version_of(locked) == "v1"
+    assert metric("makunouchi_version_requests_total", **labels) == before + 1
+    answer = locked.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": "v0"})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+
+
+def test_each_version_has_answers_of_its_own_in_the_cache() -> None:
+    kitchen = Kitchen(api_keys=API_KEYS, cache_bytes=1 << 20)
+    put(kitchen, {"weights": {"v1": 1.0, "v0": 0.0}})
+    for version, found in (("v0", "miss"), ("v1", "miss"), ("v0", "hit"), ("v1", "hit")):
+        answer = kitchen.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": version})
+        assert (answer.headers["X-Cache"], answer.json()["model"]["version"]) == (found, version)
+    unknown = kitchen.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": "v9"})
+    assert unknown.status_code == 404
+
+
+def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: Kitchen) -> None:
+    put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
+    document = locked.get("/openapi.json").json()["paths"]["/v2/models/tabular/infer"]["post"]
+    example = document["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
+    for version, status in (("v0", 200), ("v1", 200), ("v2", 404)):
+        path = f"/v2/models/tabular/versions/{version}"
+        answer = locked.post(f"{path}/infer", json=example, headers=ADMIN)
+        assert answer.status_code == status, answer.text
+        assert locked.get(path, headers=ADMIN).status_code == status
+        assert locked.get(f"{path}/ready", headers=ADMIN).status_code == status
+        if status == 200:
+            assert answer.json()["model_version"] == version
+        else:
+            assert "answering: v1, v0" in answer.json()["error"]
+    assert locked.get("/v2/models/tabular", headers=ADMIN).json()["versions"] == ["v1", "v0"]
+
+
+def shadowed(kitchen: Kitchen, times: int = 1) -> list[str]:
+    """The versions that answered, once every shadow is settled."""
+
+    async def run() -> list[str]:
+        async with kitchen.client() as client:
+            said = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
+            await kitchen.traffic.settled()
+            return [answer.json()["model"]["version"] for answer in said]
+
+    return asyncio.run(run())
+
+
+def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: Kitchen) -> None:
+    put(locked, {"weights": {"v1": 1.0}, "shadow": "v0"})
+    labels = {"model": "tabular", "version": "v0"}
+    before = metric("makunouchi_shadow_agreement_count", **labels)
+    assert shadowed(locked, 3) == ["v1"] * 3
+    assert len(locked.table.calls) == 6
+    assert metric("makunouchi_shadow_agreement_count", **labels) == before + 3
+    assert metric("makunouchi_version_seconds_count", **labels, role="shadow") >= 3
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(ValueError("secret"), "error"), (Overloaded("full"), "dropped")])
+def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
+    locked: Kitchen, error: Exception, outcome: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(locked, {"shadow": "v0"})
+    predict = locked.table.predict
+
+    async def failing(rows: Any, *, is_aside: bool = False, **asked: Any) -> RowsAnswer:
+        if is_aside:
+            raise error
+        return await predict(rows, **asked)
+
+    monkeypatch.setattr(locked.table, "predict", failing)
+    labels = {"model": "tabular", "version": "v0", "role": "shadow", "outcome": outcome}
+    before = metric("makunouchi_version_requests_total", **labels)
+    assert shadowed(locked, 2) == ["v1", "v1"]
+    assert metric("makunouchi_version_requests_total", **labels) == before + 2
+    assert "secret" not in caplog.text
+
+
+def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
+    locked: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(locked, {"shadow": "v0"})
+    predict = locked.table.predict
+    hanging: list[asyncio.Event] = []
+
+    async def hang(rows: Any, *, is_aside: bool = False, **asked: Any) -> RowsAnswer:
+        if is_aside:
+            hanging.append(asyncio.Event())
+            await hanging[-1].wait()
+        return await predict(rows, **asked)
+
+    monkeypatch.setattr(locked.table, "predict", hang)
+    labels = {"model": "tabular", "version": "v0", "role": "shadow", "outcome": "dropped"}
+    before = metric("makunouchi_version_requests_total", **labels)
+
+    async def run() -> None:
+        async with locked.client() as client:
+            for _ in range(MAX_SHADOWS + 3):
+                answer = await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN)
+                assert answer.json()["model"] == {"name": "tabular", "version": "v1"}
+            await asyncio.sleep(0)
+            assert len(hanging) == MAX_SHADOWS
+            assert metric("makunouchi_version_requests_total", **labels) == before + 3
+            locked.traffic.close()
+            await locked.traffic.settled()
+
+    asyncio.run(run())
+
+
+def test_users_of_the_recommender_keep_their_version_whatever_key_asks(locked: Kitchen) -> None:
+    traffic = locked.recommender_traffic
+    plan = Plan({"v1": 0.5, "v2": 0.5})
+    traffic.kept = type(traffic.kept)(plan, "1")
+    for user in ("alice", "bob", "7", "nobody"):
+        expected = plan.choose(f"recommender\0user:{user}")
+        for role in ("predict", "admin"):
+            answer = locked.post("/v1/recommendations", json={"user_id": user, "n": 2}, headers=headers(role))
+            assert answer.json()["model"]["version"] == expected
+        one = locked.get(f"/v1/users/{user}/recommendations", headers=headers("predict"))
+        assert one.json()["model"]["version"] == expected
