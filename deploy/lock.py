@@ -8,6 +8,7 @@ index the user has configured; no address of it is written. One hash per package
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -52,14 +53,15 @@ def serving_requirements(extra: str | None = None) -> list[str]:
     return [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else [])]
 
 
-def resolve(requirements: Sequence[str], *, constraints: Path | None = None) -> list[Pin]:
+def resolve(requirements: Sequence[str], *, constraints: Path | None = None, as_configured: bool = True) -> list[Pin]:
     """The closure of `requirements` as pip resolves it, on any Python since OLDEST_PYTHON, by name.
 
-    Raises CalledProcessError when pip cannot.
+    Not `as_configured`, pip looks at its default index and nowhere else. Raises CalledProcessError when pip cannot,
+    LocalBuild when it chose what no index has.
     """
     asked = list(requirements)
     while True:
-        items = _report(asked, constraints)
+        items = _report(asked, constraints, as_configured=as_configured)
         pins = sorted((_pin(item) for item in items), key=lambda pin: pin.name)
         missing = _needed_by_oldest(items) - {pin.name for pin in pins}
         if not missing:
@@ -90,27 +92,37 @@ def main() -> None:
     constraints = ROOT / "requirements.lock"
     _lock(BUILD_LOCK, BUILD_TOOLS, None, what="What builds the image and stays out of it")
     _lock(SERVING_LOCK, serving_requirements(), constraints, what="Everything that serving on a CPU needs")
+    gpu, what = serving_requirements("gpu"), "Everything that serving on a GPU needs"
     try:
-        _lock(GPU_LOCK, serving_requirements("gpu"), constraints, what="Everything that serving on a GPU needs")
+        _lock(GPU_LOCK, gpu, constraints, what=what)
     except LocalBuild as error:
         # A machine whose pip is told where a CPU build lies cannot see the wheel that GPUs need.
-        print(f"> {GPU_LOCK.name}: kept as it is, since {error}")
+        print(f"> {error}; asking pip's default index instead")
+        _lock(GPU_LOCK, gpu, constraints, what=what, as_configured=False)
 
 
-def _lock(path: Path, requirements: Sequence[str], constraints: Path | None, *, what: str) -> None:
-    pins = resolve(requirements, constraints=constraints)
+def _lock(
+    path: Path, requirements: Sequence[str], constraints: Path | None, *, what: str, as_configured: bool = True
+) -> None:
+    pins = resolve(requirements, constraints=constraints, as_configured=as_configured)
     write_lock(path, pins, what=what)
     print(f"> {path.name}: {len(pins)} packages")
 
 
-def _report(requirements: Sequence[str], constraints: Path | None) -> list[dict[str, Any]]:
+def _report(requirements: Sequence[str], constraints: Path | None, *, as_configured: bool) -> list[dict[str, Any]]:
+    environment = dict(os.environ)
+    if not as_configured:
+        # Folders and other indexes are set here; certificates and time limits, which stay, are not.
+        for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+            environment.pop(name, None)
+        environment["PIP_CONFIG_FILE"] = os.devnull
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         limits = ["--constraint", str(constraints)] if constraints else []
         subprocess.run(  # noqa: S603  (requirements of ours, no shell)
             [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary=:all:",
              "--quiet", "--report", str(report), *limits, *requirements],
-            check=True, stderr=subprocess.PIPE, text=True,
+            env=environment, check=True, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         # Any: the report is pip's own JSON, of which a few fields are read.
         items: list[dict[str, Any]] = json.loads(report.read_text())["install"]
@@ -133,7 +145,7 @@ def _pin(item: dict[str, Any]) -> Pin:
     name = _normal(item["metadata"]["name"])
     version = item["metadata"]["version"]
     if "+" in version:
-        raise LocalBuild(f"pip is configured to take {name} {version}, which no index has; see docs/container.md")
+        raise LocalBuild(f"pip is configured to take {name} {version}, which no index has")
     return Pin(name, version, item["download_info"]["archive_info"]["hashes"]["sha256"])
 
 

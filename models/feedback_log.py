@@ -220,7 +220,10 @@ def _opened(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLA
             _for_sqlite(reader, "BEGIN")
         table = _table()
         _create(writer, table)
-    except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
+    except (ImportError, sa.exc.NoSuchModuleError) as error:
+        # PostgreSQL's and SQLite's are there; another database brings its own.
+        raise FeedbackUnavailable("the driver of the feedback's database is not installed") from error
+    except (sa.exc.SQLAlchemyError, OSError) as error:
         raise FeedbackUnavailable("the database of the feedback cannot be opened") from error
     return writer, reader, table
 

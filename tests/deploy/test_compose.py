@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -32,9 +33,10 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-def filled_in(value: str) -> str:
-    """A value with compose's ${NAME:-default} replaced by the default."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+def filled_in(value: str, environment: dict[str, str] | None = None) -> str:
+    """A value with compose's ${NAME:-default} replaced by what `environment` has, or the default."""
+    given = environment or {}
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1]) or found[2], value)
 
 
 def test_it_follows_the_compose_specification(compose: dict[str, Any]) -> None:
@@ -45,16 +47,51 @@ def test_it_follows_the_compose_specification(compose: dict[str, Any]) -> None:
         validator.validate({"services": {"service": {"image": "x", "no_such_key": 1}}})
 
 
-def test_every_setting_in_it_exists_and_has_a_usable_value(compose: dict[str, Any]) -> None:
-    environment = compose["services"]["service"]["environment"]
-    assert environment
-    values = {name.removeprefix(PREFIX).lower(): filled_in(value) for name, value in environment.items()}
-    assert all(name.startswith(PREFIX) for name in environment)
+def settings_of(compose: dict[str, Any], environment: dict[str, str]) -> Settings:
+    """The settings of the service, with what compose fills in from `environment`."""
+    given = compose["services"]["service"]["environment"]
+    values = {
+        name.removeprefix(PREFIX).lower(): filled_in(value, environment)
+        for name, value in given.items()
+        if name.startswith(PREFIX)
+    }
+    assert values
     assert values.keys() <= Settings.model_fields.keys()
-    Settings.model_validate(values)
-    for service in compose["services"].values():
-        others = [name for name in service.get("environment", {}) if name.startswith("MAKUNOUCHI")]
-        assert set(others) <= set(environment)
+    return Settings.model_validate(values)
+
+
+def test_every_setting_in_it_exists_and_the_defaults_need_nothing_else(compose: dict[str, Any]) -> None:
+    settings = settings_of(compose, {})
+    assert settings.feedback_url == ""
+    assert settings.redis_url.get_secret_value() == ""
+    assert (settings.rate_limit_store, settings.cache_store) == ("memory", "memory")
+
+
+def test_settings_are_given_to_the_service_alone_or_to_nobody(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        ours = [variable for variable in service.get("environment", {}) if variable.startswith("MAKUNOUCHI")]
+        assert bool(ours) == (name == "service")
+
+
+def test_the_full_environment_starts_every_part_and_has_the_service_use_it(compose: dict[str, Any]) -> None:
+    full = read_env(DEPLOY / "full.env")
+    profiles = {profile for service in compose["services"].values() for profile in service.get("profiles", [])}
+    assert set(full.pop("COMPOSE_PROFILES").split(",")) == profiles
+    assert full.keys() <= set(re.findall(r"\$\{(\w+):-", (DEPLOY / "compose.yaml").read_text()))
+    settings = settings_of(compose, full)
+    database, redis = urlsplit(settings.feedback_url), urlsplit(settings.redis_url.get_secret_value())
+    assert database.scheme == "postgresql+psycopg"
+    created = compose["services"][database.hostname]["environment"]
+    assert (database.username, database.path) == (created["POSTGRES_USER"], f"/{created['POSTGRES_DB']}")
+    assert database.password == filled_in(created["POSTGRES_PASSWORD"], full)
+    assert compose["services"][redis.hostname]["profiles"] == ["redis"]
+    assert (settings.rate_limit_store, settings.cache_store) == ("redis", "redis")
+    assert settings.cache_bytes > 0
+
+
+def read_env(path: Path) -> dict[str, str]:
+    lines = (line for line in path.read_text().splitlines() if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
 
 
 def test_without_a_profile_the_service_runs_alone(compose: dict[str, Any]) -> None:
@@ -62,10 +99,17 @@ def test_without_a_profile_the_service_runs_alone(compose: dict[str, Any]) -> No
     service = compose["services"]["service"]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
-    assert (
-        float(service["stop_grace_period"].removesuffix("s"))
-        > Settings(shutdown_grace_s=service["environment"]["MAKUNOUCHI_SHUTDOWN_GRACE_S"]).shutdown_grace_s
-    )
+    assert float(service["stop_grace_period"].removesuffix("s")) > settings_of(compose, {}).shutdown_grace_s
+
+
+def test_feedback_outlives_the_container(compose: dict[str, Any]) -> None:
+    """What lies under BENTOML_HOME, which is where the default log is."""
+    containerfile = (DEPLOY / "container" / "Containerfile").read_text()
+    (home,) = re.findall(r"BENTOML_HOME=(\S+)", containerfile)
+    service = compose["services"]["service"]
+    assert f"data:{home}" in service["volumes"]
+    assert not [mount for mount in service["tmpfs"] if mount.startswith(home)]
+    assert [mount for mount in service["tmpfs"] if mount.startswith(service["environment"]["TMPDIR"] + ":")]
 
 
 def test_every_file_that_it_mounts_is_there(compose: dict[str, Any]) -> None:
