@@ -30,7 +30,7 @@ from serving.middleware.observed import Observed
 from serving.middleware.request_id import RequestId
 from serving.middleware.timeout import Timeout
 from serving.placement import Placed, client_of
-from serving.process import raise_file_limit, set_up_logs, spare_what_lives
+from serving.process import raise_file_limit, set_up_logs, spare_what_lives, tell_started
 from serving.readiness import Readiness, readiness
 from serving.runner_app import carries_pickle, reply
 from serving.telemetry import telemetry
@@ -103,6 +103,7 @@ class GatewayAppFactory(LeanAppFactory):
                 placed.connected.start(client_of(placed, addresses), gauge=gauge)
         self._gateway.draining.install()
         spare_what_lives()
+        tell_started()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self._gateway.draining.uninstall()

@@ -1,4 +1,5 @@
-"""Set-up of a serving process that neither a request nor a model owns: logs, open files, what the collector walks.
+"""Set-up of a serving process that neither a request nor a model owns: logs, open files, what the collector walks, word
+to the supervisor.
 
 Called at start.
 """
@@ -7,7 +8,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import resource
+from pathlib import Path
+from typing import Final
+
+# Named by `serving/supervision.py`, for the processes that it watches.
+STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
 
 
 def set_up_logs(level: str) -> None:
@@ -57,3 +64,10 @@ def spare_what_lives() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def tell_started() -> None:
+    """Tell the supervisor, where there is one, that this process has started: by a file named after its number."""
+    folder = os.environ.get(STARTED_FOLDER)
+    if folder:
+        (Path(folder) / str(os.getpid())).touch()

@@ -26,7 +26,7 @@ from serving.frames import Answer, Question
 from serving.hosted import Hosted
 from serving.inline import host
 from serving.lean_factory import LeanAppFactory, wrapped
-from serving.process import set_up_logs
+from serving.process import set_up_logs, tell_started
 from serving.request_id import current_request_id
 from serving.runner_app import RunnerApp
 
@@ -79,6 +79,7 @@ class RunnerAppFactory(LeanAppFactory):
         )
         self.draining().install()
         await self.hosted.warm_up()
+        tell_started()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self.draining().uninstall()

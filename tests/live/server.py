@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 120.0
+BENTOML_SERVE = (str(Path(sys.executable).parent / "bentoml"), "serve")
 _MARK = "LIVE_SERVER"
 
 
@@ -72,14 +73,16 @@ def serving(
     env: Mapping[str, str] | None = None,
     wait: bool = True,
     output: Path | None = None,
+    program: Sequence[str] = BENTOML_SERVE,
+    port: int | None = None,
 ) -> Iterator[Server]:
-    """`bentoml serve <target>` run in `folder` on a free port, with `env` added to a clean environment.
+    """`bentoml serve <target>` run in `folder` on `port`, or a free one, with `env` added to a clean environment.
 
-    What it writes goes to `output` instead of its log when one is given. The platform's own modules are importable
-    whatever the folder. Its processes are killed at the end, all of them.
+    `program` is what takes the target instead. What it writes goes to `output` instead of its log when one is given.
+    The platform's own modules are importable whatever the folder. Its processes are killed at the end, all of them.
     """
     with tempfile.TemporaryDirectory(prefix="live-") as scratch:
-        port, log = free_port(), Path(scratch) / "log"
+        port, log = port or free_port(), Path(scratch) / "log"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKUNOUCHI_", "BENTOML_"))}
         for kept in ("BENTOML_HOME", "MAKUNOUCHI_CACHE"):
             if kept in os.environ:
@@ -92,7 +95,7 @@ def serving(
             _MARK: scratch,
             **(env or {}),
         }
-        command = [str(Path(sys.executable).parent / "bentoml"), "serve", target, "--port", str(port)]
+        command = [*program, target, "--port", str(port)]
         log.touch()
         with (output or log).open("wb") as stream:
             process = subprocess.Popen(

@@ -25,8 +25,11 @@ from _bentoml_sdk.service.dependency import Dependency  # type: ignore[import-un
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.marshal.dispatcher import CorkDispatcher
 from bentoml._internal.runner.container import AutoContainer
+from bentoml._internal.utils import circus as circus_of_bentoml
 from bentoml._internal.utils.uri import join_paths
 from bentoml.exceptions import ServiceUnavailable
+from circus.arbiter import Arbiter as CircusArbiter  # type: ignore[import-untyped]
+from circus.watcher import Watcher as CircusWatcher  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.middleware import Middleware
@@ -216,6 +219,25 @@ def test_the_runner_map_holds_file_or_tcp_addresses() -> None:
     from bentoml._internal.utils.uri import path_to_uri
 
     assert path_to_uri("/run/a b/1.sock") == "file:///run/a%20b/1.sock"
+
+
+def test_a_server_in_a_thread_has_what_the_supervision_takes_hold_of() -> None:
+    assert {"host", "port", "working_dir", "threaded"} <= set(parameters(server_serving.serve_http))
+    assert {"url", "arbiter"} <= {field.name for field in attrs.fields(circus_of_bentoml.Server)}
+    arbiter = inspect.getsource(circus_of_bentoml.ThreadedArbiter)
+    assert "self._thread = Thread(" in arbiter
+    assert "self._thread.join()" in arbiter
+    assert parameters(CircusArbiter.manage_watchers) == ["self"]
+    assert callable(CircusArbiter.iter_watchers)
+    assert "self.processes[process.pid] = process" in inspect.getsource(CircusWatcher.spawn_process)
+    # What makes the supervision of worth: a number that nothing can set.
+    assert 'kwargs.pop("check_delay", 10)' in inspect.getsource(circus_of_bentoml.create_standalone_arbiter)
+    assert "check_delay" not in inspect.getsource(server_serving.serve_http)
+
+
+def test_the_processes_of_services_are_named_after_them() -> None:
+    assert 'name=f"service_{svc.name}"' in inspect.getsource(server_serving.create_dependency_watcher)
+    assert 'name="service"' in inspect.getsource(server_serving.serve_http)
 
 
 def test_every_process_shares_one_folder_of_metrics() -> None:

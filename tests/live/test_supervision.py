@@ -1,0 +1,85 @@
+"""Process 1 of the image, as a plain process: what dies comes back, what cannot start ends it, SIGTERM ends it well."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.supervision import FAILED_STARTS
+from tests.live.server import Server, serving, wait_for
+
+pytestmark = pytest.mark.live
+
+PROJECT = Path(__file__).parent / "projects" / "overhead"
+PROGRAM = (sys.executable, "-m", "serving.supervision")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving("service:Gateway", folder=PROJECT, program=PROGRAM) as running:
+        yield running
+
+
+def test_it_listens_where_it_was_told_and_its_processes_are_those_of_bentoml_serve(server: Server) -> None:
+    assert httpx.post(f"{server.url}/sum", json=[1.0] * 30, timeout=30).json()["sums"] == [30.0]
+    assert {server.worker(name).pid for name in ("SumRunner", "EchoRunner", "Gateway")}
+
+
+@pytest.mark.parametrize("service", ["SumRunner", "Gateway"])
+def test_a_killed_process_comes_back(server: Server, service: str) -> None:
+    server.wait_ready()
+    killed = server.worker(service)
+    killed.kill()
+    wait_for(lambda: has_another(server, service, killed.pid), f"another {service}")
+    wait_for(lambda: is_answered(server), "an answer of the new one")
+    server.wait_ready()
+    assert f"(process {killed.pid}) has ended: it is started again" in server.log
+
+
+def is_answered(server: Server) -> bool:
+    try:
+        return httpx.post(f"{server.url}/sum", json=[1.0] * 30, timeout=30).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def has_another(server: Server, service: str, pid: int) -> bool:
+    try:
+        return bool(server.worker(service).pid != pid)
+    except AssertionError:
+        return False
+
+
+def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_zero(server: Server) -> None:
+    """The last test of this server."""
+    server.wait_ready()
+    answers: list[int] = []
+    caller = threading.Thread(target=lambda: answers.append(httpx.get(f"{server.url}/slow/3", timeout=30).status_code))
+    caller.start()
+    wait_for(lambda: httpx.get(f"{server.url}/inside", timeout=30).json()["taken"] == 1, "a request in flight")
+    assert server.stop() == 0
+    caller.join()
+    assert answers == [200]
+
+
+def test_a_runner_that_can_never_start_ends_it_with_one_and_the_reason() -> None:
+    env = {"OVERHEAD_VERSION": "broken"}
+    with serving("service:Gateway", folder=PROJECT, env=env, wait=False, program=PROGRAM) as server:
+        assert server.process.wait(120) == 1
+        assert "ValueError: cannot be loaded" in server.log
+        assert server.log.count("SumRunner could not start") == FAILED_STARTS
+        assert "SumRunner cannot start; why is in its lines above" in server.log
+
+
+def test_a_port_that_is_taken_ends_it_with_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serving("service:Gateway", folder=PROJECT, wait=False, program=PROGRAM, port=port) as server:
+            assert server.process.wait(60) == 1
+            assert "Address already in use" in server.log
