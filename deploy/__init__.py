@@ -4,6 +4,7 @@ lock.py        the serving requirements, with hashes
 engine.py      the container engine of this machine
 base.py        the image that everything is built on
 image.py       Bento -> image, through `bentoml containerize`
+pruning.py     what the image leaves out of its packages
 inventory.py   the bill of materials beside the image
-container/     the two Containerfiles
+container/     the two Containerfiles, and the list of what is left out
 """

@@ -31,6 +31,8 @@ from deploy.lock import GPU_LOCK, ROOT, SERVING_LOCK
 
 NAME = "localhost/makunouchi"
 _FILES = ROOT / "deploy" / "container"
+_LEFT_OUT = _FILES / "left-out.txt"
+_PRUNING = ROOT / "deploy" / "pruning.py"
 _LOCKS = {"cpu": SERVING_LOCK, "gpu": GPU_LOCK}
 
 
@@ -56,13 +58,15 @@ def build_image(engine: Engine, *, bento: str, base: str, variant: str, dist: Pa
     with _step(f"bentoml containerize {bento}"):
         _containerize(engine, bento, builder, raw)
     models = ",".join(model["tag"] for model in manifest["models"])
-    with _step("the shipped image"), tempfile.TemporaryDirectory() as nothing:
+    with _step("the shipped image"), tempfile.TemporaryDirectory() as context:
+        for file in (_PRUNING, _LEFT_OUT):
+            shutil.copy(file, context)
         arguments = {
             "BASE": base, "BENTO_IMAGE": raw, "BENTO": bento, "VERSION": version, "MODELS": models,
             "REVISION": _revision(), "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         options = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
-        engine.build(Path(nothing), tag=image, file=_FILES / "Containerfile", options=options)
+        engine.build(Path(context), tag=image, file=_FILES / "Containerfile", options=options)
         engine.run("tag", image, f"{NAME}:latest" if variant == "cpu" else f"{NAME}:latest-{variant}")
         engine.run("rmi", raw)
     with _step("bill of materials"):
@@ -123,11 +127,13 @@ def main() -> None:
     except EngineMissing as error:
         sys.exit(f"error: {error}")
     except subprocess.CalledProcessError as error:
-        tail = (error.stderr or b"")[-2000:]
-        sys.exit(
-            f"error: {' '.join(map(str, error.cmd[:4]))} ... failed\n{tail if isinstance(tail, str) else tail.decode()}"
-        )
+        sys.exit(f"error: {' '.join(map(str, error.cmd[:4]))} ... failed\n{_last_words(error)}")
     print(f"> {built.image}: {built.size_bytes / 1e6:.0f} MB, bill of materials in {built.inventory}")
+
+
+def _last_words(error: subprocess.CalledProcessError) -> str:
+    said = error.stderr or error.stdout or b""
+    return (said if isinstance(said, str) else said.decode(errors="replace"))[-2000:]
 
 
 def _containerize(engine: Engine, bento: str, builder: str, image: str) -> None:
