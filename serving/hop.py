@@ -36,6 +36,8 @@ log = logging.getLogger("makunouchi.hop")
 GREETING_S: Final = 1.0
 PING_EVERY_S: Final = 1.0
 PING_TIMEOUT_S: Final = 3.0
+# How often the model itself answers its example: `ready` says that it does, not that it did once.
+TRY_EVERY_S: Final = 10.0
 # While a runner is down, a connection may wait this long in its backlog to be the first that it answers.
 RETURN_WAIT_S: Final = 5.0
 RECONNECT_S: Final = 0.2
@@ -289,6 +291,14 @@ class HopClient:
             connection.close()
             raise
 
+    async def _try_again(self) -> None:
+        """As `_try_out`, while calls go on. A runner that is busy is left alone: pings tell that it lives."""
+        connection = await self._open(PING_TIMEOUT_S)
+        with suppress(TimeoutError, Overloaded):
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await self._try_out(connection)
+            self._release(connection)
+
     async def _watch(self) -> None:
         """Return or raise when the runner has to be looked at anew."""
         session = await self._open(GREETING_S)
@@ -297,6 +307,7 @@ class HopClient:
         try:
             self._wake.clear()
             self._set(State.UP)
+            tried = time.monotonic()
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PING_EVERY_S):
@@ -305,6 +316,9 @@ class HopClient:
                     self._suspect()
                     raise RunnerUnavailable(_GONE)
                 await self._warm()
+                if time.monotonic() - tried >= TRY_EVERY_S:
+                    await self._try_again()
+                    tried = time.monotonic()
         finally:
             held.cancel()
             with suppress(asyncio.CancelledError, RunnerError):

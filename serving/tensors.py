@@ -85,6 +85,14 @@ def text_tensor(name: str, elements: Sequence[bytes | None], shape: Sequence[int
     return Tensor(name, "BYTES", values.reshape(shape))
 
 
+def text_of(element: bytes | None, where: tuple[str | int, ...]) -> str | None:
+    """The text of an element of a BYTES tensor. Raises InvalidInput with the location `where`."""
+    try:
+        return None if element is None else element.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("the bytes are no UTF-8 text", location=where) from error
+
+
 def to_json(tensor: Tensor) -> list[Any]:
     """The elements, flat. Bytes that are no UTF-8 are replaced."""
     if tensor.datatype == "BYTES":

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.calls.inference import KINDS, InferenceCalls, Kind
+from serving.calls.inference import InferenceCalls
+from serving.calls.inference_metadata import KINDS, Kind
 from serving.errors import INTERNAL, NOT_KNOWN, NOT_READY
 from serving.inference_body import BINARY, HEADER_LENGTH, read, write
 from serving.problems import problem

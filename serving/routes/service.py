@@ -24,6 +24,7 @@ NAME = "makunouchi"
 STATUS_TIMEOUT_S = 2.0
 _MODEL = {"name": "tabular", "version": "fmwlvvqbgkyaqusi"}
 _RUNNER = {"ready": True, "model": _MODEL, "detail": ""}
+_METRICS = 'makunouchi_requests_total{method="POST",route="/v1/tabular/predict",status="200"} 42.0\n'
 _TIME = "2026-01-31T12:00:00Z"
 
 
@@ -76,7 +77,8 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
         tag="service",
         access="probe",
         summary="Can every model answer?",
-        description="Not before every runner has answered a warm-up prediction, and not while one is gone.",
+        description="Not before every model has answered its own example, which it is asked anew every ten seconds, "
+        "and not while a runner is gone.",
         handler=readyz,
         answer=Content(
             JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {"tabular": _RUNNER}}}
@@ -122,7 +124,7 @@ def _metrics(metrics: Metrics) -> Operation:
         access="probe",
         summary="Metrics for Prometheus",
         handler=show_metrics,
-        answer=Content("text/plain", lambda: {"type": "string"}),
+        answer=Content("text/plain", lambda: {"type": "string"}, lambda: {"metrics": _METRICS}),
         answer_description="Metrics in the Prometheus text format.",
     )
 

@@ -23,7 +23,7 @@ from serving.connected import ConnectedRows
 from serving.connection import Address, open_connection
 from serving.frames import MEDIA_TYPE
 from serving.hop import HopClient
-from tests.serving.models_of_tests import WAIT, SumsRunner
+from tests.serving.models_of_tests import RAISE, WAIT, SumsRunner
 from tests.serving.runner_servers import RunnerServer, listening, warm
 from tests.serving.running import in_loop
 from tests.serving.test_placements import row, soon, until
@@ -98,6 +98,44 @@ async def test_an_idle_client_keeps_its_connections_warm(tmp_path: Path, monkeyp
         assert server.server is not None
         # Two for calls, and the one that tells at once when the runner goes.
         assert len(server.server.server_state.connections) == 3
+
+
+@in_loop
+async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hop, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(hop, "TRY_EVERY_S", 0.05)
+    instance = SumsRunner()
+    model = instance.model.current
+    async with (
+        listening(RunnerServer(await warm(instance, "predict")), uds=str(tmp_path / "s")),
+        hopping(tmp_path / "s") as runner,
+    ):
+        predict = model.predict
+        model.predict = lambda rows: predict(np.full_like(rows, RAISE))  # type: ignore[method-assign]
+        await until(lambda: not runner.last_status.ready)
+        assert "example" in runner.last_status.detail or "could not answer" in runner.last_status.detail
+        model.predict = predict  # type: ignore[method-assign]
+        await until(lambda: runner.last_status.ready)
+        assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+
+
+@in_loop
+async def test_a_model_that_is_busy_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hop, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(hop, "TRY_EVERY_S", 0.05)
+    monkeypatch.setattr(hop, "PING_TIMEOUT_S", 0.3)
+    instance = SumsRunner()
+    server = RunnerServer(await warm(instance, "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+        instance.model.current.gate.clear()
+        held = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        tried = server.requests.count("/hop/example")
+        await until(lambda: server.requests.count("/hop/example") > tried + 2)
+        assert runner.last_status.ready
+        instance.model.current.gate.set()
+        assert (await held).values[0, 0] == 3 * WAIT
 
 
 @in_loop

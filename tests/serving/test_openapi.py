@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from models.card import Column
-from serving.calls.inference import KINDS
+from serving.calls.inference_metadata import KINDS
 from tests.serving.keyed import API_KEYS, headers
 from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen, card
 
