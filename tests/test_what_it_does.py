@@ -14,6 +14,7 @@ from typing import Any
 
 import bentoml
 import httpx
+import numpy as np
 import openapi_spec_validator
 import pytest
 from websockets.sync.client import connect
@@ -77,6 +78,16 @@ def test_classifies_a_batch_of_which_a_bad_image_fails_alone(service: Server) ->
     assert results[0]["predictions"][0]["label"] in CATS
     assert results[1]["error"]["status"] == 415
     assert results[2]["predictions"][0]["label"] == "espresso"
+
+
+@pytest.mark.live
+def test_describes_an_image_in_numbers_as_an_embedding(service: Server) -> None:
+    asked = [{"image": base64.b64encode(file).decode(), "embedding": True} for file in (CAT, CAT, COFFEE)]
+    answers = [httpx.post(f"{service.url}/v2/images/classify", json=each).json()["embedding"] for each in asked]
+    cat, again, coffee = (np.array(each) / np.linalg.norm(each) for each in answers)
+
+    assert cat @ again == pytest.approx(1, abs=1e-3)
+    assert cat @ coffee < 0.8
 
 
 @pytest.mark.live
@@ -217,6 +228,19 @@ def test_limits_how_often() -> None:
 
     assert [answer.status_code for answer in answers] == [200, 429]
     assert answers[1].headers["Retry-After"].isdigit()
+
+
+def test_answers_with_several_versions_side_by_side() -> None:
+    kitchen = Kitchen(api_keys=API_KEYS)
+    shared = kitchen.ask(
+        "PUT", "/v1/models/tabular/traffic", headers=headers("admin"), json={"weights": {"v1": 1.0, "v0": 0.0}}
+    )
+
+    assert shared.status_code == 200
+    for version in ("v0", "v1"):
+        sent = headers("predict") | {"X-Model-Version": version}
+        answer = kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent)
+        assert answer.json()["model"]["version"] == version
 
 
 def test_repeats_answers_from_memory() -> None:
