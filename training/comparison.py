@@ -36,6 +36,11 @@ def measure(algorithm: AnyAlgorithm, train: Dataset, test: Dataset) -> Measured:
     """Ask a fitted algorithm for K unseen items per user with a test part, and compare."""
     users = np.flatnonzero(test.activity() > 0)
     recommended, _ = algorithm.recommend(users, K, filter_seen=True)
+    return judge(recommended, users, train, test)
+
+
+def judge(recommended: NDArray[np.int64], users: NDArray[np.int64], train: Dataset, test: Dataset) -> Measured:
+    """How good items (N, K), -1 for none, are for these users, whoever recommended them."""
     relevant = test.interactions[users]
     overall = metrics.means(metrics.per_user(recommended, relevant))
     overall["coverage"] = metrics.coverage(recommended, train.items)

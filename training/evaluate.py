@@ -22,7 +22,6 @@ from models.recommender.registry import ALGORITHMS
 from training import movielens
 from training.command import option, run
 from training.comparison import Measured, fit_and_measure
-from training.interactions import build_corpus
 from training.report import console, step
 from training.splits import Split, split
 
@@ -64,15 +63,7 @@ def main(params: Params) -> dict[str, dict[str, float]]:
 
 def movielens_dataset() -> Dataset:
     """MovieLens-100K with the attributes of users and items."""
-    events, users, items = movielens.movielens_100k()
-    return build_corpus(
-        events,
-        movielens.COLUMNS,
-        users=users,
-        items=items,
-        user_attributes=movielens.USER_ATTRIBUTES,
-        item_attributes=movielens.ITEM_ATTRIBUTES,
-    ).dataset
+    return movielens.corpus_of(movielens.movielens_100k()).dataset
 
 
 def _measure(name: str, dataset: Dataset, params: Params, seed: int) -> Measured:

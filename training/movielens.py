@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.interactions import Columns
+from training.interactions import Columns, Corpus, build_corpus
 from training.packages import Package, package_file
 from training.tables import Table, read_table
 
@@ -29,6 +29,19 @@ def movielens_100k() -> tuple[Table, Table, Table]:
         read_table(package_file(PACKAGE, f"{_FOLDER}/ml-100k.{kind}")) for kind in ("inter", "user", "item")
     )
     return events, users, _with_titles(items)
+
+
+def corpus_of(tables: tuple[Table, Table, Table]) -> Corpus:
+    """The three tables as users, items, interactions and features."""
+    events, users, items = tables
+    return build_corpus(
+        events,
+        COLUMNS,
+        users=users,
+        items=items,
+        user_attributes=USER_ATTRIBUTES,
+        item_attributes=ITEM_ATTRIBUTES,
+    )
 
 
 def _with_titles(items: Table) -> Table:

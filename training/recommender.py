@@ -64,6 +64,7 @@ class Params:
     max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp)")
     threads: int = option(1, "threads of lightfm; above 1 is faster and differs a little at every run")
     test_share: float = option(0.25, "share of each user's interactions held back for measuring")
+    holdout: bool = option(False, "save what has not learned from the test share, to measure it as it is served")
     groups: Path | None = option(None, "file of groups of users: users and `group`, or one column per kind of group")
     feedback: str = option("", "SQLAlchemy URL of the service's feedback log, to learn from it too")
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
@@ -79,7 +80,10 @@ def main(params: Params) -> Artifact:
         corpus = _with_feedback(corpus, params.feedback)
         _check_usable(params, corpus, data)
     _print_size(corpus)
-    measured: dict[str, Mapping[str, Measured]] = {how: _measure_all(params, corpus, how) for how in _splits(corpus)}
+    fitted: dict[str, AnyAlgorithm] = {}
+    measured: dict[str, Mapping[str, Measured]] = {
+        how: _measure_all(params, corpus, how, fitted if how == "random" else {}) for how in _splits(corpus)
+    }
     served = params.algorithms[0]
     quality = measured["random"][served].metrics["ndcg@10"]
     if quality < params.min_metric:
@@ -87,8 +91,12 @@ def main(params: Params) -> Artifact:
             f"{served} reaches ndcg@10 {quality:.4f}, the gate is {params.min_metric:g}: not saved; "
             "train longer, on more data, or lower --min-metric"
         )
-    with step("fitting again on all interactions, for serving"):
-        fitted = {name: _fit_on_all(params, name, corpus) for name in params.algorithms}
+    if params.holdout:
+        fitted = {name: fitted[name] for name in params.algorithms}
+        corpus = replace(corpus, dataset=fitted[served].dataset_)
+    else:
+        with step("fitting again on all interactions, for serving"):
+            fitted = {name: _fit_on_all(params, name, corpus) for name in params.algorithms}
     with step("comparing serving with lightfm"):
         parity = serving_parity([each for name, each in fitted.items() if name in _LIGHTFM])
     contents = Contents(
@@ -101,7 +109,9 @@ def main(params: Params) -> Artifact:
         user_encoder=corpus.user_encoder,
         item_encoder=corpus.item_encoder,
     )
-    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric")} | noted("recommender")
+    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric", "holdout")} | noted(
+        "recommender"
+    )
     return _save(
         recommender_card.build(
             contents, name=params.name, data=data, measured=measured, parity=parity, params=described
@@ -116,6 +126,8 @@ def _check(params: Params) -> None:
         raise DataInvalid(f"no algorithm given; known: {', '.join(ALGORITHMS.names())}")
     if params.interactions is None and (params.users or params.items):
         raise DataInvalid("--users and --items go with --interactions; give it too, or none for MovieLens-100K")
+    if params.holdout and params.feedback:
+        raise DataInvalid("--holdout goes without --feedback: what is held out has to be known from the data alone")
     for name in params.algorithms:
         algorithm(params, name)
 
@@ -160,14 +172,7 @@ def _load(params: Params) -> tuple[Corpus, DataSource, FeatureTables]:
         from training import movielens
 
         events, users, items = movielens.movielens_100k()
-        corpus = build_corpus(
-            events,
-            movielens.COLUMNS,
-            users=users,
-            items=items,
-            user_attributes=movielens.USER_ATTRIBUTES,
-            item_attributes=movielens.ITEM_ATTRIBUTES,
-        )
+        corpus = movielens.corpus_of((events, users, items))
         described = replace(
             feature_tables(users, items, None, user="user_id", item="item_id", title="title"),
             groups=age_and_occupation(users),
@@ -234,14 +239,16 @@ def _splits(corpus: Corpus) -> tuple[Split, ...]:
     return ("random",) if corpus.dataset.times is None else ("random", "last")
 
 
-def _measure_all(params: Params, corpus: Corpus, how: Split) -> Mapping[str, Measured]:
+def _measure_all(params: Params, corpus: Corpus, how: Split, fitted: dict[str, AnyAlgorithm]) -> Mapping[str, Measured]:
+    """The figures of each algorithm; what was fitted for them is put into `fitted`."""
     train, test = split(corpus.dataset, how, test_share=params.test_share, seed=params.seed)
     names = dict.fromkeys((*params.algorithms, "popular"))
     with step(f"measuring on a {how} {params.test_share:.0%} of each user's interactions"):
         results = {}
         for name in names:
             with _bar(name) as progress:
-                results[name] = fit_and_measure(algorithm(params, name), train, test, progress=progress)
+                fitted[name] = algorithm(params, name)
+                results[name] = fit_and_measure(fitted[name], train, test, progress=progress)
             figures = "  ".join(f"{key} {value:.4f}" for key, value in results[name].metrics.items())
             console.print(f"  {name:14} {figures}", soft_wrap=True)
     return results

@@ -76,11 +76,14 @@ def _inputs(contents: Contents) -> tuple[Column, ...]:
 
 def _description(contents: Contents, params: Mapping[str, Scalar]) -> str:
     dataset = contents.dataset
+    saved = "What is saved was then fitted again, with the same settings, on everything."
+    if params.get("holdout"):
+        saved = "What is saved is what was measured: it has not learned from that part."
     return (
         f"{dataset.interactions.nnz:,} interactions of {dataset.users:,} users with {dataset.items:,} items. "
         f"Metrics are of models fitted without a random {params['test_share']:.0%} of each user's interactions and "
-        "measured on it: all of it relevant, seen items filtered. What is saved was then fitted again, with the same "
-        f"settings, on everything. Slices: new users have at most {NEW_USER_AT_MOST} interactions to learn from, heavy "
+        f"measured on it: all of it relevant, seen items filtered. {saved} "
+        f"Slices: new users have at most {NEW_USER_AT_MOST} interactions to learn from, heavy "
         f"ones at least {HEAVY_USER_FROM}; head items are the fewest that make up half of the interactions."
     )
 

@@ -123,9 +123,8 @@ class Catalogue:
         return tuple(self._item(row, counts) for row in best(marks, n)[0][0].tolist() if row != NOTHING)
 
     def warm_up(self) -> None:
-        """Make the index of titles, where it is quick: a large one is made at the first search."""
-        if len(self._knowledge.contents.items) <= 50_000:
-            self._titles()
+        """Make the index of titles, so that no search waits for it: 5 s for a million of them."""
+        self._titles()
 
     def _row(self, item_id: str) -> int:
         row = self._knowledge.contents.items.row(item_id)

@@ -11,6 +11,7 @@ from models.store import find, versions
 from tests.models.recommender.boards import ITEMS, USERS, checkerboard, make
 from training.parity import serving_parity
 from training.recommender import Params, main
+from training.splits import split
 
 
 @pytest.fixture
@@ -176,3 +177,20 @@ def test_movielens_is_learned_better_than_popularity(recommender_store: Path) ->
     answer = Recommender.load(artifact).recommend([Query("196")])[0]
     assert len(answer.items) == 10
     assert all(item.title for item in answer.items)
+
+
+def test_what_is_held_out_is_not_in_what_is_saved(store: Path, files: dict[str, Path]) -> None:
+    artifact = main(params(files, holdout=True, algorithms=("ease",), seed=3))
+    whole = main(params(files, algorithms=("ease",), name="whole"))
+    held_out, all_of_it = (Recommender.load(each).contents.dataset for each in (artifact, whole))
+    expected, test = split(all_of_it, "random", test_share=0.25, seed=3)
+    assert (held_out.interactions != expected.interactions).nnz == 0
+    assert test.interactions.nnz > 0
+    assert artifact.card.params["holdout"] is True
+    assert "it has not learned from that part" in artifact.card.description
+    assert whole.card.params["holdout"] is False
+
+
+def test_feedback_cannot_be_held_out(store: Path, files: dict[str, Path]) -> None:
+    with pytest.raises(DataInvalid, match="--holdout goes without --feedback"):
+        main(params(files, holdout=True, feedback="sqlite://"))

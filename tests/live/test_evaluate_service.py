@@ -1,0 +1,74 @@
+"""The figures of a recommender hold through the API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.errors import DataInvalid
+from tests.fixtures_default import own_home
+from tests.live.server import ROOT, Server, serving
+from training.evaluate_service import Params, main
+
+pytestmark = pytest.mark.live
+
+_TRAIN = (
+    "--holdout",
+    "--seed",
+    "5",
+    "--name",
+    "held-out",
+    "--algorithms",
+    "ease,lightfm-warp,popular",
+    "--epochs",
+    "3",
+)
+
+
+@pytest.fixture(scope="module")
+def held_out(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BENTOML_HOME with the default models and one recommender that has not learned from the test part."""
+    home = own_home(default_home, tmp_path_factory)
+    subprocess.run(
+        [sys.executable, "-m", "training.recommender", *_TRAIN],
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_HOME": str(home)},
+        check=True,
+    )
+    return home
+
+
+def test_the_service_has_the_figures_of_its_card(held_out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    env = {"BENTOML_HOME": str(held_out), "MAKUNOUCHI_RECOMMENDER_MODEL": "held-out"}
+    with serving("service:Gateway", env=env) as server:
+        found = main(Params(url=server.url, json=True))
+        card = httpx.get(f"{server.url}/v1/models/held-out").json()
+        # Its ids may hold slashes, through a real server too.
+        reached = httpx.get(f"{server.url}/v1/users/a%2Fb/recommendations").json()
+    assert reached["user_id"] == "a/b"
+    assert set(found) == {"ease", "lightfm-warp", "popular"}
+    assert card["params"]["holdout"] is True
+    for name, figures in found.items():
+        offline = card["slices"][f"split=random, model={name}"]
+        for key in ("ndcg@10", "p@10", "r@10", "map@10"):
+            assert figures[key] == pytest.approx(offline[key], abs=0.0005)
+    assert 0.45 < found["ease"]["ndcg@10"] < 0.51
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["ease"]["ndcg@10"] == round(found["ease"]["ndcg@10"], 5)
+
+
+def test_a_model_that_has_seen_the_test_part_is_not_measured(service: Server) -> None:
+    with pytest.raises(DataInvalid, match="has learned from the test part too"):
+        main(Params(url=service.url))
+
+
+def test_an_address_where_nobody_answers_is_told() -> None:
+    with pytest.raises(DataInvalid, match="no answer from"):
+        main(Params(url="http://127.0.0.1:9"))
+    with pytest.raises(DataInvalid, match="is no address of a service"):
+        main(Params(url="file:///etc/passwd"))
