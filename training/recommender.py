@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 from models.card import Card, DataSource
 from models.errors import DataInvalid, GateNotMet, InvalidInput
 from models.recommender import archive
+from models.recommender.approximate import APPROXIMATE_FROM
 from models.recommender.archive import Contents
 from models.recommender.base import Progress
 from models.recommender.ids import IdIndex, Texts
@@ -28,6 +29,7 @@ from training.command import option
 from training.comparison import Measured, fit_and_measure
 from training.features import FeatureTables, age_and_occupation, feature_tables
 from training.feedback import read_feedback, with_feedback
+from training.indexing import index_large
 from training.interactions import Columns, Corpus, build_corpus
 from training.parity import serving_parity
 from training.recipes import noted
@@ -67,6 +69,9 @@ class Params:
     holdout: bool = option(False, "save what has not learned from the test share, to measure it as it is served")
     groups: Path | None = option(None, "file of groups of users: users and `group`, or one column per kind of group")
     feedback: str = option("", "SQLAlchemy URL of the service's feedback log, to learn from it too")
+    approximate_from: int = option(
+        APPROXIMATE_FROM, "items from which factor models are served by an approximate index"
+    )
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
     seed: int = option(0, "seed of splits and of training")
     name: str = option("recommender", "name of the artifact")
@@ -97,6 +102,7 @@ def main(params: Params) -> Artifact:
     else:
         with step("fitting again on all interactions, for serving"):
             fitted = {name: _fit_on_all(params, name, corpus) for name in params.algorithms}
+    indexed = index_large(fitted, items_from=params.approximate_from)
     with step("comparing serving with lightfm"):
         parity = serving_parity([each for name, each in fitted.items() if name in _LIGHTFM])
     contents = Contents(
@@ -109,9 +115,8 @@ def main(params: Params) -> Artifact:
         user_encoder=corpus.user_encoder,
         item_encoder=corpus.item_encoder,
     )
-    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric", "holdout")} | noted(
-        "recommender"
-    )
+    described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric", "holdout")} | indexed
+    described |= noted("recommender")
     return _save(
         recommender_card.build(
             contents, name=params.name, data=data, measured=measured, parity=parity, params=described

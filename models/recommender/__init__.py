@@ -11,6 +11,7 @@ neighbours  like items, like users
 ease        a linear model of items in closed form
 linear      what all models share whose score is a sum over the user's items
 content     items by their attributes
+approximate an index of a large catalogue
 factors     users and items as vectors: whatever is a dot product
 lightfm_factors, implicit_factors, fastrp    how such vectors are learned
 candidates  what a ranker is told of each candidate

@@ -4,12 +4,14 @@ recommender.json                 format, default algorithm, parameters, encoders
 users/*.npy items/*.npy titles/*.npy
 interactions/*.npy               who has seen what
 models/NAME/*.npy, *.txt         what each algorithm learned
+models/NAME/items.faiss          an index of its items, where the catalogue is large
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactInvalid, InvalidInput
+from models.recommender.approximate import ApproximateIndex, Effort
 from models.recommender.base import Arrays
 from models.recommender.dataset import Dataset, csr
 from models.recommender.encoding import Encoder
+from models.recommender.factors import Factors
 from models.recommender.ids import IdIndex, Texts
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 
+log = logging.getLogger("makunouchi.recommender")
+
 DESCRIPTION_FILE = "recommender.json"
+INDEX_FILE = "items.faiss"
 _FORMAT = 1
 
 
@@ -49,6 +56,11 @@ def write(contents: Contents, folder: Path) -> None:
         "format": _FORMAT,
         "default": contents.default,
         "algorithms": {name: dataclasses.asdict(each.params) for name, each in contents.algorithms.items()},
+        "indexes": {
+            name: dataclasses.asdict(each.index_.effort)
+            for name, each in contents.algorithms.items()
+            if isinstance(each, Factors) and each.index_ is not None
+        },
         "user_encoder": contents.user_encoder.to_json(),
         "item_encoder": contents.item_encoder.to_json(),
     }
@@ -61,6 +73,8 @@ def write(contents: Contents, folder: Path) -> None:
         _write_arrays(algorithm.arrays(), folder / "models" / name)
         for part, text in algorithm.texts().items():
             (folder / "models" / name / f"{part}.txt").write_text(text)
+        if isinstance(algorithm, Factors) and algorithm.index_ is not None:
+            algorithm.index_.save(folder / "models" / name / INDEX_FILE)
 
 
 def read(folder: Path) -> Contents:
@@ -85,6 +99,8 @@ def _read(folder: Path) -> Contents:
         )
         for name, params in description["algorithms"].items()
     }
+    for name, effort in description.get("indexes", {}).items():
+        _open_index(algorithms[name], folder / "models" / name / INDEX_FILE, Effort(**effort))
     if description["default"] not in algorithms:
         raise ValueError(f"the default '{description['default']}' is not among its algorithms")
     return Contents(
@@ -97,6 +113,18 @@ def _read(folder: Path) -> Contents:
         user_encoder=Encoder.from_json(description["user_encoder"]),
         item_encoder=Encoder.from_json(description["item_encoder"]),
     )
+
+
+def _open_index(algorithm: AnyAlgorithm, path: Path, effort: Effort) -> None:
+    if not isinstance(algorithm, Factors):
+        raise ValueError(f"'{algorithm.name}' has an index, and is no product of vectors")
+    try:
+        algorithm.index_ = ApproximateIndex.open(path, effort)
+    except ImportError:
+        log.warning("model %s is answered exactly: its index needs faiss, `pip install '.[scale]'`", algorithm.name)
+        return
+    if len(algorithm.index_) != len(algorithm.item_factors_):
+        raise ValueError(f"the index of '{algorithm.name}' is of {len(algorithm.index_)} items")
 
 
 def _dataset_arrays(dataset: Dataset) -> dict[str, NDArray[np.generic]]:

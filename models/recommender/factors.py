@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.recommender.approximate import ApproximateIndex
 from models.recommender.base import Algorithm, Arrays, Capability, blocks
 from models.recommender.dataset import Rows
 from models.recommender.linear import Weights, contributions
 from models.recommender.products import Hidden, best_products
-from models.recommender.selection import NOTHING, Items, Scores
+from models.recommender.selection import NOTHING, Items, Scores, best
 
 P = TypeVar("P")
 Matrix = NDArray[np.float32]
+
+# Asking an index for more than that costs as much as looking at everything.
+_MAX_FROM_INDEX = 1000
 
 
 class Factors(Algorithm[P]):
@@ -42,6 +46,9 @@ class Factors(Algorithm[P]):
     item_factors_: Matrix
     item_biases_: Matrix
 
+    index_: ApproximateIndex | None = None
+    """An index of the items, where the catalogue is large enough for one."""
+
     # What is made once from `item_factors_`, with the array that it was made from.
     _gram_of: tuple[Matrix, NDArray[np.float64]] | None = None
     _lengths_of: tuple[tuple[Matrix, Matrix], ...] = ()
@@ -52,11 +59,31 @@ class Factors(Algorithm[P]):
         for rows in blocks(len(user_rows), self.item_factors_.shape[1]):
             seen = self.dataset_.histories(user_rows[rows])
             hidden = Hidden(np.split(seen.indices, seen.indptr[1:-1])) if filter_seen else None
-            items[rows], scores[rows] = self.nearest(self.user_factors_[user_rows[rows]], n, hidden=hidden)
+            vectors = self.user_factors_[user_rows[rows]]
+            items[rows], scores[rows] = self._exactly_nearest(vectors, n, hidden)
         return items, scores
 
     def nearest(self, vectors: Matrix, n: int, *, hidden: Hidden | None = None) -> tuple[Items, Scores]:
-        """The best n items for users of these vectors (N, d), as `best` gives them; no scores of all items are made."""
+        """The best n items for users of these vectors (N, d), as `best` gives them; no scores of all items are made.
+
+        By the index where there is one. It is asked for as many more as are hidden; rows that it leaves with fewer
+        than n items are found exactly, and so is what hides too much to ask for.
+        """
+        more = 0 if hidden is None else hidden.most
+        if self.index_ is None or n + more > _MAX_FROM_INDEX:
+            return self._exactly_nearest(vectors, n, hidden)
+        items, scores = self.index_.find(vectors, n + more)
+        if hidden is not None:
+            hidden.hide(items, scores)
+        places, scores = best(scores, n)
+        items = np.where(places == NOTHING, NOTHING, np.take_along_axis(items, places, axis=1))
+        short = np.flatnonzero(items[:, -1] == NOTHING)
+        if len(short):
+            own = None if hidden is None else hidden.of(short)
+            items[short], scores[short] = self._exactly_nearest(vectors[short], n, own)
+        return items, scores
+
+    def _exactly_nearest(self, vectors: Matrix, n: int, hidden: Hidden | None) -> tuple[Items, Scores]:
         return best_products(vectors, self.item_factors_, self.item_biases_, n, hidden=hidden)
 
     def score(self, user_rows: Rows) -> Scores:

@@ -28,7 +28,10 @@ class Hidden:
     """Items that may not be chosen, by row of the question. A row may name an item twice."""
 
     def __init__(self, per_row: Sequence[NDArray[np.integer]]) -> None:
+        self._per_row = per_row
         counts = [len(each) for each in per_row]
+        self.most = max(counts, default=0)
+        """The largest number of items that are hidden from one row."""
         rows = np.repeat(np.arange(len(per_row)), counts)
         columns = np.concatenate([*per_row, np.empty(0, np.int64)]).astype(np.int64)
         order = np.argsort(columns, kind="stable")
@@ -38,6 +41,16 @@ class Hidden:
         """Columns, counted from `start`, and rows of what is hidden in a range of items."""
         low, high = np.searchsorted(self._columns, (start, stop))
         return self._columns[low:high] - start, self._rows[low:high]
+
+    def of(self, rows: NDArray[np.int64]) -> Hidden:
+        """What is hidden from some of the rows."""
+        return Hidden([self._per_row[row] for row in rows.tolist()])
+
+    def hide(self, items: Items, scores: Scores) -> None:
+        """Set the scores of hidden items to -inf in a selection of items, (N, K) both, in place."""
+        for row, columns in enumerate(self._per_row):
+            if len(columns):
+                scores[row, np.isin(items[row], columns)] = -np.inf
 
 
 def best_products(

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,7 @@ def _faiss_ivf(items: Matrix, kind: str = "Flat") -> Iterator[tuple[int, Find]]:
     import faiss
 
     lists = max(16, int(4 * np.sqrt(len(items))))
-    index = faiss.index_factory(items.shape[1], f"IVF{lists},{kind}", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(items.shape[1], f"IVF{lists},{kind}", faiss.METRIC_INNER_PRODUCT)
     index.train(items[:: max(1, len(items) // (lists * 64))])
     index.add(items)
 
@@ -115,7 +116,7 @@ def _faiss_ivf_sq8(items: Matrix) -> Iterator[tuple[int, Find]]:
     import faiss
 
     lists = max(16, int(4 * np.sqrt(len(items))))
-    base = faiss.index_factory(items.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    base: Any = faiss.index_factory(items.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     base.train(items[:: max(1, len(items) // (lists * 64))])
     base.add(items)
 
