@@ -39,7 +39,7 @@ $(READY): pyproject.toml requirements.lock
 	@rm -rf build makunouchi.egg-info
 	@touch $(READY)
 
-train: $(READY)  ## train the default models that the store lacks (FORCE=1: all of them)
+train: $(READY)  ## train the default models that the store lacks or has of an older recipe (FORCE=1: all)
 	@$(BIN)/python -m training $(if $(FORCE),--force)
 
 serve: train  ## train what the store lacks, then serve on PORT (3000)

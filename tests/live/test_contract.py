@@ -1,0 +1,45 @@
+"""The document of the real service tells the truth: schemathesis, as one runs it by hand, finds nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures_default import own_home
+from tests.live.server import ROOT, serving
+from tests.serving.keyed import API_KEYS, KEYS
+
+pytestmark = pytest.mark.live
+
+# Of each operation and phase; docs/contract.md shows a run with more. The thousands of cases of the phase `coverage`
+# are tried without a server, by tests/serving/test_contract.py.
+EXAMPLES = 2
+PHASES = "examples,fuzzing,stateful"
+
+
+def test_schemathesis_finds_nothing(
+    default_home: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.serving.contract_hooks", "PYTHONPATH": str(ROOT)}
+    with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": API_KEYS}) as server:
+        command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json"]
+        options = ["--checks", "all", "--seed", "1", "--no-color", "--max-examples", str(EXAMPLES), "--phases", PHASES]
+        key = ["--header", f"X-API-Key: {KEYS['admin']}"]
+        done = subprocess.run(
+            [*command, *options, *key], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        summary = done.stdout[done.stdout.rfind("= SUMMARY =") :]
+        with capsys.disabled():
+            sys.stdout.write(f"\n{summary}")
+        assert done.returncode == 0, done.stdout[-10_000:]
+        found = re.search(r"(\d+) generated, (\d+) passed", summary)
+        assert found is not None, done.stdout[-10_000:]
+        assert found[1] == found[2]
+        assert re.search(r"Tested: (\d+)", summary)
+        assert server.stop() == 0
