@@ -22,6 +22,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 TOO_LATE = "the model did not answer in time"
+# Where two versions take turns in the queue, batches of neighbours alone would be of one item. So much is looked at.
+MAX_PASSED_OVER = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +82,7 @@ class GroupCommit(Generic[T, R]):
     """Queue in front of one runner.
 
     `call` answers a batch: one result or one exception per item, in order. An exception that it raises is every item's.
-    Items start in the order in which they came.
+    Items of one key start in the order in which they came, and the first item of all is always in the next batch.
     """
 
     call: Call[T, R]
@@ -168,22 +170,19 @@ class GroupCommit(Generic[T, R]):
             batch.task = asyncio.get_running_loop().create_task(self._run(batch, items))
 
     def _take(self) -> list[Item[T, R]]:
-        """The next batch: from the front, as many as fit, never fewer than one."""
+        """The next batch: the first item and those like it, as many as fit. What is not like it keeps its place."""
         limits, now = self.limits, self.clock()
         taken: list[Item[T, R]] = []
+        passed_over: list[Item[T, R]] = []
         rows = size_bytes = 0
-        while self._queue:
+        while self._queue and len(passed_over) < MAX_PASSED_OVER:
             item = self._queue[0]
-            if (
-                taken
-                and item.is_queued
-                and (
-                    item.key != taken[0].key
-                    or rows + item.rows > limits.max_batch_rows
-                    or size_bytes + item.size_bytes > limits.max_batch_bytes
-                )
-            ):
-                break
+            if taken and item.is_queued:
+                if item.key != taken[0].key:
+                    passed_over.append(self._queue.popleft())
+                    continue
+                if rows + item.rows > limits.max_batch_rows or size_bytes + item.size_bytes > limits.max_batch_bytes:
+                    break
             self._queue.popleft()
             if not item.is_queued:
                 self._dead -= 1
@@ -198,6 +197,7 @@ class GroupCommit(Generic[T, R]):
             taken.append(item)
             rows += item.rows
             size_bytes += item.size_bytes
+        self._queue.extendleft(reversed(passed_over))
         if taken and self.gauge is not None:
             self.gauge.batch(rows, len(taken), self.queued_rows)
         return taken

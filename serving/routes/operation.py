@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.access import Access
-from serving.asker import asker_of, set_asker
+from serving.asker import VERSION_HEADER, asker_of, set_asker
 from serving.cache import ResponseCache
 from serving.errors import (
     BODY_TIMEOUT,
@@ -107,6 +107,8 @@ class Operation:
         handler, access = self.handler, self.access
         guard = guard or Guard()
         name, answered_by = self.id, self.answered_by
+        # What may be kept by a client or on the way: answers to POST never are.
+        varies = self.takes_version and self.method == "GET"
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -118,6 +120,8 @@ class Operation:
                     response = await cache.answer(request, name, answered_by(), lambda: handler(request))
             except Exception as error:
                 response = problem_of(error, instance=request.scope["path"])
+            if varies:
+                response.headers.add_vary_header(VERSION_HEADER)
             return guard.marked(request.scope, response)
 
         return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)

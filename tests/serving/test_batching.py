@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from models.errors import DeadlineExceeded, InvalidInput, Overloaded, PredictionFailed, RunnerUnavailable
-from serving.batching import BatchLimits, GroupCommit, Item
+from serving.batching import MAX_PASSED_OVER, BatchLimits, GroupCommit, Item
 from serving.caller import Caller, set_caller
 from serving.request_id import set_request_id
 from tests.serving.running import in_loop
@@ -117,7 +117,7 @@ async def test_a_batch_is_bounded_by_bytes() -> None:
 
 
 @in_loop
-async def test_items_of_another_kind_do_not_share_a_batch() -> None:
+async def test_items_of_another_kind_do_not_share_a_batch_and_keep_their_place() -> None:
     gate = Gate()
     queue = queue_of(gate)
     asked = [ask(queue, 0)]
@@ -125,7 +125,32 @@ async def test_items_of_another_kind_do_not_share_a_batch() -> None:
     asked += [ask(queue, 1, key="a"), ask(queue, 2, key="a"), ask(queue, 3, key="b"), ask(queue, 4, key="a")]
     gate.let(9)
     await asyncio.gather(*asked)
-    assert gate.asked == [[0], [1, 2], [3], [4]]
+    assert gate.asked == [[0], [1, 2, 4], [3]]
+
+
+@in_loop
+async def test_two_kinds_that_take_turns_are_two_batches_and_the_first_item_is_always_in_the_next() -> None:
+    gate = Gate()
+    queue = queue_of(gate, max_batch_rows=3)
+    asked = [ask(queue, 0)]
+    await settle()
+    asked += [ask(queue, value, key="ab"[value % 2]) for value in range(1, 11)]
+    gate.let(9)
+    await asyncio.gather(*asked)
+    assert gate.asked == [[0], [1, 3, 5], [2, 4, 6], [7, 9], [8, 10]]
+    assert queue.queued_rows == 0
+
+
+@in_loop
+async def test_only_so_many_of_another_kind_are_looked_at() -> None:
+    gate = Gate()
+    queue = queue_of(gate)
+    asked = [ask(queue, 0)]
+    await settle()
+    asked += [ask(queue, 1, key="a"), *(ask(queue, 2, key="b") for _ in range(MAX_PASSED_OVER)), ask(queue, 3, key="a")]
+    gate.let(9)
+    await asyncio.gather(*asked)
+    assert [len(batch) for batch in gate.asked] == [1, 1, MAX_PASSED_OVER, 1]
 
 
 @in_loop

@@ -272,3 +272,4 @@ def test_users_of_the_recommender_keep_their_version_whatever_key_asks(locked: K
             assert answer.json()["model"]["version"] == expected
         one = locked.get(f"/v1/users/{user}/recommendations", headers=headers("predict"))
         assert one.json()["model"]["version"] == expected
+        assert one.headers["Vary"] == "X-Model-Version"
