@@ -23,7 +23,7 @@ from tests.serving.bad_input import (
     with_key,
 )
 from tests.serving.keyed import KEYS
-from tests.serving.kitchen import png
+from tests.serving.kitchen import ROW, png
 
 BAD_REQUESTS = [
     Bad("a file that is no base64", CLASSIFY, {"json": {"image": "é"}}, 422, "base64", ["body", "image"]),
@@ -80,7 +80,28 @@ BAD_REQUESTS = [
     Bad("a header that is longer than the body", INFER, binary(8, b"", length="999"), 400, "999"),
     Bad("a header's length in words", INFER, binary(8, b"", length="ten"), 400, "number of bytes"),
     Bad("a model that there is not", "/v2/models/nothing/infer", tensor(), 404, "no model 'nothing'; known: image"),
-    Bad("a version that is not served", "/v2/models/tabular/versions/9/infer", tensor(), 404, "no version '9'"),
+    Bad("a version that does not answer", "/v2/models/tabular/versions/9/infer", tensor(), 404, "answering: v1"),
+    Bad(
+        "a version that does not answer, in a header",
+        "/v1/tabular/predict",
+        {"json": {"instances": [ROW]}, "headers": {"X-Model-Version": "9"}},
+        404,
+        "answering: v1",
+    ),
+    Bad(
+        "a version of the API that there is not",
+        "/images/classify",
+        {"json": {"image": "AA=="}, "headers": {"API-Version": "3"}},
+        400,
+        "known: 1, 2",
+    ),
+    Bad(
+        "an image model that there is not",
+        "/v2/images/classify",
+        {"json": {"image": "AA==", "model": "x"}},
+        404,
+        "no image model 'x' is served; known: image",
+    ),
     Bad("a model that there is not, read", "/v1/models/nothing", {}, 404, "known: image, recommender", method="GET"),
     Bad("a version that there is not", "/v1/models/tabular/metrics?version=9", {}, 404, "known: v1, v0", method="GET"),
     Bad("metrics by what was not measured", "/v1/models/tabular/metrics?filter=x", {}, 404, "by 'x'", method="GET"),
