@@ -213,6 +213,9 @@ def _opened(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLA
             file.parent.mkdir(parents=True, exist_ok=True)
         is_sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S}} if is_sqlite else {"pool_pre_ping": True}
+        if url.startswith("postgresql"):
+            # A database made without a locale would answer bytes instead of text.
+            options["connect_args"] = {"client_encoding": "utf8"}
         writer, reader = sa.create_engine(url, **options), sa.create_engine(url, **options)
         if is_sqlite:
             # Taking the write lock at once: a transaction that reads first and writes then can fail half-way.

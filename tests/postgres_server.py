@@ -28,7 +28,7 @@ def programs() -> Path:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
+def postgres(encoding: str = "UTF8") -> Iterator[str]:
     """A running server; gives the SQLAlchemy URL of its one database."""
     folder = programs()
     # Readable by the server's own user, which pytest's folders are not: as root it refuses to run.
@@ -36,7 +36,20 @@ def postgres() -> Iterator[str]:
     user = _server_user(scratch)
     data, port = scratch / "data", free_port()
     try:
-        _run(folder / "initdb", "--pgdata", data, "--username", _USER, "--auth", "trust", "--no-sync", user=user)
+        _run(
+            folder / "initdb",
+            "--pgdata",
+            data,
+            "--username",
+            _USER,
+            "--auth",
+            "trust",
+            "--no-sync",
+            "--no-locale",
+            "--encoding",
+            encoding,
+            user=user,
+        )
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={scratch} -c fsync=off"
         control: list[str | Path] = [folder / "pg_ctl", "--pgdata", data, "--silent", "--wait"]
         _run(*control, "--log", scratch / "log", "-o", options, "start", user=user)

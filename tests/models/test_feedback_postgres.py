@@ -52,6 +52,14 @@ def test_a_plain_postgresql_url_finds_the_installed_driver(url: str) -> None:
     log.close()
 
 
+def test_a_database_without_an_encoding_answers_text() -> None:
+    with postgres(encoding="SQL_ASCII") as url:
+        log = FeedbackLog(url)
+        log.append([Event("plain", user_id="Zoë")])
+        assert [each.user_id for each in log.read()] == ["Zoë"]
+        log.close()
+
+
 def test_a_server_that_is_gone_is_unavailable_and_its_password_is_not_told() -> None:
     with postgres() as url:
         log = FeedbackLog(url.replace("postgres@", "postgres:hunter2@"))
