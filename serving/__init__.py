@@ -10,6 +10,7 @@ calls       what the API can do, free of any web framework
 schemas     what clients send and get
 errors      from an error to what a client is told, one table
 problems    problem documents as HTTP responses
+jobs        batches too long for a request, on disk and in the background
 routes      the HTTP API: validates, calls, converts
 openapi     the OpenAPI document, from the same operations as the routes
 ui          the pages that show it

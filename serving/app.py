@@ -23,6 +23,7 @@ from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
 from serving.catalog import ModelCatalog
 from serving.guard import Guard
+from serving.jobs.building import Jobs, build_jobs
 from serving.openapi import OpenApiDocument
 from serving.reloads import Reloads
 from serving.routes import (
@@ -32,6 +33,7 @@ from serving.routes import (
     images_v2,
     inference,
     items,
+    job_submissions,
     model_parts,
     models,
     pages,
@@ -41,6 +43,7 @@ from serving.routes import (
     tabular,
     users,
 )
+from serving.routes import jobs as job_routes
 from serving.routes import problems as problem_routes
 from serving.routes import reload as reload_routes
 from serving.routes import traffic as traffic_routes
@@ -105,7 +108,10 @@ def build_app(
     cache = build_cache(calls.settings)
     if cache is not None and reloads is not None:
         reloads.on_reload(cache.clear)
-    operations = build_operations(calls, catalog, metrics, reloads, traffic, version=version, is_stopping=is_stopping)
+    jobs = build_jobs(calls, calls.settings, is_stopping=is_stopping)
+    operations = build_operations(
+        calls, catalog, metrics, reloads, traffic, jobs, version=version, is_stopping=is_stopping
+    )
     document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards, guard=guard)
 
     @contextlib.asynccontextmanager
@@ -116,7 +122,9 @@ def build_app(
             reloads.start()
         if traffic is not None:
             traffic.start()
+        jobs.start()
         yield
+        await jobs.stop()
         for follower in (reloads, traffic):
             if follower is not None:
                 await follower.stop()
@@ -148,6 +156,7 @@ def build_operations(
     metrics: Metrics,
     reloads: Reloads | None,
     traffic: TrafficControl | None,
+    jobs: Jobs,
     *,
     version: str,
     is_stopping: Callable[[], bool],
@@ -165,6 +174,10 @@ def build_operations(
         *items.operations(calls.items),
         *(feedback.operations(calls.feedback) if calls.feedback is not None else ()),
     ]
+    long = [
+        *job_submissions.operations(jobs.calls, calls.tabular, calls.recommendations),
+        *job_routes.operations(jobs.calls),
+    ]
     describing = [
         *models.operations(catalog),
         *model_parts.operations(catalog),
@@ -173,7 +186,7 @@ def build_operations(
         *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]
-    public = [*predicting, *second, *streaming, *resources, *describing]
+    public = [*predicting, *second, *streaming, *resources, *long, *describing]
     infer = InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog)
     public += inference.operations(infer, version=version, is_stopping=is_stopping)
     native = [operation.native() for operation in predicting]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp
 
 from serving.guard import Guard
+from serving.jobs.transfers import JOB_UPLOADS
 from serving.middleware.body_limit import BodyLimit
 from serving.middleware.compression import CompressReads
 from serving.middleware.pages import GuardedPages
@@ -16,6 +17,6 @@ def edged(app: ASGIApp, settings: Settings, guard: Guard | None = None) -> ASGIA
     """`app` behind everything that a request passes before it is routed."""
     if guard is not None and guard.needs("docs"):
         app = GuardedPages(app, guard)
-    app = BodyLimit(app, max_body_bytes=settings.max_body_bytes)
+    app = BodyLimit(app, max_body_bytes=settings.max_body_bytes, at=dict.fromkeys(JOB_UPLOADS, settings.job_max_bytes))
     app = CompressReads(app)
     return TrailingSlash(app)

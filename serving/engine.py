@@ -12,6 +12,7 @@ class EngineSettings:
 
     request_timeout_s: float = 30.0
     body_timeout_s: float = 20.0
+    job_transfer_timeout_s: float = 600.0
     shutdown_grace_s: float = 20.0
     log_level: str = "INFO"
     access_log: bool = True
@@ -23,6 +24,8 @@ class _Source(Protocol):
     def request_timeout_s(self) -> float: ...
     @property
     def body_timeout_s(self) -> float: ...
+    @property
+    def job_transfer_timeout_s(self) -> float: ...
     @property
     def shutdown_grace_s(self) -> float: ...
     @property
@@ -38,6 +41,7 @@ def engine_settings(settings: _Source) -> EngineSettings:
     return EngineSettings(
         request_timeout_s=settings.request_timeout_s,
         body_timeout_s=settings.body_timeout_s,
+        job_transfer_timeout_s=settings.job_transfer_timeout_s,
         shutdown_grace_s=settings.shutdown_grace_s,
         log_level=settings.log_level,
         access_log=settings.access_log,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from models.errors import (
     DeadlineExceeded,
@@ -19,6 +18,8 @@ from models.errors import (
     RunnerUnavailable,
     UnsupportedMedia,
 )
+from serving.jobs.errors import JOB_KINDS, JOB_TABLE
+from serving.kinds import Kind as Kind
 from serving.request_id import current_request_id
 from serving.schemas.problems import ValueType
 
@@ -83,26 +84,6 @@ class UnknownApiVersion(InputError):
 
 class KeysUnavailable(PlatformError):
     """The keys that a token is checked with cannot be had."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of problem: its stable name, its status, what it means.
-
-    `retry_after_s` is sent as Retry-After. `fault_is_ours` hides the error's own message: it may name internals.
-    """
-
-    slug: str
-    status: int
-    title: str
-    description: str
-    retry_after_s: int | None = None
-    fault_is_ours: bool = False
-
-    @property
-    def type(self) -> str:
-        """The `type` of the problem document."""
-        return f"/problems/{self.slug}"
 
 
 MALFORMED = Kind("malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says.")
@@ -239,6 +220,7 @@ TABLE: dict[type[Exception], Kind] = {
     PredictionFailed: PREDICTION_FAILED,
     FeedbackUnavailable: FEEDBACK_UNAVAILABLE,
     TimeoutError: DEADLINE,
+    **JOB_TABLE,
 }
 
 KINDS: tuple[Kind, ...] = (
@@ -266,6 +248,7 @@ KINDS: tuple[Kind, ...] = (
     KEYS_UNAVAILABLE,
     LIMITS_UNAVAILABLE,
     DEADLINE,
+    *JOB_KINDS,
 )
 
 # What a call to a runner can meet that is no fault of the request.

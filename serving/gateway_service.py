@@ -81,14 +81,15 @@ class GatewayAppFactory(LeanAppFactory):
         native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
         native = (native - _paths(mounted)) | {SCHEMA_PATH}
         draining = self._gateway.draining
+        transfer_timeout_s = self._settings.job_transfer_timeout_s
         outer = [
             Middleware(RequestId),
             Middleware(Observed, telemetry=telemetry(), access_log=self._access_log, native=native),
             *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
             Middleware(LastResort),
             Middleware(Drained, draining=draining),
-            Middleware(Timeout, timeout_s=self._settings.request_timeout_s),
-            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s),
+            Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
+            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
         ]
         return wrapped(Routed(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 

@@ -42,6 +42,7 @@ TAGS = (
     ("users", "Users: what is known of them, people alike, groups."),
     ("items", "Items: found by title, described, those alike, the most popular."),
     ("feedback", "What users did: kept, and answered with at once."),
+    ("jobs", "Batches too long for a request: sent once, answered in the background, fetched when done."),
     ("models", "What is served, how good it is, what it was made from."),
     ("inference", "The Open Inference Protocol, version 2: what Triton's and MLServer's clients call."),
     ("service", "How the service is."),
@@ -106,7 +107,8 @@ class _Schemas:
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         contents = [(body, "validation") for each in operations for body in (each.body, *each.more_bodies) if body]
-        contents += [(given, "serialization") for each in operations for given in (each.answer, *each.more_answers)]
+        answers = [given for each in operations for given in (each.answer, *each.more_answers)]
+        contents += [(given, "serialization") for given in answers if given]
         adapters: dict[int, tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = {}
         self._schemas: dict[int, JsonSchema] = {}
         self.components: dict[str, JsonSchema] = {}
@@ -213,13 +215,10 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
     if operation.answered_by is not None:
         success = (*success, "X-Cache")
     success = (*success, *operation.answer_headers)
-    responses: JsonSchema = {
-        str(operation.status): {
-            "description": operation.answer_description,
-            "headers": _headers(*success),
-            "content": _contents(operation.answer, *operation.more_answers, schemas=schemas),
-        }
-    }
+    answered: JsonSchema = {"description": operation.answer_description, "headers": _headers(*success)}
+    if operation.answer is not None:
+        answered["content"] = _contents(operation.answer, *operation.more_answers, schemas=schemas)
+    responses: JsonSchema = {str(operation.status): answered}
     if operation.links:
         responses[str(operation.status)]["links"] = dict(operation.links)
     if operation.is_conditional:

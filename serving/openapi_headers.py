@@ -29,6 +29,7 @@ HEADERS: Mapping[str, JsonSchema] = {
     },
     "Sunset": {"description": "Until when it is served (RFC 8594).", "schema": {"type": "string"}},
     "Link": {"description": "What comes after it.", "schema": {"type": "string"}},
+    "Location": {"description": "Where the new resource is.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to say who calls.", "schema": {"type": "string"}},
     "ETag": {"description": "Version of this representation, for `If-None-Match`.", "schema": {"type": "string"}},
 }

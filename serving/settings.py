@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         0.0, ge=0, description="How often the store is looked at for a newer version, to serve it; 0 is never."
     )
     state_folder: str = Field(
-        "", description="Where what administrators change at run time is kept; beside the model store when empty."
+        "", description="Where jobs, and what administrators change, are kept; beside the model store when empty."
     )
 
     max_traffic_versions: int = Field(
@@ -99,6 +99,29 @@ class Settings(BaseSettings):
     max_feedback_events: int = Field(1000, gt=0, description="Events in one feedback request.")
     recommendations_max_age_s: int = Field(
         0, ge=0, description="How long a client may reuse a GET of recommendations without asking again."
+    )
+
+    job_workers: int = Field(
+        1, ge=0, le=16, description="Jobs that a gateway works on at one time; 0 leaves them to others of its host."
+    )
+    job_max_bytes: int = Field(256 << 20, gt=0, description="A larger body of a job is refused with 413.")
+    job_max_unpacked_bytes: int = Field(
+        1 << 30, gt=0, description="A job whose items are larger together, unpacked, is refused with 413."
+    )
+    job_max_items: int = Field(1_000_000, gt=0, description="Items of one job.")
+    job_max_per_caller: int = Field(
+        100, gt=0, description="Jobs that are kept for one key, done or not; over it another one is answered 429."
+    )
+    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="What all jobs and their results may take of the disk.")
+    job_ttl_s: float = Field(86_400.0, gt=0, description="How long the result of a job is kept after its end.")
+    job_transfer_timeout_s: float = Field(
+        600.0, gt=0, description="How long a job may take to be sent, and its result to be fetched."
+    )
+    job_lease_s: float = Field(
+        10.0, ge=1, description="A job whose gateway was not heard of for so long is taken over by another."
+    )
+    job_folders: tuple[str, ...] = Field(
+        (), description="Folders of this machine whose images jobs may name, as a JSON list; none when empty."
     )
 
     max_queue_rows: int = Field(

@@ -87,6 +87,11 @@ class Telemetry:
         self._open_sockets = 0
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that this process answers now."""
+        return self._count
+
     def began(self) -> None:
         """A request has come."""
         self._count += 1

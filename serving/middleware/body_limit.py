@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,26 +18,30 @@ LINGER_S = 5.0
 class BodyLimit:
     """Passes on bodies of at most `max_body_bytes`, and answers 413 to others, reading no further.
 
-    A body that says its length is refused before a byte of it is read. One that does not is refused when the limit
-    is passed; whatever the application says then is thrown away, unless it has answered already.
+    Paths in `at` have limits of their own. A body that says its length is refused before a byte of it is read. One that
+    does not is refused when the limit is passed; whatever the application says then is thrown away, unless it has
+    answered already.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, at: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._at = at or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._at.get(scope["path"], self._max_body_bytes)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
+        if declared.isdigit() and int(declared) > limit:
             await self._refuse(scope, receive, send)
             return
-        await _Counted(self._app, self._max_body_bytes, self._refuse).run(scope, receive, send)
+        await _Counted(self._app, limit, self._refuse).run(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"the body is larger than the {self._max_body_bytes} bytes that are accepted"
+        limit = self._at.get(scope["path"], self._max_body_bytes)
+        detail = f"the body is larger than the {limit} bytes that are accepted"
         # The rest of the body may never be read, so the connection cannot be used again.
         response = problem(TOO_LARGE, detail, instance=scope["path"], headers={"Connection": "close"})
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})

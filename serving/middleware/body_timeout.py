@@ -10,20 +10,23 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import BODY_TIMEOUT
+from serving.jobs.transfers import is_job_transfer
 from serving.problems import problem
 from serving.until import until
 
 
 class BodyTimeout:
-    """The whole body must be here `timeout_s` after its headers. One that came with them costs nothing.
+    """The whole body must be here `timeout_s` after its headers, or `transfer_timeout_s` where it is given and the body
+    is a job. One that came with its headers costs nothing.
 
     To the application a body that is late looks like a client that went away; whatever it says then is thrown away,
     unless it has answered already.
     """
 
-    def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, timeout_s: float, transfer_timeout_s: float | None = None) -> None:
         self.app = app
         self._timeout_s = timeout_s
+        self._transfer_timeout_s = transfer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # uvicorn's `receive` is a method of the object that knows. Most bodies are in one piece with the headers.
@@ -31,7 +34,10 @@ class BodyTimeout:
         if scope["type"] != "http" or is_here:
             await self.app(scope, receive, send)
             return
-        request = _Awaited(receive, send, self._timeout_s)
+        timeout_s = self._timeout_s
+        if self._transfer_timeout_s is not None and is_job_transfer(scope):
+            timeout_s = self._transfer_timeout_s
+        request = _Awaited(receive, send, timeout_s)
         try:
             await self.app(scope, request.receive, request.send)
         except Exception:
@@ -39,7 +45,7 @@ class BodyTimeout:
             if not request.is_late or request.has_begun:
                 raise
         if request.is_late and not request.has_begun:
-            detail = f"the body was not complete after {self._timeout_s:g} s"
+            detail = f"the body was not complete after {timeout_s:g} s"
             # The rest of the body is still on its way, so the connection cannot be used again.
             response = problem(BODY_TIMEOUT, detail, instance=scope["path"], headers={"Connection": "close"})
             await response(scope, receive, send)

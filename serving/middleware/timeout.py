@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import DeadlineExceeded
 from serving.caller import Caller, set_caller
+from serving.jobs.transfers import is_job_transfer
 from serving.problems import problem_of
 from serving.runner_app import gone
 from serving.until import until
@@ -25,17 +26,21 @@ class Timeout:
     """A client may ask for less than `timeout_s` with `X-Request-Timeout: <seconds>`; more is not given.
 
     Once an answer has begun it is cut off at the deadline, and so is one that the client has not read by then.
+    Transfers of jobs have `transfer_timeout_s` where it is given.
     """
 
-    def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, timeout_s: float, transfer_timeout_s: float | None = None) -> None:
         self.app = app
         self._timeout_s = timeout_s
+        self._transfer_timeout_s = transfer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         timeout_s, traceparent = self._timeout_s, ""
+        if self._transfer_timeout_s is not None and is_job_transfer(scope):
+            timeout_s = self._transfer_timeout_s
         for name, value in scope["headers"]:
             if name == HEADER:
                 timeout_s = min(timeout_s, _seconds(value))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,21 +15,16 @@ from serving.errors import (
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,
-    FieldFault,
 )
 from serving.routes.body import JSON, answer, read_json
-from serving.routes.operation import Content, JsonSchema, Operation
-from serving.schemas.feedback import MAX_KEY_CHARACTERS, Accepted, feedback_request
+from serving.routes.idempotency import idempotency_parameter, read_idempotency_key
+from serving.routes.operation import Content, Operation
+from serving.schemas.feedback import Accepted, feedback_request
 
 _EVENT = {"user_id": "196", "item_id": "50", "kind": "like", "idempotency_key": "b7e1c2"}
-_KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
-_HEADER: JsonSchema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Names the request: sent again, the events without a key of their own are the same ones.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[!-~]+$"},
-}
+_HEADER = idempotency_parameter(
+    "Names the request: sent again, the events without a key of their own are the same ones."
+)
 
 
 def operations(calls: FeedbackCalls) -> list[Operation]:
@@ -39,10 +32,7 @@ def operations(calls: FeedbackCalls) -> list[Operation]:
     kind = feedback_request(calls.max_events)
 
     async def send_feedback(request: Request) -> Response:
-        key = request.headers.get("idempotency-key")
-        if key is not None and not _KEY.fullmatch(key):
-            message = f"should have 1 to {MAX_KEY_CHARACTERS} characters of ASCII, and no blank"
-            raise FieldFault(message, location=("header", "Idempotency-Key"), value_type="string")
+        key = read_idempotency_key(request)
         sent = kind.model_validate_json(await read_json(request))
         response = answer(await calls.send(sent, request_key=key))
         response.status_code = 202

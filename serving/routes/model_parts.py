@@ -209,7 +209,8 @@ def _part(catalog: ModelCatalog, operation: Operation, shown: Callable[[str], Ba
             told["classes"] = told["classes"][:3]
         return {"model": told}
 
-    return replace(operation, answer=replace(operation.answer, examples=examples))
+    answered = operation.answer
+    return replace(operation, answer=answered and replace(answered, examples=examples))
 
 
 def _filtered(entry: CatalogEntry, filter_: str | None) -> ModelMetrics:

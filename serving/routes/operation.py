@@ -79,7 +79,7 @@ class Operation:
     tag: str
     summary: str
     handler: Handler
-    answer: Content
+    answer: Content | None
     answer_description: str
     access: Access = "predict"
     description: str = ""

@@ -5,15 +5,21 @@ SCHEMATHESIS_HOOKS=tests.serving.contract_hooks schemathesis run http://localhos
 
 from __future__ import annotations
 
+import gzip
+import io
+import tarfile
+import zipfile
 from base64 import b64encode
 from typing import Any
 
 import orjson
+import pyarrow
+import pyarrow.parquet
 import schemathesis
 from hypothesis import strategies as st
 
 from serving.inference_body import BINARY, HEADER_LENGTH
-from tests.serving.kitchen import encoded
+from tests.serving.kitchen import ROW, encoded
 
 # A file is an image here: what is not gets 415 or 422, and tests of its own.
 COLOURS = ((255, 0, 0), (0, 0, 255), (9, 9, 9))
@@ -22,6 +28,32 @@ schemathesis.openapi.format("byte", st.sampled_from([b64encode(encoded("PNG", co
 for format_ in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
     images = st.sampled_from([encoded(format_, colour) for colour in COLOURS])
     schemathesis.openapi.media_type(f"image/{format_.lower()}", images)
+
+
+def uploads() -> dict[str, bytes]:
+    """A file of each type that a job may be, and that its calls can answer: the rows are those of the kitchen."""
+    rows = b"age,credit amount,sex,purpose,class,gr\xc3\xb6\xc3\x9fe\n33,1169,male,car,true,1.5\n"
+    archive, tarred, table = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("red.png", encoded("PNG", COLOURS[0]))
+    with tarfile.open(fileobj=tarred, mode="w:gz") as packed:
+        image = encoded("PNG", COLOURS[0])
+        member = tarfile.TarInfo("red.png")
+        member.size = len(image)
+        packed.addfile(member, io.BytesIO(image))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW]), table)
+    return {
+        "text/csv": rows,
+        "application/x-ndjson": orjson.dumps(ROW),
+        "application/vnd.apache.parquet": table.getvalue(),
+        "application/zip": archive.getvalue(),
+        "application/gzip": tarred.getvalue(),
+        "application/x-tar": gzip.decompress(tarred.getvalue()),
+    }
+
+
+for media_type, upload in uploads().items():
+    schemathesis.openapi.media_type(media_type, st.just(upload))
 
 
 @schemathesis.hook
@@ -38,24 +70,35 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     body = case.body if isinstance(case.body, dict) else {}
     features = body.get("user_features")
     is_known = features is None or (isinstance(features, dict) and set(features) <= {"gender"})
-    return not {"model", "page_token"} & set(query) and not body.get("model") and not body.get("explain") and is_known
+    # A form's files are images here; a table and an archive are none.
+    is_other_file = bool({"file", "archive"} & set(body))
+    is_told = not {"model", "page_token", "id_column"} & set(query) and not body.get("model")
+    return is_told and not body.get("explain") and is_known and not is_other_file
+
+
+def put_users(case: schemathesis.Case[Any]) -> None:
+    """Put users where a job takes a file of them: files of its media types are tables elsewhere."""
+    users = {"text/csv": "user_id\nalice\n", "application/x-ndjson": '"alice"\n12\n'}
+    if case.media_type in users:
+        case.body = users[case.media_type]
 
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
-    """Put tensors that agree with each other where the schema was kept: no schema tells that their shapes have to."""
+    """Put users, and tensors that agree with each other, where the schema was kept: no schema tells of these."""
     told = case.operation.definition.raw
-    if case.meta is not None and case.meta.generation.mode.is_positive and case.headers is not None:
+    operation = str(told["operationId"])
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if case.headers is not None:
         # No schema tells which versions there are.
         case.headers.pop("X-Model-Version", None)
-    if told["operationId"] == "set_traffic" and case.meta is not None and case.meta.generation.mode.is_positive:
+    if operation == "set_traffic":
         # No schema tells which versions there are, nor that shares add up to one.
         case.body = told["requestBody"]["content"]["application/json"]["examples"]["one"]["value"]
-    if (
-        not str(told["operationId"]).startswith("infer_")
-        or case.meta is None
-        or not case.meta.generation.mode.is_positive
-    ):
+    if operation == "submit_recommendation_job":
+        put_users(case)
+    if not operation.startswith("infer_"):
         return
     example = told["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
     headers = case.headers if case.headers is not None else {}

@@ -264,14 +264,14 @@ class Kitchen:
     """What a test needs: the application, its runners, the cards, which it may change."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(**settings)
+        state = Path(tempfile.gettempdir(), f"kitchen-{secrets.token_hex(8)}")
+        weakref.finalize(self, shutil.rmtree, state, ignore_errors=True)
+        self.settings = Settings(**{"state_folder": str(state), **settings})
         self.image_card, self.table_card, self.recommender_card = IMAGE_CARD, TABLE_CARD, RECOMMENDER_CARD
         self.images = Rows("image", _colour_weights())
         self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32))
         self.recommender = Queries()
         self.feedback = Notebook()
-        state = Path(tempfile.gettempdir(), f"kitchen-{secrets.token_hex(8)}")
-        weakref.finalize(self, shutil.rmtree, state, ignore_errors=True)
         self.pins, self.plans = Pins(state), Plans(state / "traffic")
         self.traffic, self.image_traffic, self.recommender_traffic = (
             ModelTraffic(runner.name, runner=runner, plans=self.plans)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 import tests.serving.contract_hooks  # noqa: F401  # registers what a file is
 from tests.serving.kitchen import Kitchen
 
-schema = schemathesis.openapi.from_asgi("/openapi.json", Kitchen().edged)
+schema = schemathesis.openapi.from_asgi("/openapi.json", Kitchen(job_max_per_caller=100_000).edged)
 
 
 @schema.parametrize()

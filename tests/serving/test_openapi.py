@@ -34,6 +34,14 @@ PUBLIC = {
     "get_similar_items": "GET /v1/items/{item_id}/similar",
     "get_item": "GET /v1/items/{item_id}",
     "send_feedback": "POST /v1/feedback",
+    "submit_image_job": "POST /v1/images/jobs",
+    "submit_tabular_job": "POST /v1/tabular/jobs",
+    "submit_recommendation_job": "POST /v1/recommendations/jobs",
+    "list_jobs": "GET /v1/jobs",
+    "get_job": "GET /v1/jobs/{job_id}",
+    "get_job_result": "GET /v1/jobs/{job_id}/result",
+    "cancel_job": "POST /v1/jobs/{job_id}/cancel",
+    "delete_job": "DELETE /v1/jobs/{job_id}",
     "list_models": "GET /v1/models",
     "get_model": "GET /v1/models/{name}",
     "get_model_metrics": "GET /v1/models/{name}/metrics",
@@ -62,6 +70,11 @@ PUBLIC = {
     **{f"infer_{kind}": f"POST /v2/models/{kind}/infer" for kind in KINDS},
     **{f"infer_{kind}_version": f"POST /v2/models/{kind}/versions/{{version}}/infer" for kind in KINDS},
 }
+USERS = {"user_ids": ["1"]}
+# What is not answered 200.
+DONE = dict.fromkeys(
+    ("send_feedback", "submit_image_job", "submit_tabular_job", "submit_recommendation_job"), "202"
+) | {"delete_job": "204"}
 NATIVE = ("classify_image", "classify_images", "predict_tabular", "recommend", "recommend_bulk")
 
 
@@ -98,7 +111,7 @@ def test_every_operation_is_there_under_the_name_of_its_method(document: dict[st
 
 def test_every_operation_tells_enough(document: dict[str, Any]) -> None:
     tags = {tag["name"] for tag in document["tags"]}
-    for name, (where, operation) in operations(document).items():
+    for name, (_, operation) in operations(document).items():
         assert operation["summary"], name
         assert set(operation["tags"]) <= tags
         for status, response in operation["responses"].items():
@@ -106,8 +119,8 @@ def test_every_operation_tells_enough(document: dict[str, Any]) -> None:
             assert "X-Request-ID" in response["headers"]
             if int(status) >= 400:
                 assert list(response["content"]) == ["application/problem+json"]
-        if where.startswith("POST"):
-            done = "202" if name == "send_feedback" else "200"
+        if "requestBody" in operation:
+            done = DONE.get(name, "200")
             assert {done, "400", "413", "415", "422", "500", "503", "504"} <= set(operation["responses"])
 
 
@@ -131,9 +144,13 @@ def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, 
     for name, (where, operation) in operations(document).items():
         method, _, path = where.partition(" ")
         query = {}
+        if name == "get_job_result":
+            continue  # nobody works in this kitchen: see routes/test_jobs.py
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
                 given = "v1" if parameter["name"] == "version" else parameter["example"]
+                if parameter["name"] == "job_id":
+                    given = kitchen.post("/v1/recommendations/jobs", json=USERS, headers=admin).json()["id"]
                 path = path.replace(f"{{{parameter['name']}}}", given)
             elif parameter["in"] == "query" and "example" in parameter:
                 value = parameter["example"]
@@ -146,16 +163,18 @@ def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, 
                 response = (
                     kitchen.ask(method, path, json=example["value"], headers=admin)
                     if media_type
-                    else kitchen.get(path, params=query, headers=admin)
+                    else kitchen.ask(method, path, params=query, headers=admin)
                 )
-                assert response.status_code == (202 if name == "send_feedback" else 200), f"{name}: {response.text}"
+                assert response.status_code == int(DONE.get(name, 200)), f"{name}: {response.text}"
+                tried += 1
+                if name == "delete_job":
+                    continue
                 told = operation["responses"][str(response.status_code)]["content"]
                 assert response.headers["content-type"].partition(";")[0] in told
                 if "application/json" in told:
                     schema = {**told["application/json"]["schema"], "components": document["components"]}
                     jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
-                tried += 1
-    assert tried == 36 + 18 + 2 + 1
+    assert tried == 36 + 18 + 2 + 1 + 5
 
 
 def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> None:

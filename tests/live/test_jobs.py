@@ -1,0 +1,104 @@
+"""Jobs on the real service: killed in the middle and started again, no item is lost and none answered twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.fixtures_default import own_home
+from tests.live.server import Server, serving, wait_for
+from tests.live.test_runner_loss import tabular_example
+
+pytestmark = pytest.mark.live
+
+ROWS = 60_000
+
+
+def table(server: Server) -> bytes:
+    """Rows of the served table, each named by its number; every thousandth is broken."""
+    row: dict[str, Any] = dict(tabular_example(server.url))  # type: ignore[call-overload]  # an object of the document
+    header = ",".join(["row", *row])
+    cells = ",".join("" if value is None else str(value) for value in row.values())
+    broken = "," * (len(row) - 1)
+    lines = (f"{number},{broken if number % 1000 == 999 else cells}" for number in range(ROWS))
+    return (header + "\n" + "\n".join(lines) + "\n").encode()
+
+
+def job_at(server: Server, path: str) -> dict[str, Any]:
+    answer = httpx.get(f"{server.url}{path}")
+    assert answer.status_code == 200, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def kill_all(server: Server) -> None:
+    """kill -9 of everything at once."""
+    for process in [*psutil.Process(server.process.pid).children(recursive=True), psutil.Process(server.process.pid)]:
+        os.kill(process.pid, signal.SIGKILL)
+    server.process.wait(10)
+
+
+def test_a_job_goes_on_after_kill_9_and_after_a_stop(
+    default_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_JOB_LEASE_S": "2"}
+    with serving("service:Gateway", env=env) as server:
+        sent = httpx.post(
+            f"{server.url}/v1/tabular/jobs",
+            params={"id_column": "row"},
+            content=table(server),
+            headers={"Content-Type": "text/csv"},
+            timeout=60,
+        )
+        assert sent.status_code == 202, sent.text
+        path = sent.headers["Location"]
+        wait_for(lambda: 0 < job_at(server, path)["progress"]["done"] < ROWS, "some items are answered")
+        kill_all(server)
+
+    with serving("service:Gateway", env=env) as server:
+        at_start = job_at(server, path)["progress"]["done"]
+        assert at_start < ROWS
+        wait_for(lambda: at_start < job_at(server, path)["progress"]["done"], "the job goes on")
+        assert server.stop() == 0
+        assert "goes on at" in server.log
+
+    with serving("service:Gateway", env=env) as server:
+        wait_for(lambda: job_at(server, path)["status"] == "succeeded", "the job is done", timeout_s=60)
+        job = job_at(server, path)
+        assert job["progress"] == {"done": ROWS, "total": ROWS, "failed": ROWS // 1000}
+        lines = [orjson.loads(line) for line in httpx.get(f"{server.url}{path}/result").content.splitlines()]
+        assert [line["index"] for line in lines] == list(range(ROWS))
+        assert [line["id"] for line in lines] == [str(number) for number in range(ROWS)]
+        assert [line["index"] for line in lines if line["status"] == "error"] == list(range(999, ROWS, 1000))
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert 'makunouchi_jobs_ended_total{kind="tabular",status="succeeded"} 1.0' in metrics
+
+
+def test_requests_are_answered_quickly_while_a_job_is_worked_on(service: Server) -> None:
+    sent = httpx.post(
+        f"{service.url}/v1/tabular/jobs",
+        params={"id_column": "row"},
+        content=table(service),
+        headers={"Content-Type": "text/csv"},
+        timeout=60,
+    )
+    path, row = sent.headers["Location"], tabular_example(service.url)
+    answered = 0
+    until = time.monotonic() + 30
+    while job_at(service, path)["status"] in ("queued", "running") and answered < 50:
+        assert time.monotonic() < until
+        answer = httpx.post(f"{service.url}/v1/tabular/predict", json={"instances": [row]})
+        assert answer.status_code == 200
+        answered += 1
+
+    assert answered == 50
+    assert httpx.delete(f"{service.url}{path}").status_code == 204

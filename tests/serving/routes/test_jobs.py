@@ -1,0 +1,282 @@
+"""Jobs over HTTP: taken, told, fetched, ended; each by its own caller."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pyarrow.parquet
+import pytest
+
+from serving.jobs.database import Database
+from serving.jobs.store import JobLimits, JobStore
+from serving.keys import hash_of
+from tests.serving.jobs.given import zipped
+from tests.serving.keyed import API_KEYS, headers
+from tests.serving.kitchen import ROW, Kitchen, png
+from tests.serving.listening import listening
+
+TABULAR, IMAGES, USERS = "/v1/tabular/jobs", "/v1/images/jobs", "/v1/recommendations/jobs"
+CSV = {"Content-Type": "text/csv"}
+TABLE = "age,credit amount,sex,purpose,class,größe\n" + "33,1169,male,car,true,1.5\n" * 2 + "x,1,male,car,true,\n"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    """A kitchen that works on jobs."""
+    with listening(Kitchen().edged) as address, httpx.Client(base_url=f"http://{address}") as client:
+        yield client
+
+
+def finished(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
+    """The job that was taken, when it is over."""
+    assert answer.status_code == 202, answer.text
+    until = time.monotonic() + 30
+    while True:
+        job: dict[str, Any] = client.get(answer.headers["Location"]).json()
+        if job["status"] not in ("queued", "running"):
+            return job
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def lines(client: httpx.Client, job: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = client.get(job["links"]["result"])
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [orjson.loads(line) for line in answer.content.splitlines()]
+
+
+def test_a_table_is_answered_row_by_row(client: httpx.Client) -> None:
+    job = finished(client, client.post(TABULAR, content=TABLE.encode(), headers=CSV))
+
+    assert job["status"] == "succeeded"
+    assert job["progress"] == {"done": 3, "total": 3, "failed": 1}
+    assert job["models"] == [{"name": "tabular", "version": "v1", "items": 2}]
+    found = lines(client, job)
+    assert [line["index"] for line in found] == [0, 1, 2]
+    direct = client.post("/v1/tabular/predict", json={"instances": [ROW]}).json()
+    assert found[0] == {"index": 0, "status": "ok", **direct["predictions"][0], "model": direct["model"]}
+    assert found[2]["error"]["detail"] == "age: Input should be a valid number"
+
+
+def test_a_result_comes_in_the_format_that_is_asked_for(client: httpx.Client) -> None:
+    job = finished(client, client.post(TABULAR, content=TABLE.encode(), headers=CSV))
+    result = job["links"]["result"]
+
+    as_csv = client.get(result, headers={"Accept": "text/csv"})
+    as_parquet = client.get(result, params={"format": "parquet"})
+
+    assert as_csv.headers["content-type"].startswith("text/csv")
+    assert len(as_csv.text.splitlines()) == 4
+    assert pyarrow.parquet.read_table(io.BytesIO(as_parquet.content)).num_rows == 3
+    assert client.get(result, headers={"Accept": "image/png"}).status_code == 406
+    assert client.get(result, headers={"Accept": "application/json, */*;q=0.1"}).status_code == 200
+    head = client.head(result)
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_an_archive_is_answered_file_by_file(client: httpx.Client) -> None:
+    archive = zipped({"red.png": png(), "blue.png": png((0, 0, 255)), "notes.txt": b"no image"})
+
+    job = finished(
+        client,
+        client.post(IMAGES, params={"top_k": 1}, content=archive, headers={"Content-Type": "application/zip"}),
+    )
+
+    found = lines(client, job)
+    assert [(line["name"], line["status"]) for line in found] == [
+        ("red.png", "ok"), ("blue.png", "ok"), ("notes.txt", "error"),
+    ]  # fmt: skip
+    assert found[1]["predictions"][0]["label"] == "blue"
+    assert found[2]["error"]["status"] == 415
+
+
+def test_users_are_answered_one_by_one(client: httpx.Client) -> None:
+    job = finished(client, client.post(USERS, json={"user_ids": ["alice", "broken", "nobody"], "n": 2}))
+
+    assert job["options"] == {"n": 2}
+    assert [(line["user_id"], line["status"]) for line in lines(client, job)] == [
+        ("alice", "ok"), ("broken", "error"), ("nobody", "ok"),
+    ]  # fmt: skip
+
+
+def test_a_job_is_told_with_a_tag_and_deleted_with_its_result(client: httpx.Client) -> None:
+    job = finished(client, client.post(USERS, json={"user_ids": ["alice"]}))
+    told = client.get(job["links"]["job"])
+    assert client.get(job["links"]["job"], headers={"If-None-Match": told.headers["ETag"]}).status_code == 304
+    assert "Retry-After" not in told.headers
+    # What is over stays as it is.
+    assert client.post(f"{job['links']['job']}/cancel").json()["status"] == "succeeded"
+
+    assert client.delete(job["links"]["job"]).status_code == 204
+    for path in (job["links"]["job"], job["links"]["result"]):
+        assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "status", "says"),
+    [
+        (TABULAR, {"content": b"", "headers": CSV}, 422, "empty"),
+        (TABULAR, {"content": b"age\n1\n", "headers": CSV}, 422, "is missing"),
+        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
+        (TABULAR, {"content": TABLE.encode("utf-16"), "headers": CSV}, 422, "not UTF-8"),
+        (TABULAR, {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "text/csv"),
+        (TABULAR, {"content": b"x"}, 415, "there is none"),
+        (TABULAR, {"content": b"x", "headers": {**CSV, "Content-Encoding": "gzip"}}, 415, "compressed"),
+        (TABULAR, {"content": b"x", "headers": {"Content-Type": "application/vnd.apache.parquet"}}, 422, "Parquet"),
+        (TABULAR, {"content": TABLE.encode(), "headers": CSV, "params": {"id": "x"}}, 422, "no such field"),
+        (TABULAR, {"files": {"table": ("t.csv", b"x")}}, 422, "no such field"),
+        (TABULAR, {"content": TABLE.encode(), "headers": {**CSV, "Idempotency-Key": "a b"}}, 422, "no blank"),
+        (IMAGES, {"content": b"x", "headers": {"Content-Type": "application/zip"}}, 422, "no zip or tar"),
+        (IMAGES, {"json": {"folder": "/etc"}}, 415, "application/zip"),
+        (USERS, {"json": {"user_ids": []}}, 422, "at least 1"),
+        (USERS, {"json": {"user_ids": ["a"], "n": 1000}}, 422, "less than or equal to 100"),
+        (USERS, {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "JSON"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_and_leaves_nothing(
+    tmp_path: Path, path: str, request_: dict[str, Any], status: int, says: str
+) -> None:
+    kitchen = Kitchen(state_folder=str(tmp_path))
+
+    answer = kitchen.post(path, **request_)
+
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["detail"]
+    assert kitchen.get("/v1/jobs").json()["jobs"] == []
+    assert [each for each in (tmp_path / "jobs").glob("*") if each.is_dir()] == []
+
+
+def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
+    kitchen = Kitchen(job_max_bytes=1000, max_body_bytes=10, state_folder=str(tmp_path))
+    assert kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV).status_code == 202
+
+    assert kitchen.post(TABULAR, content=TABLE.encode() * 10, headers=CSV).status_code == 413
+    streamed = kitchen.post(TABULAR, content=_pieces(TABLE.encode() * 10), headers=CSV)
+    assert streamed.status_code == 413
+    assert len([each for each in (tmp_path / "jobs").iterdir() if each.is_dir()]) == 1
+
+
+async def _pieces(data: bytes) -> Any:
+    for start in range(0, len(data), 100):
+        yield data[start : start + 100]
+
+
+def test_the_same_key_is_the_same_job_and_not_another_one(kitchen: Kitchen) -> None:
+    named = {**CSV, "Idempotency-Key": "k1"}
+    first = kitchen.post(TABULAR, content=TABLE.encode(), headers=named)
+    again = kitchen.post(TABULAR, content=TABLE.replace("\n", "\r\n").encode(), headers=named)
+
+    assert again.status_code == first.status_code == 202
+    assert again.json()["id"] == first.json()["id"]
+    other = kitchen.post(TABULAR, content=(TABLE + "1,1,male,car,true,\n").encode(), headers=named)
+    assert other.status_code == 409
+    assert other.json()["type"] == "/problems/key-reused"
+    assert len(kitchen.get("/v1/jobs").json()["jobs"]) == 1
+
+
+def test_a_job_that_waits_has_no_result_and_says_when_to_look_again(kitchen: Kitchen) -> None:
+    job = kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
+
+    told, result = kitchen.get(job["links"]["job"]), kitchen.get(job["links"]["result"])
+    assert told.json()["status"] == "queued"
+    assert told.headers["Retry-After"] == "1"
+    assert (result.status_code, result.json()["type"]) == (409, "/problems/job-not-done")
+    assert result.headers["Retry-After"] == "2"
+
+    cancelled = kitchen.post(job["links"]["cancel"])
+    assert cancelled.json()["status"] == "cancelled"
+    assert (kitchen.get(job["links"]["result"]).status_code, kitchen.get(job["links"]["result"]).content) == (200, b"")
+
+
+def test_an_expired_job_is_gone(tmp_path: Path) -> None:
+    kitchen = Kitchen(state_folder=str(tmp_path), job_ttl_s=0.000001)
+    job = kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
+    kitchen.post(job["links"]["cancel"])
+    JobStore(Database(tmp_path / "jobs"), JobLimits()).expire()
+
+    gone = kitchen.get(job["links"]["result"])
+    assert (gone.status_code, gone.json()["type"]) == (410, "/problems/gone")
+    assert kitchen.get(job["links"]["job"]).json()["status"] == "expired"
+
+
+def test_jobs_are_listed_page_by_page(kitchen: Kitchen) -> None:
+    ids = [kitchen.post(USERS, json={"user_ids": ["alice"]}).json()["id"] for _ in range(3)]
+    kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV)
+
+    first = kitchen.get("/v1/jobs", params={"kind": "recommendations", "page_size": 2}).json()
+    second = kitchen.get(
+        "/v1/jobs", params={"kind": "recommendations", "page_size": 2, "page_token": first["next_page_token"]}
+    ).json()
+
+    assert [job["id"] for job in (*first["jobs"], *second["jobs"])] == ids[::-1]
+    assert second["next_page_token"] is None
+    assert kitchen.get("/v1/jobs", params={"status": "failed"}).json()["jobs"] == []
+    assert kitchen.get("/v1/jobs", params={"page_token": "x"}).status_code == 422
+
+
+def test_a_caller_sees_its_own_jobs_and_an_administrator_all() -> None:
+    other = "mk_another-key-of-the-tests"
+    kitchen = Kitchen(api_keys=f"{API_KEYS},other:predict:{hash_of(other)}")
+    job = kitchen.post(USERS, json={"user_ids": ["alice"]}, headers=headers("predict")).json()
+    assert job["owner"] == "predicter"
+
+    strange = {"X-API-Key": other}
+    for method, path in (
+        ("GET", job["links"]["job"]), ("GET", job["links"]["result"]), ("POST", job["links"]["cancel"]),
+        ("DELETE", job["links"]["job"]),
+    ):  # fmt: skip
+        assert kitchen.ask(method, path, headers=strange).status_code == 404
+    assert kitchen.get("/v1/jobs", headers=strange).json()["jobs"] == []
+
+    for role in ("predict", "admin"):
+        assert len(kitchen.get("/v1/jobs", headers=headers(role)).json()["jobs"]) == 1
+    assert kitchen.post(USERS, json={"user_ids": ["a"]}, headers=headers("read")).status_code == 403
+    assert kitchen.post(USERS, json={"user_ids": ["a"]}).status_code == 401
+    assert kitchen.ask("DELETE", job["links"]["job"], headers=headers("admin")).status_code == 204
+
+
+def test_a_caller_with_too_many_jobs_is_told_to_delete_some() -> None:
+    kitchen = Kitchen(job_max_per_caller=1)
+    kitchen.post(USERS, json={"user_ids": ["alice"]})
+
+    refused = kitchen.post(USERS, json={"user_ids": ["alice"]})
+
+    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-jobs")
+    assert refused.headers["Retry-After"] == "60"
+
+
+def test_where_jobs_cannot_be_kept_they_are_refused_and_everything_else_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "jobs").write_text("in the way")
+    kitchen = Kitchen(state_folder=str(tmp_path))
+
+    refused = kitchen.post(USERS, json={"user_ids": ["alice"]})
+
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/jobs-unavailable")
+    assert str(tmp_path) not in refused.text
+    assert kitchen.get("/v1/jobs").status_code == 503
+    assert kitchen.post("/v1/recommendations", json={"user_id": "alice"}).status_code == 200
+
+
+def test_a_folder_of_the_machine_is_read_where_a_setting_allows_it(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "red.png").write_bytes(png())
+    kitchen = Kitchen(job_folders=[str(tmp_path / "images")])
+
+    assert kitchen.post(IMAGES, json={"folder": str(tmp_path / "images")}).json()["progress"]["total"] == 1
+    refused = kitchen.post(IMAGES, json={"folder": str(tmp_path)})
+    assert refused.status_code == 422
+    assert "no such folder" in refused.json()["detail"]
+
+
+def test_a_large_table_is_counted_before_the_answer(kitchen: Kitchen) -> None:
+    header, row, *_ = TABLE.splitlines(keepends=True)
+    table = (header + row * 12_000).encode()
+    assert len(table) > 256 << 10
+
+    assert kitchen.post(TABULAR, content=table, headers=CSV).json()["progress"]["total"] == 12_000
