@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.live.test_runner_loss import tabular_example
 
 pytestmark = pytest.mark.live
 
+ROOT = Path(__file__).parent.parent.parent
 ROWS = 60_000
 
 
@@ -33,7 +36,7 @@ def table(server: Server) -> bytes:
 
 
 def job_at(server: Server, path: str) -> dict[str, Any]:
-    answer = httpx.get(f"{server.url}{path}")
+    answer = httpx.get(f"{server.url}{path}", timeout=60)
     assert answer.status_code == 200, answer.text
     job: dict[str, Any] = answer.json()
     return job
@@ -75,7 +78,9 @@ def test_a_job_goes_on_after_kill_9_and_after_a_stop(
         wait_for(lambda: job_at(server, path)["status"] == "succeeded", "the job is done", timeout_s=60)
         job = job_at(server, path)
         assert job["progress"] == {"done": ROWS, "total": ROWS, "failed": ROWS // 1000}
-        lines = [orjson.loads(line) for line in httpx.get(f"{server.url}{path}/result").content.splitlines()]
+        lines = [
+            orjson.loads(line) for line in httpx.get(f"{server.url}{path}/result", timeout=60).content.splitlines()
+        ]
         assert [line["index"] for line in lines] == list(range(ROWS))
         assert [line["id"] for line in lines] == [str(number) for number in range(ROWS)]
         assert [line["index"] for line in lines if line["status"] == "error"] == list(range(999, ROWS, 1000))
@@ -83,7 +88,32 @@ def test_a_job_goes_on_after_kill_9_and_after_a_stop(
         assert 'makunouchi_jobs_ended_total{kind="tabular",status="succeeded"} 1.0' in metrics
 
 
-def test_requests_are_answered_quickly_while_a_job_is_worked_on(service: Server) -> None:
+def test_works_on_batches_too_long_for_a_request(service: Server) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        for name in ("coffee.jpg", "chelsea.jpg"):
+            made.write(ROOT / "docs" / "images" / name, name)
+    row = dict(tabular_example(service.url))  # type: ignore[call-overload]  # an object of the document
+    cells = ",".join("" if value is None else str(value) for value in row.values())
+    sent = {
+        "images": {"content": archive.getvalue(), "headers": {"Content-Type": "application/zip"}},
+        "tabular": {"content": f"{','.join(row)}\n{cells}\n{cells}\n", "headers": {"Content-Type": "text/csv"}},
+        "recommendations": {"json": {"user_ids": ["1", "nobody"], "n": 1}},
+    }
+    for kind, request in sent.items():
+        answer = httpx.post(f"{service.url}/v1/{kind}/jobs", timeout=60, **request)  # type: ignore[arg-type]  # of httpx.post
+        assert answer.status_code == 202, answer.text
+        path = answer.headers["Location"]
+        wait_for(lambda path=path: job_at(service, path)["status"] == "succeeded", f"the {kind}")  # type: ignore[misc]
+        result = httpx.get(f"{service.url}{path}/result", timeout=60)
+        lines = [orjson.loads(line) for line in result.content.splitlines()]
+        assert [line["status"] for line in lines] == ["ok", "ok"], lines
+        if kind == "images":
+            assert lines[0]["predictions"][0]["label"] == "espresso"
+        assert httpx.delete(f"{service.url}{path}").status_code == 204
+
+
+def test_requests_are_answered_while_a_job_is_worked_on(service: Server) -> None:
     sent = httpx.post(
         f"{service.url}/v1/tabular/jobs",
         params={"id_column": "row"},
@@ -96,7 +126,7 @@ def test_requests_are_answered_quickly_while_a_job_is_worked_on(service: Server)
     until = time.monotonic() + 30
     while job_at(service, path)["status"] in ("queued", "running") and answered < 50:
         assert time.monotonic() < until
-        answer = httpx.post(f"{service.url}/v1/tabular/predict", json={"instances": [row]})
+        answer = httpx.post(f"{service.url}/v1/tabular/predict", json={"instances": [row]}, timeout=60)
         assert answer.status_code == 200
         answered += 1
 

@@ -60,7 +60,7 @@ def run_child(module: str, sent: bytes, *, timeout_s: float) -> bytes | None:
 
 def limit_this_process(*, memory_bytes: int, file_bytes: int, cpu_s: int) -> None:
     """Bound what this process may take, and let others go first."""
-    os.nice(10)
+    os.nice(5)
     for what, bound in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, file_bytes),

@@ -29,7 +29,7 @@ TABLE = "age,credit amount,sex,purpose,class,größe\n" + "33,1169,male,car,true
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     """A kitchen that works on jobs."""
-    with listening(Kitchen().edged) as address, httpx.Client(base_url=f"http://{address}") as client:
+    with listening(Kitchen().edged) as address, httpx.Client(base_url=f"http://{address}", timeout=60) as client:
         yield client
 
 
