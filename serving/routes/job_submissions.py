@@ -248,4 +248,4 @@ def _lines(*values: object) -> str:
 
 
 def _text(description: str) -> JsonSchema:
-    return {"type": "string", "description": description, "minLength": 1}
+    return {"type": "string", "format": "binary", "description": description}

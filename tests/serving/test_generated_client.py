@@ -24,8 +24,8 @@ CONFIG = {
     "content_type_overrides": {
         **{f"image/{kind}": "application/octet-stream" for kind in ("jpeg", "png", "webp", "gif", "bmp")},
         "text/event-stream": "text/plain",
-        "text/csv": "text/plain",
-        "application/x-ndjson": "text/plain",
+        "text/csv": "application/octet-stream",
+        "application/x-ndjson": "application/octet-stream",
         **{
             f"application/{kind}": "application/octet-stream" for kind in ("gzip", "zip", "x-tar", "vnd.apache.parquet")
         },
