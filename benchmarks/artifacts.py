@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 _WIDTH = 64
 _SEED = 11
-_LAYOUT = 2
-SYNTHETIC_USERS = 2000
+_LAYOUT = 3
+_MIN_USERS = 2000
 _SEEN_PER_USER = 20
+_SEEN_BY_HEAVY_USER = 110
 
 
 def cache_folder() -> Path:
@@ -67,7 +68,10 @@ def home_with(artifacts: Iterable[Path], folder: Path) -> Path:
 
 
 def synthetic_catalogue(items: int) -> Path:
-    """A recommender of `items` random items and 2,000 users, 64 factors each, made once and kept."""
+    """A recommender of `items` random items and as many users (at least 2,000), 64 factors each, made once and kept.
+
+    Users have seen 20 items, one in ten of them 110.
+    """
     name = f"catalogue-{items}"
     folder = cache_folder() / "store" / name / f"v{_LAYOUT}"
     if (folder / "manifest.json").is_file():
@@ -75,12 +79,13 @@ def synthetic_catalogue(items: int) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     random = np.random.default_rng(_SEED)
-    _write(folder / "users", _index([f"u{row}" for row in range(SYNTHETIC_USERS)]))
+    users = max(_MIN_USERS, items)
+    _write(folder / "users", _index([f"u{row}" for row in range(users)]))
     ids = [f"i{row}" for row in range(items)]
     _write(folder / "items", _index(ids))
     _write(folder / "titles", _texts([f"Item {row}" for row in range(items)]))
-    _write(folder / "interactions", _interactions(items, random))
-    _write(folder / "models" / "lightfm-warp", _factors(items, random))
+    _write(folder / "interactions", _interactions(users, items, random))
+    _write(folder / "models" / "lightfm-warp", _factors(users, items, random))
     described = {
         "format": 1,
         "default": "lightfm-warp",
@@ -94,13 +99,13 @@ def synthetic_catalogue(items: int) -> Path:
     return folder
 
 
-def _factors(items: int, random: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+def _factors(users: int, items: int, random: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     # Items in clusters and biases that differ, as learned factors have: what an approximate index would meet.
     centres = random.normal(size=(64, _WIDTH)).astype(np.float32)
     item_factors = random.normal(scale=0.5, size=(items, _WIDTH)).astype(np.float32)
     item_factors += centres[random.integers(0, len(centres), items)]
-    user_factors = random.normal(scale=0.5, size=(SYNTHETIC_USERS, _WIDTH)).astype(np.float32)
-    user_factors += centres[random.integers(0, len(centres), SYNTHETIC_USERS)]
+    user_factors = random.normal(scale=0.5, size=(users, _WIDTH)).astype(np.float32)
+    user_factors += centres[random.integers(0, len(centres), users)]
     return {
         "user_factors": user_factors,
         "item_factors": item_factors,
@@ -109,13 +114,18 @@ def _factors(items: int, random: np.random.Generator) -> dict[str, NDArray[np.fl
     }
 
 
-def _interactions(items: int, random: np.random.Generator) -> dict[str, NDArray[Any]]:
-    count = min(_SEEN_PER_USER, items)
-    rows = [np.sort(random.choice(items, count, replace=False)) for _ in range(SYNTHETIC_USERS)]
+def _interactions(users: int, items: int, random: np.random.Generator) -> dict[str, NDArray[Any]]:
+    heavy = np.arange(users) % 10 == 0
+    counts = np.minimum(np.where(heavy, _SEEN_BY_HEAVY_USER, _SEEN_PER_USER), max(1, items // 2))
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    # Steps of at least one, and so short that the last is still in the catalogue: sorted, and nothing twice.
+    steps = random.integers(1, np.repeat(items // counts, counts) + 1)
+    walked = np.cumsum(steps)
+    columns = walked - np.repeat(walked[starts[:-1]], counts) + np.repeat(random.integers(0, items // counts), counts)
     return {
-        "seen_data": np.ones(count * SYNTHETIC_USERS, np.float32),
-        "seen_indices": np.concatenate(rows).astype(np.int32),
-        "seen_indptr": (np.arange(SYNTHETIC_USERS + 1) * count).astype(np.int32),
+        "seen_data": np.ones(len(columns), np.float32),
+        "seen_indices": columns.astype(np.int32),
+        "seen_indptr": starts.astype(np.int32),
     }
 
 

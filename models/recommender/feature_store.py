@@ -305,7 +305,10 @@ class ItemFacts:
 
 def item_facts(table: FeatureTable, items: IdIndex) -> ItemFacts:
     """The facts of `items`, in their order."""
-    rows = np.array([-1 if (row := table.ids.row(items[i])) is None else row for i in range(len(items))], np.int64)
+    # Without a table nothing is looked up: for a million items that would take seconds.
+    known = range(len(items)) if len(table.ids) else ()
+    rows = np.full(len(items), -1, np.int64)
+    rows[: len(known)] = [-1 if (row := table.ids.row(items[i])) is None else row for i in known]
     category, year = table.category_column(), table.year_column()
     words = table.columns[category] if category else None
     numbers = table.columns[year] if year else None
