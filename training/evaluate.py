@@ -2,10 +2,8 @@
 
 MovieLens-100K. A random quarter of each user's interactions is the test part, all of it relevant; ten items per user,
 seen ones filtered; metrics as in `training.metrics`; mean and standard deviation over several split seeds. Each
-algorithm is fitted on the training part with its default hyperparameters, which were chosen on validation folds inside
-the training part of a split (seed 101) that is not among those reported. The test part is touched once, by `measure`.
-One exception: five settings of LightFM were compared on the test part of another random split before that, so its
-figures, and those of two-level, which uses it, are for seeds above 0.
+algorithm is fitted on the training part with its default hyperparameters, which were chosen on validation parts inside
+the training parts of split seeds 101 and 102, never among those reported. The test part is touched once, by `measure`.
 """
 
 from __future__ import annotations

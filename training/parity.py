@@ -1,4 +1,4 @@
-"""How far the arrays that are served agree with the LightFM model that they came from."""
+"""How far what is served agrees with what it came from: arrays with LightFM, a graph with LightGBM's trees."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from models.card import Parity
 from models.errors import ParityNotMet
 from models.recommender.lightfm_factors import LightFMWarp
 from models.recommender.registry import AnyAlgorithm
+from models.recommender.two_level import TwoLevel
 from training.report import library_versions
 
 TOLERANCE = 1e-3
@@ -17,22 +18,47 @@ _USERS = 200
 
 
 def serving_parity(algorithms: Sequence[AnyAlgorithm], *, tolerance: float = TOLERANCE) -> Parity | None:
-    """Compare scores of all items for up to 200 users with `lightfm.predict`; None without a LightFM model.
+    """Compare served scores for up to 200 users with those of the libraries that learned; None without such a model.
 
-    lightfm returns a bias per user too, which moves all items of a user alike and is left out of serving: it is added
-    here. Differences are relative to the largest score, as float32 sums differ with their size. Raises ParityNotMet.
+    LightFM: scores of all items. lightfm returns a bias per user too, which moves all items of a user alike and is left
+    out of serving: it is added here. LightGBM: the ranker's scores of all candidates. Differences are relative to the
+    largest score, as float32 sums differ with their size. Raises ParityNotMet.
     """
-    compared = [_difference(each) for each in algorithms if isinstance(each, LightFMWarp)]
+    learned: dict[int, AnyAlgorithm] = {}
+    for each in algorithms:
+        inside = each.retrievers_.values() if isinstance(each, TwoLevel) else ()
+        learned |= {id(one): one for one in (each, *inside)}
+    factors = [_difference(each) for each in learned.values() if isinstance(each, LightFMWarp)]
+    trees = [_ranker_difference(each) for each in learned.values() if isinstance(each, TwoLevel) and each.texts()]
+    found = {("lightfm-next", "numpy"): factors, ("lightgbm", "onnxruntime"): trees}
+    compared = [one for each in found.values() for one in each]
     if not compared:
         return None
     rows, difference = sum(rows for rows, _ in compared), max(difference for _, difference in compared)
+    libraries = [library for (library, _), each in found.items() if each]
     if not difference <= tolerance:
         raise ParityNotMet(
-            f"served scores differ from lightfm's by {difference:.2e} of the largest, allowed is {tolerance:g}: not "
-            "saved; this is a fault of the program or of the installed lightfm"
+            f"served scores differ from those of {' and '.join(libraries)} by {difference:.2e} of the largest, allowed "
+            f"is {tolerance:g}: not saved; this is a fault of the program or of an installed library"
         )
-    version = library_versions("lightfm-next")["lightfm-next"]
-    return Parity(reference=f"lightfm-next {version}", runtime="numpy", rows=rows, max_difference=difference)
+    return Parity(
+        reference=" and ".join(f"{name} {library_versions(name)[name]}" for name in libraries),
+        runtime=" and ".join(runtime for (_, runtime), each in found.items() if each),
+        rows=rows,
+        max_difference=difference,
+    )
+
+
+def _ranker_difference(algorithm: TwoLevel) -> tuple[int, float]:
+    import lightgbm
+
+    users = np.linspace(0, algorithm.dataset_.users - 1, min(_USERS, algorithm.dataset_.users)).astype(np.int64)
+    features = algorithm.candidate_features(users)
+    (text,) = algorithm.texts().values()
+    expected = np.asarray(lightgbm.Booster(model_str=text).predict(features, num_threads=1))
+    served = algorithm.ranked(features)
+    largest = max(1.0, float(np.abs(expected).max()))
+    return len(features), float(np.abs(served - expected).max()) / largest
 
 
 def _difference(algorithm: LightFMWarp) -> tuple[int, float]:

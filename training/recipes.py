@@ -27,7 +27,8 @@ RECIPES = {
     "image": Recipe(2, "ImageNet-1k"),
     # 2: precision and recall by class
     "tabular": Recipe(2, "german.csv"),
-    "recommender": Recipe(1, "MovieLens-100K"),
+    # 2: two-level is served by default
+    "recommender": Recipe(2, "MovieLens-100K"),
 }
 
 

@@ -20,13 +20,15 @@ from models.recommender import archive
 from models.recommender.approximate import APPROXIMATE_FROM
 from models.recommender.archive import Contents
 from models.recommender.base import Progress
+from models.recommender.dataset import Dataset
 from models.recommender.ids import IdIndex, Texts
 from models.recommender.predictor import Recommender
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
+from models.recommender.two_level import TwoLevel
 from models.store import Artifact, find, saving
 from training import command, features, recommender_card
 from training.command import option
-from training.comparison import Measured, fit_and_measure
+from training.comparison import Measured, measure
 from training.features import FeatureTables, age_and_occupation, feature_tables
 from training.feedback import read_feedback, with_feedback
 from training.indexing import index_large
@@ -38,6 +40,7 @@ from training.splits import Split, split
 from training.tables import read_table, source
 
 _LIGHTFM = ("lightfm-warp", "lightfm-bpr")
+_LIGHTFM_OPTIONS = ("epochs", "factors", "learning_rate", "threads", "max_sampled")
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,14 @@ class Params:
     item_attributes: tuple[str, ...] = option((), "columns of items to learn from; all that fit when empty")
     delimiter: str = option("", "delimiter of CSV files; found in the header when empty")
     algorithms: tuple[str, ...] = option(
-        ("lightfm-warp", "ease", "item-knn", "user-knn", "popular"), "what to train; the first is served by default"
+        ("two-level", "lightfm-warp", "ease-session", "als", "ease", "item-knn", "user-knn", "popular"),
+        "what to train; the first is served by default",
     )
     set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...; lists are joined by +")
-    epochs: int = option(40, "passes over the data (lightfm)")
-    factors: int = option(64, "length of the vectors (lightfm)")
-    learning_rate: float = option(0.02, "step size (lightfm)")
-    max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp)")
+    epochs: int = option(20, "passes over the data (lightfm, also as a retriever of two-level)")
+    factors: int = option(64, "length of the vectors (lightfm, also as a retriever)")
+    learning_rate: float = option(0.03, "step size (lightfm, also as a retriever)")
+    max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp, also as a retriever)")
     threads: int = option(1, "threads of lightfm; above 1 is faster and differs a little at every run")
     test_share: float = option(0.25, "share of each user's interactions held back for measuring")
     holdout: bool = option(False, "save what has not learned from the test share, to measure it as it is served")
@@ -101,10 +105,10 @@ def main(params: Params) -> Artifact:
         corpus = replace(corpus, dataset=fitted[served].dataset_)
     else:
         with step("fitting again on all interactions, for serving"):
-            fitted = {name: _fit_on_all(params, name, corpus) for name in params.algorithms}
+            fitted = _fit_on_all(params, corpus)
     indexed = index_large(fitted, items_from=params.approximate_from)
-    with step("comparing serving with lightfm"):
-        parity = serving_parity([each for name, each in fitted.items() if name in _LIGHTFM])
+    with step("comparing serving with the libraries that learned"):
+        parity = serving_parity(list(fitted.values()))
     contents = Contents(
         users=IdIndex.of(corpus.user_ids),
         items=IdIndex.of(corpus.item_ids),
@@ -146,8 +150,11 @@ def algorithm(params: Params, name: str) -> AnyAlgorithm:
     fields = {field.name: field for field in dataclasses.fields(kind.params_type)}
     chosen: dict[str, object] = {"seed": params.seed} if "seed" in fields else {}
     if name in _LIGHTFM:
-        chosen |= {key: getattr(params, key) for key in ("epochs", "factors", "learning_rate", "threads")}
-        chosen["max_sampled"] = params.max_sampled
+        chosen |= {key: getattr(params, key) for key in _LIGHTFM_OPTIONS}
+    if name == TwoLevel.name:
+        usual = Params()
+        changed = {key: getattr(params, key) for key in _LIGHTFM_OPTIONS if getattr(params, key) != getattr(usual, key)}
+        chosen["settings"] = tuple(f"{each}.{key}={value}" for each in _LIGHTFM for key, value in changed.items())
     for setting in params.set:
         target, _, value = setting.partition("=")
         owner, _, key = target.rpartition(".")
@@ -251,17 +258,28 @@ def _measure_all(params: Params, corpus: Corpus, how: Split, fitted: dict[str, A
     with step(f"measuring on a {how} {params.test_share:.0%} of each user's interactions"):
         results = {}
         for name in names:
-            with _bar(name) as progress:
-                fitted[name] = algorithm(params, name)
-                results[name] = fit_and_measure(fitted[name], train, test, progress=progress)
+            fitted[name] = _fit(algorithm(params, name), train, fitted)
+            results[name] = measure(fitted[name], train, test)
             figures = "  ".join(f"{key} {value:.4f}" for key, value in results[name].metrics.items())
             console.print(f"  {name:14} {figures}", soft_wrap=True)
     return results
 
 
-def _fit_on_all(params: Params, name: str, corpus: Corpus) -> AnyAlgorithm:
-    with _bar(name) as progress:
-        return algorithm(params, name).fit(corpus.dataset, progress=progress)
+def _fit_on_all(params: Params, corpus: Corpus) -> dict[str, AnyAlgorithm]:
+    fitted: dict[str, AnyAlgorithm] = {}
+    for name in params.algorithms:
+        fitted[name] = _fit(algorithm(params, name), corpus.dataset, fitted)
+    return fitted
+
+
+def _fit(unfitted: AnyAlgorithm, dataset: Dataset, already: Mapping[str, AnyAlgorithm]) -> AnyAlgorithm:
+    """Fit on `dataset`, unless one that is fitted on it has the same algorithm among its retrievers."""
+    for other in already.values():
+        same = other.retrievers_.get(unfitted.name) if isinstance(other, TwoLevel) else None
+        if same is not None and same.params == unfitted.params:
+            return same
+    with _bar(unfitted.name) as progress:
+        return unfitted.fit(dataset, progress=progress)
 
 
 @contextmanager

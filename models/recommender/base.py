@@ -48,6 +48,9 @@ class Algorithm(ABC, Generic[P]):
     params_type: ClassVar[type[Any]]  # Any: each algorithm's own dataclass
     capabilities: ClassVar[frozenset[Capability]]
 
+    reads_attributes: ClassVar[bool] = False
+    """Whether attributes of known users and items (age, genres) are looked up when it scores, not learned alone."""
+
     dataset_: Dataset
 
     def __init__(self, params: P | None = None) -> None:
@@ -67,7 +70,7 @@ class Algorithm(ABC, Generic[P]):
         width = min(n, self.dataset_.items)
         items, scores = np.empty((len(user_rows), width), np.int64), np.empty((len(user_rows), width), np.float32)
         for rows in blocks(len(user_rows), self.dataset_.items):
-            scored = self.score(user_rows[rows])
+            scored = self.score_unseen(user_rows[rows]) if filter_seen else self.score(user_rows[rows])
             if filter_seen:
                 hide(scored, self.dataset_.histories(user_rows[rows]))
             items[rows], scores[rows] = best(scored, n)
@@ -76,6 +79,10 @@ class Algorithm(ABC, Generic[P]):
     def score(self, user_rows: Rows) -> Scores:
         """Scores of all items for known users, (N, items), writable. Higher is better; -inf is "never"."""
         return self.score_histories(self.dataset_.histories(user_rows))
+
+    def score_unseen(self, user_rows: Rows) -> Scores:
+        """The same scores where those of items that the users have seen are of no use, and may be anything."""
+        return self.score(user_rows)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
         """Scores for users known by their interactions alone, (N, items), writable."""
@@ -99,6 +106,10 @@ class Algorithm(ABC, Generic[P]):
         `items` is (N, K); both results are (N, K, n), filled up with -1 and 0.
         """
         raise self.cannot("explanations")
+
+    def refresh(self, user_features: sparse.csr_array | None, item_features: sparse.csr_array | None) -> None:
+        """Look attributes up in these matrices from now on; most algorithms look nothing up."""
+        return
 
     @abstractmethod
     def arrays(self) -> Arrays:

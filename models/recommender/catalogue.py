@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.errors import NotKnown
 from models.recommender.encoding import Value
-from models.recommender.feature_store import ItemFacts
+from models.recommender.item_facts import ItemFacts
 from models.recommender.knowledge import Knowledge
 from models.recommender.search import TitleSearch
 from models.recommender.selection import NOTHING, best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from models.recommender.dataset import Dataset, Rows, binary
 from models.recommender.linear import contributions, similar_columns
 from models.recommender.selection import Items, Scores
 
+P = TypeVar("P")
+
 
 @dataclass(frozen=True, slots=True)
 class EaseParams:
@@ -24,31 +26,14 @@ class EaseParams:
     max_items: int = 20_000
 
 
-class Ease(Algorithm[EaseParams]):
-    """Scores are the user's history times a learned item-by-item matrix with a zero diagonal."""
+class ItemWeights(Algorithm[P]):
+    """Scores are the user's history times an item-by-item matrix with a zero diagonal, (items, items)."""
 
-    name = "ease"
-    params_type = EaseParams
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {"known_users", "history", "similar_items", "explanations"}
     )
 
     weights_: NDArray[np.float32]
-
-    def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        if dataset.items > self.params.max_items:
-            raise InvalidInput(
-                f"ease needs a dense matrix of items by items: {dataset.items:,} items are more than "
-                f"{self.params.max_items:,}; leave it out, or raise max_items"
-            )
-        matrix = binary(dataset.interactions)
-        gram = (matrix.T @ matrix).toarray().astype(np.float64)
-        gram[np.diag_indices_from(gram)] += self.params.l2
-        inverse = linalg.inv(gram, overwrite_a=True, assume_a="pos")
-        weights = inverse / -np.diag(inverse)
-        np.fill_diagonal(weights, 0.0)
-        self.weights_ = weights.astype(np.float32)
-        progress(1, 1)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
         return np.asarray(binary(histories) @ self.weights_, np.float32)
@@ -64,3 +49,35 @@ class Ease(Algorithm[EaseParams]):
 
     def _restore(self, arrays: Arrays) -> None:
         self.weights_ = arrays["weights"].astype(np.float32, copy=False)
+
+
+class Ease(ItemWeights[EaseParams]):
+    """The matrix that best reproduces all histories without using an item for itself."""
+
+    name = "ease"
+    params_type = EaseParams
+
+    def _fit(self, dataset: Dataset, progress: Progress) -> None:
+        check_size(self.name, dataset, self.params.max_items)
+        matrix = binary(dataset.interactions)
+        gram = (matrix.T @ matrix).toarray().astype(np.float64)
+        gram[np.diag_indices_from(gram)] += self.params.l2
+        self.weights_ = solved(gram)
+        progress(1, 1)
+
+
+def check_size(name: str, dataset: Dataset, max_items: int) -> None:
+    """Raises InvalidInput when a dense matrix of items by items would be too large."""
+    if dataset.items > max_items:
+        raise InvalidInput(
+            f"{name} needs a dense matrix of items by items: {dataset.items:,} items are more than {max_items:,}; "
+            "leave it out, or raise max_items"
+        )
+
+
+def solved(gram: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The weights (items, items), zero on the diagonal, of a Gram matrix with its ridge; `gram` is overwritten."""
+    inverse = linalg.inv(gram, overwrite_a=True, assume_a="pos")
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return np.asarray(weights, np.float32)

@@ -5,8 +5,10 @@ Knows rows and ids, never queries.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +18,26 @@ from models.errors import InvalidInput
 from models.recommender.archive import Contents
 from models.recommender.base import Capability
 from models.recommender.dataset import history_of
-from models.recommender.encoding import Value
-from models.recommender.feature_store import EMPTY, Features, FeatureStore, FeatureTable, ItemFacts, item_facts
+from models.recommender.encoding import Encoder, Value
+from models.recommender.feature_store import EMPTY, Features, FeatureStore, FeatureTable
+from models.recommender.ids import IdIndex
+from models.recommender.item_facts import ItemFacts, item_facts
 from models.recommender.popularity import Popularity
 from models.recommender.recent import Recent
 from models.recommender.registry import AnyAlgorithm
 from models.recommender.segments import Segments
 from models.recommender.selection import Items
 
+log = logging.getLogger("makunouchi.features")
+
 
 class Knowledge:
     """Safe to read from several threads at once."""
 
-    def __init__(self, contents: Contents, store: FeatureStore, recent: Recent) -> None:
+    def __init__(
+        self, contents: Contents, store: FeatureStore, recent: Recent, *, learned_from: Features | None = None
+    ) -> None:
+        """`learned_from` are tables whose attributes the artifact holds already."""
         self.contents = contents
         self.recent = recent
         self.segments = Segments(contents.dataset)
@@ -37,11 +46,46 @@ class Knowledge:
         self._store = store
         self._lock = threading.Lock()
         self._facts_of: FeatureTable = EMPTY
+        self._attributes_of = learned_from
+        self._reading: threading.Thread | None = None
         self._facts = item_facts(EMPTY, contents.items)
         self._counted = 0
         self._additions = np.zeros(len(contents.items), np.float32)
         self.recent_rows: list[tuple[int, float]] = []
         """Item row and time of each recent interest that the artifact does not hold already."""
+
+    def refresh(self) -> None:
+        """Have changed feature tables read into the algorithms that look attributes up, in a thread of its own."""
+        features = self.features
+        if features is self._attributes_of or not any(self._readers()):
+            return
+        with self._lock:
+            if features is not self._attributes_of:
+                self._attributes_of = features
+                self._reading = threading.Thread(target=self._refresh, args=(features,), name="attributes", daemon=True)
+                self._reading.start()
+
+    def wait(self, timeout_s: float = 60.0) -> None:
+        """Return when a refresh that was started has ended."""
+        if self._reading is not None:
+            self._reading.join(timeout_s)
+
+    def _readers(self) -> Iterator[AnyAlgorithm]:
+        return (each for each in self.contents.algorithms.values() if each.reads_attributes)
+
+    def _refresh(self, features: Features) -> None:
+        contents = self.contents
+        users, items = contents.dataset.user_features, contents.dataset.item_features
+        try:
+            if len(features.users.ids) and users is not None:
+                users = _encoded(contents.users, features.users, contents.user_encoder)
+            if len(features.items.ids) and items is not None:
+                items = _encoded(contents.items, features.items, contents.item_encoder)
+        except InvalidInput as error:
+            log.warning("attributes not reloaded: %s", error)
+            return
+        for each in self._readers():
+            each.refresh(users, items)
 
     @property
     def features(self) -> Features:
@@ -108,6 +152,15 @@ class Knowledge:
             return None
         return matrix[[row]]
 
+    def feature_row(self, user_id: str, row: int) -> Literal["found", "missing"] | None:
+        """Whether a known user has a row of features; None where no user has any."""
+        if not self.has_user_features:
+            return None
+        features = self.features
+        if features.has_users:
+            return "missing" if features.users.ids.row(user_id) is None else "found"
+        return "missing" if self.known_features(user_id, row) is None else "found"
+
     def encoded(self, values: Mapping[str, Value], *, is_strict: bool) -> sparse.csr_array | None:
         """Attributes as (1, F), None when they say nothing. Strict: an unknown name raises InvalidInput."""
         known = [attribute.name for attribute in self.contents.user_encoder.attributes]
@@ -166,6 +219,11 @@ class Knowledge:
     def _holds(self, user_id: str, item: int) -> bool:
         row = self.contents.users.row(user_id)
         return row is not None and bool((self.seen(row) == item).any())
+
+
+def _encoded(ids: IdIndex, table: FeatureTable, encoder: Encoder) -> sparse.csr_array:
+    """A row of attributes for each id of the artifact, empty for those without a row in the table."""
+    return encoder.encode([table.values(ids[row]) or {} for row in range(len(ids))])
 
 
 _SAID: Mapping[str, str] = {

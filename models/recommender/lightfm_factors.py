@@ -27,8 +27,8 @@ class LightFMParams:
     """
 
     factors: int = 64
-    epochs: int = 40
-    learning_rate: float = 0.02
+    epochs: int = 20
+    learning_rate: float = 0.03
     user_l2: float = 0.0
     item_l2: float = 0.0
     max_sampled: int = 100

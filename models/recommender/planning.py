@@ -97,7 +97,8 @@ def _warm(start: Plan, person: _Person, knowledge: Knowledge) -> Plan | None:
                 start, algorithm=able, source="history", history=knowledge.history(start.seen), reason=reason
             )
     if len(person.own) and start.algorithm.can("known_users"):
-        return replace(start, source="row")
+        state = knowledge.feature_row(start.query.user_id, start.row) if start.algorithm.reads_attributes else None
+        return replace(start, source="row", feature_row=state)
     return None
 
 

@@ -43,7 +43,9 @@ class Recommender:
     ) -> None:
         self.artifact = artifact
         self.contents = contents
-        self.knowledge = Knowledge(contents, features or FeatureStore(None), recent or Recent())
+        store = features or FeatureStore(None)
+        learned_from = store.current() if store.is_of(artifact.folder / FOLDER) else None
+        self.knowledge = Knowledge(contents, store, recent or Recent(), learned_from=learned_from)
         self._reranker = Reranker(contents.dataset, contents.items)
 
     @classmethod
@@ -81,6 +83,7 @@ class Recommender:
 
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer per query, in order. A query at fault gets an answer with an error; the others are not touched."""
+        self.knowledge.refresh()
         answers: dict[int, Answer] = {}
         groups: dict[tuple[str, str, bool], list[Plan]] = defaultdict(list)
         for place, query in enumerate(queries):

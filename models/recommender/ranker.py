@@ -1,33 +1,41 @@
-"""The learned ranker of a two-level recommender: LambdaRank on trees, in LightGBM's text format.
+"""The learned ranker of a two-level recommender: LambdaRank on trees, or pointwise boosting as the baseline.
 
-Burges, "From RankNet to LambdaRank to LambdaMART", 2010. Knows features and groups, not what they mean.
+Burges, "From RankNet to LambdaRank to LambdaMART", 2010. What is learned is kept in LightGBM's text format; what
+answers is the same forest as an ONNX graph. Knows features and groups, not what they mean.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ArtifactInvalid
+from models.recommender.forest import Forest, from_histograms, from_lightgbm, gains, to_onnx
+from models.tabular import answer, open_session
 
 Floats = NDArray[np.float32]
+Kind = Literal["lambdarank", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
 class RankerParams:
-    """`patience`: rounds without a better ndcg@10 on the validation groups before growing stops."""
+    """`kind`: "lambdarank" is LightGBM's, "histogram" scikit-learn's boosting of each pair on its own.
 
+    `patience`: rounds without a better ndcg@10 (histogram: loss) on the validation groups before growing stops.
+    `threads`: of LightGBM. Two of them wait for each other where a machine has other work: 30 s then, not 3.
+    """
+
+    kind: Kind = "lambdarank"
     rounds: int = 200
-    patience: int = 100
+    patience: int = 50
     leaves: int = 7
     min_leaf_rows: int = 300
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     feature_share: float = 0.3
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +47,32 @@ class Groups:
     sizes: NDArray[np.int64]
 
 
-class Ranker:
-    """A forest. Safe to call from several threads at once."""
+def joined(parts: list[Groups]) -> Groups:
+    """All groups of several parts, one after the other."""
+    return Groups(
+        np.concatenate([each.features for each in parts]),
+        np.concatenate([each.is_relevant for each in parts]),
+        np.concatenate([each.sizes for each in parts]),
+    )
 
-    def __init__(self, text: str) -> None:
-        try:
-            import lightgbm
-        except ImportError as error:
-            raise ArtifactInvalid(
-                "its ranker needs lightgbm, which is not installed; run: pip install lightgbm"
-            ) from error
+
+class Ranker:
+    """A forest. Safe to call from several threads at once. `text` is LightGBM's, "" of another library's forest."""
+
+    def __init__(self, graph: bytes, text: str = "") -> None:
+        self.graph = graph
         self.text = text
-        self._trees: Any = lightgbm.Booster(model_str=text)  # Any: lightgbm has few types
+        self._session = open_session(graph)
 
     def score(self, features: Floats) -> Floats:
         """One number per row, higher is better."""
         if not len(features):
             return np.empty(0, np.float32)
-        return np.asarray(self._trees.predict(features, num_threads=1), np.float32)
+        return answer(self._session, np.ascontiguousarray(features))[:, 0]
 
     def importance(self) -> dict[str, float]:
-        """Share of the gain that each feature brought."""
-        gains = self._trees.feature_importance("gain")
-        return dict(zip(self._trees.feature_name(), (gains / max(gains.sum(), 1e-9)).tolist(), strict=True))
+        """Share of the gain that each feature brought; empty where the library does not tell."""
+        return gains(self.text) if self.text else {}
 
 
 def learn(
@@ -76,22 +87,26 @@ def learn(
 
     `directions` holds 1 for features with which the score may only rise, 0 for others.
     """
+    if params.kind == "histogram":
+        return Ranker(to_onnx(_histograms(train, validation, directions, params)))
+    text = _lambdarank(train, validation, names, directions, params)
+    return Ranker(to_onnx(from_lightgbm(text)), text)
+
+
+def _lambdarank(
+    train: Groups, validation: Groups, names: tuple[str, ...], directions: tuple[int, ...], params: RankerParams
+) -> str:
     import lightgbm
 
-    columns = [name.replace(" ", "_") for name in names]
-    options = _options(params, directions)
+    options, columns = _options(params, directions), list(names)
     first = lightgbm.Dataset(train.features, train.is_relevant, group=train.sizes, feature_name=columns)
     second = first.create_valid(validation.features, validation.is_relevant, group=validation.sizes)
     stopping = lightgbm.early_stopping(params.patience, first_metric_only=True, verbose=False)
     found = lightgbm.train(options, first, params.rounds, valid_sets=[second], callbacks=[stopping])
-    both = lightgbm.Dataset(
-        np.concatenate((train.features, validation.features)),
-        np.concatenate((train.is_relevant, validation.is_relevant)),
-        group=np.concatenate((train.sizes, validation.sizes)),
-        feature_name=columns,
-    )
-    trees = lightgbm.train(options, both, max(1, found.best_iteration))
-    return Ranker(trees.model_to_string())
+    both = joined([train, validation])
+    again = lightgbm.Dataset(both.features, both.is_relevant, group=both.sizes, feature_name=columns)
+    text: str = lightgbm.train(options, again, max(1, found.best_iteration)).model_to_string()
+    return text
 
 
 def _options(params: RankerParams, directions: tuple[int, ...]) -> dict[str, Any]:  # Any: lightgbm's own
@@ -112,3 +127,27 @@ def _options(params: RankerParams, directions: tuple[int, ...]) -> dict[str, Any
         "force_row_wise": True,
         "verbose": -1,
     }
+
+
+def _histograms(train: Groups, validation: Groups, directions: tuple[int, ...], params: RankerParams) -> Forest:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    def model(rounds: int, **more: object) -> Any:  # Any: scikit-learn has no types
+        return HistGradientBoostingClassifier(
+            learning_rate=params.learning_rate,
+            max_iter=rounds,
+            max_leaf_nodes=params.leaves,
+            min_samples_leaf=params.min_leaf_rows,
+            monotonic_cst=list(directions),
+            max_features=params.feature_share,
+            max_bins=63,
+            random_state=params.seed,
+            **more,
+        )
+
+    stopped = model(params.rounds, early_stopping=True, n_iter_no_change=params.patience).fit(
+        train.features, train.is_relevant, X_val=validation.features, y_val=validation.is_relevant
+    )
+    rounds = int(np.argmax(stopped.validation_score_[1:])) + 1
+    both = joined([train, validation])
+    return from_histograms(model(rounds, early_stopping=False).fit(both.features, both.is_relevant))

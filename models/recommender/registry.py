@@ -10,6 +10,7 @@ from models.errors import InvalidInput
 from models.recommender.base import Algorithm, Capability
 from models.recommender.content import Content, ContentNeighbours
 from models.recommender.ease import Ease
+from models.recommender.ease_session import EaseSession
 from models.recommender.fastrp import FastRP, FastRPItem
 from models.recommender.implicit_factors import Als, Bpr, Lmf
 from models.recommender.lightfm_factors import LightFMBpr, LightFMWarp
@@ -65,6 +66,7 @@ for _algorithm in (
     ItemNeighbours,
     UserNeighbours,
     Ease,
+    EaseSession,
     LightFMWarp,
     LightFMBpr,
     Als,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.recommender.dataset import Dataset
-from models.recommender.feature_store import ItemFacts
 from models.recommender.ids import IdIndex
+from models.recommender.item_facts import ItemFacts
 from models.recommender.queries import Choice, Rules
 from models.recommender.selection import NOTHING, Scores, best
 

@@ -53,7 +53,8 @@ def scores_of(plans: list[Plan], knowledge: Knowledge) -> Scores:
         scores = algorithm.score_anyone(len(plans))
         scores += knowledge.additions()
         return scores
-    return algorithm.score(_rows(plans))
+    hides_seen = all(each.query.filter_seen for each in plans)
+    return algorithm.score_unseen(_rows(plans)) if hides_seen else algorithm.score(_rows(plans))
 
 
 def _vectors(algorithm: Factors, plans: list[Plan]) -> Matrix:  # type: ignore[type-arg]  # whatever its parameters

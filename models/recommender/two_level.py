@@ -8,7 +8,11 @@ retrievers rank highest among those not in the fold, which is what the ranker ha
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,47 +20,55 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.cores import usable_cores
 from models.errors import InvalidInput
 from models.recommender.base import Algorithm, Arrays, Capability, Progress, blocks, no_progress
-from models.recommender.candidates import Facts, blended, directions, names, places, standard
+from models.recommender.candidates import View, directions, names, standard_within
 from models.recommender.dataset import Dataset, Rows, where
-from models.recommender.ranker import Groups, Ranker, RankerParams, learn
+from models.recommender.facts import Facts
+from models.recommender.ranker import Groups, Kind, Ranker, RankerParams, joined, learn
 from models.recommender.selection import Items, Scores
 
 # Any: every algorithm has its own dataclass of hyperparameters.
 AnyAlgorithm = Algorithm[Any]
 
-_TEXT = "ranker"
+_RANKER = "ranker"
+_GRAPH = "ranker.graph"
 _LEAST_INTERACTIONS = 400
 _LEAST_RELEVANT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class TwoLevelParams:
-    """`candidates`: kept per user, by the mean logarithm of their places with all retrievers.
+    """`weights`: what a retriever's places count in the blend, as "NAME=NUMBER"; 1 for those that are not named.
 
-    `folds`: parts of the data that are held back in turn. `ranker_weight`: share of the ranker in the final order; the
-    rest is the plain mean of places.
+    `settings`: hyperparameters of retrievers that are not the default ones, as "NAME.HYPERPARAMETER=JSON".
+    `candidates`: kept per user, by the blend. `folds`: parts of the data that are held back in turn. `ranker`: see
+    `RankerParams.kind`. `ranker_weight`: share of the ranker in the final order; the rest is the blend's.
     """
 
-    retrievers: tuple[str, ...] = ("lightfm-warp", "als", "bpr", "lmf", "fastrp", "ease")
+    retrievers: tuple[str, ...] = ("ease-session", "lightfm-warp", "als")
+    weights: tuple[str, ...] = ("als=0.2",)
+    settings: tuple[str, ...] = ()
     candidates: int = 60
     folds: int = 4
+    ranker: Kind = "lambdarank"
     ranker_weight: float = 0.5
     rounds: int = 200
     leaves: int = 7
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     seed: int = 0
 
 
 class TwoLevel(Algorithm[TwoLevelParams]):
-    """Candidates of several algorithms, ordered by LambdaRank; by mean place where data is too little to learn from."""
+    """Candidates of several algorithms, ordered by LambdaRank; by the blend where data is too little to learn from."""
 
     name = "two-level"
     params_type = TwoLevelParams
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {"known_users", "history", "user_features", "similar_items", "similar_users", "explanations"}
     )
+    reads_attributes = True
     kinds: ClassVar[Mapping[str, type[AnyAlgorithm]]] = {}
     """Algorithms that may be retrievers, by name. Set by the registry, which knows them."""
 
@@ -66,29 +78,44 @@ class TwoLevel(Algorithm[TwoLevelParams]):
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         folds = self.params.folds if dataset.interactions.nnz >= _LEAST_INTERACTIONS else 0
-        steps = folds + 2
         parts = _parts(dataset, folds, self.params.seed)
+        cuts = [(where(dataset, parts != fold), where(dataset, parts == fold)) for fold in range(folds)]
+        done = 0
         groups = []
-        for fold in range(folds):
-            groups.append(self._groups(where(dataset, parts != fold), where(dataset, parts == fold)))
-            progress(fold + 1, steps)
+        # Folds know nothing of each other, and learning holds no lock of Python's: as many at once as there are cores.
+        with _one_blas_thread(), ThreadPoolExecutor(max(1, min(usable_cores(), folds))) as pool:
+            fitting = pool.submit(self._fitted, dataset)
+            for found in pool.map(lambda cut: self._groups(*cut), cuts):
+                groups.append(found)
+                progress(done := done + 1, folds + 2)
+            self.retrievers_ = fitting.result()
+        progress(folds + 1, folds + 2)
         self.ranker_ = self._learned(groups)
-        progress(steps - 1, steps)
-        self.retrievers_ = self._fitted(dataset)
         self.facts_ = Facts(dataset)
-        progress(steps, steps)
+        progress(folds + 2, folds + 2)
 
     def score(self, user_rows: Rows) -> Scores:
+        return self._score(user_rows, hides_seen=False)
+
+    def score_unseen(self, user_rows: Rows) -> Scores:
+        # Half of the candidates would be items that the user has seen.
+        return self._score(user_rows, hides_seen=True)
+
+    def _score(self, user_rows: Rows, *, hides_seen: bool) -> Scores:
         scores = {name: each.score(user_rows) for name, each in self.retrievers_.items()}
-        return self._ordered(scores, self.dataset_.histories(user_rows), self.facts_.last_times(user_rows))
+        facts = self.facts_
+        view = self._view(scores, self.dataset_.histories(user_rows), facts.last_times(user_rows))
+        return self._ordered(view, facts, user_rows, hides_seen=hides_seen)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
         able = {name: each for name, each in self.retrievers_.items() if each.can("history")}
         if len(able) != len(self.retrievers_):
             raise self.cannot("history")
         scores = {name: each.score_histories(histories) for name, each in able.items()}
+        facts = self.facts_
         # Whoever comes with a list of items comes now, which is the end of the data.
-        return self._ordered(scores, histories, np.full(histories.shape[0], self.facts_.newest, np.int64))
+        now = np.full(histories.shape[0], facts.newest, np.int64)
+        return self._ordered(self._view(scores, histories, now), facts, None, hides_seen=False)
 
     def score_features(self, user_features: sparse.csr_array) -> Scores:
         return self._first("user_features").score_features(user_features)
@@ -102,33 +129,61 @@ class TwoLevel(Algorithm[TwoLevelParams]):
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
         return self._first("explanations").explain(histories, items, n)
 
+    def refresh(self, user_features: sparse.csr_array | None, item_features: sparse.csr_array | None) -> None:
+        self.facts_ = Facts(
+            dataclasses.replace(self.dataset_, user_features=user_features, item_features=item_features)
+        )
+
     def arrays(self) -> Arrays:
-        return {
+        found = {
             f"{name}.{key}": array for name, each in self.retrievers_.items() for key, array in each.arrays().items()
         }
+        return found if self.ranker_ is None else {**found, _GRAPH: np.frombuffer(self.ranker_.graph, np.uint8)}
 
     def texts(self) -> Mapping[str, str]:
-        return {} if self.ranker_ is None else {_TEXT: self.ranker_.text}
+        return {} if self.ranker_ is None or not self.ranker_.text else {_RANKER: self.ranker_.text}
 
     def importance(self) -> dict[str, float]:
         """Share of the ranker's gain that each feature brought; empty without a ranker."""
         return {} if self.ranker_ is None else self.ranker_.importance()
 
+    def candidate_features(self, user_rows: Rows) -> NDArray[np.float32]:
+        """What the ranker is told of all candidates of these users, (pairs, features)."""
+        scores = {name: each.score(user_rows) for name, each in self.retrievers_.items()}
+        view = self._view(scores, self.dataset_.histories(user_rows), self.facts_.last_times(user_rows))
+        return view.features(self.facts_, view.pairs(self.params.candidates, hides_seen=True), user_rows)
+
+    def ranked(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the ranker says of candidates, (pairs,); zeros without one."""
+        return np.zeros(len(features), np.float32) if self.ranker_ is None else self.ranker_.score(features)
+
+    def retriever(self, name: str) -> AnyAlgorithm:
+        """An unfitted retriever with its hyperparameters. Raises InvalidInput for what cannot be one."""
+        if name not in self.kinds:
+            raise InvalidInput(f"'{name}' cannot be a retriever of {self.name}; known: {', '.join(self.kinds)}")
+        kind = self.kinds[name]
+        known = {field.name for field in dataclasses.fields(kind.params_type)}
+        chosen: dict[str, Any] = {"seed": self.params.seed} if "seed" in known else {}  # Any: as the fields are
+        for setting in self.params.settings:
+            target, _, value = setting.partition("=")
+            owner, _, key = target.rpartition(".")
+            if owner == name and key not in known:
+                raise InvalidInput(f"retriever '{name}' has no parameter '{key}'; known: {', '.join(sorted(known))}")
+            if owner == name:
+                chosen[key] = json.loads(value)
+        return kind(kind.params_type(**chosen))
+
     def _restore(self, arrays: Arrays) -> None:
         self.retrievers_ = {}
         for name in self.params.retrievers:
             own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
-            self.retrievers_[name] = self._new(name).restore(own, self.dataset_)
+            self.retrievers_[name] = self.retriever(name).restore(own, self.dataset_)
         self.facts_ = Facts(self.dataset_)
-        self.ranker_ = None
+        self.ranker_ = Ranker(arrays[_GRAPH].tobytes()) if _GRAPH in arrays else None
 
     def _restore_texts(self, texts: Mapping[str, str]) -> None:
-        self.ranker_ = Ranker(texts[_TEXT]) if _TEXT in texts else None
-
-    def _new(self, name: str) -> AnyAlgorithm:
-        if name not in self.kinds:
-            raise InvalidInput(f"'{name}' cannot be a retriever of {self.name}; known: {', '.join(self.kinds)}")
-        return self.kinds[name]()
+        if self.ranker_ is not None:
+            self.ranker_.text = texts.get(_RANKER, "")
 
     def _first(self, capability: Capability) -> AnyAlgorithm:
         able = next((each for each in self.retrievers_.values() if each.can(capability)), None)
@@ -136,105 +191,59 @@ class TwoLevel(Algorithm[TwoLevelParams]):
             raise self.cannot(capability)
         return able
 
+    def _weights(self) -> dict[str, float]:
+        given = {name: float(weight) for name, _, weight in (each.partition("=") for each in self.params.weights)}
+        return {name: given.get(name, 1.0) for name in self.params.retrievers}
+
     def _fitted(self, dataset: Dataset) -> dict[str, AnyAlgorithm]:
-        return {name: self._new(name).fit(dataset, progress=no_progress) for name in self.params.retrievers}
+        return {name: self.retriever(name).fit(dataset, progress=no_progress) for name in self.params.retrievers}
 
     def _groups(self, rest: Dataset, held_back: Dataset) -> Groups:
         """Candidates of retrievers that have seen `rest`, for users with something in `held_back`."""
         retrievers, facts = self._fitted(rest), Facts(rest)
         users = np.flatnonzero((held_back.activity() > 0) & (rest.activity() > 0))
-        features, relevant, sizes = [], [], []
+        found = []
         for block in blocks(len(users), rest.items):
             rows = users[block]
-            seen = rest.histories(rows)
             scores = {name: each.score(rows) for name, each in retrievers.items()}
-            shown, pairs = self._features(scores, seen, facts, facts.last_times(rows), hides_seen=True)
-            features.append(shown)
+            view = self._view(scores, rest.histories(rows), facts.last_times(rows))
+            pairs = view.pairs(self.params.candidates, hides_seen=True)
             wanted = held_back.interactions[rows].toarray() > 0
-            relevant.append(wanted[pairs])
-            sizes.append(np.bincount(pairs[0], minlength=len(rows)))
-        width = len(names(self.params.retrievers))
-        return Groups(
-            np.concatenate(features) if features else np.empty((0, width), np.float32),
-            np.concatenate(relevant) if relevant else np.empty(0, bool),
-            np.concatenate(sizes) if sizes else np.empty(0, np.int64),
-        )
+            sizes = np.bincount(pairs[0], minlength=len(rows))
+            found.append(Groups(view.features(facts, pairs, rows), wanted[pairs], sizes))
+        return joined(found) if found else Groups(np.empty((0, 0), np.float32), np.empty(0, bool), np.empty(0, int))
 
     def _learned(self, groups: list[Groups]) -> Ranker | None:
         usable = [each for each in groups if each.is_relevant.any()]
         if len(usable) < 2 or sum(int(each.is_relevant.sum()) for each in usable) < _LEAST_RELEVANT:
             return None
-        train = Groups(
-            np.concatenate([each.features for each in usable[:-1]]),
-            np.concatenate([each.is_relevant for each in usable[:-1]]),
-            np.concatenate([each.sizes for each in usable[:-1]]),
-        )
         params = RankerParams(
+            kind=self.params.ranker,
             rounds=self.params.rounds,
             leaves=self.params.leaves,
             learning_rate=self.params.learning_rate,
             seed=self.params.seed,
         )
         retrievers = self.params.retrievers
-        return learn(train, usable[-1], names=names(retrievers), directions=directions(retrievers), params=params)
+        return learn(
+            joined(usable[:-1]), usable[-1], names=names(retrievers), directions=directions(retrievers), params=params
+        )
 
-    def _features(
-        self,
-        scores: Mapping[str, Scores],
-        seen: sparse.csr_array,
-        facts: Facts,
-        as_of: NDArray[np.int64],
-        *,
-        hides_seen: bool,
-    ) -> tuple[NDArray[np.float32], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Features of the candidates, and the pairs of row and item that they are."""
-        ranked = {name: places(each, seen) for name, each in scores.items()}
-        blend = blended(ranked)
-        pairs = _best_pairs(blend, seen, self.params.candidates, hides_seen=hides_seen)
-        columns = [standard(each)[pairs] for each in scores.values()]
-        columns += [-np.log1p(each[pairs]) for each in ranked.values()]
-        columns.append(blend[pairs])
-        return np.column_stack([*columns, facts.of(seen, as_of, pairs)]).astype(np.float32), pairs
+    def _view(self, scores: Mapping[str, Scores], seen: sparse.csr_array, as_of: NDArray[np.int64]) -> View:
+        return View(scores, seen, as_of, self._weights())
 
-    def _ordered(self, scores: Mapping[str, Scores], seen: sparse.csr_array, as_of: NDArray[np.int64]) -> Scores:
+    def _ordered(self, view: View, facts: Facts, users: Rows | None, *, hides_seen: bool) -> Scores:
         """One score per item: 1 to 2 for candidates, by ranker and blend; below 1 for all others, by the blend."""
-        blend = blended({name: places(each, seen) for name, each in scores.items()})
-        final = np.asarray(np.exp(np.minimum(blend, 0)), np.float32)
+        final = np.asarray(np.exp(np.minimum(view.blend, 0)), np.float32)
         if self.ranker_ is None:
             return final
-        features, pairs = self._features(scores, seen, self.facts_, as_of, hides_seen=False)
-        margins = np.full(blend.shape, np.nan, np.float32)
-        margins[pairs] = self.ranker_.score(features)
-        chosen = np.where(np.isnan(margins), np.nan, blend)
-        weight = self.params.ranker_weight
-        mixed = weight * _standard_among(margins) + (1 - weight) * _standard_among(chosen)
-        final[pairs] = (1 + 1 / (1 + np.exp(-mixed[pairs]))).astype(np.float32)
+        pairs = view.pairs(self.params.candidates, hides_seen=hides_seen)
+        is_unseen = view.is_unseen(pairs)
+        ranked = self.ranker_.score(view.features(facts, pairs, users))
+        ranked, blend = (standard_within(each, pairs[0], len(final), is_unseen) for each in (ranked, view.blend[pairs]))
+        mixed = self.params.ranker_weight * ranked + (1 - self.params.ranker_weight) * blend
+        final[pairs] = 1 + 1 / (1 + np.exp(-mixed))
         return final
-
-
-def _best_pairs(
-    blend: NDArray[np.float32], seen: sparse.csr_array, count: int, *, hides_seen: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and items at or above the place of the `count`-th best unseen item of the row."""
-    open_ = np.array(blend)
-    open_[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = -np.inf
-    kept = min(count, blend.shape[1])
-    border = np.partition(open_, -kept, axis=1)[:, -kept]
-    chosen = (open_ if hides_seen else blend) >= np.where(np.isneginf(border), -np.finfo(np.float32).max, border)[
-        :, None
-    ]
-    rows, items = np.nonzero(chosen)
-    return rows, items
-
-
-def _standard_among(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of mean 0 and deviation 1 over what is not NaN."""
-    is_there = ~np.isnan(values)
-    count = np.maximum(is_there.sum(axis=1, keepdims=True), 1)
-    mean = np.where(is_there, values, 0).sum(axis=1, keepdims=True) / count
-    centred = np.where(is_there, values - mean, 0)
-    deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    return np.asarray(centred / np.where(deviation > 0, deviation, 1), np.float32)
 
 
 def _parts(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
@@ -246,3 +255,11 @@ def _parts(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
     dealt = np.empty(matrix.nnz, np.int64)
     dealt[order] = np.arange(matrix.nnz) - matrix.indptr[rows[order]]
     return np.asarray((dealt + random.integers(0, max(1, folds), dataset.users)[rows]) % max(1, folds))
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """Folds that are fitted at once share the cores among them; BLAS would take all of them for each."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits

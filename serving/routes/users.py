@@ -149,7 +149,7 @@ def _similar(calls: UserCalls) -> Operation:
 
     def example() -> dict[str, Any]:
         alike = [{"user_id": "523", "score": 0.93}, {"user_id": "98", "score": 0.858}]
-        return {"model": _MODEL, "algorithm": "lightfm-warp", "user_id": user(calls.served.card()), "users": alike}
+        return {"model": _MODEL, "algorithm": "two-level", "user_id": user(calls.served.card()), "users": alike}
 
     return Operation(
         id="get_similar_users",

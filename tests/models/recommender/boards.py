@@ -13,6 +13,7 @@ PARAMS: dict[str, dict[str, object]] = {
     "lightfm-warp": {"factors": 8, "epochs": 100, "learning_rate": 0.05, "max_sampled": 10},
     "lightfm-bpr": {"factors": 8, "epochs": 60, "learning_rate": 0.1},
     "ease": {"l2": 1.0},
+    "ease-session": {"l2": 1.0},
     "item-knn": {"k": 10},
     "user-knn": {"k": 5},
     "als": {"factors": 4, "alpha": 10.0, "l2": 1.0},

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import ArtifactInvalid
-from models.recommender.feature_store import FeatureStore, item_facts, read
+from models.recommender.feature_store import FeatureStore, read
 from models.recommender.ids import IdIndex
+from models.recommender.item_facts import item_facts
 
 
 def write(folder: Path, name: str, **columns: object) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from scipy import sparse
 
+from models.card import Card, DataSource
 from models.errors import InvalidInput
 from models.recommender import archive
 from models.recommender.archive import Contents
-from models.recommender.candidates import FACTS, Facts, blended, names, places
+from models.recommender.candidates import View, names, places
 from models.recommender.dataset import Dataset, from_triplets
+from models.recommender.encoding import Attribute, Encoder
+from models.recommender.feature_store import FeatureStore
 from models.recommender.ids import IdIndex, Texts
+from models.recommender.predictor import Query, Recommender
 from models.recommender.two_level import TwoLevel, TwoLevelParams
+from models.store import Artifact
+from training.parity import serving_parity
 
 USERS, ITEMS, TASTES = 120, 60, 3
 PARAMS = TwoLevelParams(retrievers=("ease", "user-knn", "popular"), candidates=20, folds=2, rounds=30)
@@ -39,7 +50,7 @@ def fitted() -> TwoLevel:
 def test_a_ranker_is_learned_and_tells_what_it_used(fitted: TwoLevel) -> None:
     assert fitted.ranker_ is not None
     shares = fitted.importance()
-    assert set(shares) == {name.replace(" ", "_") for name in names(PARAMS.retrievers)}
+    assert set(shares) == set(names(PARAMS.retrievers))
     assert sum(shares.values()) == pytest.approx(1)
 
 
@@ -86,20 +97,110 @@ def test_what_no_retriever_can_do_is_refused(fitted: TwoLevel) -> None:
         only_popular.similar_items(np.array([0]), 3)
 
 
+def test_retrievers_have_their_settings_and_the_seed() -> None:
+    params = TwoLevelParams(retrievers=("ease", "als"), settings=("ease.l2=2.5", "als.factors=4"), seed=7)
+    two_level = TwoLevel(params)
+    assert two_level.retriever("ease").params.l2 == 2.5
+    assert (two_level.retriever("als").params.factors, two_level.retriever("als").params.seed) == (4, 7)
+    with pytest.raises(InvalidInput, match="'ease' has no parameter 'l3'; known: l2"):
+        TwoLevel(TwoLevelParams(retrievers=("ease",), settings=("ease.l3=1",))).retriever("ease")
+
+
+def test_without_lightgbm_a_saved_ranker_answers(fitted: TwoLevel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    again = TwoLevel(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
+    np.testing.assert_array_equal(again.score(np.arange(9)), fitted.score(np.arange(9)))
+    assert again.importance() == fitted.importance()
+
+
+def test_what_is_served_agrees_with_lightgbm(fitted: TwoLevel) -> None:
+    agreed = serving_parity([fitted])
+    assert agreed is not None
+    assert (agreed.reference.split()[0], agreed.runtime) == ("lightgbm", "onnxruntime")
+    assert agreed.max_difference < 1e-5
+
+
+def test_histogram_boosting_is_a_ranker_too() -> None:
+    baseline = TwoLevel(dataclasses.replace(PARAMS, ranker="histogram")).fit(tastes())
+    assert baseline.texts() == {}
+    items, _ = baseline.recommend(np.arange(USERS), 3)
+    assert (items % TASTES == (np.arange(USERS) % TASTES)[:, None]).mean() > 0.8
+    again = TwoLevel(baseline.params).restore(baseline.arrays(), baseline.dataset_)
+    np.testing.assert_array_equal(again.score(np.arange(9)), baseline.score(np.arange(9)))
+
+
+def test_changed_attributes_change_what_the_ranker_is_told(fitted: TwoLevel) -> None:
+    two_level = TwoLevel(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
+    before = two_level.candidate_features(np.arange(9))
+    swapped = sparse.csr_array(np.eye(TASTES, dtype=np.float32)[np.arange(ITEMS) // 20])
+    two_level.refresh(None, swapped)
+    changed = (two_level.candidate_features(np.arange(9)) != before).any(axis=0)
+    assert [name for name, is_other in zip(names(PARAMS.retrievers), changed, strict=True) if is_other] == ["affinity"]
+
+
 def test_places_count_unseen_items_only() -> None:
     seen = sparse.csr_array(np.array([[1, 0, 0, 0]]))
-    found = places(np.array([[9, 3, 5, 1]], np.float32), seen)
-    assert found.tolist() == [[1, 2, 1, 3]]
-    assert blended({"a": found, "b": found}).argsort()[0].tolist()[0] == 3
+    scores = np.array([[9, 3, 5, 1]], np.float32)
+    assert places(scores, seen).tolist() == [[1, 2, 1, 3]]
+    view = View({"a": scores, "b": scores}, seen, np.array([0]), {"a": 1.0, "b": 0.2})
+    assert view.blend.argsort()[0].tolist()[0] == 3
+    assert [each.tolist() for each in view.pairs(2, hides_seen=True)] == [[0, 0], [1, 2]]
 
 
-def test_facts_know_nothing_of_what_happened_later() -> None:
-    day = 86_400
-    users, items = np.array([0, 1, 2, 3]), np.array([1, 1, 1, 0])
-    times = np.array([10, 35, 50, 60]) * day
-    facts = Facts(from_triplets(users, items, shape=(4, 2), times=times))
-    nobody = sparse.csr_array((3, 2), dtype=np.float32)
-    recent = FACTS.index("recent_popularity") - 1
-    pairs = (np.array([0, 1, 2]), np.array([1, 1, 0]))
-    found = facts.of(nobody, np.array([35, 55, 55]) * day, pairs)[:, recent]
-    np.testing.assert_allclose(np.expm1(found), [2, 2, 0], atol=1e-5)
+def test_a_blend_goes_by_its_weights() -> None:
+    nothing = sparse.csr_array((1, 3), dtype=np.float32)
+    scores = {"a": np.array([[3, 2, 1]], np.float32), "b": np.array([[1, 2, 3]], np.float32)}
+    for weights, first in (({"a": 1.0, "b": 0.1}, 0), ({"a": 0.1, "b": 1.0}, 2)):
+        assert View(scores, nothing, np.array([0]), weights).blend.argmax() == first
+
+
+def test_tables_that_change_while_serving_are_what_the_ranker_is_told(fitted: TwoLevel, tmp_path: Path) -> None:
+    two_level = TwoLevel(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
+    ids = [str(row) for row in range(max(USERS, ITEMS))]
+    kinds = Encoder((Attribute("kind", "category", tuple("abc")),))
+    recommender = Recommender(
+        ARTIFACT,
+        Contents(
+            IdIndex.of(ids[:USERS]),
+            IdIndex.of(ids[:ITEMS]),
+            Texts.of([""] * ITEMS),
+            fitted.dataset_,
+            {"two-level": two_level},
+            "two-level",
+            item_encoder=kinds,
+        ),
+        features=FeatureStore(tables(tmp_path, ids)),
+    )
+    before = two_level.candidate_features(np.arange(9))
+    found, missing = recommender.recommend([Query("0"), Query("1")])
+    assert (found.features, missing.features) == ("found", "missing")
+    assert (found.reason, missing.reason, found.model) == (None, None, "two-level")
+    recommender.knowledge.wait()
+    changed = (two_level.candidate_features(np.arange(9)) != before).any(axis=0)
+    assert changed[names(PARAMS.retrievers).index("affinity")]
+
+
+def tables(folder: Path, ids: list[str]) -> Path:
+    """Other kinds of items than were learned from, and a row of one user alone."""
+    items = {"item_id": ids[:ITEMS], "kind": ["abc"[row // 20] for row in range(ITEMS)]}
+    pyarrow.parquet.write_table(pyarrow.table(items), folder / "items.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"user_id": ["0"], "age": [30]}), folder / "users.parquet")
+    return folder
+
+
+ARTIFACT = Artifact(
+    name="tastes",
+    version="1",
+    folder=Path("nowhere"),
+    card=Card(
+        name="tastes",
+        task="recommendation",
+        algorithm="two-level",
+        created=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        inputs=(),
+        outputs=(),
+        metrics={},
+        data=DataSource("tastes", "0" * 64, 1),
+    ),
+)
