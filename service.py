@@ -30,6 +30,7 @@ from serving.app import build_app, build_calls
 from serving.batching import BatchLimits
 from serving.edge import edged
 from serving.engine import service_config
+from serving.express.hot import hot_calls
 from serving.gateway_service import GatewayService
 from serving.guard import build_guard
 from serving.kept import Kept
@@ -256,3 +257,4 @@ class Gateway:
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 gateway.add_asgi_middleware(edged, settings=settings, guard=guard)
+gateway.hot_calls = hot_calls(calls, guard)

@@ -8,6 +8,7 @@ which runs the mounted application's too.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
@@ -21,7 +22,9 @@ from serving import problems
 from serving.access_log import AccessLog
 from serving.draining import Draining
 from serving.engine import EngineSettings, _Source, engine_settings
-from serving.lean_factory import LeanAppFactory, wrapped
+from serving.express.lane import open_lane
+from serving.express.road import ExpressCall
+from serving.lean_factory import LeanAppFactory, tracing_exporter, wrapped
 from serving.middleware.body_timeout import BodyTimeout
 from serving.middleware.cors import Cors
 from serving.middleware.drained import Drained
@@ -102,9 +105,21 @@ class GatewayAppFactory(LeanAppFactory):
             if placed.connected is not None:
                 gauge = telemetry().gauge(placed.connected.name)
                 placed.connected.start(client_of(placed, addresses), gauge=gauge)
+        # Before the signals are taken over: they tell which server this is.
+        self._open_lane()
         self._gateway.draining.install()
         spare_what_lives()
         tell_started()
+
+    def _open_lane(self) -> None:
+        if self._gateway.hot_calls and not tracing_exporter():
+            open_lane(
+                self._gateway.hot_calls,
+                telemetry=telemetry(),
+                access_log=self._access_log,
+                draining=self._gateway.draining,
+                timeout_s=self._settings.request_timeout_s,
+            )
 
     async def destroy_instance(self, app: Starlette) -> None:
         self._gateway.draining.uninstall()
@@ -119,6 +134,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     """A BentoML service whose application is the gateway's. `using` gives it settings."""
 
     settings: EngineSettings = EngineSettings()
+    # Calls that plain requests reach by a short road, where the server that runs this process has one.
+    hot_calls: Sequence[ExpressCall] = ()
     _draining: Draining | None = None
 
     @classmethod

@@ -6,6 +6,7 @@ Credentials come as `X-API-Key: <key>`, or as `Authorization: Bearer <key or tok
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -83,6 +84,19 @@ class Guard:
             raise Forbidden(f"this takes the role '{role}'")
         scope[IDENTITY] = identity
         return identity
+
+    def admits_at_once(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> bool:
+        """Whether `admit` would let a request with `headers` in, where that is known without waiting.
+
+        False is no refusal: `admit` tells.
+        """
+        if self.limits.limits(access):
+            return False
+        role = self.needs(access)
+        if role is None:
+            return True
+        identity = self._keys.find(credential_of({"headers": headers}))
+        return identity is not None and identity.may(role)
 
     def marked(self, scope: Scope, response: Response) -> Response:
         """`response` with what its caller is told about limits."""

@@ -75,6 +75,15 @@ class ModelTraffic:
         """The versions that can be asked for by name, the default one first."""
         return tuple(dict.fromkeys(version for version in (self.default, *self.plan.versions) if version))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every request that names no version goes to the default one, and to no other."""
+        return not self.plan.weights and not self.plan.shadow
+
+    def answered(self, version: str, seconds: float, *, requests: int) -> None:
+        """Count requests that one call answered, as `timed` counts one."""
+        version_metrics().answered(self.name, version, seconds, requests=requests)
+
     def choose(self, user_id: str = "") -> Choice:
         """The version that answers the current request; for `user_id` always the same one, else for its caller.
 

@@ -64,11 +64,11 @@ class VersionMetrics:
         self._differences: dict[tuple[str, str], Counts] = {}
         owner.add(self)
 
-    def answered(self, model: str, version: str, seconds: float, *, role: Role = "answer") -> None:
-        """A version answered."""
+    def answered(self, model: str, version: str, seconds: float, *, role: Role = "answer", requests: int = 1) -> None:
+        """A version answered, so many requests at once."""
         version = self._label(model, version)
-        self._count((model, version, role, "ok"))
-        _of(self._times, (model, version, role), LATENCY_BUCKETS_S).add(seconds)
+        self._count((model, version, role, "ok"), requests)
+        _of(self._times, (model, version, role), LATENCY_BUCKETS_S).add(seconds, requests)
 
     def ended(self, model: str, version: str, outcome: Outcome, *, role: Role = "answer") -> None:
         """A version did not answer."""
@@ -97,8 +97,8 @@ class VersionMetrics:
                 if counts.number:
                     counts.move_to(histogram.labels(*names))
 
-    def _count(self, key: tuple[str, str, Role, Outcome]) -> None:
-        self._numbers[key] = self._numbers.get(key, 0) + 1
+    def _count(self, key: tuple[str, str, Role, Outcome], requests: int = 1) -> None:
+        self._numbers[key] = self._numbers.get(key, 0) + requests
         self._owner.flush_soon()
 
     def _label(self, model: str, version: str) -> str:

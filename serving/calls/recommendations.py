@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed, VersionNotLoaded
 from serving.agreement import Agreement, of_lists
 from serving.calls.deadline import deadline, elapsed_ms
@@ -52,14 +54,28 @@ class RecommenderCalls:
         except InputError as error:
             error.location = ("body", *(error.location or ("user_id",)))
             raise
-        return Recommendations(
-            model=model_used(model),
-            algorithm=answers[0].model,
-            user_id=request.user_id,
-            items=_items(answers[0]),
-            reason=answers[0].reason,
-            inference_time_ms=elapsed_ms(started),
-        )
+        return _recommended(request, answers[0], model, elapsed_ms(started))
+
+    async def recommend_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | None]:
+        """The answers to several requests as JSON, by one call to the runner.
+
+        None for a request that `recommend` has to answer, since its body or its user is not acceptable. Raises what
+        `QueryRunner.ask` raises.
+        """
+        requests = [_request(body) for body in bodies]
+        read = [request for request in requests if request is not None]
+        if not read:
+            return [None] * len(bodies)
+        started = time.perf_counter()
+        queries = [self._query(request.user_id, request) for request in read]
+        answered = await self.served.runner.ask(queries, deadline=deadline(self._timeout_s))
+        inference_time_ms = elapsed_ms(started)
+        self.served.traffic.answered(answered.model.version, time.perf_counter() - started, requests=len(read))
+        each = iter(self._read(answered, len(queries)))
+        return [
+            None if request is None else _told(request, next(each), answered.model, inference_time_ms)
+            for request in requests
+        ]
 
     async def recommend_bulk(self, request: BulkRecommendRequest) -> BulkRecommendations:
         """Items, or an error, for each user in order. Raises what `QueryRunner.ask` raises, and FieldFault."""
@@ -89,26 +105,25 @@ class RecommenderCalls:
     async def _ask(
         self, user_ids: Sequence[str], options: RecommendOptions, per_user: dict[str, PerUser]
     ) -> tuple[list[RecommenderAnswer], ModelRef]:
-        shared = _more(options)
-        queries = [
-            self.served.query(
-                user_id=user_id,
-                n=options.n,
-                filter_seen=options.filter_seen,
-                **(shared if user_id not in per_user else shared | _own(per_user[user_id])),
-            )
-            for user_id in user_ids
-        ]
+        queries = [self._query(user_id, options, per_user.get(user_id)) for user_id in user_ids]
         # One version answers a whole request: several users are together who asks.
         answered = await ask_chosen(
             self.served, queries, user_id=user_ids[0] if len(user_ids) == 1 else "", timeout_s=self._timeout_s
         )
         answers = self._read(answered, len(queries))
         for answer in answers:
-            if answer.error is None:
-                telemetry().recommended(answer.model, answer.reason, answer.features)
+            _count(answer)
         self.served.traffic.shadow(answered.model.version, lambda version: self._agreement(queries, answers, version))
         return answers, answered.model
+
+    def _query(self, user_id: str, options: RecommendOptions, own: PerUser | None = None) -> dict[str, Any]:
+        more = _more(options)
+        if own is not None:
+            more |= _own(own)
+        query: dict[str, Any] = self.served.query(
+            user_id=user_id, n=options.n, filter_seen=options.filter_seen, **more
+        )  # Any: JSON
+        return query
 
     def _read(self, answered: QueryAnswer, asked: int) -> list[RecommenderAnswer]:
         if len(answered.values) != asked:
@@ -134,6 +149,43 @@ async def ask_chosen(served: ServedRecommender, queries: list[Any], *, user_id: 
     except VersionNotLoaded:
         choice = served.traffic.instead(choice)
         return await served.traffic.timed(choice, served.runner.ask(queries, deadline=deadline(timeout_s)))
+
+
+def _request(body: bytes | bytearray) -> RecommendRequest | None:
+    try:
+        return RecommendRequest.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _told(
+    request: RecommendRequest, answer: RecommenderAnswer, model: ModelRef, inference_time_ms: float
+) -> bytes | None:
+    try:
+        _check(answer, request.user_id, request)
+        told = _recommended(request, answer, model, inference_time_ms)
+    except (InputError, PredictionFailed):
+        return None
+    _count(answer)
+    return told.__pydantic_serializer__.to_json(told)
+
+
+def _recommended(
+    request: RecommendRequest, answer: RecommenderAnswer, model: ModelRef, inference_time_ms: float
+) -> Recommendations:
+    return Recommendations(
+        model=model_used(model),
+        algorithm=answer.model,
+        user_id=request.user_id,
+        items=_items(answer),
+        reason=answer.reason,
+        inference_time_ms=inference_time_ms,
+    )
+
+
+def _count(answer: RecommenderAnswer) -> None:
+    if answer.error is None:
+        telemetry().recommended(answer.model, answer.reason, answer.features)
 
 
 def _ids(answers: Sequence[RecommenderAnswer]) -> list[list[str]]:

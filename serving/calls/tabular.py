@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from models.card import Card
 from models.errors import InvalidInput, PredictionFailed, RunnerUnavailable, VersionNotLoaded
@@ -63,6 +64,25 @@ class TabularCalls:
     async def predict_json(self, body: bytes) -> TabularAnswer:
         """Predict the rows of `{"instances": [...]}`. Raises pydantic's ValidationError, and as `predict` does."""
         return await self._answer(lambda typed: typed.schema.request.validate_json(body)["instances"])
+
+    async def predict_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | None]:
+        """The answers to several requests as JSON, by one call to the runner.
+
+        None for a request that `predict_json` has to answer: its body does not fit, or the model was changed meanwhile.
+        Raises what `RowsRunner.predict` raises, and InvalidInput where one of the bodies cannot be encoded.
+        """
+        typed = self._for(self.served.card())
+        rows, shares = _read_each(typed, bodies)
+        if not rows:
+            return [None] * len(bodies)
+        started = time.perf_counter()
+        answer = await self.served.runner.predict(typed.encoder.encode(rows), deadline=deadline(self._timeout_s))
+        if self._of(answer.model, typed) is not typed:
+            return [None] * len(bodies)
+        told = _told(typed, answer, len(rows), elapsed_ms(started))
+        fitting = sum(share is not None for share in shares)
+        self.served.traffic.answered(answer.model.version, time.perf_counter() - started, requests=fitting)
+        return [None if share is None else _part(told, share) for share in shares]
 
     async def predict(self, instances: Sequence[Mapping[str, object]]) -> TabularAnswer:
         """One prediction per row, in order.
@@ -134,6 +154,27 @@ class TabularCalls:
                 del self._typed[next(iter(self._typed))]
             self._typed[id(card)] = typed
         return typed
+
+
+def _read_each(typed: _Typed, bodies: Sequence[bytes | bytearray]) -> tuple[list[Row], list[slice | None]]:
+    """The rows of all bodies, and which of them are each body's; None for a body that does not fit."""
+    rows: list[Row] = []
+    shares: list[slice | None] = []
+    for body in bodies:
+        try:
+            read = typed.schema.request.validate_json(body)["instances"]
+        except ValidationError:
+            shares.append(None)
+            continue
+        shares.append(slice(len(rows), len(rows) + len(read)))
+        rows += read
+    return rows, shares
+
+
+def _part(told: TabularAnswer, share: slice) -> bytes:
+    """The JSON of some rows' answer."""
+    part = told.model_copy(update={"predictions": told.predictions[share]})
+    return part.__pydantic_serializer__.to_json(part)
 
 
 def _encoded(typed: _Typed, rows: list[Row]) -> NDArray[np.float32]:

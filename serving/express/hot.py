@@ -1,0 +1,36 @@
+"""Which calls have a short road. Knows the calls and who may make them."""
+
+from __future__ import annotations
+
+import functools
+
+from serving.app import Calls
+from serving.express.road import ExpressCall
+from serving.guard import Guard
+from serving.runners import RunnerStatus
+from serving.served import ServedRecommender, ServedTable
+
+
+def hot_calls(calls: Calls, guard: Guard) -> list[ExpressCall]:
+    """Small requests that cost less than their own way: rows of a table, recommendations for one user.
+
+    None while answers are cached: what a cache knows is nearer still.
+    """
+    if calls.settings.cache_bytes:
+        return []
+    admits = functools.partial(guard.admits_at_once, access="predict")
+    tabular, recommendations = calls.tabular, calls.recommendations
+    found = (
+        ("/v1/tabular/predict", tabular.predict_each, tabular.served),
+        ("/v1/recommendations", recommendations.recommend_each, recommendations.served),
+    )
+    return [
+        ExpressCall(path, answer_each, admits, functools.partial(_is_open, served), calls.settings.max_queue_rows)
+        for path, answer_each, served in found
+    ]
+
+
+def _is_open(served: ServedTable | ServedRecommender) -> bool:
+    """Whether the default version is there, and nothing else is to be asked."""
+    status: RunnerStatus | None = getattr(served.runner, "last_status", None)
+    return status is not None and status.ready and served.traffic.is_plain

@@ -1,0 +1,128 @@
+"""What is gathered, and what each client sees when something goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
+from serving.express.road import MAX_REQUESTS
+from serving.telemetry import telemetry
+from tests.serving.express.a_lane import BODY, Lane, listening, read_answer, request
+from tests.serving.running import in_loop
+
+
+async def until(condition: object) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@in_loop
+async def test_what_comes_while_a_batch_is_under_way_is_the_next_batch() -> None:
+    hold = asyncio.Event()
+    async with listening(Lane(hold=hold)) as lane:
+        first = asyncio.create_task(lane.send(request()))
+        await until(lambda: lane.batches)
+        others = [asyncio.create_task(lane.send(request(b'{"n": %d}' % n))) for n in range(MAX_REQUESTS + 6)]
+        await until(lambda: lane.draining.in_flight >= MAX_REQUESTS + 7)
+        hold.set()
+        assert await first == [b"short " + BODY]
+        answers = [(await other)[0] for other in others]
+        assert answers == [b'short {"n": %d}' % n for n in range(MAX_REQUESTS + 6)]
+    assert [len(batch) for batch in lane.batches] == [1, MAX_REQUESTS, 6]
+
+
+@in_loop
+async def test_when_a_batch_fails_each_request_is_answered_alone() -> None:
+    hold = asyncio.Event()
+    async with listening(Lane(hold=hold, error=ValueError("the secret"))) as lane:
+        sent = [asyncio.create_task(lane.send(request(b'{"n": %d}' % n))) for n in range(5)]
+        await until(lambda: lane.batches)
+        hold.set()
+        assert sorted((await each)[0] for each in sent) == [b'ordinary {"n": %d}' % n for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RunnerUnavailable("gone"), 503), (Overloaded("full"), 503), (DeadlineExceeded("late"), 504)]
+)
+@in_loop
+async def test_a_runner_that_cannot_answer_is_said_at_once_under_the_own_id(error: Exception, status: int) -> None:
+    timeout_s = 0.05 if status == 504 else 30.0
+    hold = asyncio.Event()
+    async with listening(Lane(hold=hold, error=error, timeout_s=timeout_s)) as lane:
+        asyncio.get_running_loop().call_later(0.1, hold.set)
+        reader, writer = await lane.connect()
+        writer.write(request(more=[b"X-Request-ID: mine.3"]))
+        seen, headers, body = await read_answer(reader)
+        assert seen == status
+        assert headers["content-type"] == "application/problem+json"
+        assert json.loads(body)["request_id"] == headers["x-request-id"] == "mine.3"
+        assert ("retry-after" in headers) is (status == 503)
+        writer.close()
+    assert f"status={status}" in lane.lines.getvalue()
+    assert not lane.by_application
+
+
+@in_loop
+async def test_a_request_with_time_left_is_not_late_with_the_others() -> None:
+    async with listening(Lane(error=DeadlineExceeded("late"))) as lane:
+        assert await lane.send(request()) == [b"ordinary " + BODY]
+    (scope,) = lane.by_application
+    left_s = float(dict(scope["headers"])[b"x-request-timeout"])
+    assert 20 < left_s <= 30
+
+
+@in_loop
+async def test_a_client_that_leaves_is_counted_and_harms_nobody() -> None:
+    hold = asyncio.Event()
+    async with listening(Lane(hold=hold)) as lane:
+        _, writer = await lane.connect()
+        writer.write(request())
+        await until(lambda: lane.batches)
+        other = asyncio.create_task(lane.send(request()))
+        await until(lambda: lane.draining.in_flight >= 3)
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+        hold.set()
+        assert await other == [b"short " + BODY]
+    assert lane.lines.getvalue().count("status=499") == 1
+
+
+@in_loop
+async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind() -> None:
+    async with listening(Lane()) as lane:
+        _, writer = await lane.connect()
+        writer.write(request()[:-3])
+        await asyncio.sleep(0.02)
+        writer.transport.abort()
+        await asyncio.sleep(0.1)
+        assert await lane.send(request()) == [b"short " + BODY]
+
+
+@in_loop
+async def test_told_to_stop_what_was_taken_is_answered() -> None:
+    hold = asyncio.Event()
+    async with listening(Lane(hold=hold)) as lane:
+        sent = [asyncio.create_task(lane.send(request())) for _ in range(3)]
+        await until(lambda: lane.draining.in_flight >= 4)
+        lane.draining.is_begun = True
+        hold.set()
+        assert [await each for each in sent] == [[b"short " + BODY]] * 3
+
+
+@in_loop
+async def test_it_is_counted_like_every_other_request() -> None:
+    def seen(name: str, **labels: str) -> float:
+        telemetry().flush()
+        return telemetry().registry.get_sample_value(name, labels) or 0.0
+
+    before = seen("makunouchi_requests_total", route="/hot", method="POST", status="200")
+    async with listening(Lane()) as lane:
+        await lane.send(request())
+    assert seen("makunouchi_requests_total", route="/hot", method="POST", status="200") == before + 1
+    assert seen("makunouchi_express_requests_total", route="/hot") >= 1
+    assert seen("makunouchi_requests_in_flight") == 0
