@@ -16,7 +16,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from tests.fixtures_default import own_home
-from tests.live.server import Server, serving
+from tests.live.server import Server, serving, wait_for
 from tests.serving.keyed import API_KEYS, KEYS
 
 pytestmark = pytest.mark.live
@@ -137,6 +137,14 @@ def test_bentoml_s_own_clients_send_keys(default_home: Path, tmp_path_factory: p
                 client.recommend(user_id="1", n=1)
             assert caught.value.error_code == status
         assert server.stop() == 0
+
+
+def test_plain_requests_take_the_short_road(service: Server) -> None:
+    rows = example_rows(service)[:1]
+    for path, body in (("/v1/tabular/predict", {"instances": rows}), ("/v1/recommendations", {"user_id": "1", "n": 1})):
+        httpx.post(f"{service.url}{path}", json=body).raise_for_status()
+        counted = f'makunouchi_express_requests_total{{route="{path}"}}'
+        wait_for(lambda counted=counted: counted in httpx.get(f"{service.url}/metrics").text, counted)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("field", ["image", "images"])

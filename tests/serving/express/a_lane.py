@@ -92,7 +92,15 @@ async def listening(lane: Lane) -> AsyncIterator[Lane]:
     road = Road(call, telemetry(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
     protocol = ExpressProtocol.using({b"/hot": road})
     server = uvicorn.Server(
-        uvicorn.Config(lane.application, port=0, http=protocol, lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(
+            lane.application,
+            port=0,
+            http=protocol,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
     )
     task = asyncio.create_task(server.serve())
     while not server.started:

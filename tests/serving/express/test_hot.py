@@ -1,0 +1,116 @@
+"""Each hot call answers by the short road what it answers by the ordinary one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from serving.express.hot import hot_calls
+from serving.express.road import ExpressCall
+from serving.guard import Guard, build_guard
+from tests.serving.keyed import API_KEYS, KEYS
+from tests.serving.kitchen import ROW, Kitchen
+
+TABLE, USERS = "/v1/tabular/predict", "/v1/recommendations"
+GOOD: dict[str, list[Any]] = {
+    TABLE: [{"instances": [ROW]}, {"instances": [ROW | {"age": 20.0}, ROW]}, {"instances": [ROW | {"sex": "female"}]}],
+    USERS: [
+        {"user_id": "alice", "n": 3},
+        {"user_id": 7, "n": 2, "filter_seen": False},
+        {"user_id": "nobody"},
+        {"user_id": "bob", "n": 2, "deny": {"ids": ["6"]}, "explain": True},
+    ],
+}
+BAD = {
+    TABLE: [b"", b"{", b"[]", b'{"instances": []}', orjson.dumps({"instances": [ROW | {"sex": "x"}]})],
+    USERS: [
+        b"",
+        b"{",
+        b'{"user_id": "alice", "n": 1000}',
+        b'{"user_id": "broken"}',
+        b'{"user_id": "nobody", "unknown_user": "error"}',
+        b'{"user_id": "alice", "model": "none such"}',
+    ],
+}
+
+
+def call_of(kitchen: Kitchen, path: str, guard: Guard | None = None) -> ExpressCall:
+    (found,) = [call for call in hot_calls(kitchen.calls, guard or Guard()) if call.path == path]
+    return found
+
+
+def answered(kitchen: Kitchen, path: str, *bodies: bytes) -> list[bytes | None]:
+    async def each() -> list[bytes | None]:
+        return list(await call_of(kitchen, path).answer_each([bytearray(body) for body in bodies]))
+
+    return asyncio.run(each())
+
+
+def untimed(body: bytes | None) -> Any:
+    assert body is not None
+    read = orjson.loads(body)
+    assert read.pop("inference_time_ms") >= 0
+    return read
+
+
+@pytest.mark.parametrize("path", [TABLE, USERS])
+def test_both_roads_give_the_same_answers(kitchen: Kitchen, path: str) -> None:
+    bodies = [orjson.dumps(body) for body in GOOD[path]]
+    for body, short in zip(bodies, answered(kitchen, path, *bodies), strict=True):
+        ordinary = kitchen.post_json(path, body)
+        assert ordinary.status_code == 200, ordinary.text
+        assert untimed(short) == untimed(ordinary.content)
+        assert short is not None
+        assert list(orjson.loads(short)) == list(ordinary.json())
+
+
+@pytest.mark.parametrize(("path", "bad"), [(path, bad) for path, bodies in BAD.items() for bad in bodies])
+def test_what_is_wrong_is_left_to_the_ordinary_road_and_harms_no_other(kitchen: Kitchen, path: str, bad: bytes) -> None:
+    good = [orjson.dumps(body) for body in GOOD[path]]
+    alone = [untimed(answer) for answer in answered(kitchen, path, *good)]
+    first, *others = answered(kitchen, path, bad, *good)
+    assert first is None
+    assert [untimed(answer) for answer in others] == alone
+    assert kitchen.post_json(path, bad).status_code >= 400
+
+
+def test_one_call_to_the_runner_answers_them_all(kitchen: Kitchen) -> None:
+    bodies = [orjson.dumps(body) for body in GOOD[TABLE]]
+    answered(kitchen, TABLE, *bodies)
+    assert kitchen.table.calls == [4]
+
+
+def test_a_model_that_was_changed_meanwhile_is_left_to_the_ordinary_road(kitchen: Kitchen) -> None:
+    other = replace(kitchen.table_card, classes=("yes", "no"))
+    kitchen.calls.tabular.served = replace(kitchen.calls.tabular.served, card_of=lambda version: other)
+    assert answered(kitchen, TABLE, orjson.dumps(GOOD[TABLE][0])) == [None]
+
+
+def test_answers_that_are_kept_have_no_short_road() -> None:
+    assert hot_calls(Kitchen(cache_bytes=1 << 20).calls, Guard()) == []
+
+
+def test_a_runner_that_is_not_ready_closes_its_road(kitchen: Kitchen) -> None:
+    assert call_of(kitchen, TABLE).is_available()
+    # One that does not say how it is could be anything.
+    assert not call_of(kitchen, USERS).is_available()
+
+
+def test_with_keys_only_those_who_may_predict_come_this_way() -> None:
+    kitchen = Kitchen(api_keys=API_KEYS)
+    admits = call_of(kitchen, TABLE, build_guard(kitchen.settings)).admits
+    assert admits([(b"x-api-key", KEYS["predict"].encode())])
+    assert admits([(b"authorization", b"Bearer " + KEYS["admin"].encode())])
+    assert not admits([(b"x-api-key", KEYS["read"].encode())])
+    assert not admits([(b"x-api-key", b"unknown")])
+    assert not admits([])
+
+
+def test_where_requests_are_counted_none_comes_this_way() -> None:
+    kitchen = Kitchen(api_keys=API_KEYS, rate_limit=5)
+    admits = call_of(kitchen, TABLE, build_guard(kitchen.settings)).admits
+    assert not admits([(b"x-api-key", KEYS["predict"].encode())])
