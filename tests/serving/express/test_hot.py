@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -12,6 +13,8 @@ import pytest
 from serving.express.hot import hot_calls
 from serving.express.road import ExpressCall
 from serving.guard import Guard, build_guard
+from serving.plan import Plan
+from serving.plans import KeptPlan
 from tests.serving.keyed import API_KEYS, KEYS
 from tests.serving.kitchen import ROW, Kitchen
 
@@ -94,10 +97,19 @@ def test_answers_that_are_kept_have_no_short_road() -> None:
     assert hot_calls(Kitchen(cache_bytes=1 << 20).calls, Guard()) == []
 
 
-def test_a_runner_that_is_not_ready_closes_its_road(kitchen: Kitchen) -> None:
+def test_a_runner_that_does_not_say_that_it_is_ready_closes_its_road(kitchen: Kitchen) -> None:
     assert call_of(kitchen, TABLE).is_available()
-    # One that does not say how it is could be anything.
-    assert not call_of(kitchen, USERS).is_available()
+    silent: Any = SimpleNamespace(predict=kitchen.table.predict)
+    kitchen.calls.tabular.served = replace(kitchen.calls.tabular.served, runner=silent)
+    assert not call_of(kitchen, TABLE).is_available()
+
+
+@pytest.mark.parametrize("plan", [Plan(weights={"v1": 0.5, "v2": 0.5}), Plan(shadow="v2")], ids=["weights", "shadow"])
+def test_a_plan_for_the_traffic_closes_the_road(kitchen: Kitchen, plan: Plan) -> None:
+    call = call_of(kitchen, USERS)
+    assert call.is_available()
+    kitchen.calls.recommendations.served.traffic.kept = KeptPlan(plan, "1")
+    assert not call.is_available()
 
 
 def test_with_keys_only_those_who_may_predict_come_this_way() -> None:
