@@ -188,7 +188,8 @@ def recommender_cases(folder: Path, *, count: int = _CASES) -> list[Case]:
     model = Factors(folder)
     users = read_texts(folder / "users")
     chosen = np.random.default_rng(_SEED).choice(len(users), min(count, len(users)), replace=False)
-    requests = [{"user_id": users[row], "n": 10} for row in sorted(chosen.tolist())]
+    # By name: the default of an artifact may be more than one product of matrices, which is what the peers compute.
+    requests = [{"user_id": users[row], "n": 10, "model": model.algorithm} for row in sorted(chosen.tolist())]
     # One by one: the scores of all at once would be gigabytes for a large catalogue.
     answers = [model.answers([model.item(request)])[0] for request in requests]
     return [

@@ -20,7 +20,8 @@ class Factors:
 
     def __init__(self, folder: Path) -> None:
         described = json.loads((folder / "recommender.json").read_bytes())
-        learned = folder / "models" / factors_model(described["default"], folder)
+        self.algorithm = factors_model(described["default"], folder)
+        learned = folder / "models" / self.algorithm
         self._users = np.load(learned / "user_factors.npy", mmap_mode="r")
         self._items = np.load(learned / "item_factors.npy", mmap_mode="r")
         self._biases = np.load(learned / "item_biases.npy")
