@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from serving.app import Calls
-from serving.express.road import ExpressCall
+from serving.express.road import MAX_WAITING, ExpressCall
 from serving.guard import Guard
 from serving.runners import RunnerStatus
 from serving.served import ServedRecommender, ServedTable
@@ -24,8 +24,9 @@ def hot_calls(calls: Calls, guard: Guard) -> list[ExpressCall]:
         ("/v1/tabular/predict", tabular.predict_each, tabular.served),
         ("/v1/recommendations", recommendations.recommend_each, recommendations.served),
     )
+    max_waiting = min(MAX_WAITING, calls.settings.max_queue_rows)
     return [
-        ExpressCall(path, answer_each, admits, functools.partial(_is_open, served), calls.settings.max_queue_rows)
+        ExpressCall(path, answer_each, admits, functools.partial(_is_open, served), max_waiting)
         for path, answer_each, served in found
     ]
 

@@ -30,6 +30,8 @@ AnswerEach = Callable[[Sequence[bytearray]], Awaitable[Sequence[bytes | None]]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_REQUESTS: Final = 64
+# More than so many, and the next go the ordinary road, whose queue is bounded by a setting and refuses at once.
+MAX_WAITING: Final = 256
 # These say of the runner, not of a request, that it cannot be answered: asking again would be no use.
 _OF_THE_RUNNER: Final = (RunnerUnavailable, Overloaded, DeadlineExceeded)
 
@@ -42,7 +44,7 @@ class ExpressCall:
     answer_each: AnswerEach
     admits: Callable[[Headers], bool]
     is_available: Callable[[], bool]
-    max_waiting: int = 4096
+    max_waiting: int = MAX_WAITING
 
 
 @dataclass(eq=False, slots=True)

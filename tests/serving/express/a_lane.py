@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from serving.access_log import AccessLog
 from serving.draining import Draining
 from serving.express.protocol import ExpressProtocol
-from serving.express.road import ExpressCall, Headers, Road
+from serving.express.road import MAX_WAITING, ExpressCall, Headers, Road
 from serving.telemetry import telemetry
 
 BODY = b'{"a": 1}'
@@ -29,6 +29,7 @@ class Lane:
     admits: Callable[[Headers], bool] = lambda headers: True
     is_available: bool = True
     timeout_s: float = 30.0
+    max_waiting: int = MAX_WAITING
     hold: asyncio.Event | None = None
     error: Exception | None = None
     batches: list[list[bytes]] = field(default_factory=list)
@@ -88,7 +89,9 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
 @contextlib.asynccontextmanager
 async def listening(lane: Lane) -> AsyncIterator[Lane]:
     """`lane` behind a socket."""
-    call = ExpressCall("/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available)
+    call = ExpressCall(
+        "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
+    )
     road = Road(call, telemetry(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
     protocol = ExpressProtocol.using({b"/hot": road})
     server = uvicorn.Server(

@@ -37,6 +37,19 @@ async def test_what_comes_while_a_batch_is_under_way_is_the_next_batch() -> None
 
 
 @in_loop
+async def test_more_than_may_wait_go_the_ordinary_road() -> None:
+    hold = asyncio.Event()
+    async with listening(Lane(hold=hold, max_waiting=2)) as lane:
+        first = asyncio.create_task(lane.send(request()))
+        await until(lambda: lane.batches)
+        waiting = [asyncio.create_task(lane.send(request())) for _ in range(2)]
+        await until(lambda: lane.draining.in_flight >= 4)
+        assert await lane.send(request()) == [b"ordinary " + BODY]
+        hold.set()
+        assert [await each for each in (first, *waiting)] == [[b"short " + BODY]] * 3
+
+
+@in_loop
 async def test_when_a_batch_fails_each_request_is_answered_alone() -> None:
     hold = asyncio.Event()
     async with listening(Lane(hold=hold, error=ValueError("the secret"))) as lane:

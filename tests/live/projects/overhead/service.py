@@ -22,7 +22,7 @@ from models.errors import PlatformError
 from serving.batching import BatchLimits
 from serving.caller import current_caller
 from serving.engine import EngineSettings, service_config
-from serving.express.road import ExpressCall
+from serving.express.road import MAX_WAITING, ExpressCall, Headers
 from serving.gateway_service import GatewayService
 from serving.placement import Placed, connect_queries, connect_rows, place
 from serving.problems import problem_of
@@ -127,6 +127,14 @@ async def total_each(bodies: Sequence[bytearray]) -> list[bytes | None]:
     return [orjson.dumps({"sums": [next(sums) for _ in rows], "version": version}) for rows in each]
 
 
+def _admits(headers: Headers) -> bool:
+    return True
+
+
+def _is_ready() -> bool:
+    return sum_rows.last_status.ready
+
+
 async def echo(request: Request) -> Response:
     queries = orjson.loads(await request.body())
     return JSONResponse((await echo_queries.ask(queries, deadline=current_caller().deadline)).values)
@@ -205,4 +213,5 @@ class Gateway:
 
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_EXPRESS", "1") == "1":
-    service.hot_calls = [ExpressCall("/sum", total_each, lambda headers: True, lambda: sum_rows.last_status.ready)]
+    waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
+    service.hot_calls = [ExpressCall("/sum", total_each, _admits, _is_ready, waiting)]
