@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
+from benchmarks import container, plots
 from benchmarks.artifacts import cache_folder
 from benchmarks.bars import bars, value
 
@@ -19,7 +19,7 @@ RESULTS = _FOLDER / "RESULTS.md"
 PUBLISHED = _FOLDER / "results.json"
 PLOTS = _FOLDER / "plots"
 _MADE_BY = "make bench"
-_SECTIONS = ("scenarios", "bounds", "open_loop", "sweeps", "starts", "growth", "peers")
+_SECTIONS = ("scenarios", "bounds", "open_loop", "sweeps", "starts", "container", "growth", "peers")
 
 
 def read(source: Path | None) -> Document:
@@ -105,7 +105,7 @@ def markdown(document: Document) -> str:
     parts = [*_head(document), *_bar_table(document)]
     for key, scenario in document.get("scenarios", {}).items():
         parts += _scenario(document, key, scenario)
-    for section in (_open_loop, _sweeps, _starts, _memory, _growth, _peers):
+    for section in (_open_loop, _sweeps, _starts, container.lines, _memory, _growth, _peers):
         parts += section(document)
     return "\n".join(parts).rstrip() + "\n"
 

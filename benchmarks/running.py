@@ -23,7 +23,7 @@ Document = dict[str, Any]  # Any: JSON
 
 def run(options: Options) -> Document:
     """Measure what `options` ask for. A part that cannot be measured is in the document with its reason."""
-    from benchmarks import bounds, openloops, starts, sweeps
+    from benchmarks import bounds, container, openloops, starts, sweeps
 
     began = time.perf_counter()
     document: Document = {
@@ -44,6 +44,7 @@ def run(options: Options) -> Document:
         "open_loop": lambda: openloops.measure(options, document["peers"]),
         "sweeps": lambda: sweeps.measure(options),
         "starts": lambda: starts.measure(options, document["peers"]),
+        "container": container.measure,
     }
     for name, part in parts.items():
         document[name] = part()

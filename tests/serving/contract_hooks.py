@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 import schemathesis
 from hypothesis import strategies as st
@@ -76,6 +77,29 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     return is_told and not body.get("explain") and is_known and not is_other_file
 
 
+@schemathesis.serializer("text/csv", "application/x-ndjson")
+def as_it_is(context: Any, value: Any) -> bytes:
+    """The bytes of a text, which is what a job may be."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.deserializer("application/x-ndjson")
+def as_text(context: Any, response: Any) -> str:
+    """The lines of a result, as the text that the document calls them."""
+    return bytes(response.content).decode()
+
+
+def put_rows(case: schemathesis.Case[Any], content: dict[str, Any]) -> None:
+    """Put rows of the table that is served, as the document shows them, where a job takes a file of rows."""
+    shown = content["text/csv"]["examples"]["rows"]["value"].encode()
+    if case.media_type == "application/vnd.apache.parquet":
+        table = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(io.BytesIO(shown)), table)
+        case.body = table.getvalue()
+    elif case.media_type in ("text/csv", "application/x-ndjson"):
+        case.body = content[case.media_type]["examples"]["rows"]["value"].encode()
+
+
 def put_users(case: schemathesis.Case[Any]) -> None:
     """Put users where a job takes a file of them: files of its media types are tables elsewhere."""
     users = {"text/csv": "user_id\nalice\n", "application/x-ndjson": '"alice"\n12\n'}
@@ -96,6 +120,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     if operation == "set_traffic":
         # No schema tells which versions there are, nor that shares add up to one.
         case.body = told["requestBody"]["content"]["application/json"]["examples"]["one"]["value"]
+    if operation == "submit_tabular_job":
+        put_rows(case, told["requestBody"]["content"])
     if operation == "submit_recommendation_job":
         put_users(case)
     if not operation.startswith("infer_"):

@@ -11,6 +11,9 @@ WALL = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime"}
 TELLS = {
     "access_log.py": "the time of a line",
     "calls/feedback.py": "when an event came",
+    "jobs/folder.py": "how old a folder is that belongs to no job",
+    "jobs/metrics.py": "how long the oldest job has waited, over restarts too",
+    "routes/jobs.py": "when it is worth looking again, from when a job was begun",
     "keys.py": "whether a token has expired",
     "routes/service.py": "the time in an answer about health",
 }
