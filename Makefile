@@ -71,6 +71,9 @@ bench: train  ## measure beside the peers, about 20 minutes; writes benchmarks/R
 	@ls "$(BENTOML_HOME)"/models/image-resnet18/*/card.json > /dev/null 2>&1 || \
 		$(BIN)/python -m training.image --arch resnet18 --weights none --name image-resnet18 || \
 		echo "the ResNet-18 scenarios are left out"
+	@ls "$(BENTOML_HOME)"/models/image-bf16/*/card.json > /dev/null 2>&1 || \
+		$(BIN)/python -m training.image --precision bf16 --min-agreement 0.98 --name image-bf16 || \
+		echo "the bfloat16 scenario is left out"
 	@$(BENCH) run $(BENCH_OPTIONS)
 
 soak: $(READY)  ## ten minutes of load and faults; memory of each process at intervals: SECONDS=600 PLACEMENT=process

@@ -39,6 +39,15 @@ def bars(document: Document) -> list[Bar]:
         _at_least(
             document, "image 500x375, c=16: x FastAPI + torch", "image-500-lite0", 16, _PLACED, "fastapi-torch", 6
         ),
+        _at_least(
+            document,
+            "image 500x375 in bfloat16, c=16: x FastAPI + torch",
+            "image-500-lite0-bf16",
+            16,
+            _PLACED,
+            "fastapi-torch",
+            6,
+        ),
         _bare_loop(document),
         _at_least(document, "1,000,000 items, c=16: x numpy per request", "recommender-1m", 16, _PLACED, "fastapi", 5),
         _tail(document),

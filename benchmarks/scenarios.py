@@ -78,6 +78,16 @@ SCENARIOS = (
         length=2,
     ),
     Scenario(
+        "image-500-lite0-bf16",
+        "image",
+        "500x375 JPEG, EfficientNet-Lite0 computed in bfloat16",
+        (16,),
+        image_size=(500, 375),
+        artifact_name="image-bf16",
+        is_brief=True,
+        length=2,
+    ),
+    Scenario(
         "image-1024-lite0",
         "image",
         "1024x1024 JPEG, EfficientNet-Lite0",
