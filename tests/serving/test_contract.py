@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
 import tests.serving.contract_hooks  # noqa: F401  # registers what a file is
 from tests.serving.kitchen import Kitchen
+
+# Each call has an event loop of its own, which ends under the jobs that were begun in it: their files are not closed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", Kitchen(job_max_per_caller=100_000).edged)
 
