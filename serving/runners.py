@@ -71,8 +71,14 @@ class Runner(Protocol):
 
 def model_of(runner: Runner) -> ModelRef | None:
     """The model of a runner as it was last heard, where the runner remembers. Costs nothing."""
-    status: RunnerStatus | None = getattr(runner, "last_status", None)
+    status = last_heard(runner)
     return status.model if status is not None else None
+
+
+def last_heard(runner: Runner) -> RunnerStatus | None:
+    """The status of a runner as it was last heard, where the runner remembers. Costs nothing."""
+    status: RunnerStatus | None = getattr(runner, "last_status", None)
+    return status
 
 
 class RowsRunner(Runner, Protocol):

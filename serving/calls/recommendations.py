@@ -67,7 +67,7 @@ class RecommenderCalls:
         if not read:
             return [None] * len(bodies)
         started = time.perf_counter()
-        queries = [self._query(request.user_id, request) for request in read]
+        queries = [self._query(request.user_id, request, _more(request)) for request in read]
         answered = await self.served.runner.ask(queries, deadline=deadline(self._timeout_s))
         inference_time_ms = elapsed_ms(started)
         self.served.traffic.answered(answered.model.version, time.perf_counter() - started, requests=len(read))
@@ -105,7 +105,11 @@ class RecommenderCalls:
     async def _ask(
         self, user_ids: Sequence[str], options: RecommendOptions, per_user: dict[str, PerUser]
     ) -> tuple[list[RecommenderAnswer], ModelRef]:
-        queries = [self._query(user_id, options, per_user.get(user_id)) for user_id in user_ids]
+        shared = _more(options)
+        queries = [
+            self._query(user_id, options, shared if user_id not in per_user else shared | _own(per_user[user_id]))
+            for user_id in user_ids
+        ]
         # One version answers a whole request: several users are together who asks.
         answered = await ask_chosen(
             self.served, queries, user_id=user_ids[0] if len(user_ids) == 1 else "", timeout_s=self._timeout_s
@@ -116,13 +120,8 @@ class RecommenderCalls:
         self.served.traffic.shadow(answered.model.version, lambda version: self._agreement(queries, answers, version))
         return answers, answered.model
 
-    def _query(self, user_id: str, options: RecommendOptions, own: PerUser | None = None) -> dict[str, Any]:
-        more = _more(options)
-        if own is not None:
-            more |= _own(own)
-        query: dict[str, Any] = self.served.query(
-            user_id=user_id, n=options.n, filter_seen=options.filter_seen, **more
-        )  # Any: JSON
+    def _query(self, user_id: str, options: RecommendOptions, more: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+        query: dict[str, Any] = self.served.query(user_id=user_id, n=options.n, filter_seen=options.filter_seen, **more)
         return query
 
     def _read(self, answered: QueryAnswer, asked: int) -> list[RecommenderAnswer]:

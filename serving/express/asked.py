@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from serving.middleware.timeout import cut_if_unread
+
 if TYPE_CHECKING:
     from serving.express.protocol import ExpressProtocol
     from serving.express.road import Road
@@ -98,15 +100,9 @@ class Asked:
         )
         if not self.keep_alive:
             transport.close()
-        elif transport.get_write_buffer_size():
-            # Closing would wait for as long as the client does not read.
-            protocol.loop.call_later(self.road.timeout_s, _cut_unread, transport)
+        else:
+            cut_if_unread(transport, self.road.timeout_s)
         protocol.on_response_complete()
 
 
 _NOBODY: Final = _Nobody()
-
-
-def _cut_unread(transport: asyncio.Transport) -> None:
-    if transport.get_write_buffer_size():
-        transport.abort()

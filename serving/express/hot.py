@@ -7,7 +7,7 @@ import functools
 from serving.app import Calls
 from serving.express.road import MAX_WAITING, ExpressCall
 from serving.guard import Guard
-from serving.runners import RunnerStatus
+from serving.runners import last_heard
 from serving.served import ServedRecommender, ServedTable
 
 
@@ -33,5 +33,5 @@ def hot_calls(calls: Calls, guard: Guard) -> list[ExpressCall]:
 
 def _is_open(served: ServedTable | ServedRecommender) -> bool:
     """Whether the default version is there, and nothing else is to be asked."""
-    status: RunnerStatus | None = getattr(served.runner, "last_status", None)
+    status = last_heard(served.runner)
     return status is not None and status.ready and served.traffic.is_plain

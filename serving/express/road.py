@@ -56,13 +56,14 @@ class Road:
     access_log: AccessLog | None
     draining: Draining
     timeout_s: float
-    path: str = ""
     _waiting: deque[Asked] = field(default_factory=deque)
     _batch: asyncio.Task[None] | None = None
     _is_due: bool = False
 
-    def __post_init__(self) -> None:
-        self.path = self.call.path
+    @property
+    def path(self) -> str:
+        """The path of the call."""
+        return self.call.path
 
     def is_open(self) -> bool:
         """Whether a plain request may come this way now."""

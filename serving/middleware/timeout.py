@@ -63,9 +63,15 @@ class Timeout:
             error = DeadlineExceeded("the request was not answered in time")
             await problem_of(error, instance=scope["path"])(scope, receive, send)
         transport: Any = getattr(getattr(receive, "__self__", None), "transport", None)  # Any: uvicorn's own
-        if transport is not None and transport.get_write_buffer_size():
-            # Closing would wait for as long as the client does not read.
-            asyncio.get_running_loop().call_later(timeout_s, _cut_unread, transport)
+        if transport is not None:
+            cut_if_unread(transport, timeout_s)
+
+
+def cut_if_unread(transport: asyncio.Transport, timeout_s: float) -> None:
+    """End a connection whose client has not read its answer `timeout_s` from now. Call inside an event loop."""
+    if transport.get_write_buffer_size():
+        # Closing would wait for as long as the client does not read.
+        asyncio.get_running_loop().call_later(timeout_s, _cut_unread, transport)
 
 
 def _cut_unread(transport: asyncio.Transport) -> None:
