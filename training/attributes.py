@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from scipy import sparse
 
 from models.errors import DataInvalid
+from models.recommender.dated import ALWAYS, Dated
 from models.recommender.encoding import Attribute, Encoder
+from models.recommender.feature_store import TIME
 from training.tables import Table
+from training.values import unix_seconds
 
 TAG_SEPARATOR = "|"
 _BINS = 8
@@ -23,26 +28,62 @@ _MAX_VALUES = 500
 _FEW_VALUES = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An encoder, and what it makes of a table: one row of features per id, or all rows with their moments."""
+
+    encoder: Encoder = Encoder(())  # noqa: RUF009  (frozen, so shared safely)
+    features: sparse.csr_array | None = None
+    dated: Dated | None = None
+
+
 def encode_attributes(
-    table: Table | None, id_column: str, ids: Sequence[str], names: Sequence[str] = (), *, without: Sequence[str] = ()
-) -> tuple[Encoder, sparse.csr_array | None]:
+    table: Table | None,
+    id_column: str,
+    ids: Sequence[str],
+    names: Sequence[str] = (),
+    *,
+    without: Sequence[str] = (),
+    newest: int | None = None,
+) -> Encoded:
     """An encoder learned from `table`, and its features for `ids` in their order; those without a row have none.
 
     With `names` exactly these columns are used; otherwise all but the id, those in `without`, and those that nearly
-    name the row (more than half of the values occur once). No table or no usable column: an empty encoder and None.
+    name the row (more than half of the values occur once). No table or no usable column: an empty encoder, no features.
+    A column `time` dates the rows, where there is a `newest` moment to learn until, Unix seconds: no value that
+    appears later is learned. Raises DataInvalid.
     """
     if table is None:
-        return Encoder(()), None
-    chosen = list(names) or [name for name in table.data.column_names if name not in (id_column, *without)]
+        return Encoded()
+    since = _since(table, newest)
+    left_out = (id_column, TIME, *without)
+    chosen = list(names) or [name for name in table.data.column_names if name not in left_out]
+    if TIME in chosen:
+        raise DataInvalid(f"column '{TIME}' of '{table.name}' says from when on a row is true: it is no attribute")
     columns = {name: _values(table, name) for name in chosen}
-    learned = {name: _learn(name, values, is_asked=bool(names)) for name, values in columns.items()}
+    is_known = np.ones(len(table), bool) if since is None or newest is None else since <= newest
+    learned = {
+        name: _learn(name, [values[row] for row in np.flatnonzero(is_known)], is_asked=bool(names))
+        for name, values in columns.items()
+    }
     encoder = Encoder(tuple(attribute for attribute in learned.values() if attribute is not None))
     if not encoder.attributes:
-        return encoder, None
+        return Encoded()
     keys = [str(key).strip() for key in table.column(id_column).to_pylist()]
-    kept = [attribute.name for attribute in encoder.attributes]
-    by_id = {key: {name: columns[name][row] for name in kept} for row, key in enumerate(keys)}
-    return encoder, encoder.encode([by_id.get(each, {}) for each in ids])
+    rows = [{each.name: columns[each.name][row] for each in encoder.attributes} for row in range(len(keys))]
+    if since is None:
+        by_id = dict(zip(keys, rows, strict=True))
+        return Encoded(encoder, features=encoder.encode([by_id.get(each, {}) for each in ids]))
+    places = {each: place for place, each in enumerate(ids)}
+    owners = np.array([places[key] for key in keys], np.int64)
+    return Encoded(encoder, dated=Dated(owners, since, encoder.encode(rows)))
+
+
+def _since(table: Table, newest: int | None) -> NDArray[np.int64] | None:
+    """The moment of each row; None where rows have none, or nothing else has."""
+    if TIME not in table.data.column_names or newest is None:
+        return None
+    return unix_seconds(table, TIME, empty=ALWAYS)
 
 
 def _values(table: Table, name: str) -> list[Any]:  # Any: numbers, texts or lists of texts, by column

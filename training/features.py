@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from models.errors import DataInvalid
-from models.recommender.feature_store import FOLDER, GROUPS, ITEMS, USERS
+from models.recommender.dated import ALWAYS
+from models.recommender.feature_store import FOLDER, GROUPS, ITEMS, TIME, USERS
 from training.interactions import ids_of
 from training.tables import Table
+from training.values import unix_seconds
 
 _AGE_BANDS = (18, 25, 35, 45, 50, 56)
 TAG_SEPARATOR = "|"
@@ -90,8 +92,13 @@ def _attributes(table: Table, id_column: str, name: str, *, without: str = "") -
     columns = {name: ids_of(table, id_column)}
     for each in table.data.column_names:
         if each not in (id_column, without):
-            columns[each] = _typed(table, each)
+            columns[each] = _moments(table) if each == TIME else _typed(table, each)
     return pa.table(columns)
+
+
+def _moments(table: Table) -> pa.Array:
+    seconds = unix_seconds(table, TIME, empty=ALWAYS)
+    return pa.array(seconds, mask=seconds == ALWAYS)
 
 
 def _typed(table: Table, name: str) -> pa.ChunkedArray:

@@ -84,6 +84,8 @@ def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, sh
         ratings=ratings,
         user_features=_taller(old.user_features, shape[0]),
         item_features=_taller(old.item_features, shape[1]),
+        dated_users=old.dated_users,
+        dated_items=old.dated_items,
     )
 
 

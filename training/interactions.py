@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from models.errors import DataInvalid
 from models.recommender.dataset import Dataset, Rows, from_triplets
+from models.recommender.dated import ALWAYS
 from models.recommender.encoding import Encoder
+from models.recommender.feature_store import TIME
 from training.attributes import encode_attributes
 from training.tables import Table
-
-# As seconds this is the year 5138.
-_MILLISECONDS_FROM = 1e11
+from training.values import numbers, unix_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +61,42 @@ def build_corpus(
 ) -> Corpus:
     """Join the three tables. Users and items that have attributes but no events are kept: they can be served.
 
-    Without named attributes all fitting columns of the two tables are used. Raises DataInvalid.
+    A column `time` in the tables of users and items makes their attributes dated: a row is true from then on, and what
+    is learned from is what was true then. Without named attributes all fitting columns of the two are used. Raises
+    DataInvalid.
     """
-    user_rows, user_ids = _number(events, columns.user, users)
-    item_rows, item_ids = _number(events, columns.item, items)
-    user_encoder, user_features = encode_attributes(users, columns.user, user_ids, user_attributes)
-    item_encoder, item_features = encode_attributes(
-        items, columns.item, item_ids, item_attributes, without=(columns.title,)
+    for name in (columns.user, columns.item):
+        events.column(name)
+    times = unix_seconds(events, columns.time) if columns.time else None
+    newest = None if times is None or not len(times) else int(times.max())
+    user_rows, user_ids = _number(events, columns.user, users, newest)
+    item_rows, item_ids = _number(events, columns.item, items, newest)
+    of_users = encode_attributes(users, columns.user, user_ids, user_attributes, newest=newest)
+    of_items = encode_attributes(
+        items, columns.item, item_ids, item_attributes, without=(columns.title,), newest=newest
     )
-    weights = _numbers(events, columns.weight)
+    weights = numbers(events, columns.weight) if columns.weight else None
     if weights is not None and (weights <= 0).any():
         row = int(np.argmax(weights <= 0))
         raise DataInvalid(
             f"column '{columns.weight}' of '{events.name}' holds {weights[row]:g} in row {row + 1}: weights are above "
             "zero; leave such rows out"
         )
-    ratings = _numbers(events, columns.rating)
+    ratings = numbers(events, columns.rating) if columns.rating else None
     dataset = from_triplets(
         user_rows,
         item_rows,
         shape=(len(user_ids), len(item_ids)),
         weights=None if weights is None else weights.astype(np.float32),
-        times=_times(events, columns.time),
+        times=times,
         ratings=None if ratings is None else ratings.astype(np.float32),
-        user_features=user_features,
-        item_features=item_features,
+        user_features=of_users.features,
+        item_features=of_items.features,
+        dated_users=of_users.dated,
+        dated_items=of_items.dated,
     )
     titles = _titles(items, columns, item_ids)
-    return Corpus(dataset, tuple(user_ids), tuple(item_ids), titles, user_encoder, item_encoder)
+    return Corpus(dataset, tuple(user_ids), tuple(item_ids), titles, of_users.encoder, of_items.encoder)
 
 
 def ids_of(table: Table, column: str) -> pa.ChunkedArray:
@@ -107,65 +114,38 @@ def ids_of(table: Table, column: str) -> pa.ChunkedArray:
     return texts
 
 
-def _number(events: Table, column: str, attributes: Table | None) -> tuple[Rows, list[str]]:
+def _number(events: Table, column: str, attributes: Table | None, newest: int | None) -> tuple[Rows, list[str]]:
     """Rows numbered by first appearance in the events, then in the attributes."""
     encoded = ids_of(events, column).combine_chunks().dictionary_encode()
     known: list[str] = encoded.dictionary.to_pylist()
     if attributes is not None:
         listed = ids_of(attributes, column)
-        counts = listed.value_counts()
-        if len(counts) != len(listed):
-            twice = next(entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1)
-            raise DataInvalid(f"'{attributes.name}' has more than one row for {column} '{twice}'; keep one")
+        _check_rows(attributes, column, listed, newest)
         already = set(known)
-        known += [each for each in listed.to_pylist() if each not in already]
+        known += [each for each in dict.fromkeys(listed.to_pylist()) if each not in already]
     return encoded.indices.to_numpy().astype(np.int64), known
 
 
-def _numbers(table: Table, column: str) -> NDArray[np.float64] | None:
-    if not column:
-        return None
-    values = table.column(column)
-    try:
-        numbers: NDArray[np.float64] = values.cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataInvalid(f"column '{column}' of '{table.name}' is not numeric: {_short(error)}") from error
-    if not np.isfinite(numbers).all():
-        row = int(np.argmax(~np.isfinite(numbers)))
-        raise DataInvalid(
-            f"column '{column}' of '{table.name}' has no number in row {row + 1}; fill it or drop the row"
-        )
-    return numbers
-
-
-def _times(table: Table, column: str) -> NDArray[np.int64] | None:
-    """Unix seconds, from numbers (seconds, or milliseconds when they are that large), timestamps or ISO 8601 text."""
-    if not column:
-        return None
-    values = table.column(column)
-    if pa.types.is_string(values.type) or pa.types.is_temporal(values.type):
-        try:
-            values = values.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataInvalid(
-                f"column '{column}' of '{table.name}' holds no times: {_short(error)}; use Unix seconds or ISO 8601"
-            ) from error
-        if values.null_count:
-            raise DataInvalid(f"column '{column}' of '{table.name}' has no time in {values.null_count:,} rows")
-        return np.asarray(values.to_numpy(), np.int64)
-    numbers = _numbers(table, column)
-    if numbers is None:
-        return None
-    return (numbers / 1000 if np.median(numbers) > _MILLISECONDS_FROM else numbers).astype(np.int64)
+def _check_rows(attributes: Table, column: str, ids: pa.ChunkedArray, newest: int | None) -> None:
+    counts = ids.value_counts()
+    is_dated = TIME in attributes.data.column_names
+    if len(counts) == len(ids) or (is_dated and newest is not None):
+        return
+    twice = next(entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1)
+    remedy = (
+        "name the column of times of the interactions, to tell which was true then"
+        if is_dated
+        else f"add a column '{TIME}' that says from when on each is true"
+    )
+    raise DataInvalid(f"'{attributes.name}' has more than one row for {column} '{twice}'; keep one, or {remedy}")
 
 
 def _titles(items: Table | None, columns: Columns, item_ids: Sequence[str]) -> tuple[str, ...]:
     if items is None or not columns.title:
         return ("",) * len(item_ids)
     texts: list[Any] = items.column(columns.title).cast(pa.string()).to_pylist()  # Any: str or None
-    by_id = dict(zip(ids_of(items, columns.item).to_pylist(), texts, strict=True))
+    ids = ids_of(items, columns.item).to_pylist()
+    is_dated = TIME in items.data.column_names
+    order = np.argsort(unix_seconds(items, TIME, empty=ALWAYS), kind="stable") if is_dated else range(len(ids))
+    by_id = {ids[row]: texts[row] for row in order}
     return tuple(by_id.get(each) or "" for each in item_ids)
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]

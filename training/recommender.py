@@ -6,28 +6,25 @@ them again on everything; checks that serving agrees with LightFM; saves one art
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
+import numpy as np
 from rich.progress import Progress as Bar
 
 from models.card import Card, DataSource
-from models.errors import DataInvalid, GateNotMet, InvalidInput
+from models.errors import DataInvalid, GateNotMet
 from models.recommender import archive
-from models.recommender.approximate import APPROXIMATE_FROM
 from models.recommender.archive import Contents
 from models.recommender.base import Progress
 from models.recommender.dataset import Dataset
 from models.recommender.ids import IdIndex, Texts
 from models.recommender.predictor import Recommender
-from models.recommender.registry import ALGORITHMS, AnyAlgorithm
+from models.recommender.registry import AnyAlgorithm
 from models.recommender.two_level import TwoLevel
 from models.store import Artifact, find, saving
 from training import command, features, recommender_card
-from training.command import option
 from training.comparison import Measured, measure
 from training.features import FeatureTables, age_and_occupation, feature_tables
 from training.feedback import read_feedback, with_feedback
@@ -35,55 +32,15 @@ from training.indexing import index_large
 from training.interactions import Columns, Corpus, build_corpus
 from training.parity import serving_parity
 from training.recipes import noted
+from training.recommender_params import Params, algorithm, check
 from training.report import console, print_summary, step, write_report
 from training.splits import Split, split
 from training.tables import read_table, source
 
-_LIGHTFM = ("lightfm-warp", "lightfm-bpr")
-_LIGHTFM_OPTIONS = ("epochs", "factors", "learning_rate", "threads", "max_sampled")
-
-
-@dataclass(frozen=True)
-class Params:
-    """What can be chosen on the command line."""
-
-    interactions: Path | None = option(None, "CSV, parquet or .inter file of events; MovieLens-100K when not given")
-    users: Path | None = option(None, "file of user attributes, one row per user")
-    items: Path | None = option(None, "file of item attributes, one row per item")
-    user_column: str = option("user_id", "column of user ids, in all files")
-    item_column: str = option("item_id", "column of item ids, in all files")
-    time_column: str = option("", "column of times: Unix seconds or ISO 8601")
-    weight_column: str = option("", "column that says how much an event counts, above zero")
-    rating_column: str = option("", "column of opinions, kept beside the events; all events count as interest")
-    title_column: str = option("", "column of titles in the file of items")
-    user_attributes: tuple[str, ...] = option((), "columns of users to learn from; all that fit when empty")
-    item_attributes: tuple[str, ...] = option((), "columns of items to learn from; all that fit when empty")
-    delimiter: str = option("", "delimiter of CSV files; found in the header when empty")
-    algorithms: tuple[str, ...] = option(
-        ("two-level", "lightfm-warp", "ease-session", "als", "ease", "item-knn", "user-knn", "popular"),
-        "what to train; the first is served by default",
-    )
-    set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...; lists are joined by +")
-    epochs: int = option(20, "passes over the data (lightfm, also as a retriever of two-level)")
-    factors: int = option(64, "length of the vectors (lightfm, also as a retriever)")
-    learning_rate: float = option(0.03, "step size (lightfm, also as a retriever)")
-    max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp, also as a retriever)")
-    threads: int = option(1, "threads of lightfm; above 1 is faster and differs a little at every run")
-    test_share: float = option(0.25, "share of each user's interactions held back for measuring")
-    holdout: bool = option(False, "save what has not learned from the test share, to measure it as it is served")
-    groups: Path | None = option(None, "file of groups of users: users and `group`, or one column per kind of group")
-    feedback: str = option("", "SQLAlchemy URL of the service's feedback log, to learn from it too")
-    approximate_from: int = option(
-        APPROXIMATE_FROM, "items from which factor models are served by an approximate index"
-    )
-    min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
-    seed: int = option(0, "seed of splits and of training")
-    name: str = option("recommender", "name of the artifact")
-
 
 def main(params: Params) -> Artifact:
     """Train, measure, check and save. Raises TrainingError; nothing is saved then."""
-    _check(params)
+    check(params)
     with step("reading interactions"):
         corpus, data, tables = _load(params)
         corpus = _with_feedback(corpus, params.feedback)
@@ -128,55 +85,6 @@ def main(params: Params) -> Artifact:
         contents,
         tables,
     )
-
-
-def _check(params: Params) -> None:
-    if not params.algorithms:
-        raise DataInvalid(f"no algorithm given; known: {', '.join(ALGORITHMS.names())}")
-    if params.interactions is None and (params.users or params.items):
-        raise DataInvalid("--users and --items go with --interactions; give it too, or none for MovieLens-100K")
-    if params.holdout and params.feedback:
-        raise DataInvalid("--holdout goes without --feedback: what is held out has to be known from the data alone")
-    for name in params.algorithms:
-        algorithm(params, name)
-
-
-def algorithm(params: Params, name: str) -> AnyAlgorithm:
-    """An unfitted algorithm with the hyperparameters of the command line. Raises DataInvalid for what it cannot be."""
-    try:
-        kind = ALGORITHMS.find(name)
-    except InvalidInput as error:
-        raise DataInvalid(str(error)) from error
-    fields = {field.name: field for field in dataclasses.fields(kind.params_type)}
-    chosen: dict[str, object] = {"seed": params.seed} if "seed" in fields else {}
-    if name in _LIGHTFM:
-        chosen |= {key: getattr(params, key) for key in _LIGHTFM_OPTIONS}
-    if name == TwoLevel.name:
-        usual = Params()
-        changed = {key: getattr(params, key) for key in _LIGHTFM_OPTIONS if getattr(params, key) != getattr(usual, key)}
-        chosen["settings"] = tuple(f"{each}.{key}={value}" for each in _LIGHTFM for key, value in changed.items())
-    for setting in params.set:
-        target, _, value = setting.partition("=")
-        owner, _, key = target.rpartition(".")
-        if owner not in params.algorithms:
-            raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(params.algorithms)}")
-        if owner == name:
-            chosen[key] = _value(value, is_list=key in fields and isinstance(fields[key].default, tuple))
-    try:
-        return ALGORITHMS.create(name, chosen)
-    except InvalidInput as error:
-        raise DataInvalid(str(error)) from error
-
-
-def _value(text: str, *, is_list: bool) -> object:
-    if is_list:
-        return tuple(_value(part, is_list=False) for part in text.split("+"))
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _load(params: Params) -> tuple[Corpus, DataSource, FeatureTables]:
@@ -296,6 +204,9 @@ def _print_size(corpus: Corpus) -> None:
         f"{len(corpus.user_encoder.names)} user and {len(corpus.item_encoder.names)} item features",
         soft_wrap=True,
     )
+    if dataset.dated_users is not None and dataset.user_features is not None:
+        described = int((np.diff(dataset.user_features.indptr) > 0).sum())
+        console.print(f"  {described:,} of {dataset.users:,} users had attributes at their last interaction")
 
 
 def _save(card: Card, contents: Contents, tables: FeatureTables) -> Artifact:

@@ -24,6 +24,7 @@ from models.errors import ArtifactInvalid, InvalidInput
 from models.recommender.approximate import ApproximateIndex, Effort
 from models.recommender.base import Arrays
 from models.recommender.dataset import Dataset, csr
+from models.recommender.dated import Dated
 from models.recommender.encoding import Encoder
 from models.recommender.factors import Factors
 from models.recommender.ids import IdIndex, Texts
@@ -136,6 +137,10 @@ def _dataset_arrays(dataset: Dataset) -> dict[str, NDArray[np.generic]]:
         if matrix is not None:
             arrays |= {f"{owner}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
             arrays[f"{owner}_width"] = np.array([matrix.shape[1]])
+    for name in ("dated_users", "dated_items"):
+        dated: Dated | None = getattr(dataset, name)
+        if dated is not None:
+            arrays |= {f"{name}_{part}": array for part, array in dated.arrays().items()}
     return arrays
 
 
@@ -146,12 +151,18 @@ def _dataset(arrays: Arrays, shape: tuple[int, int]) -> Dataset:
         data, indices, indptr = (arrays[f"{owner}_{part}"] for part in ("data", "indices", "indptr"))
         return csr(data, indices, indptr, (rows, int(arrays[f"{owner}_width"].item())))
 
+    def dated(name: str) -> Dated | None:
+        own = {key.removeprefix(f"{name}_"): array for key, array in arrays.items() if key.startswith(f"{name}_")}
+        return Dated.restore(own) if own else None
+
     return Dataset(
         interactions=csr(arrays["seen_data"], arrays["seen_indices"], arrays["seen_indptr"], shape),
         times=arrays["times"].astype(np.int64, copy=False) if "times" in arrays else None,
         ratings=arrays["ratings"].astype(np.float32, copy=False) if "ratings" in arrays else None,
         user_features=features("user_features", shape[0]),
         item_features=features("item_features", shape[1]),
+        dated_users=dated("dated_users"),
+        dated_items=dated("dated_items"),
     )
 
 

@@ -90,6 +90,16 @@ def item_directions(dataset: Dataset) -> sparse.csr_array:
     features = dataset.item_features
     if features is None:
         return sparse.csr_array((dataset.items, 0), dtype=np.float32)
+    return weighted(features, rarity(features))
+
+
+def rarity(features: sparse.csr_array) -> NDArray[np.float32]:
+    """How much each feature counts, the more the fewer items have it, (features,)."""
     counts = np.bincount(features.indices, minlength=features.shape[1])
-    rare = np.log1p(features.shape[0] / np.maximum(counts, 1)).astype(np.float32)
-    return normalised(csr(features.data * rare[features.indices], features.indices, features.indptr, features.shape))
+    return np.asarray(np.log1p(features.shape[0] / np.maximum(counts, 1)), np.float32)
+
+
+def weighted(features: sparse.csr_array, weights: NDArray[np.float32]) -> sparse.csr_array:
+    """Rows of features times their weights, of length 1, (rows, features)."""
+    values = features.data * weights[features.indices]
+    return normalised(csr(values, features.indices, features.indptr, features.shape))

@@ -5,11 +5,13 @@ Knows rows and columns, never ids.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+from models.recommender.dated import Dated
 
 Rows = NDArray[np.int64]
 
@@ -21,6 +23,9 @@ class Dataset:
     `interactions` is canonical CSR, float32, every stored weight above zero. `times` (Unix seconds, int64) and
     `ratings` (float32) are aligned with `interactions.data`. The feature matrices have one row per user or item and
     one column per feature, float32; they hold no identity columns.
+
+    Where features change, `dated_users` and `dated_items` hold all that they ever were, and the feature matrices what
+    was known then: of users as of each one's last interaction here, of items as of the last of all.
     """
 
     interactions: sparse.csr_array
@@ -28,6 +33,8 @@ class Dataset:
     ratings: NDArray[np.float32] | None = None
     user_features: sparse.csr_array | None = None
     item_features: sparse.csr_array | None = None
+    dated_users: Dated | None = None
+    dated_items: Dated | None = None
 
     @property
     def users(self) -> int:
@@ -37,6 +44,11 @@ class Dataset:
     def items(self) -> int:
         return int(self.interactions.shape[1])
 
+    @property
+    def is_dated(self) -> bool:
+        """Whether any features change."""
+        return self.dated_users is not None or self.dated_items is not None
+
     def histories(self, user_rows: Rows) -> sparse.csr_array:
         """The interactions of these users, one row each."""
         return self.interactions[user_rows]
@@ -44,6 +56,18 @@ class Dataset:
     def activity(self) -> NDArray[np.int64]:
         """How many items each user has interacted with."""
         return np.asarray(np.diff(self.interactions.indptr), np.int64)
+
+    def newest(self) -> int:
+        """Time of the last interaction of all, 0 where there are no times."""
+        return int(self.times.max()) if self.times is not None and len(self.times) else 0
+
+    def last_times(self) -> NDArray[np.int64]:
+        """Time of each user's last interaction; that of the last of all for users without one."""
+        found = np.full(self.users, self.newest(), np.int64)
+        has_any = np.flatnonzero(self.activity() > 0)
+        if self.times is not None and len(has_any):
+            found[has_any] = np.maximum.reduceat(self.times, self.interactions.indptr[has_any])
+        return found
 
     def popularity(self) -> NDArray[np.int64]:
         """How many users have interacted with each item."""
@@ -60,11 +84,13 @@ def from_triplets(
     ratings: NDArray[np.float32] | None = None,
     user_features: sparse.csr_array | None = None,
     item_features: sparse.csr_array | None = None,
+    dated_users: Dated | None = None,
+    dated_items: Dated | None = None,
 ) -> Dataset:
     """A data set from one row number, column number (and weight, time, rating) per event.
 
-    Events of the same user and item become one: weights are added, the time and the rating are those of the latest
-    event, or of the last one given where there are no times.
+    Features are given as they are, or dated, which needs times. Events of the same user and item become one: weights
+    are added, the time and the rating are those of the latest event, or of the last one given where there are no times.
     """
     weights = np.ones(len(users), np.float32) if weights is None else weights.astype(np.float32)
     order = np.lexsort((np.arange(len(users)) if times is None else times, items, users))
@@ -76,12 +102,16 @@ def from_triplets(
     summed = np.add.reduceat(weights, starts) if len(ends) else weights
     indptr = np.concatenate(([0], np.cumsum(np.bincount(users[ends], minlength=shape[0]))))
     interactions = csr(summed.astype(np.float32), items[ends], indptr, shape)
-    return Dataset(
-        interactions=interactions,
-        times=None if times is None else times[order][ends].astype(np.int64),
-        ratings=None if ratings is None else ratings[order][ends].astype(np.float32),
-        user_features=user_features,
-        item_features=item_features,
+    return _as_known(
+        Dataset(
+            interactions=interactions,
+            times=None if times is None else times[order][ends].astype(np.int64),
+            ratings=None if ratings is None else ratings[order][ends].astype(np.float32),
+            user_features=user_features,
+            item_features=item_features,
+            dated_users=dated_users,
+            dated_items=dated_items,
+        )
     )
 
 
@@ -90,13 +120,24 @@ def where(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:
     matrix = dataset.interactions
     rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))[kept]
     indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=dataset.users))))
-    return Dataset(
-        interactions=csr(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape),
-        times=None if dataset.times is None else dataset.times[kept],
-        ratings=None if dataset.ratings is None else dataset.ratings[kept],
-        user_features=dataset.user_features,
-        item_features=dataset.item_features,
+    return _as_known(
+        replace(
+            dataset,
+            interactions=csr(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape),
+            times=None if dataset.times is None else dataset.times[kept],
+            ratings=None if dataset.ratings is None else dataset.ratings[kept],
+        )
     )
+
+
+def _as_known(dataset: Dataset) -> Dataset:
+    """The data set with dated features as they were then."""
+    users, items = dataset.dated_users, dataset.dated_items
+    if users is not None:
+        dataset = replace(dataset, user_features=users.at(dataset.last_times()))
+    if items is not None:
+        dataset = replace(dataset, item_features=items.at(np.full(dataset.items, dataset.newest(), np.int64)))
+    return dataset
 
 
 def csr(

@@ -2,7 +2,8 @@
 
 Every one of them is as of a moment of the user: the last interaction that is known. Nothing that anyone did later is
 counted, in training as in serving; what was not known then must not help a ranker to learn, since it never will be.
-Attributes (age, genres, year) come from the feature tables, as columns of ones; `Facts` is made anew when these change.
+Attributes (age, genres, year) come from the feature tables, as columns of ones: those of the same moment where they are
+dated. `Facts` is made anew when the tables change.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.recommender.content import item_directions
-from models.recommender.dataset import Dataset, binary
+from models.recommender.content import rarity, weighted
+from models.recommender.dataset import Dataset
+from models.recommender.dated import Dated, Fixed, Known
 from models.recommender.neighbours import normalised
 from models.recommender.timeline import Timeline
 
@@ -41,16 +43,17 @@ _MAX_SEGMENT_EVENTS = 20_000_000
 class Facts:
     """What a data set tells of its items at any time. Arrays over items and events."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, *, is_now: bool = False) -> None:
+        """`is_now`: whoever is asked about has the data set's features as they stand, not those of a moment."""
         matrix = dataset.interactions
         columns = matrix.indices.astype(np.int64)
         times = np.zeros(len(columns), np.int64) if dataset.times is None else dataset.times
         self._events = Timeline(columns, times, dataset.items, dataset.ratings)
         self._everything = Timeline(np.zeros_like(columns), times, 1, dataset.ratings)
-        self._directions = item_directions(dataset)
-        self.newest = int(times.max()) if len(times) else 0
-        self._last = _last_times(matrix.indptr, times, self.newest)
-        self._segments = _Segments(dataset, times, self._everything)
+        self.newest = dataset.newest()
+        self._last = dataset.last_times()
+        self._tastes = _Tastes(dataset, is_now=is_now)
+        self._segments = _Segments(dataset, times, self._everything, is_now=is_now)
 
     def last_times(self, user_rows: Integers) -> Integers:
         """Time of the last interaction of each known user, Unix seconds; of the whole data for those without one."""
@@ -73,8 +76,8 @@ class Facts:
             self._ratings(items, ends, rows, as_of),
             _days(until - self._events.first(items), seen),
             _days(until - self._events.latest(items, ends), seen),
-            self._affinity(histories, rows, items),
-            self._segments.lifts(users, (rows, items), as_of, seen),
+            self._tastes.affinity(histories, as_of, pairs),
+            self._segments.lifts(users, pairs, as_of, seen),
             np.log1p(np.diff(histories.indptr))[rows],
         ]
         return np.stack(columns, axis=1).astype(np.float32)
@@ -86,29 +89,50 @@ class Facts:
         sums = self._events.sums(items, ends) + _PRIOR_EVENTS * usual[rows]
         return np.asarray(sums / (self._events.counts(items, ends) + _PRIOR_EVENTS))
 
-    def _affinity(self, histories: sparse.csr_array, rows: Integers, items: Integers) -> Floats:
+
+class _Tastes:
+    """Attributes of items, and how like those of a user's items they are."""
+
+    def __init__(self, dataset: Dataset, *, is_now: bool) -> None:
+        features = dataset.item_features
+        if features is None:
+            features = sparse.csr_array((dataset.items, 0), dtype=np.float32)
+        dated = dataset.dated_items
+        self._items = _known(features, None if is_now else dated)
+        # How rare an attribute is changes with later rows, and must not tell of them.
+        usual = features if dated is None else dated.first()
+        self._directions = weighted(self._items.features, rarity(usual))
+
+    def affinity(self, histories: sparse.csr_array, as_of: Integers, pairs: tuple[Integers, Integers]) -> Floats:
+        """Cosine of each pair's item with all items of its row of `histories`, (pairs,), as of the row's moment."""
+        rows, items = pairs
         if not self._directions.shape[1]:
             return np.zeros(len(items), np.float32)
-        profiles = normalised(sparse.csr_array(binary(histories) @ self._directions)).toarray()
-        chosen = self._directions[items]
+        taken = self._items.rows(histories.indices.astype(np.int64), np.repeat(as_of, np.diff(histories.indptr)))
+        ones = np.ones(len(taken), np.float32)
+        own = sparse.csr_array((ones, taken, histories.indptr), shape=(len(as_of), self._directions.shape[0]))
+        profiles = normalised(sparse.csr_array(own @ self._directions)).toarray()
+        chosen = self._directions[self._items.rows(items, as_of[rows])]
         places = np.repeat(np.arange(len(items)), np.diff(chosen.indptr))
         products = chosen.data * profiles[rows[places], chosen.indices]
         return np.asarray(np.bincount(places, products, minlength=len(items)), np.float32)
 
 
 class _Segments:
-    """What people of one kind took to: events by attribute of their user and item."""
+    """What people of one kind took to: events by their item and by each attribute that their user had then."""
 
-    def __init__(self, dataset: Dataset, times: Integers, of_all: Timeline) -> None:
+    def __init__(self, dataset: Dataset, times: Integers, of_all: Timeline, *, is_now: bool) -> None:
         features = dataset.user_features
-        self._users = None
+        self._users: Known | None = None
         self._items = dataset.items
-        activity = dataset.activity()
-        if features is None or int((np.diff(features.indptr) * activity).sum()) > _MAX_SEGMENT_EVENTS:
+        if features is None:
             return
-        self._users = features
-        users = np.repeat(np.arange(dataset.users), activity)
-        repeated = features[users]
+        known = _known(features, dataset.dated_users)
+        users = known.rows(np.repeat(np.arange(dataset.users), dataset.activity()), times)
+        if int(np.diff(known.features.indptr)[users].sum()) > _MAX_SEGMENT_EVENTS:
+            return
+        self._users = Fixed(features) if is_now else known
+        repeated = known.features[users]
         event = np.repeat(np.arange(len(users)), np.diff(repeated.indptr))
         kinds = repeated.indices.astype(np.int64)
         columns = dataset.interactions.indices.astype(np.int64)
@@ -127,7 +151,7 @@ class _Segments:
         rows, items = pairs
         if self._users is None or users is None:
             return np.zeros(len(items))
-        chosen = self._users[users]
+        chosen = self._users.features[self._users.rows(users, as_of)]
         counts = np.diff(chosen.indptr)
         # The attributes of a pair are those of its row, one after the other.
         own = counts[rows]
@@ -154,12 +178,8 @@ class _Segments:
         return self._of_kinds.counts(kinds, self._of_kinds.ends(kinds, when))
 
 
-def _last_times(indptr: Integers, times: Integers, newest: int) -> Integers:
-    found = np.full(len(indptr) - 1, newest, np.int64)
-    has_any = np.flatnonzero(np.diff(indptr) > 0)
-    if len(has_any):
-        found[has_any] = np.maximum.reduceat(times, indptr[has_any])
-    return found
+def _known(features: sparse.csr_array, dated: Dated | None) -> Known:
+    return Fixed(features) if dated is None else dated
 
 
 def _days(seconds: Integers, seen: Integers) -> NDArray[np.float64]:

@@ -5,12 +5,14 @@
                      first whose name holds "year" its year
     groups.parquet   user_id, group, [kind]: one row per membership
 
-`time` is Unix seconds or a timestamp: of several rows with one id the latest that is not in the future counts.
+`time` is Unix seconds or a timestamp: of several rows with one id the latest that is not in the future counts. A row
+that is in the future counts from its time on.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +31,7 @@ log = logging.getLogger("makunouchi.features")
 
 FOLDER = "features"
 USERS, ITEMS, GROUPS = "users.parquet", "items.parquet", "groups.parquet"
-_TIME = "time"
+TIME = "time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +105,30 @@ class Features:
     items: FeatureTable = EMPTY
     groups: Groups = field(default_factory=Groups)
     has_users: bool = False
+    changes_at: float = math.inf
+    """Unix seconds at which the first row that is in the future now will count."""
 
 
 class FeatureStore:
     """The tables of a folder. `current` looks at the files at most every `ttl_s` seconds, and reads them in a thread
-    of its own when they have changed; until that is done, and when they cannot be read, the old tables go on."""
+    of its own when they have changed or the time of a row has come; until that is done, and when they cannot be read,
+    the old tables go on. `now` tells Unix seconds."""
 
     def __init__(
-        self, folder: Path | None, *, ttl_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path | None,
+        *,
+        ttl_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
         self._ttl_s = ttl_s
         self._clock = clock
+        self._now = now
         self._lock = threading.Lock()
         self._marks = _marks(folder)
-        self._features = read(folder) if folder is not None else Features()
+        self._features = read(folder, now=now()) if folder is not None else Features()
         self._looked = clock()
         self._reading: threading.Thread | None = None
 
@@ -150,14 +161,15 @@ class FeatureStore:
                 return
             self._looked = self._clock()
             marks = _marks(self._folder)
-            if marks == self._marks or (self._reading is not None and self._reading.is_alive()):
+            is_due = marks != self._marks or self._now() >= self._features.changes_at
+            if not is_due or (self._reading is not None and self._reading.is_alive()):
                 return
             self._reading = threading.Thread(target=self._read, args=(marks,), name="features", daemon=True)
             self._reading.start()
 
     def _read(self, marks: tuple[tuple[str, int, int], ...]) -> None:
         try:
-            features = read(self._folder) if self._folder is not None else Features()
+            features = read(self._folder, now=self._now()) if self._folder is not None else Features()
         except ArtifactInvalid as error:
             log.warning("features not reloaded: %s", error)
             return
@@ -165,15 +177,20 @@ class FeatureStore:
         log.info("features reloaded: %d users, %d items", len(features.users.ids), len(features.items.ids))
 
 
-def read(folder: Path) -> Features:
-    """Read the tables of `folder`; a file that is not there is an empty table. Raises ArtifactInvalid."""
+def read(folder: Path, *, now: float | None = None) -> Features:
+    """Read the tables of `folder` as they are at `now`, Unix seconds, or this moment; a file that is not there is an
+    empty table. Raises ArtifactInvalid."""
+    moment = time.time() if now is None else now
     try:
         users, items, groups = (_table(folder / name) for name in (USERS, ITEMS, GROUPS))
+        people, users_change = _feature_table(users, "user_id", moment)
+        things, items_change = _feature_table(items, "item_id", moment)
         return Features(
-            users=EMPTY if users is None else _feature_table(users, "user_id"),
-            items=EMPTY if items is None else _feature_table(items, "item_id"),
+            users=people,
+            items=things,
             groups=Groups() if groups is None else _groups(groups),
             has_users=users is not None,
+            changes_at=min(users_change, items_change),
         )
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError, NotImplementedError) as error:
         # pyarrow's own errors are these: a type that has no cast is "not implemented", a length that lies is memory.
@@ -202,24 +219,26 @@ def _table(path: Path) -> Any:  # Any: pyarrow has no types
     return pyarrow.parquet.read_table(path)
 
 
-def _feature_table(table: Any, id_column: str) -> FeatureTable:  # Any: pyarrow.Table
-    table = _latest(table, id_column)
-    ids = [str(each) for each in table.column(id_column).to_pylist()]
-    names = [name for name in table.column_names if name not in (id_column, _TIME)]
-    return FeatureTable(IdIndex.of(ids), {name: _column(table.column(name)) for name in names})
-
-
-def _latest(table: Any, id_column: str) -> Any:  # Any: pyarrow.Table
-    import pyarrow as pa
-
+def _feature_table(table: Any, id_column: str, now: float) -> tuple[FeatureTable, float]:  # Any: pyarrow.Table
+    """The table at `now`, and when it will be another one."""
+    if table is None:
+        return EMPTY, math.inf
     # A row of nobody is no row.
     table = table.filter(table.column(id_column).is_valid())
+    times = _seconds(table.column(TIME)) if TIME in table.column_names else np.zeros(len(table))
+    table = _latest(table, id_column, times, now)
+    ids = [str(each) for each in table.column(id_column).to_pylist()]
+    names = [name for name in table.column_names if name not in (id_column, TIME)]
+    found = FeatureTable(IdIndex.of(ids), {name: _column(table.column(name)) for name in names})
+    return found, float(times[times > now].min(initial=math.inf))
+
+
+def _latest(table: Any, id_column: str, times: NDArray[np.float64], now: float) -> Any:  # Any: pyarrow.Table
+    import pyarrow as pa
+
     ids = table.column(id_column).cast(pa.string()).combine_chunks().dictionary_encode()
     keys: NDArray[np.int64] = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    times = np.zeros(len(keys))
-    if _TIME in table.column_names:
-        times = _seconds(table.column(_TIME))
-    valid = np.flatnonzero(times <= time.time())
+    valid = np.flatnonzero(times <= now)
     order = valid[np.lexsort((valid, times[valid], keys[valid]))]
     is_last = np.ones(len(order), bool)
     is_last[:-1] = keys[order][1:] != keys[order][:-1]

@@ -37,7 +37,7 @@ class Knowledge:
     def __init__(
         self, contents: Contents, store: FeatureStore, recent: Recent, *, learned_from: Features | None = None
     ) -> None:
-        """`learned_from` are tables whose attributes the artifact holds already."""
+        """`learned_from` are tables whose attributes the artifact holds already, as they were when it was trained."""
         self.contents = contents
         self.recent = recent
         self.segments = Segments(contents.dataset)
@@ -53,6 +53,9 @@ class Knowledge:
         self._additions = np.zeros(len(contents.items), np.float32)
         self.recent_rows: list[tuple[int, float]] = []
         """Item row and time of each recent interest that the artifact does not hold already."""
+        if learned_from is not None and contents.dataset.is_dated:
+            # The artifact holds what was true of people when they were last seen, not what is true now.
+            self._refresh(learned_from)
 
     def refresh(self) -> None:
         """Have changed feature tables read into the algorithms that look attributes up, in a thread of its own."""

@@ -130,9 +130,8 @@ class TwoLevel(Algorithm[TwoLevelParams]):
         return self._first("explanations").explain(histories, items, n)
 
     def refresh(self, user_features: sparse.csr_array | None, item_features: sparse.csr_array | None) -> None:
-        self.facts_ = Facts(
-            dataclasses.replace(self.dataset_, user_features=user_features, item_features=item_features)
-        )
+        changed = dataclasses.replace(self.dataset_, user_features=user_features, item_features=item_features)
+        self.facts_ = Facts(changed, is_now=True)
 
     def arrays(self) -> Arrays:
         found = {

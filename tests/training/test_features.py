@@ -28,6 +28,13 @@ def test_what_is_written_is_what_the_store_reads(tmp_path: Path) -> None:
     assert (found.items.category_column(), found.items.year_column()) == ("genres", "year")
 
 
+def test_times_are_written_as_the_store_reads_them(tmp_path: Path) -> None:
+    users = table("users", user=["a", "a", "b"], time=["2024-01-02", "", "2999-01-01"], age=[2, 1, 3])
+    write(feature_tables(users, None, None, user="user", item="item"), tmp_path)
+    found = read(tmp_path / FOLDER)
+    assert (found.users.values("a"), found.users.values("b")) == ({"age": 2}, None)
+
+
 def test_without_tables_the_folder_is_empty(tmp_path: Path) -> None:
     write(FeatureTables(), tmp_path)
     assert not read(tmp_path / FOLDER).has_users

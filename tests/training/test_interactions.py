@@ -100,6 +100,45 @@ def test_an_attribute_row_twice_is_an_error(tmp_path: Path) -> None:
         corpus(tmp_path, EVENTS, "user_id,age\n7,1\n7,2\n")
 
 
+def test_attributes_with_a_time_are_as_of_the_last_interaction(tmp_path: Path) -> None:
+    users = "user_id,time,city\n007,1,Bonn\n007,4,Rome\n007,9,Oslo\n7,,Bonn\n7,3,Rome\n"
+    items = "item_id,time,name,kind\nb,1,Bee,x\na,1,Ay,x\nc,1,Cee,y\na,4,New,y\n"
+    made = corpus(tmp_path, EVENTS, users, items, Columns(time="time", title="name"))
+    assert made.user_ids == ("007", "7")
+    # Oslo is not learned: nobody had been there when the last interaction was.
+    assert made.user_encoder.names == ("city=Bonn", "city=Rome")
+    assert made.dataset.user_features is not None
+    assert made.dataset.user_features.toarray().tolist() == [[0, 1], [1, 0]]
+    assert made.item_encoder.names == ("kind=x", "kind=y")
+    assert made.dataset.item_features is not None
+    assert made.dataset.item_features.toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert made.titles == ("New", "Bee", "Cee")
+
+
+@pytest.mark.parametrize(
+    ("users", "columns", "message"),
+    [
+        ("user_id,time,age\n7,1,1\n7,2,2\n", Columns(), "name the column of times of the interactions"),
+        ("user_id,age\n7,1\n7,2\n", Columns(time="time"), "add a column 'time' that says from when on"),
+        ("user_id,time,age\n7,noon,1\n", Columns(time="time"), "column 'time' of 'users.csv' holds no times"),
+    ],
+)
+def test_rows_whose_time_cannot_be_told_are_an_error(
+    tmp_path: Path, users: str, columns: Columns, message: str
+) -> None:
+    with pytest.raises(DataInvalid, match=message):
+        corpus(tmp_path, EVENTS, users, columns=columns)
+
+
+def test_the_time_is_no_attribute(tmp_path: Path) -> None:
+    read = {
+        name: read_table(write(tmp_path, name, text))
+        for name, text in (("e.csv", EVENTS), ("u.csv", "user_id,time,a\n7,1,x\n"))
+    }
+    with pytest.raises(DataInvalid, match="it is no attribute"):
+        build_corpus(read["e.csv"], Columns(time="time"), users=read["u.csv"], user_attributes=("time",))
+
+
 def test_a_missing_or_empty_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataInvalid, match="no file"):
         read_table(tmp_path / "none.csv")

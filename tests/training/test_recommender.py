@@ -10,7 +10,8 @@ from models.recommender.predictor import Query, Recommender
 from models.store import find, versions
 from tests.models.recommender.boards import ITEMS, USERS, checkerboard, make
 from training.parity import serving_parity
-from training.recommender import Params, main
+from training.recommender import main
+from training.recommender_params import Params
 from training.splits import split
 
 
@@ -123,6 +124,28 @@ def test_two_levels_are_trained_by_their_retrievers(store: Path, files: dict[str
     assert artifact.card.params["two-level.retrievers"] == "ease+user-knn"
     answer = Recommender.load(artifact).recommend([Query("u3", n=1)])[0]
     assert (answer.model, int(answer.items[0].id) % 2) == ("two-level", 1)
+
+
+def test_attributes_that_change_are_learned_as_they_were_and_served_as_they_are(
+    store: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for u in range(USERS) for row in (f"u{u},0,{['black', 'white'][u % 2]}", f"u{u},1000000000,red")]
+    files["users"].write_text("user_id,time,colour\n" + "\n".join(rows) + f"\nu{USERS},0,white\n")
+    main(params(files, algorithms=("two-level", "lightfm-warp"), set=("two-level.retrievers=lightfm-warp",)))
+    assert f"{USERS + 1} of {USERS + 1} users had attributes" in capsys.readouterr().err
+
+    recommender = Recommender.load(find("board", store=store))
+    contents, knowledge = recommender.contents, recommender.knowledge
+    assert contents.user_encoder.names == ("colour=black", "colour=white")
+    assert contents.dataset.is_dated
+    assert contents.dataset.user_features is not None
+    assert contents.dataset.user_features.toarray()[:2].tolist() == [[1, 0], [0, 1]]
+    assert knowledge.features.users.values("u0") == {"colour": "red"}
+    # Red is what nobody was when it was learned, so that it says nothing; white still does.
+    assert knowledge.known_features("u0", 0) is None
+    (featured,) = recommender.recommend([Query(f"u{USERS}", n=3)])
+    assert featured.reason == "user_features"
+    assert all(int(each.id) % 2 == 1 for each in featured.items)
 
 
 def test_content_needs_attributes(store: Path, files: dict[str, Path]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from models.recommender.dataset import Dataset, from_triplets, where
+from models.recommender.dated import Dated
 from models.recommender.facts import FACTS, Facts
 
 DAY_S = 86_400
@@ -27,6 +30,20 @@ def happenings(seed: int = 0) -> Dataset:
     )
 
 
+def dated(dataset: Dataset, seed: int = 1) -> Dataset:
+    """The same, with users and items that change their attributes a few times, and have none before the first."""
+    random = np.random.default_rng(seed)
+
+    def changes(owners: int, width: int) -> Dated:
+        who = np.repeat(np.arange(owners), 4)
+        kinds = np.eye(width, dtype=np.float32)[random.integers(0, width, len(who))]
+        return Dated(who, random.integers(0, 200 * DAY_S, len(who)), sparse.csr_array(kinds))
+
+    assert dataset.times is not None
+    changing = replace(dataset, dated_users=changes(USERS, 3), dated_items=changes(ITEMS, 4))
+    return where(changing, np.ones(len(dataset.times), bool))
+
+
 def told(facts: Facts, dataset: Dataset, user: int, as_of: int) -> dict[str, list[float]]:
     row = np.array([user])
     pairs = (np.zeros(dataset.items, np.int64), np.arange(dataset.items))
@@ -35,8 +52,9 @@ def told(facts: Facts, dataset: Dataset, user: int, as_of: int) -> dict[str, lis
 
 
 @pytest.mark.parametrize("user", [0, 7, 29])
-def test_facts_are_the_same_with_and_without_what_comes_later(user: int) -> None:
-    everything = happenings()
+@pytest.mark.parametrize("is_dated", [False, True])
+def test_facts_are_the_same_with_and_without_what_comes_later(user: int, is_dated: bool) -> None:
+    everything = dated(happenings()) if is_dated else happenings()
     assert everything.times is not None
     as_of = 100 * DAY_S
     until_then = where(everything, everything.times <= as_of)
@@ -68,6 +86,41 @@ def test_each_fact_is_what_it_says() -> None:
     later = told(facts, dataset, 0, 100 * DAY_S)
     assert later["segment"][1] > 0 > later["segment"][0]
     assert facts.last_times(np.array([0, 3])).tolist() == [10 * DAY_S, 60 * DAY_S]
+
+
+def test_attributes_are_those_of_the_moment() -> None:
+    random = np.random.default_rng(2)
+    moments = random.integers(0, 220 * DAY_S, 20)
+    changing = dated(happenings())
+    assert changing.dated_items is not None
+    facts = Facts(changing)
+    weights = np.log1p(ITEMS / np.maximum(changing.dated_items.first().toarray().sum(axis=0), 1))
+    for user, moment in enumerate(moments.tolist()):
+        items = changing.dated_items.at(np.full(ITEMS, moment)).toarray() * weights
+        lengths = np.linalg.norm(items, axis=1)
+        directions = np.divide(items, lengths[:, None], out=np.zeros_like(items), where=lengths[:, None] > 0)
+        profile = directions[changing.histories(np.array([user])).indices].sum(axis=0)
+        expected = directions @ profile / max(np.linalg.norm(profile), 1e-12)
+        assert told(facts, changing, user, moment)["affinity"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_people_of_a_kind_are_those_who_were_of_it_then() -> None:
+    # User 0 is of kind 0 when taking to item 0, and of kind 1 when taking to item 1, as user 1 is then.
+    dataset = from_triplets(
+        np.array([0, 0, 1, 2]),
+        np.array([0, 1, 2, 2]),
+        shape=(3, 3),
+        times=np.array([1, 5, 6, 6]) * DAY_S,
+        dated_users=Dated(
+            np.array([0, 0, 1]), np.array([0, 3, 0]) * DAY_S, sparse.csr_array(np.eye(2, dtype=np.float32)[[0, 1, 1]])
+        ),
+    )
+    facts = Facts(dataset)
+    as_kind_1 = told(facts, dataset, 1, 6 * DAY_S)["segment"]
+    assert as_kind_1[1] > 0 > as_kind_1[0]
+    earlier = told(facts, dataset, 0, 2 * DAY_S)["segment"]
+    assert earlier[0] > 0 > earlier[1]
+    assert told(facts, dataset, 2, 6 * DAY_S)["segment"] == [0, 0, 0]
 
 
 def test_without_times_ratings_and_attributes_there_are_numbers_all_the_same() -> None:

@@ -103,6 +103,24 @@ def test_changed_files_are_read_again_after_the_time_to_live(tmp_path: Path) -> 
     assert store.current().users.values("a") == {"age": 2}
 
 
+def test_a_row_of_the_future_counts_when_its_time_has_come(tmp_path: Path) -> None:
+    now = 100.0
+    write(tmp_path, "users", user_id=["a", "a", "b"], time=[50, 200, 300], age=[1, 2, 3])
+    store = FeatureStore(tmp_path, ttl_s=1, clock=lambda: now, now=lambda: now)
+    assert (store.current().users.values("a"), store.current().changes_at) == ({"age": 1}, 200)
+
+    now = 199.0
+    store.current()
+    store.wait()
+    assert store.current().users.values("a") == {"age": 1}
+
+    now = 200.0
+    store.current()
+    store.wait()
+    assert store.current().users.values("a") == {"age": 2}
+    assert (store.current().users.values("b"), store.current().changes_at) == (None, 300)
+
+
 def test_tables_that_cannot_be_read_leave_the_old_ones(tmp_path: Path) -> None:
     now = 0.0
     write(tmp_path, "users", user_id=["a"], age=[1])
