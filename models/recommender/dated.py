@@ -64,12 +64,6 @@ class Dated:
         is_known[is_known] = self._owners[places[is_known]] == owners[is_known]
         return np.where(is_known, places, len(self._owners))
 
-    def first(self) -> sparse.csr_array:
-        """The first row of each owner that has any, (owners with a row, F)."""
-        is_first = np.ones(len(self._owners), bool)
-        is_first[1:] = self._owners[1:] != self._owners[:-1]
-        return self.features[np.flatnonzero(is_first)]
-
     def at(self, moments: Rows) -> sparse.csr_array:
         """The features of all owners, the first at the first of `moments` and so on, (owners, F)."""
         return self.features[self.rows(np.arange(len(moments)), moments)]

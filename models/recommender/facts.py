@@ -99,9 +99,9 @@ class _Tastes:
             features = sparse.csr_array((dataset.items, 0), dtype=np.float32)
         dated = dataset.dated_items
         self._items = _known(features, None if is_now else dated)
-        # How rare an attribute is changes with later rows, and must not tell of them.
-        usual = features if dated is None else dated.first()
-        self._directions = weighted(self._items.features, rarity(usual))
+        # How rare an attribute is would tell of later rows.
+        weights = rarity(features) if dated is None else np.ones(features.shape[1], np.float32)
+        self._directions = weighted(self._items.features, weights)
 
     def affinity(self, histories: sparse.csr_array, as_of: Integers, pairs: tuple[Integers, Integers]) -> Floats:
         """Cosine of each pair's item with all items of its row of `histories`, (pairs,), as of the row's moment."""
