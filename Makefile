@@ -59,12 +59,12 @@ BENCH = $(BIN)/python -m benchmarks
 BENCH_OPTIONS = $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(REQUESTS),--requests $(REQUESTS))
 
-# ALGORITHMS=ease,als SPLIT=last narrow it down; two-level takes a minute or two per seed. URL=http://... asks a running
-# service, whose model has to be made by `python -m training.recommender --holdout`.
+# ALGORITHMS=ease,als SPLIT=last narrow it down, SET=ease.l2=500 changes hyperparameters; two-level takes a minute or two
+# per seed. URL=http://... asks a running service, whose model has to be made by `training.recommender --holdout`.
 evaluate: $(READY)  ## measure the recommenders on MovieLens-100K: SEED=0 SEEDS=5 JSON=1, or a service: URL=http://...
 	@$(if $(URL),$(BIN)/python -m training.evaluate_service --url $(URL) $(if $(JSON),--json) \
 		$(if $(ALGORITHMS),--algorithms $(ALGORITHMS)),$(BIN)/python -m training.evaluate --seed $(or $(SEED),0) --seeds $(or $(SEEDS),5) $(if $(JSON),--json) \
-		$(if $(ALGORITHMS),--algorithms $(ALGORITHMS)) $(if $(SPLIT),--split $(SPLIT)))
+		$(if $(ALGORITHMS),--algorithms $(ALGORITHMS)) $(if $(SPLIT),--split $(SPLIT)) $(if $(SET),--set $(SET)))
 
 bench: train  ## measure beside the peers, about 20 minutes; writes benchmarks/RESULTS.md
 	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import DataInvalid, InvalidInput
+from models.errors import DataInvalid
 from models.recommender.approximate import APPROXIMATE_FROM
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 from models.recommender.two_level import TwoLevel
+from training.algorithm_settings import create, hyperparameters
 from training.command import option
 
 _LIGHTFM = ("lightfm-warp", "lightfm-bpr")
@@ -68,37 +68,11 @@ def check(params: Params) -> None:
 
 def algorithm(params: Params, name: str) -> AnyAlgorithm:
     """An unfitted algorithm with the hyperparameters of the command line. Raises DataInvalid for what it cannot be."""
-    try:
-        kind = ALGORITHMS.find(name)
-    except InvalidInput as error:
-        raise DataInvalid(str(error)) from error
-    fields = {field.name: field for field in dataclasses.fields(kind.params_type)}
-    chosen: dict[str, object] = {"seed": params.seed} if "seed" in fields else {}
+    chosen: dict[str, object] = {"seed": params.seed} if "seed" in hyperparameters(name) else {}
     if name in _LIGHTFM:
         chosen |= {key: getattr(params, key) for key in _LIGHTFM_OPTIONS}
     if name == TwoLevel.name:
         usual = Params()
         changed = {key: getattr(params, key) for key in _LIGHTFM_OPTIONS if getattr(params, key) != getattr(usual, key)}
         chosen["settings"] = tuple(f"{each}.{key}={value}" for each in _LIGHTFM for key, value in changed.items())
-    for setting in params.set:
-        target, _, value = setting.partition("=")
-        owner, _, key = target.rpartition(".")
-        if owner not in params.algorithms:
-            raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(params.algorithms)}")
-        if owner == name:
-            chosen[key] = _value(value, is_list=key in fields and isinstance(fields[key].default, tuple))
-    try:
-        return ALGORITHMS.create(name, chosen)
-    except InvalidInput as error:
-        raise DataInvalid(str(error)) from error
-
-
-def _value(text: str, *, is_list: bool) -> object:
-    if is_list:
-        return tuple(_value(part, is_list=False) for part in text.split("+"))
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    return create(name, params.set, among=params.algorithms, chosen=chosen)

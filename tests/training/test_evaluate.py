@@ -19,8 +19,16 @@ def test_the_published_figures_of_popularity_and_ease_come_out(capsys: pytest.Ca
     assert last["ease"]["ndcg@10"] == pytest.approx(means["ease"]["ndcg@10"], abs=1e-5)
 
 
+def test_hyperparameters_can_be_set() -> None:
+    usual = main(Params(algorithms=("ease",), seed=7, seeds=1))
+    changed = main(Params(algorithms=("ease",), seed=7, seeds=1, set=("ease.l2=3000",)))
+    assert changed["ease"]["ndcg@10"] < usual["ease"]["ndcg@10"]
+
+
 def test_wrong_options_say_what_is_wrong() -> None:
     with pytest.raises(DataInvalid, match="no algorithm 'magic'"):
         main(Params(algorithms=("magic",), seeds=1))
+    with pytest.raises(DataInvalid, match="'als' is not among --algorithms ease"):
+        main(Params(algorithms=("ease",), seeds=1, set=("als.factors=3",)))
     with pytest.raises(DataInvalid, match="--seeds must be at least 1"):
         main(Params(seeds=0))

@@ -1,0 +1,55 @@
+"""Algorithms by name, with hyperparameters as they are written on a command line. Knows the registry, no data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from models.errors import DataInvalid, InvalidInput
+from models.recommender.registry import ALGORITHMS, AnyAlgorithm
+
+
+def hyperparameters(name: str) -> Mapping[str, object]:
+    """The hyperparameters of an algorithm and their defaults. Raises DataInvalid for a name that there is not."""
+    try:
+        kind = ALGORITHMS.find(name)
+    except InvalidInput as error:
+        raise DataInvalid(str(error)) from error
+    return {field.name: field.default for field in dataclasses.fields(kind.params_type)}
+
+
+def create(
+    name: str,
+    settings: Sequence[str],
+    *,
+    among: Sequence[str],
+    chosen: Mapping[str, object] | None = None,
+) -> AnyAlgorithm:
+    """An unfitted algorithm with the hyperparameters `chosen`, and then those of `settings` that are its own.
+
+    A setting is ALGORITHM.NAME=VALUE, of an algorithm `among` those in use. Raises DataInvalid.
+    """
+    known = hyperparameters(name)
+    values = dict(chosen or {})
+    for setting in settings:
+        target, _, value = setting.partition("=")
+        owner, _, key = target.rpartition(".")
+        if owner not in among:
+            raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(among)}")
+        if owner == name:
+            values[key] = _value(value, is_list=isinstance(known.get(key), tuple))
+    try:
+        return ALGORITHMS.create(name, values)
+    except InvalidInput as error:
+        raise DataInvalid(str(error)) from error
+
+
+def _value(text: str, *, is_list: bool) -> object:
+    if is_list:
+        return tuple(_value(part, is_list=False) for part in text.split("+"))
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
