@@ -13,21 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import enum
 import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-from models.errors import (
-    Overloaded,
-    PredictionFailed,
-    RunnerError,
-    RunnerUnavailable,
-)
+from models.errors import Overloaded, PredictionFailed, RunnerError, RunnerUnavailable
 from serving.connection import Address, Connection, ConnectionLost, Reply, open_connection
 from serving.frames import MEDIA_TYPE, Answer, FrameInvalid, Question, decode_answers, encode_questions
+from serving.health import Health, State
 from serving.orders import Json, order, status_in
 from serving.runners import ModelRef, RunnerStatus
 
@@ -41,24 +36,14 @@ TRY_EVERY_S: Final = 10.0
 # While a runner is down, a connection may wait this long in its backlog to be the first that it answers.
 RETURN_WAIT_S: Final = 5.0
 RECONNECT_S: Final = 0.2
-RETRY_AFTER_S: Final = 5
 _GONE: Final = "the model is not available"
 _FRAME_HEADER: Final = f"content-type: {MEDIA_TYPE}\r\n"
-
-
-class State(enum.Enum):
-    """What is known about the runner."""
-
-    UNKNOWN = "not asked yet"
-    UP = "up"
-    CHECKING = "being checked"
-    DOWN = "down"
 
 
 class HopClient:
     """Asks one method of one runner. `start` before the first call; `stop` closes everything.
 
-    `on_state` is told of every change between up and not up.
+    `on_state` is told whether the runner is up each time that this is found out.
     """
 
     def __init__(
@@ -74,19 +59,15 @@ class HopClient:
         self._address = Address.parse(url)
         self._path = f"/hop/{method}"
         self._connections = connections
-        self._on_state = on_state
+        self._health = Health(name, on_state)
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._keeper: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._state = State.UNKNOWN
-        self._status = self._heard_last = RunnerStatus(ready=False, model=None, detail="not asked yet")
 
     @property
     def last_status(self) -> RunnerStatus:
         """What the runner last said, or why it says nothing."""
-        return self._status
+        return self._health.status
 
     def start(self) -> None:
         """Begin to look after the runner, in the background."""
@@ -103,8 +84,7 @@ class HopClient:
         for connection in (*self._idle, *self._busy):
             connection.close()
         self._idle.clear()
-        self._state = State.DOWN
-        self._settled.set()
+        self._health.close()
 
     async def call(self, questions: Sequence[Question], *, method: str = "") -> Sequence[Answer | Exception]:
         """One answer or error per question. A call that loses its connection is sent once more on another.
@@ -120,10 +100,9 @@ class HopClient:
             connection = await self._acquire()
             try:
                 pieces = encode_questions(questions, now=time.monotonic())
-                reply = await self._exchange(connection, path, pieces)
-                return self._read(reply, len(questions))
+                return self._read(await self._exchange(connection, path, pieces), len(questions))
             except ConnectionLost:
-                self._suspect()
+                self._health.suspect()
                 if lost:
                     raise
                 lost = True
@@ -132,11 +111,11 @@ class HopClient:
         """What the runner says now. Never raises."""
         try:
             async with asyncio.timeout(timeout_s):
-                if self._state is not State.UP:
-                    await self._settled.wait()
+                if self._health.state is not State.UP:
+                    await self._health.settled()
         except TimeoutError:
             return RunnerStatus(ready=False, model=None, detail="does not answer")
-        return self._status
+        return self._health.status
 
     async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef:
         """Have the runner load another version beside the one that serves, and swap.
@@ -145,14 +124,14 @@ class HopClient:
         """
         said = await self._order("/hop/reload", {"version": version}, timeout_s=timeout_s)
         model = ModelRef(said["model"]["name"], said["model"]["version"])
-        self._status = dataclasses.replace(self._status, ready=True, model=model)
+        self._health.status = dataclasses.replace(self._health.status, ready=True, model=model)
         return model
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]:
         """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
         said = await self._order("/hop/versions", {"versions": list(versions)}, timeout_s=timeout_s)
         held = tuple(str(version) for version in said["versions"])
-        self._status = dataclasses.replace(self._status, versions=held)
+        self._health.status = dataclasses.replace(self._health.status, versions=held)
         return held
 
     async def _order(self, path: str, what: Json, *, timeout_s: float) -> Json:
@@ -176,7 +155,7 @@ class HopClient:
         if reply.status == 503:
             if b"Overloaded" in reply.body:
                 raise Overloaded("too many requests wait for this model")
-            self._suspect()
+            self._health.suspect()
             raise RunnerUnavailable(_GONE)
         if reply.status != 200:
             log.error("runner %s answered status %d to a call", self.name, reply.status)
@@ -196,16 +175,16 @@ class HopClient:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
-        if self._state is State.CHECKING:
+        if self._health.state is State.CHECKING:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREETING_S):
-                    await self._settled.wait()
-        if self._state is not State.UP:
+                    await self._health.settled()
+        if self._health.state is not State.UP:
             raise RunnerUnavailable(_GONE)
         try:
             return await self._open(GREETING_S)
         except RunnerUnavailable:
-            self._suspect()
+            self._health.suspect()
             raise
 
     def _release(self, connection: Connection) -> None:
@@ -221,13 +200,11 @@ class HopClient:
             async with asyncio.timeout(timeout_s):
                 connection = await open_connection(self._address)
                 self._heard(await connection.request("GET", "/hop/status"))
-        except (TimeoutError, RunnerUnavailable) as error:
+        except BaseException as error:
             if connection is not None:
                 connection.close()
-            raise RunnerUnavailable(_GONE) from error
-        except BaseException:
-            if connection is not None:
-                connection.close()
+            if isinstance(error, TimeoutError | RunnerUnavailable):
+                raise RunnerUnavailable(_GONE) from error
             raise
         return connection
 
@@ -236,48 +213,25 @@ class HopClient:
         status = status_in(reply)
         if not status.ready:
             raise RunnerUnavailable(status.detail or "not ready")
-        self._heard_last = status
-        if self._state is State.UP:
-            self._status = status
-
-    def _suspect(self) -> None:
-        """Something went wrong on a connection: have the keeper look, and callers wait for what it finds."""
-        if self._state is State.UP:
-            self._state = State.CHECKING
-            self._settled.clear()
-        self._wake.set()
-
-    def _set(self, state: State, detail: str = "") -> None:
-        was_up, self._state = self._state is State.UP, state
-        if state is State.UP:
-            self._status = self._heard_last
-            if not was_up:
-                log.info("runner %s is up", self.name)
-        else:
-            self._status = RunnerStatus(ready=False, model=None, detail=detail)
-            if was_up or self._settled.is_set() is False:
-                log.warning("runner %s is not available: %s", self.name, detail)
-        self._settled.set()
-        if self._on_state is not None:
-            self._on_state(state is State.UP)
+        self._health.heard(status)
 
     async def _keep(self) -> None:
         """Watch the runner for as long as this client lives."""
         while True:
             try:
-                first = await self._open(GREETING_S if self._state is State.CHECKING else RETURN_WAIT_S)
+                first = await self._open(GREETING_S if self._health.state is State.CHECKING else RETURN_WAIT_S)
                 async with asyncio.timeout(PING_TIMEOUT_S * 10):
                     await self._try_out(first)
             except (RunnerError, TimeoutError) as error:
-                self._set(State.DOWN, str(error) or "does not answer")
+                self._health.down(str(error) or "does not answer")
                 await asyncio.sleep(RECONNECT_S)
                 continue
             self._release(first)
             try:
                 await self._watch()
             except (RunnerError, TimeoutError) as error:
-                if self._state is not State.CHECKING:
-                    self._set(State.DOWN, str(error) or "does not answer")
+                if self._health.state is not State.CHECKING:
+                    self._health.down(str(error) or "does not answer")
 
     async def _try_out(self, connection: Connection) -> None:
         """A real prediction over the whole path, of the runner's own example."""
@@ -303,17 +257,17 @@ class HopClient:
         """Return or raise when the runner has to be looked at anew."""
         session = await self._open(GREETING_S)
         held = asyncio.ensure_future(session.request("GET", "/hop/session"))
-        held.add_done_callback(lambda _: self._wake.set())
+        held.add_done_callback(lambda _: self._health.alarm.set())
         try:
-            self._wake.clear()
-            self._set(State.UP)
+            self._health.alarm.clear()
+            self._health.up()
             tried = time.monotonic()
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PING_EVERY_S):
-                        await self._wake.wait()
-                if held.done() or self._wake.is_set():
-                    self._suspect()
+                        await self._health.alarm.wait()
+                if held.done() or self._health.alarm.is_set():
+                    self._health.suspect()
                     raise RunnerUnavailable(_GONE)
                 await self._warm()
                 if time.monotonic() - tried >= TRY_EVERY_S:
@@ -341,9 +295,3 @@ class HopClient:
         finally:
             for connection in resting:
                 self._release(connection)
-
-
-def runner_address(name: str, mapping: dict[str, Any]) -> str | None:  # Any: BentoML types it as a plain dict
-    """Address of the runner `name` in BentoML's map of runners, or None when it runs in no process of its own."""
-    url = mapping.get(name)
-    return str(url) if url else None
