@@ -16,6 +16,7 @@ from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import parameters_of
 from serving.runners import model_of
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
 
 READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
@@ -164,4 +165,4 @@ def _batch(card: Card) -> dict[str, Any]:
 
 
 def _model(card: Card) -> dict[str, str]:
-    return {"name": card.name, "version": "fmwlvvqbgkyaqusi"}
+    return {"name": card.name, "version": EXAMPLE_VERSION}

@@ -22,6 +22,7 @@ from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operati
 from serving.routes.query import path_parameter
 from serving.routes.recommendations import user
 from serving.routes.service import NAME, readiness
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.inference import (
     InferAnswer,
     InferRequest,
@@ -42,7 +43,6 @@ _DESCRIBED: dict[Kind, str] = {
     "recommender": "`user_id` is BYTES [N]; `n` INT32 [1], or [N] for each user; `filter_seen` BOOL [1]. A list that "
     "is shorter than the longest is filled up, and `count` says how long it is.",
 }
-_VERSION = "fmwlvvqbgkyaqusi"
 Form = Literal["", "_version"]
 
 
@@ -228,14 +228,14 @@ def _named(request: Request) -> tuple[str, str | None]:
 
 def _parameters(form: Form, *, is_named: bool) -> tuple[JsonSchema, ...]:
     name = path_parameter("name", "Name of the model.", "tabular")
-    version = path_parameter("version", "A version that answers.", _VERSION)
+    version = path_parameter("version", "A version that answers.", EXAMPLE_VERSION)
     return ((name,) if is_named else ()) + ((version,) if form else ())
 
 
 def _metadata_example() -> dict[str, Any]:
     return {
         "name": "tabular",
-        "versions": [_VERSION],
+        "versions": [EXAMPLE_VERSION],
         "platform": "onnxruntime",
         "inputs": [{"name": "age", "datatype": "INT64", "shape": [-1]}],
         "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 2]}],
@@ -265,4 +265,4 @@ def _answer_example(kind: Kind) -> dict[str, Any]:
     output: dict[str, Any] = {"name": "probabilities", "datatype": "FP32", "shape": [1, 2], "data": [0.8, 0.2]}
     if kind == "recommender":
         output = {"name": "item_id", "datatype": "BYTES", "shape": [1, 2], "data": ["50", "181"]}
-    return {"model_name": kind, "model_version": _VERSION, "outputs": [output]}
+    return {"model_name": kind, "model_version": EXAMPLE_VERSION, "outputs": [output]}

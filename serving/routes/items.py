@@ -13,10 +13,11 @@ from serving.errors import CALL_FAILURES, NOT_KNOWN, VALIDATION
 from serving.routes.body import JSON, resource
 from serving.routes.operation import Content, Operation
 from serving.routes.query import Query, parameters_of, path_parameter, read_query
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.items import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.schemas.recommendations import MAX_ITEMS, known_models
 
-_MODEL = {"name": "recommender", "version": "fmwlvvqbgkyaqusi"}
+_MODEL = {"name": "recommender", "version": EXAMPLE_VERSION}
 _ITEM = {
     "item_id": "50",
     "title": "Star Wars (1977)",

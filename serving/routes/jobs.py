@@ -23,6 +23,7 @@ from serving.jobs.transfers import JOBS
 from serving.routes.body import JSON, answer, resource
 from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import Query, parameters_of, path_parameter, read_query
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.jobs import JobInfo, JobLinks, JobModel, JobPage, JobProgress, ResultFormat
 
 EXAMPLE_ID = "5f0c1b9e4a7d4e2f8b3a6c9d0e1f2a3b"
@@ -268,7 +269,7 @@ def example(**changed: Any) -> dict[str, Any]:
         "progress": {"done": 400, "total": 1000, "failed": 2},
         "options": {},
         "owner": "shop",
-        "models": [{"name": "tabular", "version": "fmwlvvqbgkyaqusi", "items": 398}],
+        "models": [{"name": "tabular", "version": EXAMPLE_VERSION, "items": 398}],
         "error": None,
         "created": "2026-01-02T03:04:05Z",
         "started": "2026-01-02T03:04:06Z",
@@ -278,7 +279,7 @@ def example(**changed: Any) -> dict[str, Any]:
     } | changed
 
 
-_MODEL = {"name": "tabular", "version": "fmwlvvqbgkyaqusi"}
+_MODEL = {"name": "tabular", "version": EXAMPLE_VERSION}
 _PROBLEM = {"type": "/problems/validation", "title": "The request is not valid", "status": 422}
 LINES = (
     {"index": 0, "status": "ok", "prediction": "good", "probabilities": {"good": 0.8, "bad": 0.2}, "model": _MODEL},

@@ -18,6 +18,7 @@ from serving.errors import INTERNAL, NOT_KNOWN, VALIDATION
 from serving.routes.body import JSON, resource
 from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import Query, parameters_of, path_parameter, read_query
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.model_parts import ModelMetrics, ModelParam, ModelParams, ModelSchema, ModelVersions
 from serving.schemas.models import summary
 
@@ -118,7 +119,7 @@ def _param(catalog: ModelCatalog) -> Operation:
         named = path_parameter("param", "Name of the parameter.", param)
         return (_parameter(catalog), named, *parameters_of(_Versioned))
 
-    example = {"name": "tabular", "version": "fmwlvvqbgkyaqusi", "param": "seed", "value": 0}
+    example = {"name": "tabular", "version": EXAMPLE_VERSION, "param": "seed", "value": 0}
     return Operation(
         id="get_model_param",
         method="GET",

@@ -12,6 +12,7 @@ from serving.calls.recommendations import RecommenderCalls
 from serving.errors import NOT_KNOWN
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import CALL_PROBLEMS, Content, Operation
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.recommendations import (
     BulkRecommendations,
     Recommendations,
@@ -105,7 +106,7 @@ def _items() -> list[dict[str, Any]]:
 
 
 def _model(card: Card) -> dict[str, str]:
-    return {"name": card.name, "version": "fmwlvvqbgkyaqusi"}
+    return {"name": card.name, "version": EXAMPLE_VERSION}
 
 
 def _answer(card: Card) -> dict[str, Any]:

@@ -20,10 +20,8 @@ from serving.reloads import Reloads
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import Content, JsonSchema, Operation
 from serving.runners import ModelRef
-from serving.schemas.fields import ModelUsed
+from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, ModelUsed
 from serving.schemas.reload import Reload, ReloadRequest
-
-_OLD, _NEW = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
 
 
 def operations(reloads: Reloads) -> list[Operation]:
@@ -43,8 +41,10 @@ def operations(reloads: Reloads) -> list[Operation]:
 
     name = reloads.names[0]
     example = {
-        "model": {"name": name, "version": _NEW}, "previous": {"name": name, "version": _OLD}, "duration_ms": 812.0,
-    }  # fmt: skip
+        "model": {"name": name, "version": NEWER_VERSION},
+        "previous": {"name": name, "version": EXAMPLE_VERSION},
+        "duration_ms": 812.0,
+    }
     return [
         Operation(
             id="reload_model",
@@ -64,7 +64,7 @@ def operations(reloads: Reloads) -> list[Operation]:
             body=Content(
                 JSON,
                 lambda: ReloadRequest,
-                lambda: {"latest": {}, "version": {"version": reloads.version(name) or _NEW}},
+                lambda: {"latest": {}, "version": {"version": reloads.version(name) or NEWER_VERSION}},
             ),
             is_body_optional=True,
             answer=Content(JSON, lambda: Reload, lambda: {"reloaded": example}),

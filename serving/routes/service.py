@@ -17,12 +17,12 @@ from serving.problems import problem
 from serving.routes.body import JSON, answer
 from serving.routes.operation import Content, Operation
 from serving.runners import Runner, RunnerStatus
-from serving.schemas.fields import ModelUsed
+from serving.schemas.fields import EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
 
 NAME = "makunouchi"
 STATUS_TIMEOUT_S = 2.0
-_MODEL = {"name": "tabular", "version": "fmwlvvqbgkyaqusi"}
+_MODEL = {"name": "tabular", "version": EXAMPLE_VERSION}
 _RUNNER = {"ready": True, "model": _MODEL, "detail": ""}
 _METRICS = 'makunouchi_requests_total{method="POST",route="/v1/tabular/predict",status="200"} 42.0\n'
 _TIME = "2026-01-31T12:00:00Z"

@@ -11,6 +11,7 @@ from serving.calls.tabular import TabularCalls
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.runners import model_of
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.tabular import ClassifiedRow, ClassifiedRows, TabularSchema
 
 
@@ -51,5 +52,5 @@ def _answer(schema: TabularSchema) -> dict[str, Any]:
         classes = schema.card.classes
         others = round(0.2 / max(1, len(classes) - 1), 6)
         row = {"prediction": classes[0], "probabilities": dict.fromkeys(classes, others) | {classes[0]: 0.8}}
-    model = {"name": schema.card.name, "version": "fmwlvvqbgkyaqusi"}
+    model = {"name": schema.card.name, "version": EXAMPLE_VERSION}
     return {"model": model, "predictions": [row], "inference_time_ms": 0.9}

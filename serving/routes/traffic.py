@@ -23,11 +23,11 @@ from serving.plan import Plan
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import path_parameter
+from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION
 from serving.schemas.traffic import Role, Traffic, TrafficRequest, TrafficVersion
 from serving.traffic_control import Shared, TrafficControl
 
 PATH = "/v1/models/{name}/traffic"
-_OLD, _NEW = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
 
 
 def operations(control: TrafficControl) -> list[Operation]:
@@ -61,7 +61,7 @@ def _set(control: TrafficControl) -> Operation:
 
     def examples() -> dict[str, Any]:
         # Of versions that are there: the default one.
-        version = control.shared(control.names[0]).traffic.default or _OLD
+        version = control.shared(control.names[0]).traffic.default or EXAMPLE_VERSION
         return {"one": {"weights": {version: 1.0}, "shadow": None}, "shadow": {"shadow": version}}
 
     return Operation(
@@ -149,11 +149,11 @@ def _parameters(control: TrafficControl) -> tuple[JsonSchema, ...]:
 def _answer(control: TrafficControl) -> Content:
     example: dict[str, Any] = {
         "name": control.names[0],
-        "weights": {_OLD: 0.9, _NEW: 0.1},
+        "weights": {EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1},
         "shadow": None,
         "versions": [
-            {"version": _OLD, "roles": ["default", "weighted"], "share": 0.9, "loaded": True},
-            {"version": _NEW, "roles": ["weighted"], "share": 0.1, "loaded": True},
+            {"version": EXAMPLE_VERSION, "roles": ["default", "weighted"], "share": 0.9, "loaded": True},
+            {"version": NEWER_VERSION, "roles": ["weighted"], "share": 0.1, "loaded": True},
         ],
     }
     return Content(JSON, lambda: Traffic, lambda: {"canary": example})

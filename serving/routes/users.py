@@ -17,7 +17,7 @@ from serving.routes.body import JSON, resource
 from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import Flag, Query, parameters_of, path_parameter, read_query
 from serving.routes.recommendations import user
-from serving.schemas.fields import MAX_ID_CHARACTERS
+from serving.schemas.fields import EXAMPLE_VERSION, MAX_ID_CHARACTERS
 from serving.schemas.recommendations import (
     MAX_ITEMS,
     BulkRecommendRequest,
@@ -30,7 +30,7 @@ from serving.schemas.users import SimilarUsers, UserGroups, UserOverview, UserRe
 
 _PROBLEMS = (VALIDATION, NOT_KNOWN, *CALL_FAILURES)
 _USER = "Id of the user, as it was in the training data or in feedback."
-_MODEL = {"name": "recommender", "version": "fmwlvvqbgkyaqusi"}
+_MODEL = {"name": "recommender", "version": EXAMPLE_VERSION}
 
 
 class _Recommend(Query):

@@ -9,6 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 MAX_ID_CHARACTERS = 256
 # It names a folder of the store.
 VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
+# In examples: versions as the store names them, the second one newer.
+EXAMPLE_VERSION, NEWER_VERSION = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
 # What every JSON parser reads exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER = 2**53 - 1
 
@@ -31,7 +33,7 @@ class ModelUsed(Response):
     """The model that answered."""
 
     name: str = Field(description="Name of the model in the store.", examples=["image"])
-    version: str = Field(description="Version of the model in the store.", examples=["fmwlvvqbgkyaqusi"])
+    version: str = Field(description="Version of the model in the store.", examples=[EXAMPLE_VERSION])
 
 
 def _as_whole(value: object) -> object:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from serving.jobs.record import JobKind, JobStatus
-from serving.schemas.fields import Request, Response, UserId
+from serving.schemas.fields import EXAMPLE_VERSION, Request, Response, UserId
 from serving.schemas.recommendations import PerUser, RecommendOptions
 
 
@@ -42,7 +42,7 @@ class JobModel(Response):
     """A version of a model that answered items of a job."""
 
     name: str = Field(examples=["tabular"])
-    version: str = Field(examples=["fmwlvvqbgkyaqusi"])
+    version: str = Field(examples=[EXAMPLE_VERSION])
     items: int = Field(ge=1, description="How many items it answered.")
 
 

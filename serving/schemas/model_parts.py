@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from models.card import Column, Scalar, Task
-from serving.schemas.fields import Response
+from serving.schemas.fields import EXAMPLE_VERSION, Response
 from serving.schemas.models import ModelVersion
 
 
@@ -15,7 +15,7 @@ class OfVersion(Response):
     """One version of one model."""
 
     name: str = Field(examples=["tabular"])
-    version: str = Field(examples=["fmwlvvqbgkyaqusi"])
+    version: str = Field(examples=[EXAMPLE_VERSION])
 
 
 class ModelMetrics(OfVersion):

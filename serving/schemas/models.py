@@ -8,14 +8,14 @@ from datetime import datetime
 from pydantic import Field
 
 from models.card import Card, Column, DataSource, Parity, Scalar, Task
-from serving.schemas.fields import Response
+from serving.schemas.fields import EXAMPLE_VERSION, Response
 
 
 class ModelVersion(Response):
     """One version of one model."""
 
     name: str = Field(examples=["tabular"])
-    version: str = Field(examples=["fmwlvvqbgkyaqusi"])
+    version: str = Field(examples=[EXAMPLE_VERSION])
     served: bool = Field(description="Whether this is the version that answers.")
     task: Task
     algorithm: str = Field(description="The architecture or the chosen estimator.")

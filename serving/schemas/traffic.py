@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.schemas.fields import VERSION_PATTERN, Request, Response
+from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, VERSION_PATTERN, Request, Response
 
 MAX_VERSIONS = 8
 _TOLERANCE = 1e-6
@@ -36,7 +36,7 @@ class TrafficRequest(Request):
         max_length=MAX_VERSIONS,
         description="The share of each version; they add up to 1. One of 0 answers those who name it. Without any, the "
         "version that answers by default gets all.",
-        examples=[{"fmwlvvqbgkyaqusi": 0.9, "h3xk2cqbgo7aqusi": 0.1}],
+        examples=[{EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1}],
     )
     shadow: Version | None = Field(
         None, description="A version that is asked too: its answers are compared, counted and thrown away."
@@ -56,7 +56,7 @@ class TrafficRequest(Request):
 class TrafficVersion(Response):
     """One version that can be asked."""
 
-    version: str = Field(examples=["fmwlvvqbgkyaqusi"])
+    version: str = Field(examples=[EXAMPLE_VERSION])
     roles: list[Role] = Field(
         description="`default`: answers when nothing else is said. `weighted`: has a share. `named`: has none, and "
         "answers those who name it. `shadow`: is compared."
