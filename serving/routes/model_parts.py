@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -17,7 +16,7 @@ from serving.catalog import CatalogEntry, ModelCatalog, current, listed, version
 from serving.errors import INTERNAL, NOT_KNOWN, VALIDATION
 from serving.routes.body import JSON, resource
 from serving.routes.operation import Content, JsonSchema, Operation
-from serving.routes.query import Query, parameters_of, path_parameter, read_query
+from serving.routes.query import Query, model_parameter, parameters_of, path_parameter, read_query
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.model_parts import ModelMetrics, ModelParam, ModelParams, ModelSchema, ModelVersions
 from serving.schemas.models import summary
@@ -52,24 +51,22 @@ def _metrics(catalog: ModelCatalog) -> Operation:
     async def metrics(request: Request) -> Response:
         return resource(request, await run_sync(shown, _name(request), read_query(request, _Filtered)))
 
-    return _part(
-        catalog,
-        Operation(
-            id="get_model_metrics",
-            method="GET",
-            path="/v1/models/{name}/metrics",
-            tag="models",
-            access="read",
-            summary="How good a model is",
-            description="Overall, by class and by slice; `filter` asks for one of these.",
-            handler=metrics,
-            parameters=lambda: (_parameter(catalog), *parameters_of(_Filtered, filter="overall")),
-            answer=Content(JSON, lambda: ModelMetrics),
-            answer_description="Metrics on held-out data.",
-            problems=(NOT_KNOWN, VALIDATION, INTERNAL),
-            is_conditional=True,
+    return Operation(
+        id="get_model_metrics",
+        method="GET",
+        path="/v1/models/{name}/metrics",
+        tag="models",
+        access="read",
+        summary="How good a model is",
+        description="Overall, by class and by slice; `filter` asks for one of these.",
+        handler=metrics,
+        parameters=lambda: (_parameter(catalog), *parameters_of(_Filtered, filter="overall")),
+        answer=Content(
+            JSON, lambda: ModelMetrics, _of_example(catalog, lambda name: shown(name, _Filtered(filter="overall")))
         ),
-        lambda name: shown(name, _Filtered(filter="overall")),
+        answer_description="Metrics on held-out data.",
+        problems=(NOT_KNOWN, VALIDATION, INTERNAL),
+        is_conditional=True,
     )
 
 
@@ -81,23 +78,19 @@ def _params(catalog: ModelCatalog) -> Operation:
     async def params(request: Request) -> Response:
         return resource(request, await run_sync(shown, _name(request), read_query(request, _Versioned)))
 
-    return _part(
-        catalog,
-        Operation(
-            id="get_model_params",
-            method="GET",
-            path="/v1/models/{name}/params",
-            tag="models",
-            access="read",
-            summary="What a model was trained with",
-            handler=params,
-            parameters=lambda: (_parameter(catalog), *parameters_of(_Versioned)),
-            answer=Content(JSON, lambda: ModelParams),
-            answer_description="The parameters of the training.",
-            problems=(NOT_KNOWN, VALIDATION, INTERNAL),
-            is_conditional=True,
-        ),
-        lambda name: shown(name, _Versioned()),
+    return Operation(
+        id="get_model_params",
+        method="GET",
+        path="/v1/models/{name}/params",
+        tag="models",
+        access="read",
+        summary="What a model was trained with",
+        handler=params,
+        parameters=lambda: (_parameter(catalog), *parameters_of(_Versioned)),
+        answer=Content(JSON, lambda: ModelParams, _of_example(catalog, lambda name: shown(name, _Versioned()))),
+        answer_description="The parameters of the training.",
+        problems=(NOT_KNOWN, VALIDATION, INTERNAL),
+        is_conditional=True,
     )
 
 
@@ -145,23 +138,19 @@ def _versions(catalog: ModelCatalog) -> Operation:
     async def versions(request: Request) -> Response:
         return resource(request, await run_sync(shown, _name(request)))
 
-    return _part(
-        catalog,
-        Operation(
-            id="list_model_versions",
-            method="GET",
-            path="/v1/models/{name}/versions",
-            tag="models",
-            access="read",
-            summary="The versions of a model",
-            handler=versions,
-            parameters=lambda: (_parameter(catalog),),
-            answer=Content(JSON, lambda: ModelVersions),
-            answer_description="Newest first.",
-            problems=(NOT_KNOWN, INTERNAL),
-            is_conditional=True,
-        ),
-        shown,
+    return Operation(
+        id="list_model_versions",
+        method="GET",
+        path="/v1/models/{name}/versions",
+        tag="models",
+        access="read",
+        summary="The versions of a model",
+        handler=versions,
+        parameters=lambda: (_parameter(catalog),),
+        answer=Content(JSON, lambda: ModelVersions, _of_example(catalog, shown)),
+        answer_description="Newest first.",
+        problems=(NOT_KNOWN, INTERNAL),
+        is_conditional=True,
     )
 
 
@@ -181,28 +170,24 @@ def _schema(catalog: ModelCatalog) -> Operation:
     async def schema(request: Request) -> Response:
         return resource(request, await run_sync(shown, _name(request), read_query(request, _Versioned)))
 
-    return _part(
-        catalog,
-        Operation(
-            id="get_model_schema",
-            method="GET",
-            path="/v1/models/{name}/schema",
-            tag="models",
-            access="read",
-            summary="What a model takes and gives",
-            handler=schema,
-            parameters=lambda: (_parameter(catalog), *parameters_of(_Versioned)),
-            answer=Content(JSON, lambda: ModelSchema),
-            answer_description="Inputs, outputs, classes.",
-            problems=(NOT_KNOWN, VALIDATION, INTERNAL),
-            is_conditional=True,
-        ),
-        lambda name: shown(name, _Versioned()),
+    return Operation(
+        id="get_model_schema",
+        method="GET",
+        path="/v1/models/{name}/schema",
+        tag="models",
+        access="read",
+        summary="What a model takes and gives",
+        handler=schema,
+        parameters=lambda: (_parameter(catalog), *parameters_of(_Versioned)),
+        answer=Content(JSON, lambda: ModelSchema, _of_example(catalog, lambda name: shown(name, _Versioned()))),
+        answer_description="Inputs, outputs, classes.",
+        problems=(NOT_KNOWN, VALIDATION, INTERNAL),
+        is_conditional=True,
     )
 
 
-def _part(catalog: ModelCatalog, operation: Operation, shown: Callable[[str], BaseModel]) -> Operation:
-    """`operation`, with what it answers about the first model as the example."""
+def _of_example(catalog: ModelCatalog, shown: Callable[[str], BaseModel]) -> Callable[[], Mapping[str, Any]]:
+    """The example of an answer: what `shown` tells of the model that stands for all in the document."""
 
     def examples() -> Mapping[str, Any]:
         told: dict[str, Any] = shown(_example(catalog).name).model_dump(mode="json")
@@ -210,8 +195,7 @@ def _part(catalog: ModelCatalog, operation: Operation, shown: Callable[[str], Ba
             told["classes"] = told["classes"][:3]
         return {"model": told}
 
-    answered = operation.answer
-    return replace(operation, answer=answered and replace(answered, examples=examples))
+    return examples
 
 
 def _filtered(entry: CatalogEntry, filter_: str | None) -> ModelMetrics:
@@ -273,4 +257,4 @@ def _name(request: Request) -> str:
 
 
 def _parameter(catalog: ModelCatalog) -> JsonSchema:
-    return path_parameter("name", "Name of the model in the store.", _example(catalog).name)
+    return model_parameter(_example(catalog).name)

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from serving.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
 from serving.errors import INTERNAL, NOT_KNOWN
 from serving.routes.body import JSON, resource
-from serving.routes.operation import Content, JsonSchema, Operation
+from serving.routes.operation import Content, Operation
+from serving.routes.query import model_parameter
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
 
 
@@ -55,11 +56,6 @@ def _get_model(catalog: ModelCatalog) -> Operation:
             shown[key] = shown[key][:3]
         return shown | {"slices": dict(list(shown["slices"].items())[:3])}
 
-    def name_parameter() -> tuple[JsonSchema, ...]:
-        schema = {"type": "string", "minLength": 1}
-        said = {"description": "Name of the model in the store.", "example": listed(catalog)[0].name}
-        return ({"name": "name", "in": "path", "required": True, "schema": schema, **said},)
-
     return Operation(
         id="get_model",
         method="GET",
@@ -69,7 +65,7 @@ def _get_model(catalog: ModelCatalog) -> Operation:
         summary="Tell all about a model",
         description="The card of the version that answers: task, schema, metrics, lineage; and the other versions.",
         handler=get_model,
-        parameters=name_parameter,
+        parameters=lambda: (model_parameter(listed(catalog)[0].name),),
         answer=Content(JSON, lambda: ModelDetails, lambda: {"model": example()}),
         answer_description="The model's card.",
         problems=(NOT_KNOWN, INTERNAL),

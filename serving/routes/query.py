@@ -70,6 +70,11 @@ def path_parameter(name: str, description: str, example: str) -> JsonSchema:
     }  # fmt: skip
 
 
+def model_parameter(example: str) -> JsonSchema:
+    """The parameter `name` in the path that is the name of a model."""
+    return path_parameter("name", "Name of the model in the store.", example)
+
+
 def _parameter(name: str, described: JsonSchema, *, is_required: bool, example: object) -> JsonSchema:
     schema = {key: value for key, value in described.items() if key not in ("title", "description")}
     options = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]

@@ -18,7 +18,8 @@ from serving.errors import (
 )
 from serving.reloads import Reloads
 from serving.routes.body import JSON, answer, read_json
-from serving.routes.operation import Content, JsonSchema, Operation
+from serving.routes.operation import Content, Operation
+from serving.routes.query import model_parameter
 from serving.runners import ModelRef
 from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, ModelUsed
 from serving.schemas.reload import Reload, ReloadRequest
@@ -33,11 +34,6 @@ def operations(reloads: Reloads) -> list[Operation]:
             asked = ReloadRequest.model_validate_json(await read_json(request))
         done = await reloads.reload(request.path_params["name"], asked.version)
         return answer(Reload(model=_used(done.model), previous=_used(done.previous), duration_ms=done.duration_ms))
-
-    def name_parameter() -> tuple[JsonSchema, ...]:
-        schema = {"type": "string", "minLength": 1}
-        said = {"description": "Name of the model in the store.", "example": reloads.names[0]}
-        return ({"name": "name", "in": "path", "required": True, "schema": schema, **said},)
 
     name = reloads.names[0]
     example = {
@@ -60,7 +56,7 @@ def operations(reloads: Reloads) -> list[Operation]:
                 "old one serving. Needs an admin key, in development too."
             ),
             handler=reload_model,
-            parameters=name_parameter,
+            parameters=lambda: (model_parameter(name),),
             body=Content(
                 JSON,
                 lambda: ReloadRequest,

@@ -21,8 +21,8 @@ from serving.errors import (
 )
 from serving.plan import Plan
 from serving.routes.body import JSON, answer, read_json
-from serving.routes.operation import Content, JsonSchema, Operation
-from serving.routes.query import path_parameter
+from serving.routes.operation import Content, Operation
+from serving.routes.query import model_parameter
 from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION
 from serving.schemas.traffic import Role, Traffic, TrafficRequest, TrafficVersion
 from serving.traffic_control import Shared, TrafficControl
@@ -47,7 +47,7 @@ def _get(control: TrafficControl) -> Operation:
         access="read",
         summary="How the requests to a model are shared out",
         handler=get_traffic,
-        parameters=lambda: _parameters(control),
+        parameters=lambda: (model_parameter(control.names[0]),),
         answer=_answer(control),
         answer_description="Weights, shadow, and every version that can be asked by name.",
         problems=(NOT_KNOWN, INTERNAL),
@@ -78,12 +78,8 @@ def _set(control: TrafficControl) -> Operation:
             "key, in development too."
         ),
         handler=set_traffic,
-        parameters=lambda: _parameters(control),
-        body=Content(
-            JSON,
-            lambda: TrafficRequest,
-            examples,
-        ),
+        parameters=lambda: (model_parameter(control.names[0]),),
+        body=Content(JSON, lambda: TrafficRequest, examples),
         answer=_answer(control),
         answer_description="How they are shared out now.",
         problems=(
@@ -113,7 +109,7 @@ def _reset(control: TrafficControl) -> Operation:
         access="admin",
         summary="Give all requests to the version that answers by default",
         handler=reset_traffic,
-        parameters=lambda: _parameters(control),
+        parameters=lambda: (model_parameter(control.names[0]),),
         answer=_answer(control),
         answer_description="How they are shared out now.",
         problems=(NOT_KNOWN, INTERNAL, UNAVAILABLE, DEADLINE),
@@ -140,10 +136,6 @@ def _told(shared: Shared) -> Traffic:
         shadow=plan.shadow,
         versions=[described(version) for version in traffic.answering],
     )
-
-
-def _parameters(control: TrafficControl) -> tuple[JsonSchema, ...]:
-    return (path_parameter("name", "Name of the model in the store.", control.names[0]),)
 
 
 def _answer(control: TrafficControl) -> Content:
