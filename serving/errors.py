@@ -251,6 +251,8 @@ KINDS: tuple[Kind, ...] = (
     *JOB_KINDS,
 )
 
+# What can be wrong with a request that has a body, whatever it asks for.
+BODY_FAULTS: tuple[Kind, ...] = (MALFORMED, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, VALIDATION)
 # What a call to a runner can meet that is no fault of the request.
 CALL_FAILURES: tuple[Kind, ...] = (INTERNAL, PREDICTION_FAILED, UNAVAILABLE, OVERLOADED, DEADLINE)
 

@@ -6,16 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.calls.feedback import FeedbackCalls
-from serving.errors import (
-    DEADLINE,
-    FEEDBACK_UNAVAILABLE,
-    INTERNAL,
-    MALFORMED,
-    OVERLOADED,
-    TOO_LARGE,
-    UNSUPPORTED,
-    VALIDATION,
-)
+from serving.errors import BODY_FAULTS, DEADLINE, FEEDBACK_UNAVAILABLE, INTERNAL, OVERLOADED
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.idempotency import idempotency_parameter, read_idempotency_key
 from serving.routes.operation import Content, Operation
@@ -54,9 +45,7 @@ def operations(calls: FeedbackCalls) -> list[Operation]:
             parameters=lambda: (_HEADER,),
             answer=Content(JSON, lambda: Accepted, lambda: {"accepted": {"accepted": 1, "duplicates": 0}}),
             answer_description="The events are kept.",
-            problems=(
-                MALFORMED, TOO_LARGE, UNSUPPORTED, VALIDATION, INTERNAL, OVERLOADED, FEEDBACK_UNAVAILABLE, DEADLINE,
-            ),
+            problems=(*BODY_FAULTS, INTERNAL, OVERLOADED, FEEDBACK_UNAVAILABLE, DEADLINE),
             status=202,
         )
-    ]  # fmt: skip
+    ]

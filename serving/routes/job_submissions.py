@@ -16,17 +16,7 @@ from models.errors import UnsupportedMedia
 from serving.calls.jobs import JobCalls, Submission
 from serving.calls.recommendations import RecommenderCalls
 from serving.calls.tabular import TabularCalls
-from serving.errors import (
-    BODY_TIMEOUT,
-    DEADLINE,
-    INTERNAL,
-    MALFORMED,
-    OVERLOADED,
-    TOO_LARGE,
-    UNSUPPORTED,
-    VALIDATION,
-    Malformed,
-)
+from serving.errors import BODY_FAULTS, DEADLINE, INTERNAL, OVERLOADED, Malformed
 from serving.jobs.decoding.decode import media_type
 from serving.jobs.decoding.order import ARCHIVES, CSV, MULTIPART, NDJSON, PARQUET, READS
 from serving.jobs.errors import JOBS_UNAVAILABLE, KEY_REUSED, TOO_MANY_JOBS
@@ -42,10 +32,7 @@ from serving.routes.recommendations import user
 from serving.schemas.jobs import FolderJob, JobInfo, RecommendJob
 from serving.schemas.recommendations import MAX_ITEMS, UnknownUser, name_models
 
-_PROBLEMS = (
-    MALFORMED, BODY_TIMEOUT, KEY_REUSED, TOO_LARGE, UNSUPPORTED, VALIDATION, INTERNAL, TOO_MANY_JOBS, OVERLOADED,
-    JOBS_UNAVAILABLE, DEADLINE,
-)  # fmt: skip
+_PROBLEMS = (*BODY_FAULTS, KEY_REUSED, INTERNAL, TOO_MANY_JOBS, OVERLOADED, JOBS_UNAVAILABLE, DEADLINE)
 _MAX_FOLDER_BYTES = 65_536
 _KEY = idempotency_parameter("Names the request: sent again, it is the same job.")
 

@@ -18,19 +18,7 @@ from starlette.routing import Route
 from serving.access import Access
 from serving.asker import VERSION_HEADER, asker_of, set_asker
 from serving.cache import ResponseCache
-from serving.errors import (
-    BODY_TIMEOUT,
-    DEADLINE,
-    INTERNAL,
-    MALFORMED,
-    OVERLOADED,
-    PREDICTION_FAILED,
-    TOO_LARGE,
-    UNAVAILABLE,
-    UNSUPPORTED,
-    VALIDATION,
-    Kind,
-)
+from serving.errors import BODY_FAULTS, CALL_FAILURES, INTERNAL, Kind
 from serving.guard import Guard
 from serving.problems import problem_of
 from serving.routes.encoded_path import EncodedPathRoute
@@ -41,18 +29,7 @@ JsonSchema = dict[str, Any]  # Any: JSON
 # A pydantic type; or a schema written out, under the name that its `title` gives.
 Schema = type[BaseModel] | TypeAdapter[Any] | JsonSchema
 
-CALL_PROBLEMS = (
-    MALFORMED,
-    BODY_TIMEOUT,
-    TOO_LARGE,
-    UNSUPPORTED,
-    VALIDATION,
-    INTERNAL,
-    PREDICTION_FAILED,
-    UNAVAILABLE,
-    OVERLOADED,
-    DEADLINE,
-)
+CALL_PROBLEMS = (*BODY_FAULTS, *CALL_FAILURES)
 
 
 @dataclass(frozen=True, slots=True)

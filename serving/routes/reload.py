@@ -5,17 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.errors import (
-    DEADLINE,
-    INTERNAL,
-    MALFORMED,
-    NOT_KNOWN,
-    RELOAD_REFUSED,
-    TOO_LARGE,
-    UNAVAILABLE,
-    UNSUPPORTED,
-    VALIDATION,
-)
+from serving.errors import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KNOWN, RELOAD_REFUSED, UNAVAILABLE
 from serving.reloads import Reloads
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import Content, Operation
@@ -65,17 +55,7 @@ def operations(reloads: Reloads) -> list[Operation]:
             is_body_optional=True,
             answer=Content(JSON, lambda: Reload, lambda: {"reloaded": example}),
             answer_description="The version that answers now, and the one that did.",
-            problems=(
-                MALFORMED,
-                NOT_KNOWN,
-                RELOAD_REFUSED,
-                TOO_LARGE,
-                UNSUPPORTED,
-                VALIDATION,
-                INTERNAL,
-                UNAVAILABLE,
-                DEADLINE,
-            ),
+            problems=(*BODY_FAULTS, NOT_KNOWN, RELOAD_REFUSED, INTERNAL, UNAVAILABLE, DEADLINE),
         )
     ]
 

@@ -7,18 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.errors import (
-    BODY_TIMEOUT,
-    DEADLINE,
-    INTERNAL,
-    MALFORMED,
-    NOT_KNOWN,
-    RELOAD_REFUSED,
-    TOO_LARGE,
-    UNAVAILABLE,
-    UNSUPPORTED,
-    VALIDATION,
-)
+from serving.errors import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KNOWN, RELOAD_REFUSED, UNAVAILABLE
 from serving.plan import Plan
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import Content, Operation
@@ -82,18 +71,7 @@ def _set(control: TrafficControl) -> Operation:
         body=Content(JSON, lambda: TrafficRequest, examples),
         answer=_answer(control),
         answer_description="How they are shared out now.",
-        problems=(
-            MALFORMED,
-            BODY_TIMEOUT,
-            NOT_KNOWN,
-            RELOAD_REFUSED,
-            TOO_LARGE,
-            UNSUPPORTED,
-            VALIDATION,
-            INTERNAL,
-            UNAVAILABLE,
-            DEADLINE,
-        ),
+        problems=(*BODY_FAULTS, NOT_KNOWN, RELOAD_REFUSED, INTERNAL, UNAVAILABLE, DEADLINE),
     )
 
 
