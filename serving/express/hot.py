@@ -7,6 +7,8 @@ import functools
 from serving.app import Calls
 from serving.express.road import MAX_WAITING, ExpressCall
 from serving.guard import Guard
+from serving.routes.recommendations import RECOMMEND_PATH
+from serving.routes.tabular import PREDICT_PATH
 from serving.runners import last_heard
 from serving.served import ServedRecommender, ServedTable
 
@@ -21,8 +23,8 @@ def hot_calls(calls: Calls, guard: Guard) -> list[ExpressCall]:
     admits = functools.partial(guard.admits_at_once, access="predict")
     tabular, recommendations = calls.tabular, calls.recommendations
     found = (
-        ("/v1/tabular/predict", tabular.predict_each, tabular.served),
-        ("/v1/recommendations", recommendations.recommend_each, recommendations.served),
+        (PREDICT_PATH, tabular.predict_each, tabular.served),
+        (RECOMMEND_PATH, recommendations.recommend_each, recommendations.served),
     )
     max_waiting = min(MAX_WAITING, calls.settings.max_queue_rows)
     return [

@@ -21,6 +21,8 @@ from serving.schemas.recommendations import (
     name_models,
 )
 
+RECOMMEND_PATH = "/v1/recommendations"
+
 
 def operations(calls: RecommenderCalls) -> list[Operation]:
     """`recommend` and `recommend_bulk`."""
@@ -36,7 +38,7 @@ def _recommend(calls: RecommenderCalls) -> Operation:
         id="recommend",
         method="POST",
         takes_version=True,
-        path="/v1/recommendations",
+        path=RECOMMEND_PATH,
         tag="recommendations",
         summary="Recommend items to a user",
         description=(
@@ -68,7 +70,7 @@ def _recommend_bulk(calls: RecommenderCalls) -> Operation:
         id="recommend_bulk",
         method="POST",
         takes_version=True,
-        path="/v1/recommendations/bulk",
+        path=f"{RECOMMEND_PATH}/bulk",
         tag="recommendations",
         summary="Recommend items to several users",
         description=f"Up to {calls.max_users} users. One that cannot be answered fails alone.",

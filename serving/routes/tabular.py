@@ -14,6 +14,8 @@ from serving.runners import model_of
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.tabular import ClassifiedRow, ClassifiedRows, TabularSchema
 
+PREDICT_PATH = "/v1/tabular/predict"
+
 
 def operations(calls: TabularCalls) -> list[Operation]:
     """`predict_tabular`."""
@@ -31,7 +33,7 @@ def operations(calls: TabularCalls) -> list[Operation]:
             answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
             method="POST",
             takes_version=True,
-            path="/v1/tabular/predict",
+            path=PREDICT_PATH,
             tag="tabular",
             summary="Predict rows of the table",
             description="The fields of a row are the columns of the table that the model was trained on.",
