@@ -17,6 +17,7 @@ starts        seconds until ready
 growth        memory after ten thousand and after a million requests
 machine       what it ran on
 bars          what was to be reached, and what was
+results       what runs measured, as one document
 report, plots RESULTS.md
 peers         one small server per peer; runs in that peer's environment
 """

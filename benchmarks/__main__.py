@@ -13,20 +13,20 @@ def main() -> None:
     if chosen.command == "list":
         _list()
         return
-    from benchmarks import growth, report, running
+    from benchmarks import growth, report, results, running
 
     if chosen.command == "install":
         running.install(chosen)
         return
     if chosen.command == "report":
-        print(f"wrote {report.publish(report.read(chosen.source))}")
+        print(f"wrote {report.publish(results.read(chosen.source))}")
         return
     document = running.run(chosen) if chosen.command == "run" else growth.run(chosen)
     print(f"wrote {running.save(document, chosen.output)}")
     if chosen.command == "run" and chosen.peers:
         print("not published: a table is of one run with all its servers; leave out PEERS to publish")
     elif chosen.report:
-        print(f"wrote {report.publish(report.merged(document))}")
+        print(f"wrote {report.publish(results.merged(document))}")
 
 
 def _list() -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.results import Document
 from benchmarks.statistics import ratio
-
-Document = dict[str, Any]  # Any: JSON
 
 _PLACED = ("ours-process", "ours-inline")
 _MANY_REQUESTS = 1_000_000

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-Document = dict[str, Any]  # Any: JSON
+from benchmarks.results import Document
 
 REPORT = Path(__file__).parent.parent / "reports" / "container.json"
 

@@ -2,83 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks import container, plots
-from benchmarks.artifacts import cache_folder
 from benchmarks.bars import bars, value
-
-Document = dict[str, Any]  # Any: JSON
+from benchmarks.results import Document, connections, keep, without_folders
 
 _FOLDER = Path(__file__).parent
 RESULTS = _FOLDER / "RESULTS.md"
-PUBLISHED = _FOLDER / "results.json"
 PLOTS = _FOLDER / "plots"
 _MADE_BY = "make bench"
-_SECTIONS = ("scenarios", "bounds", "open_loop", "sweeps", "starts", "container", "growth", "peers")
-
-
-def read(source: Path | None) -> Document:
-    """A run's document; the published one unless another is named. Raises FileNotFoundError."""
-    document: Document = json.loads((source or PUBLISHED).read_bytes())
-    return document
-
-
-def merged(document: Document) -> Document:
-    """A run of a part takes the place of that part in the published document, if that is of the same machine.
-
-    The parts that were not measured stay, and the report says of which revision they are.
-    """
-    if not PUBLISHED.is_file():
-        return document
-    before = read(None)
-    if any(before["machine"].get(key) != document["machine"].get(key) for key in ("cpu", "cores")):
-        return document
-    together = {**before, **{key: part for key, part in document.items() if key not in _SECTIONS}}
-    for section in _SECTIONS:
-        together[section] = {**before.get(section, {}), **document.get(section, {})}
-    made = {**_made(before), **before.get("made", {}), **_made(document)}
-    return {**together, "made": made}
-
-
-def _made(document: Document) -> dict[str, str]:
-    """By part of a document, revision and time."""
-    when = f"{document['machine']['revision']}, {document['machine']['date']}"
-    return {f"{section}/{key}": when for section in _SECTIONS for key in document.get(section, {})}
 
 
 def publish(document: Document) -> Path:
     """Write results.json, the plots and RESULTS.md; the path of the last."""
     PLOTS.mkdir(exist_ok=True)
-    PUBLISHED.write_text(json.dumps(slim(document), indent=1) + "\n")
+    keep(document)
     for name, picture in pictures(document):
         (PLOTS / f"{name}.svg").write_text(picture)
     RESULTS.write_text(markdown(document))
     return RESULTS
 
 
-def slim(document: Document) -> Document:
-    """The document without the single rounds (the medians are what is published) and without this machine's folders."""
-
-    def without(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {key: without(one) for key, one in part.items() if key != "rounds" or isinstance(one, int)}
-        if isinstance(part, str):
-            return _without_folders(part)
-        return [without(one) for one in part] if isinstance(part, list) else part
-
-    found: Document = without(document)
-    return found
-
-
 def pictures(document: Document) -> Iterator[tuple[str, str]]:
     """Every plot as (name, SVG)."""
     for key, scenario in document.get("scenarios", {}).items():
-        counts = _connections(scenario)
+        counts = connections(scenario)
         if counts:
             count = 64 if 64 in counts else counts[-1]
             rates = [
@@ -138,7 +88,7 @@ def _scenario(document: Document, key: str, scenario: Document) -> list[str]:
     lines = [f"## {scenario['title']}", ""]
     if "missing" in scenario:
         return [*lines, f"Not measured: {_line(scenario['missing'])}", ""]
-    counts = _connections(scenario)
+    counts = connections(scenario)
     if counts:
         lines += [f"![{scenario['title']}](plots/{key}.svg)", ""]
     heads = [f"c={count}" for count in counts]
@@ -287,11 +237,6 @@ def _peers(document: Document) -> list[str]:
     return [*lines, ""]
 
 
-def _connections(scenario: Document) -> list[int]:
-    targets = scenario.get("targets", {}).values()
-    return sorted({int(count) for target in targets for count in target.get("by_connections", {})})
-
-
 def _measured_apart(document: Document, part: str) -> list[str]:
     made = document.get("made", {}).get(part)
     machine = document["machine"]
@@ -301,16 +246,4 @@ def _measured_apart(document: Document, part: str) -> list[str]:
 
 def _line(text: str) -> str:
     """One line of a table."""
-    return _without_folders(" ".join(text.split()).replace("|", "/"))[:240]
-
-
-def _without_folders(text: str) -> str:
-    places = {
-        str(cache_folder()): "CACHE",
-        str(_FOLDER.parent): ".",
-        str(Path.home()): "~",
-        tempfile.gettempdir(): "TMP",
-    }
-    for place, name in places.items():
-        text = text.replace(place, name)
-    return text
+    return without_folders(" ".join(text.split()).replace("|", "/"))[:240]

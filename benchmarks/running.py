@@ -14,11 +14,10 @@ from benchmarks.closed_loop import require_wrk
 from benchmarks.options import Options
 from benchmarks.payloads import put
 from benchmarks.questions import Question
+from benchmarks.results import Document
 from benchmarks.rounds import Plan, run_rounds
 from benchmarks.scenarios import SCENARIOS, Case, Scenario, make_cases
 from benchmarks.targets import OURS, PEERS, Target, make_twin, targets_of
-
-Document = dict[str, Any]  # Any: JSON
 
 
 def run(options: Options) -> Document:

@@ -1,0 +1,17 @@
+"""A folder of its own for what is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report, results
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(results, "PUBLISHED", tmp_path / "results.json")
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(report, "PLOTS", tmp_path / "plots")
+    return tmp_path
