@@ -182,6 +182,8 @@ def _invalid(error: ValidationError, *, instance: str) -> Response:
 
 def _message(kind: str, message: str) -> str:
     said = _MESSAGES.get(kind, message).replace(" after validation", "")
+    if kind == "value_error":
+        said = said.removeprefix("Value error, ")
     return said if len(said) <= _MAX_MESSAGE_CHARACTERS else said[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 

@@ -40,8 +40,8 @@ def seen(user: int) -> list[int]:
     return sorted({*own, user % ITEMS, (user + 1) % ITEMS})
 
 
-def contents() -> Contents:
-    """Four algorithms fitted; "ease" is the default."""
+def contents(default: str = "ease") -> Contents:
+    """Four algorithms fitted."""
     pairs = np.array([(user, item) for user in range(USERS) for item in seen(user)], np.int64)
     users, items = pairs.T
     genders = Attribute("gender", "category", values=("F", "M"))
@@ -61,7 +61,7 @@ def contents() -> Contents:
     fitted = {name: ALGORITHMS.create(name).fit(dataset) for name in ("ease", "item-knn", "user-knn", "popular")}
     ids = [str(item + 1) for item in range(ITEMS)]
     titles = Texts.of([TITLES.get(each, f"Item {each}") for each in ids])
-    return Contents(IdIndex.of(NAMES), IdIndex.of(ids), titles, dataset, fitted, "ease", encoder, kinds)
+    return Contents(IdIndex.of(NAMES), IdIndex.of(ids), titles, dataset, fitted, default, encoder, kinds)
 
 
 def genres(item: int) -> tuple[str, ...]:
@@ -106,10 +106,10 @@ def artifact() -> Artifact:
     return Artifact("recommender", "v1", Path("nowhere"), card)
 
 
-def desk(recent: Recent | None = None) -> Desk:
+def desk(recent: Recent | None = None, *, default: str = "ease") -> Desk:
     """The whole recommender."""
     store = FeatureStore.holding(features())
-    return Desk(Recommender(artifact(), contents(), features=store, recent=recent))
+    return Desk(Recommender(artifact(), contents(default), features=store, recent=recent))
 
 
 def _features(user: int) -> dict[str, str | int]:

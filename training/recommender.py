@@ -1,7 +1,7 @@
 """Recommendations from who interacted with what: python -m training.recommender
 
 Reads interactions, and attributes of users and items; measures every chosen algorithm on interactions held back; fits
-them again on everything; checks that serving agrees with LightFM; saves one artifact.
+them again on everything; checks that serving agrees with LightFM; saves one artifact, or one for each algorithm.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ from dataclasses import replace
 import numpy as np
 from rich.progress import Progress as Bar
 
-from models.card import Card, DataSource
+from models.card import DataSource, Parity
 from models.errors import DataInvalid, GateNotMet
-from models.recommender import archive
 from models.recommender.archive import Contents
 from models.recommender.base import Progress
 from models.recommender.dataset import Dataset
 from models.recommender.ids import IdIndex, Texts
-from models.recommender.predictor import Recommender
 from models.recommender.registry import AnyAlgorithm
 from models.recommender.two_level import TwoLevel
-from models.store import Artifact, find, saving
-from training import command, features, recommender_card
+from models.store import Artifact
+from training import command, recommender_card
 from training.comparison import Measured, measure
 from training.features import FeatureTables, age_and_occupation, feature_tables
 from training.feedback import read_feedback, with_feedback
@@ -32,14 +30,18 @@ from training.indexing import index_large
 from training.interactions import Columns, Corpus, build_corpus
 from training.parity import serving_parity
 from training.recipes import noted
+from training.recommender_artifacts import parts, save
 from training.recommender_params import Params, algorithm, check
-from training.report import console, print_summary, step, write_report
+from training.report import console, step
 from training.splits import Split, split
 from training.tables import read_table, source
 
 
 def main(params: Params) -> Artifact:
-    """Train, measure, check and save. Raises TrainingError; nothing is saved then."""
+    """Train, measure, check and save: the artifact of the algorithm served by default.
+
+    Raises TrainingError; nothing is saved then.
+    """
     check(params)
     with step("reading interactions"):
         corpus, data, tables = _load(params)
@@ -64,8 +66,6 @@ def main(params: Params) -> Artifact:
         with step("fitting again on all interactions, for serving"):
             fitted = _fit_on_all(params, corpus)
     indexed = index_large(fitted, items_from=params.approximate_from)
-    with step("comparing serving with the libraries that learned"):
-        parity = serving_parity(list(fitted.values()))
     contents = Contents(
         users=IdIndex.of(corpus.user_ids),
         items=IdIndex.of(corpus.item_ids),
@@ -78,13 +78,22 @@ def main(params: Params) -> Artifact:
     )
     described = {key: getattr(params, key) for key in ("test_share", "seed", "min_metric", "holdout")} | indexed
     described |= noted("recommender")
-    return _save(
-        recommender_card.build(
-            contents, name=params.name, data=data, measured=measured, parity=parity, params=described
-        ),
-        contents,
-        tables,
-    )
+    cards = [
+        (
+            recommender_card.build(
+                part, name=name, data=data, measured=measured, parity=_parity(part), params=described
+            ),
+            part,
+        )
+        for name, part in parts(contents, params.name, one_each=params.one_each)
+    ]
+    saved = [save(card, part, tables) for card, part in cards]
+    return saved[0]
+
+
+def _parity(contents: Contents) -> Parity | None:
+    with step("comparing serving with the libraries that learned"):
+        return serving_parity(list(contents.algorithms.values()))
 
 
 def _load(params: Params) -> tuple[Corpus, DataSource, FeatureTables]:
@@ -207,18 +216,6 @@ def _print_size(corpus: Corpus) -> None:
     if dataset.dated_users is not None and dataset.user_features is not None:
         described = int((np.diff(dataset.user_features.indptr) > 0).sum())
         console.print(f"  {described:,} of {dataset.users:,} users had attributes at their last interaction")
-
-
-def _save(card: Card, contents: Contents, tables: FeatureTables) -> Artifact:
-    with step("saving"), saving(card) as folder:
-        archive.write(contents, folder)
-        features.write(tables, folder)
-        write_report(card, folder)
-    artifact = find(card.name)
-    predictor = Recommender.load(artifact)
-    predictor.recommend([predictor.example()])
-    print_summary(card, tag=artifact.tag, folder=artifact.folder)
-    return artifact
 
 
 _DESCRIPTION = "Train a recommender on MovieLens-100K, or on files of your own, and save it into the model store."

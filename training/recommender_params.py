@@ -49,6 +49,7 @@ class Params:
     approximate_from: int = option(
         APPROXIMATE_FROM, "items from which factor models are served by an approximate index"
     )
+    one_each: bool = option(False, "save each algorithm as an artifact of its own, NAME-ALGORITHM")
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
     seed: int = option(0, "seed of splits and of training")
     name: str = option("recommender", "name of the artifact")

@@ -67,6 +67,8 @@ class Catalogue:
         self._lock = Lock()
         self._search: TitleSearch | None = None
         self._users_per_item = knowledge.contents.dataset.popularity()
+        # As of training: pages of a list whose order follows events would overlap.
+        self._by_popularity = np.argsort(-self._users_per_item, kind="stable")
 
     def details(self, item_id: str) -> ItemDetails:
         """One item. Raises NotKnown."""
@@ -102,18 +104,20 @@ class Catalogue:
         offset: int = 0,
         limit: int = 20,
     ) -> ItemPage:
-        """Items by how well the title fits `query`; without one, the most popular first. `total` counts all found."""
+        """Items by how well the title fits `query`; without one, the most popular first. `total` counts all found.
+
+        Popularity is that of the training data, so that pages neither overlap nor leave anything out.
+        """
         mask = self._mask(category, year_from, year_to)
         counts = self._counts()
         if query.strip():
             found = self._titles().find(query, among=mask)
             # Of equally good titles the more popular one.
-            found.sort(key=lambda each: (-round(each[1]), -counts[each[0]], each[0]))
+            found.sort(key=lambda each: (-round(each[1]), -self._users_per_item[each[0]], each[0]))
             shown = found[offset : offset + limit]
             return ItemPage(tuple(self._item(row, counts, score) for row, score in shown), len(found))
-        marks = np.where(mask, counts, -np.inf).astype(np.float32)[None, :]
-        rows = best(marks, offset + limit)[0][0][offset:]
-        return ItemPage(tuple(self._item(row, counts) for row in rows.tolist() if row != NOTHING), int(mask.sum()))
+        rows = self._by_popularity[mask[self._by_popularity]]
+        return ItemPage(tuple(self._item(row, counts) for row in rows[offset : offset + limit].tolist()), len(rows))
 
     def top(self, n: int, *, window_days: float | None = None, category: str | None = None) -> tuple[Item, ...]:
         """The items that most users took to, within the last days before the newest event where a window is given."""

@@ -62,6 +62,7 @@ def _features(
         tuple(
             Cause("feature", names[columns[place]], float(lifts[place, item]))
             for place in np.argsort(-lifts[:, item], kind="stable")[:CAUSES]
+            if lifts[place, item] > 0
         )
         for item in range(len(items))
     ]

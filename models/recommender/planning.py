@@ -50,29 +50,53 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """What is known of the items of a query's user."""
+    """What is known of the items of a query's user: those of the request, of the artifact, of feedback since."""
 
     asked: Items
     own: Items
     liked: Items
+    turned_down: Items
+
+    @property
+    def is_as_learned(self) -> bool:
+        """Whether the artifact knows all of them, and none that the user has turned down since."""
+        return not (len(self.asked) or len(self.liked) or np.isin(self.own, self.turned_down).any())
+
+    @property
+    def spoken_for(self) -> Items:
+        """The items that speak for the user's taste."""
+        own = self.own[np.isin(self.own, self.turned_down, invert=True)]
+        return np.concatenate((own, self.liked, self.asked))
 
 
 def plan(place: int, query: Query, knowledge: Knowledge) -> Plan:
     """The plan for a query. Raises InvalidInput, with the location of the fault."""
     if not isinstance(query.n, int) or query.n < 1:
         raise InvalidInput(f"n must be a whole number of at least 1, not {query.n!r}", location=("n",))
-    algorithm = knowledge.algorithm(query.model)
+    algorithm = _asked_for(query, knowledge)
     _check_able(query, algorithm, knowledge)
     row = knowledge.contents.users.row(query.user_id)
     row = -1 if row is None else row
     liked, disliked = knowledge.recent_of(query.user_id)
-    person = _Person(asked=knowledge.rows(query.history), own=knowledge.seen(row), liked=liked)
+    person = _Person(knowledge.rows(query.history), knowledge.seen(row), liked, disliked)
     seen = np.concatenate((person.own, person.liked, person.asked))
     start = Plan(place, query, algorithm, "anyone", row=row, seen=seen, hidden=disliked)
-    found = _warm(start, person, knowledge) or _cold(start, knowledge)
+    # Looked at whether or not they are needed: a wrong name is wrong for every user.
+    asked = knowledge.encoded(query.user_features, is_strict=True) if query.user_features else None
+    found = _warm(start, person, knowledge) or _cold(start, asked, knowledge)
     if query.explain and found.source in ("row", "history") and not found.algorithm.can("explanations"):
         raise knowledge.cannot(found.algorithm, "explanations")
     return found
+
+
+def _asked_for(query: Query, knowledge: Knowledge) -> AnyAlgorithm:
+    """The algorithm of that name; without one the default or, for explanations, the first that gives them."""
+    algorithm = knowledge.algorithm(query.model)
+    if not query.explain or algorithm.can("anyone") or algorithm.can("explanations"):
+        return algorithm
+    if query.model is not None:
+        raise knowledge.cannot(algorithm, "explanations")
+    return next(iter(knowledge.able("explanations")), algorithm)
 
 
 def _check_able(query: Query, algorithm: AnyAlgorithm, knowledge: Knowledge) -> None:
@@ -88,24 +112,22 @@ def _check_able(query: Query, algorithm: AnyAlgorithm, knowledge: Knowledge) -> 
 def _warm(start: Plan, person: _Person, knowledge: Knowledge) -> Plan | None:
     """For somebody whose items are known, or an algorithm that needs to know nobody."""
     if start.algorithm.can("anyone"):
-        return start
-    if len(person.asked) or len(person.liked):
+        return start if knowledge.knows_user(start.query.user_id) else replace(start, reason="unknown_user")
+    history = person.spoken_for
+    if len(history) and not person.is_as_learned:
         reason: Reason = "request_history" if len(person.asked) else "recent_events"
         able = _able(start, "history", knowledge)
         if able is not None:
-            return replace(
-                start, algorithm=able, source="history", history=knowledge.history(start.seen), reason=reason
-            )
+            return replace(start, algorithm=able, source="history", history=knowledge.history(history), reason=reason)
     if len(person.own) and start.algorithm.can("known_users"):
         state = knowledge.feature_row(start.query.user_id, start.row) if start.algorithm.reads_attributes else None
         return replace(start, source="row", feature_row=state)
     return None
 
 
-def _cold(start: Plan, knowledge: Knowledge) -> Plan:
-    """For somebody without items."""
-    query = start.query
-    features = knowledge.encoded(query.user_features, is_strict=True) if query.user_features else None
+def _cold(start: Plan, asked: sparse.csr_array | None, knowledge: Knowledge) -> Plan:
+    """For somebody without items. `asked` are the features that came with the request."""
+    query, features = start.query, asked
     is_known = knowledge.knows_user(query.user_id)
     state: Literal["found", "missing"] | None = None
     if features is None:

@@ -109,6 +109,8 @@ class Recommender:
         except Exception as error:  # whatever an algorithm raises belongs to one query, not to its neighbours
             if len(plans) > 1:
                 return {place: answer for each in plans for place, answer in self._answer_all([each]).items()}
+            if isinstance(error, InputError):
+                return {plans[0].place: self._refused(plans[0].query, error)}
             failed = f"model '{plans[0].algorithm.name}' failed: {type(error).__name__}"
             return {plans[0].place: Answer((), plans[0].algorithm.name, error=failed, error_kind="failed")}
 

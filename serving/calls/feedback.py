@@ -57,7 +57,8 @@ class FeedbackCalls:
 
 
 def _event(event: FeedbackEvent, index: int, now: float, request_key: str | None) -> _Event:
-    at = now if event.time is None else event.time.timestamp()
+    # Of several events the latest decides: one that a wrong clock dates ahead would decide for good.
+    at = now if event.time is None else min(event.time.timestamp(), now)
     return _Event(event.user_id, event.item_id, event.kind, event.value, at, _key(event, index, request_key))
 
 

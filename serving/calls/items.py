@@ -11,12 +11,10 @@ import orjson
 from serving.calls.asking import ask
 from serving.calls.images import model_used
 from serving.errors import FieldFault
+from serving.schemas.fields import MAX_SAFE_INTEGER
 from serving.schemas.items import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.served import ServedRecommender
 from serving.settings import Settings
-
-# A page far down costs what all pages before it cost.
-MAX_OFFSET = 100_000
 
 
 class ItemCalls:
@@ -58,7 +56,7 @@ class ItemCalls:
         question = {"ask": "items", **asked, "offset": offset, "limit": page_size}
         found, used = await ask(self.served, question, timeout_s=self._timeout_s)
         end = offset + len(found["items"])
-        more = end < found["total"] and found["items"] and end < MAX_OFFSET
+        more = end < found["total"] and found["items"]
         return ItemList(
             model=model_used(used),
             items=[_item(each) for each in found["items"]],
@@ -91,7 +89,7 @@ def _offset(token: str, asked: dict[str, str | int | None]) -> int:
         offset, digest = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, TypeError, binascii.Error) as error:
         raise fault from error
-    if type(offset) is not int or not 0 <= offset <= MAX_OFFSET or digest != _digest(asked):
+    if type(offset) is not int or not 0 <= offset <= MAX_SAFE_INTEGER or digest != _digest(asked):
         raise fault
     return offset
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict, create_model
 
-from serving.schemas.fields import ItemId, Request, Response, UserId
+from serving.schemas.fields import KeptItemId, KeptUserId, Request, Response
 
 EventKind = Literal["view", "click", "play", "save", "like", "rating", "purchase", "dislike", "hide"]
 MAX_KEY_CHARACTERS = 255
@@ -24,8 +24,8 @@ def _as_time(value: object) -> object:
 class FeedbackEvent(Request):
     """One thing that a user did with an item."""
 
-    user_id: UserId
-    item_id: ItemId
+    user_id: KeptUserId
+    item_id: KeptItemId
     kind: EventKind = Field(
         description="What happened. `dislike` and `hide` keep the item from the user; all others speak for it."
     )
@@ -33,7 +33,9 @@ class FeedbackEvent(Request):
         None, allow_inf_nan=False, description="A rating, a number of seconds, a price: whatever goes with the kind."
     )
     time: Annotated[AwareDatetime, Strict(False), BeforeValidator(_as_time)] | None = Field(
-        None, description="When, with a time zone; now when null.", examples=["2026-01-31T12:00:00Z"]
+        None,
+        description="When, with a time zone; now when null, or when it is yet to come.",
+        examples=["2026-01-31T12:00:00Z"],
     )
     idempotency_key: str | None = Field(
         None,

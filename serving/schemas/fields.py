@@ -53,12 +53,12 @@ Count = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER), BeforeValidator(_as_who
 AtLeastOne = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER), BeforeValidator(_as_whole)]
 
 
-def _identifier(what: str, example: str) -> WithJsonSchema:
+def _identifier(what: str, example: str, **more: str) -> WithJsonSchema:
     return WithJsonSchema(
         {
             "description": f"Id of the {what}, as it was in the training data. A number counts as its digits.",
             "anyOf": [
-                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS},
+                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS, **more},
                 {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
             ],
             "examples": [example],
@@ -67,9 +67,15 @@ def _identifier(what: str, example: str) -> WithJsonSchema:
     )
 
 
-_Id = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+_Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), BeforeValidator(_as_text)]
 UserId = Annotated[_Id, _identifier("user", "196")]
 ItemId = Annotated[_Id, _identifier("item", "50")]
+
+# PostgreSQL keeps no text with U+0000 in it: one such id would fail all that is written with it.
+_KEPT = r"^[^\x00]*$"
+_KeptId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=_KEPT), BeforeValidator(_as_text)]
+KeptUserId = Annotated[_KeptId, _identifier("user", "196", pattern=_KEPT)]
+KeptItemId = Annotated[_KeptId, _identifier("item", "50", pattern=_KEPT)]
 
 InferenceTime = Annotated[
     float, Field(ge=0, description="Milliseconds from asking the model to its answer, waiting for a batch included.")

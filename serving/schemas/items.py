@@ -44,7 +44,9 @@ class ItemList(Response):
     """One page of items."""
 
     model: ModelUsed
-    items: list[Item] = Field(description="Best fit to the query first; without a query the most popular first.")
+    items: list[Item] = Field(
+        description="Best fit to the query first; without one the most popular first, as of training."
+    )
     total: int = Field(ge=0, description="How many items there are on all pages.")
     next_page_token: str | None = Field(description="For `page_token`; null on the last page.")
 

@@ -88,6 +88,20 @@ def test_the_same_seed_gives_the_same_model(store: Path, files: dict[str, Path])
     assert first.recommend(queries) == second.recommend(queries)
 
 
+def test_each_algorithm_can_have_an_artifact_of_its_own(store: Path, files: dict[str, Path]) -> None:
+    first = main(params(files, one_each=True))
+    assert first.tag.startswith("board-lightfm-warp:")
+    assert versions("board", store=store) == []
+    for name in ("lightfm-warp", "ease", "item-knn"):
+        artifact = find(f"board-{name}", store=store)
+        assert Recommender.load(artifact).models == (name,)
+        assert artifact.card.metrics == artifact.card.slices[f"split=random, model={name}"]
+        assert all(
+            f"split=last, model={other}" in artifact.card.slices for other in ("lightfm-warp", "ease", "item-knn")
+        )
+        assert (artifact.card.parity is not None) == (name == "lightfm-warp")
+
+
 def test_without_times_there_is_one_split(store: Path, files: dict[str, Path]) -> None:
     card = main(params(files, time_column="", algorithms=("popular",))).card
     assert not any(name.startswith("split=last") for name in card.slices)

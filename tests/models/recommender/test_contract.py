@@ -97,6 +97,15 @@ def test_a_user_without_items_gets_finite_scores_or_none(name: str) -> None:
     assert not np.isnan(scores).any()
 
 
+@pytest.mark.parametrize("name", ALGORITHMS.able("history"))
+def test_an_empty_history_gets_finite_scores_or_none(name: str) -> None:
+    fitted = make(name).fit(featured())
+    scores = fitted.score_histories(sparse.csr_array((1, ITEMS), dtype=np.float32))
+    assert scores.shape == (1, ITEMS)
+    assert not np.isnan(scores).any()
+    assert not np.isposinf(scores).any()
+
+
 @everyone
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
 def test_one_user_or_one_item_is_enough(name: str, shape: tuple[int, int]) -> None:

@@ -46,6 +46,12 @@ def test_cold_start_goes_from_history_to_features_to_popular(desk: Desk) -> None
     assert ask(desk, Query("alice")).reason is None
 
 
+def test_a_stranger_is_told_of_whatever_model_answers(desk: Desk) -> None:
+    assert ask(desk, Query("new", model="popular")).reason == "unknown_user"
+    assert ask(desk, Query("alice", model="popular")).reason is None
+    assert ask(desk, Query(FEATURED, model="popular")).reason is None
+
+
 def test_a_missing_row_of_features_is_not_an_unknown_user(desk: Desk) -> None:
     assert (ask(desk, Query(BARE)).reason, ask(desk, Query(BARE)).features) == ("missing_features", "missing")
     assert (ask(desk, Query("new")).reason, ask(desk, Query("new")).features) == ("unknown_user", None)
@@ -70,6 +76,9 @@ def test_a_segment_is_of_those_who_share_the_features(desk: Desk) -> None:
             "cannot answer from user features; these can: popular",
         ),
         (Query("alice", model="user-knn", explain=True), "cannot explain its answers; these can: ease, item-knn"),
+        (Query("new", model="user-knn", explain=True), "cannot explain its answers; these can: ease, item-knn"),
+        (Query("alice", user_features={"height": 3}), "no user feature 'height'; known: gender, age"),
+        (Query("new", history=("1",), user_features={"age": "old"}), "'age' must be a number"),
         (Query("alice", model="none"), "no model 'none' is served; known: ease, item-knn, user-knn, popular"),
         (Query("new", user_features={"height": 3}), "no user feature 'height'; known: gender, age"),
         (Query("new", user_features={"age": "old"}), "'age' must be a number"),
@@ -93,6 +102,14 @@ def test_explanations_name_items_of_the_user(desk: Desk) -> None:
         assert {int(cause.name) - 1 for cause in item.causes} <= set(seen(0))
         assert [cause.weight for cause in item.causes] == sorted((c.weight for c in item.causes), reverse=True)
     assert ask(desk, Query("new", n=1, explain=True)).items[0].causes[0].kind == "popularity"
+
+
+def test_without_a_name_the_first_model_that_explains_does() -> None:
+    silent = library.desk(default="user-knn")
+    assert ask(silent, Query("alice", n=1)).model == "user-knn"
+    answer = ask(silent, Query("alice", n=1, explain=True))
+    assert (answer.model, answer.items[0].causes[0].kind) == ("ease", "item")
+    assert ask(silent, Query("new", n=1, explain=True)).items[0].causes[0].kind == "popularity"
 
 
 def test_allow_and_deny_by_id_and_by_category(desk: Desk) -> None:
@@ -160,6 +177,21 @@ def test_recent_events_are_answered_with() -> None:
     assert overview["similar_users"]
 
 
+def test_what_a_user_turned_down_speaks_for_nothing() -> None:
+    recent = Recent()
+    desk = library.desk(recent)
+    # Alice likes comedies, which are items 1, 5, 9, ...; of what she has seen, the others are left.
+    comedies = [row for row in seen(0) if row % 4 == 0]
+    others = {row for row in seen(0) if row % 4}
+    recent.add([Event("alice", str(row + 1), "dislike") for row in comedies])
+
+    answer = ask(desk, Query("alice", n=5, explain=True))
+    assert answer.reason == "recent_events"
+    assert {int(cause.name) - 1 for item in answer.items for cause in item.causes} <= others
+    again = ask(desk, Query("alice", n=5, history=(str(comedies[0] + 1),), explain=True))
+    assert {int(cause.name) - 1 for item in again.items for cause in item.causes} <= {*others, comedies[0]}
+
+
 def test_recent_events_change_what_is_popular_once_per_user() -> None:
     recent = Recent()
     desk = library.desk(recent)
@@ -224,6 +256,22 @@ def test_search_narrows_and_counts_pages(desk: Desk) -> None:
     counts = [item["interactions"] for item in page["items"]]
     assert counts == sorted(counts, reverse=True)
     assert found(desk, ask="items", query="zzzz qqqq")["total"] == 0
+
+
+@pytest.mark.parametrize("query", ["", "item"])
+def test_events_between_two_pages_move_nothing_from_one_to_the_other(query: str) -> None:
+    recent = Recent()
+    desk = library.desk(recent)
+    total = found(desk, ask="items", query=query)["total"]
+    pages: list[str] = []
+    for offset in range(0, total, 10):
+        page = found(desk, ask="items", query=query, offset=offset, limit=10)["items"]
+        pages += [item["item_id"] for item in page]
+        # What was last of all is more popular than anything from now on.
+        last = found(desk, ask="items", query=query, offset=total - 1, limit=1)["items"][0]["item_id"]
+        recent.add([Event(f"x{offset}.{number}", last) for number in range(200)])
+    assert len(pages) == len(set(pages)) == total > 50
+    assert found(desk, ask="item", item_id=last)["interactions"] >= 200
 
 
 def test_items_are_described_and_compared(desk: Desk) -> None:

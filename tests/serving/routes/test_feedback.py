@@ -48,6 +48,9 @@ def test_the_same_event_is_told_by_its_key_its_request_or_its_content(kitchen: K
         ({"time": 1700000000}, "time"),
         ({"value": "much"}, "value"),
         ({"colour": 1}, "colour"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "a\0b"}, "user_id"),
+        ({"item_id": "\0"}, "item_id"),
     ],
 )
 def test_a_fault_is_located_and_nothing_is_kept(kitchen: Kitchen, change: dict[str, Any], where: str) -> None:
@@ -55,6 +58,21 @@ def test_a_fault_is_located_and_nothing_is_kept(kitchen: Kitchen, change: dict[s
     assert response.status_code == 422
     assert response.json()["errors"][0]["location"] == ["body", "events", 1, where]
     assert not kitchen.feedback.events
+
+
+def test_what_is_wrong_is_said_in_words_of_the_request(kitchen: Kitchen) -> None:
+    def said(**change: Any) -> str:
+        response = kitchen.post("/v1/feedback", json={"events": [{**EVENT, **change}]})
+        return str(response.json()["errors"][0]["message"])
+
+    assert said(user_id="x" * 257) == "String should have at most 256 characters"
+    assert said(time="yesterday") == "should be a time as RFC 3339 writes it, with a time zone"
+
+
+def test_a_clock_that_is_ahead_decides_nothing(kitchen: Kitchen) -> None:
+    send(kitchen, {**EVENT, "time": "2999-01-01T00:00:00Z"}, {**EVENT, "kind": "dislike"})
+    liked, disliked = kitchen.feedback.events.values()
+    assert liked.time == disliked.time
 
 
 def test_no_event_and_too_many_are_refused() -> None:

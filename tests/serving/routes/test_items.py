@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from serving.calls.items import _token
 from tests.serving.kitchen import Kitchen
 
 
@@ -36,6 +37,12 @@ def test_a_token_goes_with_its_own_question(kitchen: Kitchen) -> None:
     token = kitchen.get("/v1/items?page_size=5&category=drama").json()["next_page_token"]
     assert kitchen.get("/v1/items", params={"page_token": token, "category": "horror"}).status_code == 422
     assert kitchen.get("/v1/items", params={"page_token": token, "category": "drama"}).status_code == 200
+
+
+def test_a_catalogue_has_no_end_before_its_last_item(kitchen: Kitchen) -> None:
+    token = _token(1_000_000, {"query": None, "category": None, "year_from": None, "year_to": None})
+    page = kitchen.get("/v1/items", params={"page_token": token})
+    assert (page.status_code, page.json()["items"], page.json()["next_page_token"]) == (200, [], None)
 
 
 def test_years_narrow(kitchen: Kitchen) -> None:

@@ -37,6 +37,12 @@ def test_an_unknown_user_gets_popular_items_or_an_error(kitchen: Kitchen) -> Non
     assert refused.json()["errors"][0]["location"] == ["path", "user_id"]
 
 
+def test_an_unknown_user_is_an_error_for_whatever_model(kitchen: Kitchen) -> None:
+    path = "/v1/users/nobody/recommendations?model=popular"
+    assert kitchen.get(path).json()["reason"] == "unknown_user"
+    assert kitchen.get(f"{path}&unknown_user=error").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("query", "location"),
     [
