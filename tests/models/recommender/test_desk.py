@@ -219,6 +219,17 @@ def test_people_alike_share_a_genre(desk: Desk) -> None:
     assert refused["error"] == "model 'ease' cannot find similar users; these can: user-knn"
 
 
+def test_someone_new_is_compared_by_the_items_in_common() -> None:
+    recent = Recent()
+    desk = library.desk(recent)
+    recent.add([Event("fresh", "4"), Event("fresh", "8"), Event("fresh", "unheard of")])
+    answer = found(desk, ask="similar_users", user_id="fresh", n=100)
+    common = {NAMES[user]: len({3, 7} & set(seen(user))) for user in range(library.USERS)}
+    expected = {name: count / (2 * len(seen(NAMES.index(name)))) ** 0.5 for name, count in common.items() if count}
+    assert answer["algorithm"] == "overlap"
+    assert {each["user_id"]: each["score"] for each in answer["users"]} == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_own_club_comes_first(desk: Desk) -> None:
     groups = found(desk, ask="user_groups", user_id="bob", n=4)["groups"]
     assert (groups[0]["group"], groups[0]["is_member"], groups[0]["members"]) == ("Drama club", True, 20)
