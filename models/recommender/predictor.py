@@ -101,7 +101,8 @@ class Recommender:
 
     def _refused(self, query: Query, error: InputError) -> Answer:
         name = query.model or self.default_model
-        return Answer((), name, error=str(error), error_kind="invalid", location=error.location)
+        # What an algorithm refuses itself is about the algorithm.
+        return Answer((), name, error=str(error), error_kind="invalid", location=error.location or ("model",))
 
     def _answer_all(self, plans: list[Plan]) -> dict[int, Answer]:
         try:

@@ -52,5 +52,5 @@ def test_what_an_algorithm_refuses_is_a_fault_of_the_query(
 
     monkeypatch.setattr(recommender.contents.algorithms["lightfm-warp"], "explain", refuse)
     silent, plain = recommender.recommend([Query("u1", n=1, explain=True), Query("u1", n=1)])
-    assert (silent.error, silent.error_kind) == ("cannot", "invalid")
+    assert (silent.error, silent.error_kind, silent.location) == ("cannot", "invalid", ("model",))
     assert plain.error is None
