@@ -20,6 +20,7 @@ from models.image import ImageClassifier
 from models.networks import LITE0, InPixels, WithEmbedding, build_network, known_networks
 from models.openvino_runtime import IR_FILE, OpenVINOEngine, import_openvino, streams_of
 from models.pixels import ImageDecoder, Pixels
+from models.quicker import Quicker
 from models.store import Artifact
 from training.photographs import PHOTOGRAPHS
 
@@ -174,9 +175,40 @@ def test_a_batch_is_shared_between_all_streams(image_artifact: Artifact, pixels:
         return requests
 
     engine._take = noting  # type: ignore[method-assign]
-    for rows in (1, 2, 8):
+    for rows in (2, 8):
         engine.predict(pixels[:rows])
-    assert taken == [1, 2, 2]
+    assert taken == [2, 2]
+
+
+def test_a_single_image_has_the_same_answer_either_way(image_artifact: Artifact, pixels: Pixels) -> None:
+    engine = OpenVINOEngine(image_artifact.folder, threads=2)
+    answers = {}
+    for way in (0, 1):
+        engine._quicker = Only(way)
+        answers[way] = engine.predict(pixels[:1])
+    assert (answers[0] == answers[1]).all()
+    assert (answers[0] == OpenVINOEngine(image_artifact.folder, threads=1).predict(pixels[:1])).all()
+
+
+def test_single_images_from_several_threads_are_all_answered(image_artifact: Artifact, pixels: Pixels) -> None:
+    engine = OpenVINOEngine(image_artifact.folder, threads=2)
+    engine._quicker = Only(1)
+    expected = engine.predict(pixels)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda row: engine.predict(pixels[[row % len(pixels)]]), range(60)))
+    for row, answer in enumerate(found):
+        assert np.abs(answer[0] - expected[row % len(pixels)]).max() < 1e-5
+
+
+class Only(Quicker):
+    """Goes one way alone."""
+
+    def __init__(self, way: int) -> None:
+        super().__init__()
+        self._way = way
+
+    def choose(self) -> int:
+        return self._way
 
 
 @pytest.mark.parametrize(("threads", "streams"), [(1, 1), (2, 2), (4, 4), (6, 4), (16, 4), (32, 8)])
