@@ -1,0 +1,62 @@
+"""`python -m tests.measure.single_image`: one image at a time, by one stream, by all threads, and by the quicker way.
+
+With `--busy N`, N other processes compute all the while. Milliseconds, medians over rounds that take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from models.cores import usable_cores
+from models.openvino_runtime import OpenVINOEngine
+from models.quicker import Quicker
+from models.store import find
+
+
+class Only(Quicker):
+    """Goes one way alone."""
+
+    def __init__(self, way: int) -> None:
+        super().__init__()
+        self._way = way
+
+    def choose(self) -> int:
+        return self._way
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print one line per way."""
+    engine = OpenVINOEngine(find(options.model).folder, threads=usable_cores())
+    pixels = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3), np.uint8)
+    ways = {"one stream": Only(0), "all threads": Only(1), "the quicker": Quicker()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
+    try:
+        for _ in range(options.rounds):
+            for name, way in ways.items():
+                engine._quicker = way
+                for _ in range(options.calls):
+                    started = time.perf_counter()
+                    engine.predict(pixels)
+                    seconds[name].append(time.perf_counter() - started)
+    finally:
+        for process in busy:
+            process.kill()
+    for name, found in seconds.items():
+        print(f"{name:12} {1e3 * statistics.median(found):6.2f} ms")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="image")
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--calls", type=int, default=40)
+    main(parser.parse_args())
