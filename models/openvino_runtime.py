@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 IR_FILE = "model.xml"
 
 # Streams work apart, threads within one wait for each other at every layer, and for long where something else uses the
-# cores too: on 2 cores that also decode, 2 streams of 1 thread answer 1.6 times what 1 of 2 does (f32 and bf16,
-# 2 calls in flight, 16 images outstanding). With many cores, streams of one thread would make one image slow.
+# cores too: on 2 cores that also decode, 2 streams of 1 thread answer 1.25 times what 1 of 2 does (f32 and bf16,
+# `python -m tests.measure.streams`). With many cores, streams of one thread would make one image slow.
 _MOST_STREAMS_OF_ONE = 4
 _THREADS_PER_STREAM = 4
 # An image that nobody else's goes with is a matter of latency: more threads than this gain nothing worth having.

@@ -16,7 +16,7 @@ from serving.served import ServedRecommender, ServedTable
 def hot_calls(calls: Calls, guard: Guard) -> list[ExpressCall]:
     """Small requests that cost less than their own way: rows of a table, recommendations for one user.
 
-    None while answers are cached: what a cache knows is nearer still.
+    None while answers are cached: the road does not look into the cache.
     """
     if calls.settings.cache_bytes:
         return []

@@ -1,0 +1,81 @@
+"""What repeating answers brings and costs: `python -m tests.measure.cache`. Needs wrk, and the models of the store.
+
+Requests per second of the real service without and with `MAKUNOUCHI_CACHE_BYTES`, for requests that are all alike and
+for requests of which no two are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from models.store import default_store
+from tests.live.server import ROOT, Server, serving
+
+IMAGE = ROOT / "docs" / "images" / "chelsea.jpg"
+_ROW = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local head, tail, number = %s, %s, 0
+function request()
+  number = number + %d
+  return wrk.format(nil, "/v1/tabular/predict", nil, head .. (1000 + number) .. tail)
+end
+"""
+_IMAGE = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "image/jpeg"
+local file = io.open("%s", "rb")
+wrk.body = file:read("*a")
+file:close()
+wrk.path = "/v1/images/classify"
+"""
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print a line for each setting and each kind of requests."""
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copytree(default_store(), Path(home) / "models")
+        for size in (0, 64 << 20):
+            env = {"BENTOML_HOME": home, "MAKUNOUCHI_CACHE_BYTES": str(size)}
+            with serving("service:Gateway", env=env) as server:
+                for what, script, connections in (
+                    ("one row, always the same", _rows(server, step=0), 32),
+                    ("one row, always another", _rows(server, step=1), 32),
+                    ("one 451x300 JPEG, always the same", _IMAGE % IMAGE, 8),
+                ):
+                    rate = _rate(server, script, connections, options.seconds)
+                    print(f"{'with' if size else 'without'}: {what}, c={connections}: {rate}/s", flush=True)
+
+
+def _rows(server: Server, *, step: int) -> str:
+    """A script whose rows differ in `credit_amount`, by `step` from one to the next."""
+    row = {
+        "sex": "male", "job": 2, "housing": "own", "saving_accounts": "not_known", "checking_account": "little",
+        "duration": 6, "purpose": "radio/TV", "age": 67, "credit_amount": 0,
+    }  # fmt: skip
+    head, tail = json.dumps({"instances": [row]}).rsplit("0", 1)
+    return _ROW % (json.dumps(head), json.dumps(tail), step)
+
+
+def _rate(server: Server, script: str, connections: int, seconds: int) -> str:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", file.name, server.url]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Non-2xx" not in said, said
+    found = re.search(r"Requests/sec:\s+(\d+)", said)
+    assert found, said
+    return found[1]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=4)
+    main(parser.parse_args())

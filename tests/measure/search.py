@@ -1,0 +1,67 @@
+"""How well and how fast titles are found that are typed wrongly: `python -m tests.measure.search`
+
+The titles of the recommender in the store, each with two letters changed, left out or added; then as many made-up
+titles as `--titles` says, of these titles' words. "alone" is rapidfuzz over every title.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Sequence
+
+from rapidfuzz import fuzz, process
+
+from models.recommender.predictor import Recommender
+from models.recommender.search import TitleSearch, plain
+from models.store import find
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print a line for each catalogue."""
+    contents = Recommender.load(find(options.name)).contents
+    titles = [contents.titles[row] for row in range(len(contents.items))]
+    draw = random.Random(0)  # noqa: S311  (which letters are wrong)
+    _tell(titles, range(len(titles)), draw)
+    words = [word for title in titles for word in title.split()]
+    made_up = [" ".join(draw.choices(words, k=4)) for _ in range(options.titles)]
+    _tell(made_up, draw.sample(range(len(made_up)), 200), draw)
+
+
+def _tell(titles: Sequence[str], asked: Sequence[int], draw: random.Random) -> None:
+    search, normal = TitleSearch(titles), [plain(title) for title in titles]
+    first = among_five = 0
+    ours_ms, alone_ms = [], []
+    for number, row in enumerate(asked):
+        query = _mistyped(plain(titles[row]), draw)
+        started = time.process_time()
+        found = [normal[each] for each, _ in search.find(query)[:5]]
+        ours_ms.append(1e3 * (time.process_time() - started))
+        first += found[:1] == [normal[row]]
+        among_five += normal[row] in found
+        if number < 20:
+            started = time.process_time()
+            process.extract(query, normal, scorer=fuzz.WRatio, limit=5)
+            alone_ms.append(1e3 * (time.process_time() - started))
+    print(
+        f"{len(titles):,} titles: first for {first / len(asked):.1%}, among five for {among_five / len(asked):.1%}; "
+        f"{statistics.median(ours_ms):.1f} ms, rapidfuzz alone {statistics.median(alone_ms):.1f} ms"
+    )
+
+
+def _mistyped(text: str, draw: random.Random) -> str:
+    for _ in range(2):
+        place, letter = draw.randrange(len(text)), draw.choice(LETTERS)
+        text = text[:place] + draw.choice((letter, "", letter + text[place])) + text[place + 1 :]
+    return text
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", default="recommender", help="name of the artifact")
+    parser.add_argument("--titles", type=int, default=200_000, help="how many to make up")
+    main(parser.parse_args())
