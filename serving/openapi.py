@@ -34,6 +34,8 @@ that is not known and a value of another type are refused.
 
 Every answer carries `X-Request-ID`, the client's own where it sent a sane one, and `X-Process-Time`. A client that has
 no use for a late answer says so with `X-Request-Timeout`, in seconds: it gets 504 then.
+
+`/v1/ws/predict` is a WebSocket that takes the same bodies: `{"id": 1, "model": "tabular", "input": {...}}`.
 """
 TAGS = (
     ("images", "Classification of images."),

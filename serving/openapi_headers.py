@@ -38,7 +38,8 @@ CHOICE: tuple[JsonSchema, ...] = (
     {
         "name": VERSION_HEADER,
         "in": "header",
-        "description": "The version of the model that has to answer: one of those that `get_traffic` lists.",
+        "description": "The version of the model that has to answer: one of those that "
+        "`GET /v1/models/{name}/traffic` lists.",
         "schema": {"type": "string"},
     },
     {

@@ -48,11 +48,13 @@ def main(params: Params) -> None:
 
 
 def _print_rates(classifier: ImageClassifier, batches: tuple[int, ...]) -> None:
-    rates = []
-    for rows in batches:
-        pixels = np.repeat(classifier.example(), rows, axis=0)
-        rates.append(f"{rows / _best_s(partial(classifier.predict, pixels)):.0f} by {rows}")
-    print(f"  {classifier.runtime}: images/s {', '.join(rates)}")
+    ways = {"": classifier.predict, ", with embeddings": classifier.embed}
+    for what, answer in ways.items():
+        rates = []
+        for rows in batches:
+            pixels = np.repeat(classifier.example(), rows, axis=0)
+            rates.append(f"{rows / _best_s(partial(answer, pixels)):.0f} by {rows}")
+        print(f"  {classifier.runtime}{what}: images/s {', '.join(rates)}")
 
 
 def _print_decoding(size: tuple[int, int], preprocessing: Preprocessing) -> None:

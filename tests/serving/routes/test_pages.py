@@ -25,6 +25,14 @@ def test_a_page_needs_nothing_from_elsewhere(kitchen: Kitchen, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
+def test_each_page_leads_to_the_other(kitchen: Kitchen, path: str) -> None:
+    page = kitchen.get(path).text
+
+    assert 'href="./"' in page
+    assert 'href="redoc"' in page
+
+
+@pytest.mark.parametrize("path", ["/", "/redoc"])
 def test_a_page_is_told_to_call_this_host_only(kitchen: Kitchen, path: str) -> None:
     headers = kitchen.get(path).headers
 
