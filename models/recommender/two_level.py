@@ -68,6 +68,7 @@ class TwoLevel(Algorithm[TwoLevelParams]):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {"known_users", "history", "user_features", "similar_items", "similar_users", "explanations"}
     )
+    """Those of the default retrievers; `can` goes by the retrievers that there are."""
     reads_attributes = True
     kinds: ClassVar[Mapping[str, type[AnyAlgorithm]]] = {}
     """Algorithms that may be retrievers, by name. Set by the registry, which knows them."""
@@ -108,10 +109,9 @@ class TwoLevel(Algorithm[TwoLevelParams]):
         return self._ordered(view, facts, user_rows, hides_seen=hides_seen)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
-        able = {name: each for name, each in self.retrievers_.items() if each.can("history")}
-        if len(able) != len(self.retrievers_):
+        if not self.can("history"):
             raise self.cannot("history")
-        scores = {name: each.score_histories(histories) for name, each in able.items()}
+        scores = {name: each.score_histories(histories) for name, each in self.retrievers_.items()}
         facts = self.facts_
         # Whoever comes with a list of items comes now, which is the end of the data.
         now = np.full(histories.shape[0], facts.newest, np.int64)
@@ -128,6 +128,14 @@ class TwoLevel(Algorithm[TwoLevelParams]):
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
         return self._first("explanations").explain(histories, items, n)
+
+    def can(self, capability: Capability) -> bool:
+        """What two levels do themselves or all retrievers can, and what one retriever answers for them."""
+        if capability == "known_users":
+            return True
+        if capability == "history":
+            return all(_can(kind, capability) for kind in self._chosen().values())
+        return capability != "anyone" and self._who_can(capability) is not None
 
     def refresh(self, user_features: sparse.csr_array | None, item_features: sparse.csr_array | None) -> None:
         changed = dataclasses.replace(self.dataset_, user_features=user_features, item_features=item_features)
@@ -185,10 +193,17 @@ class TwoLevel(Algorithm[TwoLevelParams]):
             self.ranker_.text = texts.get(_RANKER, "")
 
     def _first(self, capability: Capability) -> AnyAlgorithm:
-        able = next((each for each in self.retrievers_.values() if each.can(capability)), None)
+        able = self._who_can(capability)
         if able is None:
             raise self.cannot(capability)
-        return able
+        return self.retrievers_[able]
+
+    def _who_can(self, capability: Capability) -> str | None:
+        """The first retriever that can do something, fitted or not."""
+        return next((name for name, kind in self._chosen().items() if _can(kind, capability)), None)
+
+    def _chosen(self) -> dict[str, type[AnyAlgorithm]]:
+        return {name: self.kinds[name] for name in self.params.retrievers if name in self.kinds}
 
     def _weights(self) -> dict[str, float]:
         given = {name: float(weight) for name, _, weight in (each.partition("=") for each in self.params.weights)}
@@ -243,6 +258,12 @@ class TwoLevel(Algorithm[TwoLevelParams]):
         mixed = self.params.ranker_weight * ranked + (1 - self.params.ranker_weight) * blend
         final[pairs] = 1 + 1 / (1 + np.exp(-mixed))
         return final
+
+
+def _can(kind: type[AnyAlgorithm], capability: Capability) -> bool:
+    # What tells everybody the same does not answer from attributes: the segment, which does, comes next.
+    tells_apart = capability != "user_features" or "anyone" not in kind.capabilities
+    return tells_apart and capability in kind.capabilities
 
 
 def _parts(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:

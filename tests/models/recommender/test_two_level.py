@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow
@@ -17,14 +18,18 @@ from models.card import Card, DataSource
 from models.errors import InvalidInput
 from models.recommender import archive
 from models.recommender.archive import Contents
+from models.recommender.base import Capability
 from models.recommender.candidates import View, names, places
 from models.recommender.dataset import Dataset, from_triplets
 from models.recommender.encoding import Attribute, Encoder
 from models.recommender.feature_store import FeatureStore
 from models.recommender.ids import IdIndex, Texts
+from models.recommender.neighbours import UserNeighbours
 from models.recommender.predictor import Query, Recommender
 from models.recommender.two_level import TwoLevel, TwoLevelParams
 from models.store import Artifact
+from tests import library
+from tests.models.recommender.boards import make
 from training.parity import serving_parity
 
 USERS, ITEMS, TASTES = 120, 60, 3
@@ -95,6 +100,45 @@ def test_what_no_retriever_can_do_is_refused(fitted: TwoLevel) -> None:
     only_popular = TwoLevel(TwoLevelParams(retrievers=("popular",), folds=0)).fit(tastes())
     with pytest.raises(InvalidInput, match="cannot do similar items"):
         only_popular.similar_items(np.array([0]), 3)
+
+
+@pytest.mark.parametrize(
+    ("retrievers", "able"),
+    [
+        (TwoLevelParams().retrievers, TwoLevel.capabilities),
+        (("ease", "user-knn"), {"known_users", "history", "similar_items", "similar_users", "explanations"}),
+        (("user-knn", "popular"), {"known_users", "history", "similar_users"}),
+        (("popular",), {"known_users", "history"}),
+        (("magic",), {"known_users", "history"}),
+    ],
+)
+def test_it_can_what_its_retrievers_can(retrievers: tuple[str, ...], able: set[Capability]) -> None:
+    two_level = TwoLevel(TwoLevelParams(retrievers=retrievers))
+    assert {each for each in get_args(Capability) if two_level.can(each)} == able
+
+
+def test_a_history_needs_every_retriever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserNeighbours, "capabilities", UserNeighbours.capabilities - {"history"})
+    two_level = TwoLevel(TwoLevelParams(retrievers=("ease", "user-knn"), folds=0)).fit(tastes())
+    assert not two_level.can("history")
+    with pytest.raises(InvalidInput, match="cannot do history"):
+        two_level.score_histories(two_level.dataset_.histories(np.array([0])))
+
+
+def test_what_its_retrievers_cannot_the_next_algorithm_or_the_segment_answers() -> None:
+    params = TwoLevelParams(retrievers=("ease", "user-knn"), folds=0)
+    contents = library.contents()
+    dataset = contents.dataset
+    fitted = {"two-level": TwoLevel(params).fit(dataset), "popular": contents.algorithms["popular"]}
+    with_factors = fitted | {"lightfm-warp": make("lightfm-warp").fit(dataset)}
+    for algorithms, answered in ((fitted, ("popular", "segment")), (with_factors, ("lightfm-warp", "user_features"))):
+        served = dataclasses.replace(contents, algorithms=algorithms, default="two-level")
+        recommender = Recommender(ARTIFACT, served)
+        asked = (Query("new", user_features={"gender": "F"}), Query(library.FEATURED), Query("alice"))
+        answers = recommender.recommend(asked)
+        assert [(each.model, each.reason) for each in answers] == [answered, answered, ("two-level", None)]
+        named = recommender.recommend([Query("new", model="two-level", user_features={"gender": "F"})])[0]
+        assert "'two-level' cannot answer from user features; these can: " in (named.error or "")
 
 
 def test_retrievers_have_their_settings_and_the_seed() -> None:
