@@ -41,7 +41,8 @@ def image_source_key() -> str:
 @pytest.fixture(scope="session")
 def image_store() -> Path:
     """A model store (a folder) that holds `image`, made by `python -m training.image` with default options."""
-    from training.image import Params, train
+    from training.image import train
+    from training.image_params import Params
 
     return kept_store("image", image_source_key(), lambda store: train(Params(), store=store))
 

@@ -9,35 +9,29 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.card import Card, Column, DataSource, Metrics, Scalar
+from models.card import DataSource, Metrics
 from models.errors import DataInvalid, GateNotMet
 from models.networks import LITE0, InPixels
 from models.pixels import Pixels, Preprocessing
 from models.store import Artifact, find, saving
-from training.augmentation import Strength, augmentation
+from training.augmentation import augmentation
 from training.by_class import by_class, confusion
-from training.command import option, run
+from training.command import run
 from training.finetune import Plan, Split, finetune
-from training.image_export import Agreement, agree, write_network
+from training.image_card import Made, build
+from training.image_export import agree, write_network
 from training.image_folder import ImageFolder, decode_files, read_image_folder, split, uncropped
+from training.image_params import Params, check
 from training.image_precision import LARGEST_CALIBRATION, quantize
-from training.image_scores import (
-    image_profile,
-    photograph_scores,
-    scores,
-    write_confusion,
-)
+from training.image_scores import photograph_scores, scores, write_confusion
 from training.image_weights import (
     DEFAULT,
     IMAGENET_LABELS,
@@ -49,61 +43,10 @@ from training.image_weights import (
 )
 from training.packages import cache_folder
 from training.photographs import PHOTOGRAPHS, photographs_sha256, views
-from training.recipes import noted
-from training.report import console, library_versions, print_summary, step, write_report
+from training.report import console, print_summary, step, write_report
 
 # Of ImageNet's validation images, as Google's table of EfficientNet-Lite gives it. Nobody measured it here.
 _LITE0_PUBLISHED_TOP1 = 0.751
-# The parameter of a card that says how many features an embedding has; 0 is none.
-EMBEDDING = "embedding"
-_LIBRARIES = ("torch", "torchvision", "openvino", "pillow", "simplejpeg", "safetensors")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Options of `python -m training.image`."""
-
-    arch: str = option(LITE0, "network: efficientnet_lite0, or any image classifier of torchvision")
-    weights: str = option(DEFAULT, "what to start from: default (published), a .safetensors or .pth file, or none")
-    labels: Path | None = option(
-        None, "text file with one label per line, for weights of other classes than ImageNet's"
-    )
-    data: Path | None = option(None, "folder with one folder of images per class, to fine-tune on")
-    size: int | None = option(None, "side of the square that the network sees, in pixels; the network's own if none")
-    validation: float = option(0.2, "share of each class that is held out to measure the model")
-    augment: Strength = option("full", "how far training images are varied", choices=("none", "light", "full"))
-    flip: bool = option(True, "mirror training images left to right")
-    epochs: int = option(12, "passes over the training images, at most")
-    head_epochs: int = option(2, "the first of them, which train the last layer alone; 0 when starting from none")
-    head_rate: float = option(3e-3, "learning rate of the last layer alone")
-    rate: float = option(1e-3, "highest learning rate of the whole network")
-    batch: int = option(32, "images in one step")
-    patience: int = option(4, "epochs without getting better, or without a mistake, after which training stops")
-    min_metric: float | None = option(
-        None, "refuse to save below this top-1 on held-out images (with --data) or on the named photographs"
-    )
-    min_agreement: float = option(0.995, "refuse to save when the two runtimes agree on the top class in fewer images")
-    precision: Literal["auto", "f32", "bf16", "int8"] = option(
-        "auto",
-        "what OpenVINO computes in: auto is bf16 if it agrees, else f32; int8 is calibrated on the training images",
-        choices=("auto", "f32", "bf16", "int8"),
-    )
-    work: Path | None = option(None, "folder of the checkpoint that a killed run goes on from; in the cache if none")
-    seed: int = option(0, "seed of every random choice")
-    name: str = option("image", "name of the artifact")
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A network ready to be saved, and what it is judged by: pixels and, of fine-tuned ones, their classes."""
-
-    model: InPixels
-    classes: tuple[str, ...]
-    source: DataSource
-    judged_on: Pixels
-    of: NDArray[np.int64] | None
-    calibration: Callable[[], Pixels]
-    epochs: int = 0
 
 
 def main(params: Params) -> None:
@@ -117,7 +60,7 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
 
     Raises DataInvalid, GateNotMet or ParityNotMet; then nothing is saved.
     """
-    _check(params)
+    check(params)
     torch.manual_seed(params.seed)
     preprocessing = preprocessing_of(params.arch, params.size)
     with step(f"weights of {params.arch}: {Path(params.weights).name}"):
@@ -133,17 +76,7 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
     return artifact
 
 
-def _check(params: Params) -> None:
-    if not 0.01 <= params.validation <= 0.9:
-        raise DataInvalid(f"--validation {params.validation:g} is not within 0.01 and 0.9")
-    for name in ("epochs", "batch", "patience"):
-        if getattr(params, name) < 1:
-            raise DataInvalid(f"--{name} is {getattr(params, name)}; it must be at least 1")
-    if params.labels is not None and not params.labels.is_file():
-        raise DataInvalid(f"--labels: there is no file '{params.labels.name}'")
-
-
-def _published(params: Params, weights: Weights | None, preprocessing: Preprocessing) -> _Made:
+def _published(params: Params, weights: Weights | None, preprocessing: Preprocessing) -> Made:
     labels = IMAGENET_LABELS
     if params.labels is not None:
         labels = tuple(line.strip() for line in params.labels.read_text().splitlines() if line.strip())
@@ -156,12 +89,12 @@ def _published(params: Params, weights: Weights | None, preprocessing: Preproces
         source = DataSource(f"weights: {Path(params.weights).name}", photographs_sha256(), len(PHOTOGRAPHS))
     # Other crops than the judged ones: what int8 is calibrated on must not flatter it.
     calibration = partial(_calibration_views, preprocessing)
-    return _Made(model, labels, source, views(preprocessing).pixels, None, calibration)
+    return Made(model, labels, source, views(preprocessing).pixels, None, calibration)
 
 
 def _finetuned(
     params: Params, weights: Weights | None, preprocessing: Preprocessing, folder: ImageFolder, work: Path
-) -> _Made:
+) -> Made:
     seen, held_out = split(folder.of, share=params.validation, seed=params.seed)
     with step(f"decode {len(seen):,} images to train on and {len(held_out):,} to validate on"):
         data = Split(
@@ -183,7 +116,7 @@ def _finetuned(
     model = _in_pixels(network, preprocessing)
     few = np.random.default_rng(params.seed).permutation(seen)[:LARGEST_CALIBRATION]
     calibration = partial(decode_files, folder, few.tolist(), preprocessing, work / "calibration.npy")
-    return _Made(
+    return Made(
         model, folder.classes, folder.source, data.held_out, data.held_out_of, calibration, epochs=progress.epochs
     )
 
@@ -192,7 +125,7 @@ def _calibration_views(preprocessing: Preprocessing) -> Pixels:
     return views(preprocessing, shares=(0.9, 0.5)).pixels
 
 
-def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path | None) -> Artifact:
+def _save(params: Params, made: Made, preprocessing: Preprocessing, store: Path | None) -> Artifact:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with step("convert to OpenVINO"):
@@ -207,8 +140,16 @@ def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path
         metrics, slices = _measure(params, made, preprocessing, agreement.answers)
         _check_gate(params, metrics)
         of_torch, _ = _measure(params, made, preprocessing, agreement.reference)
-        told = _card_params(params, made, preprocessing, agreement) | {EMBEDDING: embedding}
-        card = _card(params, made, agreement, metrics, slices, told | _torch_scores(of_torch))
+        card = build(
+            params,
+            made,
+            agreement,
+            preprocessing=preprocessing,
+            metrics=metrics,
+            slices=slices,
+            of_torch=of_torch,
+            embedding=embedding,
+        )
         with step("save"), saving(card, store=store) as target:
             for file in folder.iterdir():
                 shutil.copyfile(file, target / file.name)
@@ -219,7 +160,7 @@ def _save(params: Params, made: _Made, preprocessing: Preprocessing, store: Path
 
 
 def _measure(
-    params: Params, made: _Made, preprocessing: Preprocessing, answers: NDArray[np.float32]
+    params: Params, made: Made, preprocessing: Preprocessing, answers: NDArray[np.float32]
 ) -> tuple[dict[str, float], dict[str, Metrics]]:
     if made.of is not None:
         return scores(answers, made.of), by_class(answers, made.of, made.classes)
@@ -237,73 +178,6 @@ def _check_gate(params: Params, metrics: Metrics) -> None:
     name, reached = next(iter(metrics.items()), ("top1", 0.0))
     if reached < params.min_metric:
         raise GateNotMet(f"{name} is {reached:.4f}, --min-metric is {params.min_metric:g}: not saved")
-
-
-def _card(
-    params: Params,
-    made: _Made,
-    agreement: Agreement,
-    metrics: Metrics,
-    slices: dict[str, Metrics],
-    told: dict[str, Scalar],
-) -> Card:
-    return Card(
-        name=params.name,
-        task="image-classification",
-        algorithm=params.arch,
-        created=datetime.now(UTC),
-        inputs=(Column("image", "image", "a photograph: JPEG, PNG, WebP, GIF (first frame) or BMP"),),
-        outputs=(
-            Column("label", "category", "the likeliest class", categories=made.classes),
-            Column("confidence", "number", "its probability", minimum=0.0, maximum=1.0),
-        ),
-        metrics=metrics,
-        data=made.source,
-        classes=made.classes,
-        description=_description(params, made),
-        slices=slices,
-        params=told,
-        libraries=library_versions(*_LIBRARIES, *(["nncf"] if agreement.precision == "int8" else [])),
-        parity=agreement.parity,
-        profile=image_profile(made.judged_on, agreement.answers, made.classes),
-    )
-
-
-def _card_params(params: Params, made: _Made, preprocessing: Preprocessing, agreement: Agreement) -> dict[str, Scalar]:
-    given: dict[str, Scalar] = {
-        name: Path(value).name if name in ("weights", "labels", "data") and value else value
-        for name, value in asdict(params).items()
-        if name not in ("work", "name", "precision")
-    }
-    shares: dict[str, Scalar] = {f"agreement_{name}": share for name, share in agreement.by_precision.items()}
-    shares |= {f"agreement_where_clear_{name}": share for name, share in agreement.clear.items()}
-    size = f"{preprocessing.resize} to {preprocessing.crop}, {preprocessing.interpolation}"
-    given |= {**noted("image"), "epochs_run": made.epochs, "input": size, "precision": agreement.precision}
-    return given | shares
-
-
-def _torch_scores(of_torch: Metrics) -> dict[str, Scalar]:
-    """What torch in float32 reaches on the same images: what the served precision costs is the difference."""
-    return {f"torch_{name}": value for name, value in of_torch.items() if not name.startswith("published")}
-
-
-def _description(params: Params, made: _Made) -> str:
-    if made.of is not None:
-        return (
-            f"{params.arch} fine-tuned from {_origin(params)} on {made.source.rows:,} images of {len(made.classes)} "
-            f"classes; metrics are of {len(made.of):,} images held out."
-        )
-    photographs = ", ".join(each.name for each in PHOTOGRAPHS if each.labels)
-    return (
-        f"{params.arch} with {_origin(params)}. `published_top1` is what its authors report for ImageNet's validation "
-        f"images, not measured here. `photographs_top1` and `_top3` are measured, on {photographs} and crops of them: "
-        "whether it sees what is there, not how often it is right."
-    )
-
-
-def _origin(params: Params) -> str:
-    origins = {DEFAULT: "published ImageNet weights", NONE: "random weights"}
-    return origins.get(params.weights, f"the weights {Path(params.weights).name}")
 
 
 def _in_pixels(network: torch.nn.Module, preprocessing: Preprocessing) -> InPixels:

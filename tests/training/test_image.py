@@ -22,8 +22,9 @@ from models.pixels import ImageDecoder
 from models.store import Artifact, versions
 from training.checkpoint import Checkpoint, Progress, write_checkpoint
 from training.finetune import Plan, is_finished
-from training.image import Params, train
+from training.image import train
 from training.image_folder import split
+from training.image_params import Params
 
 # Small enough for seconds, and with every part of the real thing.
 QUICK = Params(

@@ -18,8 +18,9 @@ from models.networks import InPixels, build_network
 from models.openvino_runtime import cpu_has_bf16, import_openvino
 from models.pixels import Preprocessing
 from models.store import Artifact, versions
-from training.image import Params, train
+from training.image import train
 from training.image_export import agree, write_network
+from training.image_params import Params
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = Preprocessing(resize=36, crop=32)
