@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from models.store import Artifact, find
-from tests.kept_store import kept_store
+from tests.kept_store import kept_store, sources_key
 
-ROOT = Path(__file__).parent.parent
 # What the artifact is made by; other people's models are trained anew for other files.
 SOURCES = (
     "models/card.py",
@@ -29,22 +27,13 @@ SOURCES = (
 )
 
 
-def image_source_key() -> str:
-    """A hash of the sources that make an image artifact."""
-    digest = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(ROOT.glob(pattern)):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 @pytest.fixture(scope="session")
 def image_store() -> Path:
     """A model store (a folder) that holds `image`, made by `python -m training.image` with default options."""
     from training.image import train
     from training.image_params import Params
 
-    return kept_store("image", image_source_key(), lambda store: train(Params(), store=store))
+    return kept_store("image", sources_key(*SOURCES), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from models.store import Artifact, find
-from tests.kept_store import kept_store
-
-ROOT = Path(__file__).parent.parent
-
-
-def source_key(*folders: str) -> str:
-    """A hash of the Python sources that lie directly in these folders."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((ROOT / folder).glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+from tests.kept_store import kept_store, sources_key
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +15,9 @@ def tabular_store() -> Path:
     """A model store (a folder) that holds `tabular`, trained on German credit with default options."""
     from training.tabular import Params, train
 
-    return kept_store("tabular", source_key("models", "training"), lambda store: train(Params(), store=store))
+    return kept_store(
+        "tabular", sources_key("models/*.py", "training/*.py"), lambda store: train(Params(), store=store)
+    )
 
 
 @pytest.fixture(scope="session")
