@@ -1,0 +1,175 @@
+"""Every form of a table becomes rows: what spoils one row is its own fault, what spoils all is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import orjson
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import InputError, InputTooLarge, InvalidInput
+from serving.jobs.decoding.decode import decode
+from serving.jobs.decoding.order import CSV, NDJSON, PARQUET
+from serving.jobs.packed import read_items
+from tests.serving.jobs.decoding.uploads import HEADER, ROW, fuzz, heads, parquet
+from tests.serving.jobs.given import order
+
+
+def test_cells_are_values_of_their_columns(tmp_path: Path) -> None:
+    text = "\ufeff" + HEADER + '33,male,,true\r\n\n" 3 ",,1e3,0\n-1,"a ""b""\n,c",.5,FALSE\nx,5,1_0,maybe\n'
+
+    assert [head["row"] for head in heads(tmp_path, text, CSV)] == [
+        ROW,
+        {"age": 3, "sex": "", "income": 1000.0, "owns": False},
+        {"age": -1, "sex": 'a "b"\n,c', "income": 0.5, "owns": False},
+        {"age": "x", "sex": "5", "income": "1_0", "owns": "maybe"},
+    ]
+
+
+def test_columns_come_in_any_order_and_those_that_are_not_needed_may_be_left_out(tmp_path: Path) -> None:
+    assert heads(tmp_path, "sex,age\nmale,33\n", CSV) == [{"row": {"sex": "male", "age": 33}}]
+
+
+def test_a_row_of_another_length_fails_alone(tmp_path: Path) -> None:
+    found = heads(tmp_path, "age,sex\n1,a\n2\n3,c,d\n4,e\n", CSV)
+
+    assert ["fault" in head for head in found] == [False, True, True, False]
+    assert found[1]["fault"] == "the row has 1 cells, and the header 2"
+
+
+def test_a_column_that_is_not_the_model_s_names_the_rows(tmp_path: Path) -> None:
+    found = heads(tmp_path, "key,age,sex\nr1,1,a\n", CSV, id_column="key")
+    assert found == [{"id": "r1", "row": {"age": 1, "sex": "a"}}]
+
+    assert heads(tmp_path, "age,sex\n1,a\n", CSV, id_column="sex")[0]["id"] == "a"
+    lines = b'{"age":1,"sex":"a","key":7}\n{"age":1,"sex":"a","key":[7]}\n'
+    first, second = heads(tmp_path, lines, NDJSON, id_column="key")
+    assert (first["id"], first["row"]) == (7, {"age": 1, "sex": "a"})
+    assert "fault" in second
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "empty"),
+        (b"\n\n", "empty"),
+        (HEADER.encode(), "no row"),
+        (b"age,sex,colour\n", "no column 'colour'"),
+        (b"age,age,sex\n", "twice"),
+        (b"age\n1\n", "'sex' is missing"),
+        (b"age;sex\n1;a\n", "no column 'age;sex'"),
+        (b"age,sex\n1,\xff\n", "not UTF-8"),
+        ("age,sex\n1,ä\n".encode("utf-16"), "not UTF-8"),
+        (b'age,sex\n1,"a\n2,b\n', "no CSV"),
+        (b'age,sex\n1,"a"b\n', "line 2 is no CSV"),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        decode(order(tmp_path, data, CSV))
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
+    for content_type in (CSV, NDJSON):
+        with pytest.raises(InputTooLarge, match="longer than"):
+            decode(order(tmp_path, b"a" * (1 << 20), content_type))
+
+
+def test_a_line_that_is_no_object_fails_alone(tmp_path: Path) -> None:
+    found = heads(tmp_path, b'{"age":1}\n\n[1]\n{"age":\n\xff\n"a"\n{"age":NaN}\n{"b":2}', NDJSON)
+
+    assert ["fault" in head for head in found] == [False, True, True, True, True, True, False]
+
+
+def test_parquet_has_rows_like_any_other(tmp_path: Path) -> None:
+    rows = [ROW, {**ROW, "income": float("nan")}, {**ROW, "sex": None}]
+
+    found = heads(tmp_path, parquet(rows), PARQUET)
+
+    assert [head["row"] for head in found] == [ROW, ROW, {**ROW, "sex": None}]
+
+
+def test_values_that_json_has_not_fail_alone_or_become_text(tmp_path: Path) -> None:
+    import datetime
+    import decimal
+
+    day = parquet([{"age": datetime.date(2026, 1, 2), "sex": "a", "income": decimal.Decimal("1.5")}])
+    assert heads(tmp_path, day, PARQUET) == [{"row": {"age": "2026-01-02", "sex": "a", "income": 1.5}}]
+
+    (found,) = heads(tmp_path, parquet([{"age": 1, "sex": b"\xff"}]), PARQUET)
+    assert "bytes" in found["fault"]
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", parquet([ROW])[:-20], b"age,sex\n"])
+def test_what_is_no_parquet_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(InvalidInput, match="Parquet"):
+        decode(order(tmp_path, data, PARQUET))
+
+
+def test_parquet_with_other_columns_or_too_many_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'sex' is missing"):
+        decode(order(tmp_path, parquet([{"age": 1}]), PARQUET))
+    with pytest.raises(InputTooLarge, match="at most 1000"):
+        decode(order(tmp_path, parquet([ROW] * 1001), PARQUET))
+    with pytest.raises(InvalidInput, match="no row"):
+        decode(order(tmp_path, _without_rows(), PARQUET))
+
+
+def _without_rows() -> bytes:
+    made = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW]).slice(0, 0), made)
+    return made.getvalue()
+
+
+cells = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)
+
+
+@given(st.lists(st.tuples(cells, cells, cells, cells), min_size=1, max_size=6))
+@fuzz
+def test_every_row_of_any_csv_is_an_item(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
+    made = io.StringIO()
+    writer = csv.writer(made)
+    writer.writerow(["age", "sex", "income", "owns"])
+    writer.writerows(rows)
+
+    found = heads(tmp_path, made.getvalue(), CSV)
+
+    assert len(found) == len(rows)
+    assert [head["row"]["sex"] for head in found] == [row[1] for row in rows]
+
+
+@given(st.lists(st.tuples(st.one_of(st.none(), st.text(max_size=9)), st.floats() | st.none()), min_size=1, max_size=9))
+@fuzz
+def test_every_row_of_any_parquet_is_an_item(tmp_path: Path, rows: list[tuple[str | None, float | None]]) -> None:
+    table = pyarrow.table(
+        {
+            "age": pyarrow.array([1] * len(rows), pyarrow.int64()),
+            "sex": pyarrow.array([text for text, _ in rows], pyarrow.string()),
+            "income": pyarrow.array([number for _, number in rows], pyarrow.float64()),
+        }
+    )
+    made = io.BytesIO()
+    pyarrow.parquet.write_table(table, made)
+
+    found = heads(tmp_path, made.getvalue(), PARQUET)
+
+    assert [head["row"]["sex"] for head in found] == [text for text, _ in rows]
+
+
+@given(st.binary(max_size=200), st.integers(0, 2000))
+@fuzz
+def test_parquet_that_is_changed_is_items_or_refused(tmp_path: Path, noise: bytes, at: int) -> None:
+    data = parquet([ROW] * 5)
+    at %= len(data)
+    try:
+        decode(order(tmp_path, data[:at] + noise + data[at + len(noise) :], PARQUET))
+    except InputError:
+        return
+    assert orjson.dumps(dict(read_items(tmp_path, 0, 1)[0].head))
