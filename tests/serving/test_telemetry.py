@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Histogram
+
 from serving.readiness import readiness
 from serving.runners import ModelRef, RunnerStatus
 from serving.telemetry import Telemetry
@@ -76,3 +78,10 @@ def test_ready_is_every_runner_and_not_stopping() -> None:
     assert not readiness([up, down]).is_ready
     assert readiness([up, down]).runners["b"].ready is False
     assert not readiness([up], is_stopping=lambda: True).is_ready
+
+
+def test_a_histogram_of_prometheus_has_the_parts_that_are_filled_in_blocks() -> None:
+    histogram = Histogram("parts", "Parts.", ["a"], buckets=(1, 2), registry=CollectorRegistry()).labels("x")
+    histogram._sum.inc(3)
+    histogram._buckets[0].inc(2)
+    assert len(histogram._buckets) == 3
