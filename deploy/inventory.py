@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from deploy.engine import Engine
 
 _LISTING = Path(__file__).with_name("listing.py")
@@ -44,10 +46,10 @@ def bill_of_materials(listed: Mapping[str, Any], *, image: str, description: str
     name, _, version = image.rpartition(":")
     root = Component(name=name, version=version, type=ComponentType.CONTAINER, bom_ref=image, description=description)
     bom.metadata.component = root
-    python = {_normal(item["name"]): item for item in listed["packages"]}
+    python = {canonicalize_name(item["name"]): item for item in listed["packages"]}
     components = {key: _python_package(item) for key, item in python.items()}
     for key, item in python.items():
-        needed = {_normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in item["requires"]}
+        needed = {canonicalize_name(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in item["requires"]}
         bom.register_dependency(components[key], [components[other] for other in sorted(needed & components.keys())])
     others = [*map(_debian_package, listed["debian"]), *map(_model, listed["models"])]
     for component in (*components.values(), *others):
@@ -66,7 +68,7 @@ def _python_package(item: Mapping[str, Any]) -> Any:
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
-    name, version = _normal(item["name"]), item["version"]
+    name, version = canonicalize_name(item["name"]), item["version"]
     licenses = [LicenseFactory().make_from_string(item["license"])] if item["license"] else []
     return Component(
         name=name, version=version, type=ComponentType.LIBRARY, bom_ref=f"pypi/{name}@{version}",
@@ -105,7 +107,3 @@ def _model(item: Mapping[str, Any]) -> Any:
 
 def _pairs(files: Mapping[str, tuple[int, str]]) -> Iterable[tuple[str, tuple[int, str]]]:
     return sorted(files.items())
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

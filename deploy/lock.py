@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVING_LOCK = ROOT / "requirements.serving.lock"
@@ -134,15 +135,11 @@ def _needed_by_oldest(items: Sequence[dict[str, Any]]) -> set[str]:
     lines = [line for item in items for line in item["metadata"].get("requires_dist", [])]
     needed = (Requirement(line) for line in lines if "python_full_version" in line)
     oldest = {"python_full_version": OLDEST_PYTHON, "extra": ""}
-    return {_normal(each.name) for each in needed if each.marker is None or each.marker.evaluate(oldest)}
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
+    return {canonicalize_name(each.name) for each in needed if each.marker is None or each.marker.evaluate(oldest)}
 
 
 def _pin(item: dict[str, Any]) -> Pin:
-    name = _normal(item["metadata"]["name"])
+    name = canonicalize_name(item["metadata"]["name"])
     version = item["metadata"]["version"]
     if "+" in version:
         raise LocalBuild(f"pip is configured to take {name} {version}, which no index has")

@@ -59,6 +59,7 @@ class TrafficControl:
         self._plans = plans
         self._max_versions = max_versions
         self._changing = {name: asyncio.Lock() for name in shared}
+        # By model, versions that its runner could not hold, and until when (`time.monotonic`) it is not asked again.
         self._rests: dict[str, tuple[tuple[str, ...], float]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -135,10 +136,10 @@ class TrafficControl:
         if kept.serial != shared.traffic.kept.serial:
             shared.traffic.kept = kept
         wanted, status = shared.traffic.plan.versions, shared.runner.last_status
-        rests, until = self._rests.get(name, ((), 0.0))
         if not status.ready or set(status.versions) == set(wanted):
             return
-        if rests == wanted and time.monotonic() < until:
+        refused, until = self._rests.get(name, ((), 0.0))
+        if refused == wanted and time.monotonic() < until:
             return
         try:
             await shared.runner.hold(wanted)

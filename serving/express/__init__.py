@@ -4,6 +4,7 @@ protocol   which requests are plain, and uvicorn's protocol that lets them turn 
 asked      one plain request and the bytes of its answer
 road       gathers what was asked meanwhile, and has it answered by one call
 lane       the roads of a service, and how they get into its server
+hot        which calls have one
 
 Whatever is unusual about a request or its answer goes the ordinary road: the short one answers only what it knows how
 to answer, and the two give the same bytes.

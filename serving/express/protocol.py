@@ -16,8 +16,8 @@ from serving.express.road import Roads
 from serving.request_id import accept_or_make
 
 MAX_BODY_BYTES: Final = 16 << 10
-# For a body that takes longer, the ordinary road knows how to wait.
-REST_S: Final = 0.05
+# How long the rest of a body may take after its headers. The ordinary road knows how to wait longer.
+BODY_WAIT_S: Final = 0.05
 # Headers that change nothing in the answer of a call that has one representation.
 _IGNORED: Final = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language"})
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
@@ -42,7 +42,7 @@ class ExpressProtocol(HttpToolsProtocol):
         if type(cycle) is Asked and cycle.more_body and not cycle.response_complete and not cycle.is_awaited:
             # Many clients send the body after the headers, in a segment of its own.
             cycle.is_awaited = True
-            self.loop.call_later(REST_S, _divert_unless_whole, cycle)
+            self.loop.call_later(BODY_WAIT_S, _divert_unless_whole, cycle)
 
     def on_headers_complete(self) -> None:
         asked = self._asked()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from serving.jobs.database import Database
@@ -37,11 +37,8 @@ class Background:
 
     def start(self) -> None:
         """Begin. Call inside an event loop."""
-        going_on: list[Callable[[], asyncio.Task[None]]] = [
-            *(lambda worker=worker: asyncio.create_task(worker.run()) for worker in self._workers),
-            lambda: asyncio.create_task(self._look()),
-        ]
-        self._tasks = [begin() for begin in going_on]
+        self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+        self._tasks.append(asyncio.create_task(self._look()))
 
     def wake(self) -> None:
         """There is a new job."""

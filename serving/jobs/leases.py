@@ -102,7 +102,7 @@ class Leases:
             )
         return True
 
-    def is_over(self, max_disk_bytes: int) -> bool:
+    def is_disk_full(self, max_disk_bytes: int) -> bool:
         """Whether all jobs together take more than so many bytes."""
         with self._database.reading() as connection:
             (used,) = connection.execute("SELECT COALESCE(SUM(size_bytes + result_bytes), 0) FROM jobs").fetchone()

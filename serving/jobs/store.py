@@ -54,7 +54,7 @@ class JobStore:
         """
         with self._database.writing() as connection:
             if new.key is not None:
-                known = self._keyed(connection, new.owner, new.key)
+                known = _found(connection, "owner = ? AND key = ?", new.owner, new.key)
                 if known is not None:
                     return known, False
             self._check_room(connection, new.owner, new.size_bytes)
@@ -66,12 +66,13 @@ class JobStore:
                     new.fingerprint, new.key, new.size_bytes,
                 ),
             )  # fmt: skip
-            return _found(connection, new.id), True
+            row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (new.id,)).fetchone()  # noqa: S608
+            return job_of(row), True
 
     def keyed(self, owner: str, key: str) -> Job | None:
         """The job that `owner` added under `key`, unless it has expired."""
         with self._database.reading() as connection:
-            return self._keyed(connection, owner, key)
+            return _found(connection, "owner = ? AND key = ?", owner, key)
 
     def check_room(self, owner: str, size_bytes: int) -> None:
         """Raise what `add` would raise for so many bytes, before they are read."""
@@ -81,8 +82,7 @@ class JobStore:
     def find(self, job_id: str, *, owner: str | None) -> Job | None:
         """One job; of `owner`, or of anybody for None."""
         with self._database.reading() as connection:
-            row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
-        job = job_of(row) if row else None
+            job = _found(connection, "id = ?", job_id)
         return job if job is not None and owner in (None, job.owner) else None
 
     def page(
@@ -115,8 +115,7 @@ class JobStore:
                 f"WHERE id = ? AND {_ACTIVE}",
                 (now, now + self.limits.ttl_s, job_id),
             )
-            row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
-        return job_of(row) if row else None
+            return _found(connection, "id = ?", job_id)
 
     def delete(self, job_id: str) -> None:
         """Forget a job. Its files are the caller's to remove."""
@@ -157,13 +156,6 @@ class JobStore:
             (since,) = connection.execute("SELECT MIN(created) FROM jobs WHERE status = 'queued'").fetchone()
         return Counts({(kind, status): int(number) for kind, status, number in rows}, since)
 
-    def _keyed(self, connection: sqlite3.Connection, owner: str, key: str) -> Job | None:
-        row = connection.execute(
-            f"SELECT {COLUMNS} FROM jobs WHERE owner = ? AND key = ?",  # noqa: S608
-            (owner, key),
-        ).fetchone()
-        return job_of(row) if row else None
-
     def _check_room(self, connection: sqlite3.Connection, owner: str, size_bytes: int) -> None:
         own, used = connection.execute(
             "SELECT COUNT(*) FILTER (WHERE owner = ?), COALESCE(SUM(size_bytes + result_bytes), 0) FROM jobs "
@@ -176,6 +168,7 @@ class JobStore:
             raise JobsUnavailable(f"the jobs take {used} bytes, and may take {self.limits.max_disk_bytes}")
 
 
-def _found(connection: sqlite3.Connection, job_id: str) -> Job:
-    row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
-    return job_of(row)
+def _found(connection: sqlite3.Connection, condition: str, *values: str) -> Job | None:
+    """The one job that `condition` is true of."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE {condition}", values).fetchone()  # noqa: S608
+    return job_of(row) if row else None

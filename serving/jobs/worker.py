@@ -232,7 +232,7 @@ class Worker:
         done, bad = progress.done - progress.saved_done, progress.failed - progress.saved_failed
         job_metrics().answered(claim.job.kind, done=done, failed=bad)
         progress.saved_done, progress.saved_failed = progress.done, progress.failed
-        if await self._do(lambda: self._leases.is_over(self._max_disk_bytes)):
+        if await self._do(lambda: self._leases.is_disk_full(self._max_disk_bytes)):
             await self._finish(claim, "failed", "the results of all jobs take more room than there is", progress)
             return False
         return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import venv
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
 from deploy.pruning import prune, read_patterns
@@ -38,10 +38,6 @@ for name in ("bentoml", "torch", "lightfm", "sklearn", "pandas", "implicit", "py
 """
 
 
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def test_it_holds_the_service_and_nothing_else(bento: BuiltBento) -> None:
     source = bento.folder / "src"
     files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
@@ -59,7 +55,7 @@ def test_its_packages_are_the_locked_ones_and_no_index_is_named(bento: BuiltBent
     for pin in read_lock(SERVING_LOCK):
         assert f"{pin.name}=={pin.version}" in text
         assert pin.sha256 in text
-    named = {normal(line.partition("==")[0]) for line in text.splitlines() if "==" in line}
+    named = {canonicalize_name(line.partition("==")[0]) for line in text.splitlines() if "==" in line}
     assert not named & {"torch", "torchvision", "lightfm-next", "lightfm", "scikit-learn", "pandas", "implicit"}
     for file in (*python.iterdir(), bento.folder / "bento.yaml", bento.folder / "env" / "docker" / "Dockerfile"):
         assert "://" not in file.read_text(), f"{file.name} holds an address"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from deploy.lock import (
     BUILD_LOCK,
@@ -24,17 +24,13 @@ from deploy.lock import (
 _LOCKS = (BUILD_LOCK, SERVING_LOCK, GPU_LOCK)
 
 
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def closure(requirements: list[str]) -> set[str]:
     """Every package that `requirements` need on the oldest Python, by what the installed packages say of themselves."""
     found: set[str] = set()
     asked = [Requirement(line) for line in requirements]
     while asked:
         requirement = asked.pop()
-        name = normal(requirement.name)
+        name = canonicalize_name(requirement.name)
         extras = requirement.extras or {""}
         if name in found:
             continue
@@ -53,7 +49,7 @@ def closure(requirements: list[str]) -> set[str]:
 
 
 def test_the_serving_lock_is_the_closure_of_the_serving_dependencies() -> None:
-    assert {normal(pin.name) for pin in read_lock(SERVING_LOCK)} == closure(serving_requirements())
+    assert {canonicalize_name(pin.name) for pin in read_lock(SERVING_LOCK)} == closure(serving_requirements())
 
 
 def test_the_gpu_lock_adds_torch_to_the_serving_lock() -> None:
@@ -68,7 +64,7 @@ def test_versions_are_those_that_are_tested(lock: Path) -> None:
     tested = dict(
         line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")
     )
-    versions = {normal(name): version for name, version in tested.items()}
+    versions: dict[str, str] = {canonicalize_name(name): version for name, version in tested.items()}
     locked = {pin.name: pin.version for pin in read_lock(lock)}
     assert {name: locked[name] for name in locked.keys() & versions.keys()} == {
         name: versions[name] for name in locked.keys() & versions.keys()

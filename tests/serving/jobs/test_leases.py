@@ -137,5 +137,5 @@ def test_results_count_towards_what_all_jobs_may_take(place: Place) -> None:
     leases = place.leases()
     save(leases, claimed(leases), 1000)
 
-    assert leases.is_over(1000)
-    assert not leases.is_over(2000)
+    assert leases.is_disk_full(1000)
+    assert not leases.is_disk_full(2000)

@@ -1,0 +1,20 @@
+"""The maps of these packages, which are their docstrings, name every module."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "package", ["serving", "serving/express", "serving/jobs", "serving/jobs/decoding", "deploy", "benchmarks"]
+)
+def test_a_map_names_every_module(package: str) -> None:
+    map_ = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
+    assert modules - set(re.findall(r"\w+", map_)) == set()
