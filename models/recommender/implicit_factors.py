@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
 
 from models.recommender.base import Progress
 from models.recommender.dataset import Dataset
-from models.recommender.factors import Factors, Matrix, P
+from models.recommender.factors import Factors, Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ class LmfParams:
     threads: int = 1
 
 
+P = TypeVar("P", bound=AlsParams | BprParams | LmfParams)
+
+
 class _Implicit(Factors[P]):
     """What the three share: fit, tell progress, keep the vectors. implicit keeps biases as further coordinates."""
 
@@ -86,6 +89,16 @@ class _Implicit(Factors[P]):
     @abstractmethod
     def _model(self) -> Any: ...  # Any: implicit has no types
 
+    def _shared_arguments(self) -> dict[str, Any]:
+        """The hyperparameters that all three have, by implicit's names for them."""
+        return {
+            "factors": self.params.factors,
+            "regularization": self.params.l2,
+            "iterations": self.params.epochs,
+            "random_state": self.params.seed,
+            "num_threads": self.params.threads,
+        }
+
 
 class Als(_Implicit[AlsParams]):
     """Weighted least squares (Hu, Koren, Volinsky, ICDM 2008). Folds strangers in exactly as it was trained."""
@@ -102,15 +115,7 @@ class Als(_Implicit[AlsParams]):
     def _model(self) -> Any:  # Any: implicit has no types
         from implicit.cpu.als import AlternatingLeastSquares
 
-        each = self.params
-        return AlternatingLeastSquares(
-            factors=each.factors,
-            regularization=each.l2,
-            alpha=each.alpha,
-            iterations=each.epochs,
-            random_state=each.seed,
-            num_threads=each.threads,
-        )
+        return AlternatingLeastSquares(alpha=self.params.alpha, **self._shared_arguments())
 
     def _rescaled(self, folded: Matrix) -> Matrix:
         return folded
@@ -125,15 +130,7 @@ class Bpr(_Implicit[BprParams]):
     def _model(self) -> Any:  # Any: implicit has no types
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-        each = self.params
-        return BayesianPersonalizedRanking(
-            factors=each.factors,
-            learning_rate=each.learning_rate,
-            regularization=each.l2,
-            iterations=each.epochs,
-            random_state=each.seed,
-            num_threads=each.threads,
-        )
+        return BayesianPersonalizedRanking(learning_rate=self.params.learning_rate, **self._shared_arguments())
 
 
 class Lmf(_Implicit[LmfParams]):
@@ -145,15 +142,8 @@ class Lmf(_Implicit[LmfParams]):
     def _model(self) -> Any:  # Any: implicit has no types
         from implicit.cpu.lmf import LogisticMatrixFactorization
 
-        each = self.params
         return LogisticMatrixFactorization(
-            factors=each.factors,
-            learning_rate=each.learning_rate,
-            regularization=each.l2,
-            iterations=each.epochs,
-            neg_prop=each.negatives,
-            random_state=each.seed,
-            num_threads=each.threads,
+            learning_rate=self.params.learning_rate, neg_prop=self.params.negatives, **self._shared_arguments()
         )
 
 
