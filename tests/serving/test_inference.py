@@ -13,8 +13,9 @@ import tritonclient.http as triton  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
 from serving.inference_body import HEADER_LENGTH
-from tests.serving.kitchen import COLOURS, INTERNAL_TEXT, ROW, Kitchen, png
+from tests.serving.kitchen import COLOURS, ROW, Kitchen, png
 from tests.serving.listening import listening
+from tests.serving.small_runners import INTERNAL_TEXT
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.errors import DeadlineExceeded, Overloaded, PredictionFailed, RunnerUnavailable
-from tests.serving.kitchen import INTERNAL_TEXT, ROW, Kitchen, png
+from tests.serving.kitchen import ROW, Kitchen, png
+from tests.serving.small_runners import INTERNAL_TEXT
 
 ROWS = {"instances": [ROW]}
 

@@ -11,8 +11,9 @@ import pytest
 from models.errors import Overloaded, PredictionFailed
 from serving.jobs.outcomes import Answers, ImageAnswers, Outcome, RowAnswers, UserAnswers, each_answered
 from serving.jobs.packed import Item
-from tests.serving.kitchen import INTERNAL_TEXT, ROW, Kitchen, png
+from tests.serving.kitchen import ROW, Kitchen, png
 from tests.serving.running import in_loop
+from tests.serving.small_runners import INTERNAL_TEXT
 
 
 @dataclass

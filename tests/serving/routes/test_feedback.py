@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from models.errors import FeedbackUnavailable
-from tests.serving.kitchen import INTERNAL_TEXT, Kitchen
+from tests.serving.kitchen import Kitchen
+from tests.serving.small_runners import INTERNAL_TEXT
 
 EVENT = {"user_id": 7, "item_id": "3", "kind": "like"}
 

@@ -6,7 +6,8 @@ import pytest
 
 from serving.keys import hash_of
 from tests.serving.keyed import API_KEYS, headers
-from tests.serving.kitchen import INTERNAL_TEXT, Kitchen
+from tests.serving.kitchen import Kitchen
+from tests.serving.small_runners import INTERNAL_TEXT
 
 PATH = "/v1/models/tabular/reload"
 ADMIN = headers("admin")
