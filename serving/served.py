@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Card
-from serving.runners import QueryRunner, RowsRunner, Runner
+from serving.runners import ModelRef, QueryRunner, RowsRunner, Runner, model_of
 from serving.schemas.recommendations import CauseKind, Reason
 from serving.traffic import ModelTraffic
 
@@ -68,6 +68,11 @@ class ServedTable:
     encoder: Callable[[Card], RowEncoder]
     card_of: Callable[[str], Card] | None = None
     traffic: ModelTraffic = field(default_factory=ModelTraffic)
+
+
+def answering_model(served: ServedImages | ServedTable) -> ModelRef | None:
+    """The model that answers the current request, as far as is known here. Raises as `ModelTraffic.choose` does."""
+    return served.traffic.model(model_of(served.runner))
 
 
 class Cause(Protocol):

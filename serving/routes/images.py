@@ -15,9 +15,9 @@ from serving.routes.image_body import CLASSIFY_V1, ClassifyQuery, image_bodies, 
 from serving.routes.multipart import MULTIPART, fields, files, read_parts
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import parameters_of
-from serving.runners import model_of
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.images import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
+from serving.served import answering_model
 
 READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
 _CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
@@ -32,7 +32,7 @@ def operations(calls: ImageCalls) -> list[Operation]:
 def _classify_image(calls: ImageCalls) -> Operation:
     return Operation(
         id="classify_image",
-        answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
+        answered_by=lambda: answering_model(calls.served),
         method="POST",
         takes_version=True,
         path="/v1/images/classify",
@@ -83,7 +83,7 @@ def _classify_images(calls: ImageCalls) -> Operation:
     form, encoding = batch_form(calls.max_images)
     return Operation(
         id="classify_images",
-        answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
+        answered_by=lambda: answering_model(calls.served),
         method="POST",
         takes_version=True,
         path="/v1/images/classify-batch",

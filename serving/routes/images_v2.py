@@ -16,10 +16,10 @@ from serving.routes.image_body import Reading, image_bodies, read_image
 from serving.routes.images import READS, classify_v1, example_v1, image_form
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.routes.query import Flag, Query, parameters_of
-from serving.runners import model_of
 from serving.schemas.fields import VERSION_PATTERN
 from serving.schemas.images import MAX_TOP_K, Classification
 from serving.schemas.images_v2 import ClassificationV2, ClassifyFileV2, ClassifyOptionsV2, ClassifyUrlV2
+from serving.served import answering_model
 
 VERSION_HEADER = "API-Version"
 VERSIONS = ("1", "2")
@@ -48,7 +48,7 @@ def operations(calls: ImageCalls) -> list[Operation]:
 def _classify(calls: ImageCalls) -> Operation:
     return Operation(
         id="classify_image_v2",
-        answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
+        answered_by=lambda: answering_model(calls.served),
         method="POST",
         takes_version=True,
         path="/v2/images/classify",
@@ -79,7 +79,7 @@ def _by_header(calls: ImageCalls) -> Operation:
     both: TypeAdapter[Any] = TypeAdapter(Classification | ClassificationV2)
     return Operation(
         id="classify_image_by_header",
-        answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
+        answered_by=lambda: answering_model(calls.served),
         method="POST",
         takes_version=True,
         path="/images/classify",

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from serving.calls.tabular import TabularCalls
 from serving.routes.body import JSON, answer, read_json
 from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
-from serving.runners import model_of
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.tabular import ClassifiedRow, ClassifiedRows, TabularSchema
+from serving.served import answering_model
 
 PREDICT_PATH = "/v1/tabular/predict"
 
@@ -30,7 +30,7 @@ def operations(calls: TabularCalls) -> list[Operation]:
     return [
         Operation(
             id="predict_tabular",
-            answered_by=lambda: calls.served.traffic.model(model_of(calls.served.runner)),
+            answered_by=lambda: answering_model(calls.served),
             method="POST",
             takes_version=True,
             path=PREDICT_PATH,
