@@ -20,6 +20,8 @@ class Texts:
 
     def __init__(self, encoded: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
         self._bytes = memoryview(np.ascontiguousarray(encoded).data)
+        # Of a view one number is had in a third of the time that an array takes.
+        self._places = memoryview(np.ascontiguousarray(ends).data)
         self._encoded = encoded
         self._ends = ends
 
@@ -33,7 +35,12 @@ class Texts:
         return len(self._ends) - 1
 
     def __getitem__(self, row: int) -> str:
-        return str(self._bytes[self._ends[row] : self._ends[row + 1]], "utf-8")
+        return str(self._bytes[self._places[row] : self._places[row + 1]], "utf-8")
+
+    def many(self, rows: Sequence[int]) -> list[str]:
+        """The texts of several rows."""
+        encoded, places = self._bytes, self._places
+        return [str(encoded[places[row] : places[row + 1]], "utf-8") for row in rows]
 
     def arrays(self) -> dict[str, Array]:
         """What `restore` needs, by name."""
@@ -70,7 +77,7 @@ class IdIndex:
     def row(self, text: str) -> int | None:
         """The row of an id, or None when it is not known."""
         wanted = np.uint64(_hash(text))
-        place = int(np.searchsorted(self._hashes, wanted))
+        place = int(self._hashes.searchsorted(wanted))
         while place < len(self._hashes) and self._hashes[place] == wanted:
             row = int(self._rows[place])
             if self.texts[row] == text:

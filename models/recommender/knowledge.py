@@ -132,6 +132,8 @@ class Knowledge:
 
     def rows(self, item_ids: list[str] | tuple[str, ...]) -> Items:
         """Rows of the items that are known."""
+        if not item_ids:
+            return _NOTHING
         items = self.contents.items
         return np.array([row for each in item_ids if (row := items.row(each)) is not None], np.int64)
 
@@ -236,3 +238,5 @@ _SAID: Mapping[str, str] = {
     "similar_users": "find similar users",
     "explanations": "explain its answers",
 }
+
+_NOTHING: Items = np.empty(0, np.int64)

@@ -60,7 +60,14 @@ class _Person:
     @property
     def is_as_learned(self) -> bool:
         """Whether the artifact knows all of them, and none that the user has turned down since."""
-        return not (len(self.asked) or len(self.liked) or np.isin(self.own, self.turned_down).any())
+        if len(self.asked) or len(self.liked):
+            return False
+        return not len(self.turned_down) or not np.isin(self.own, self.turned_down).any()
+
+    @property
+    def seen(self) -> Items:
+        """All items that the user has to do with."""
+        return np.concatenate((self.own, self.liked, self.asked)) if len(self.liked) or len(self.asked) else self.own
 
     @property
     def spoken_for(self) -> Items:
@@ -79,8 +86,7 @@ def plan(place: int, query: Query, knowledge: Knowledge) -> Plan:
     row = -1 if row is None else row
     liked, disliked = knowledge.recent_of(query.user_id)
     person = _Person(knowledge.rows(query.history), knowledge.seen(row), liked, disliked)
-    seen = np.concatenate((person.own, person.liked, person.asked))
-    start = Plan(place, query, algorithm, "anyone", row=row, seen=seen, hidden=disliked)
+    start = Plan(place, query, algorithm, "anyone", row=row, seen=person.seen, hidden=disliked)
     # Looked at whether or not they are needed: a wrong name is wrong for every user.
     asked = knowledge.encoded(query.user_features, is_strict=True) if query.user_features else None
     found = _warm(start, person, knowledge) or _cold(start, asked, knowledge)
@@ -113,8 +119,7 @@ def _warm(start: Plan, person: _Person, knowledge: Knowledge) -> Plan | None:
     """For somebody whose items are known, or an algorithm that needs to know nobody."""
     if start.algorithm.can("anyone"):
         return start if knowledge.knows_user(start.query.user_id) else replace(start, reason="unknown_user")
-    history = person.spoken_for
-    if len(history) and not person.is_as_learned:
+    if not person.is_as_learned and len(history := person.spoken_for):
         reason: Reason = "request_history" if len(person.asked) else "recent_events"
         able = _able(start, "history", knowledge)
         if able is not None:

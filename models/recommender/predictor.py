@@ -140,17 +140,12 @@ class Recommender:
         ]
 
     def _scored(self, each: Plan, items: Items, scores: Scores) -> tuple[ScoredItem, ...]:
-        ids, titles = self.contents.items, self.contents.titles
-        kept = items != NOTHING
-        rows, marks = items[kept], scores[kept].tolist()
+        rows, marks = items.tolist(), scores.tolist()
+        if rows and rows[-1] == NOTHING:
+            # What there was too little of is at the end.
+            rows = [row for row in rows if row != NOTHING]
+            marks = marks[: len(rows)]
+        ids, titles = self.contents.items.texts.many(rows), self.contents.titles.many(rows)
         if not each.query.explain:
-            return tuple(
-                [ScoredItem(ids[row], titles[row], mark) for row, mark in zip(rows.tolist(), marks, strict=True)]
-            )
-        why = causes(each, rows, self.knowledge)
-        return tuple(
-            [
-                ScoredItem(ids[row], titles[row], mark, cause)
-                for row, mark, cause in zip(rows.tolist(), marks, why, strict=True)
-            ]
-        )
+            return tuple(map(ScoredItem, ids, titles, marks))
+        return tuple(map(ScoredItem, ids, titles, marks, causes(each, items[: len(rows)], self.knowledge)))

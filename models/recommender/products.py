@@ -7,7 +7,7 @@ each row take 290 ms (two cores of an AMD EPYC with AVX-512; `python -m tests.me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +72,28 @@ def best_products(
     hidden = hidden or Hidden([np.empty(0, np.int64)] * len(vectors))
     for start in range(0, len(vectors), MAX_VECTORS):
         rows = slice(start, min(start + MAX_VECTORS, len(vectors)))
-        top = _Top(rows.stop - rows.start, n)
-        for first, block in _blocks(vectors[rows], items, biases, scales):
-            hidden_columns, hidden_rows = hidden.within(first, first + len(block))
-            own = (hidden_rows >= rows.start) & (hidden_rows < rows.stop)
-            block[hidden_columns[own], hidden_rows[own] - rows.start] = -np.inf
-            top.add(first, block)
-        columns[rows], scores[rows] = top.found()
+        blocks = _blocks(vectors[rows], items, biases, scales)
+        shown = ((first, _without(block, first, rows, hidden)) for first, block in blocks)
+        columns[rows], scores[rows] = _found(shown, rows.stop - rows.start, n, len(items))
     return columns, scores
+
+
+def _without(block: Matrix, first: int, rows: slice, hidden: Hidden) -> Matrix:
+    """The block with what is hidden from its rows at -inf."""
+    hidden_columns, hidden_rows = hidden.within(first, first + len(block))
+    own = (hidden_rows >= rows.start) & (hidden_rows < rows.stop)
+    block[hidden_columns[own], hidden_rows[own] - rows.start] = -np.inf
+    return block
+
+
+def _found(blocks: Iterable[tuple[int, Matrix]], rows: int, n: int, items: int) -> tuple[Items, Scores]:
+    if 0 < items <= BLOCK_ITEMS:
+        # One block is all there is: nothing to compare it with.
+        return best(np.ascontiguousarray(next(iter(blocks))[1].T), n)
+    top = _Top(rows, n)
+    for first, block in blocks:
+        top.add(first, block)
+    return top.found()
 
 
 def _blocks(vectors: Matrix, items: Matrix, biases: Matrix, scales: Matrix | None) -> Iterator[tuple[int, Matrix]]:

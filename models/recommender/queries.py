@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from models.errors import InvalidInput
 from models.recommender.encoding import Value
@@ -128,8 +128,7 @@ class Cause:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredItem:
+class ScoredItem(NamedTuple):
     """One recommended item. `title` is "" where the training data had none. Scores compare within one answer only."""
 
     id: str
@@ -175,7 +174,7 @@ class Answer:
     def from_json(cls, encoded: Any) -> Answer:  # Any: JSON
         """Raises KeyError or TypeError when `encoded` is not what `to_json` gives."""
         return cls(
-            tuple([_scored(*item) for item in encoded["items"]]),
+            tuple([ScoredItem(*item) if len(item) == 3 else _caused(*item) for item in encoded["items"]]),
             encoded["model"],
             encoded["reason"],
             encoded["error"],
@@ -187,9 +186,9 @@ class Answer:
 
 def _item(item: ScoredItem) -> tuple[Any, ...]:  # Any: JSON
     if not item.causes:
-        return (item.id, item.title, item.score)
+        return item[:3]
     return (item.id, item.title, item.score, [(each.kind, each.name, each.weight, each.title) for each in item.causes])
 
 
-def _scored(id_: str, title: str, score: float, causes: Any = ()) -> ScoredItem:  # Any: JSON
+def _caused(id_: str, title: str, score: float, causes: Any) -> ScoredItem:  # Any: JSON
     return ScoredItem(id_, title, score, tuple([Cause(*each) for each in causes]))

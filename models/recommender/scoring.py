@@ -22,7 +22,9 @@ _PERSONAL = ("row", "history", "features")
 
 def hidden_from(plan: Plan) -> Items:
     """Items that the plan's user is not to be shown."""
-    return np.concatenate((plan.seen, plan.hidden)) if plan.query.filter_seen else plan.hidden
+    if not plan.query.filter_seen:
+        return plan.hidden
+    return np.concatenate((plan.seen, plan.hidden)) if len(plan.hidden) else plan.seen
 
 
 def is_product(plan: Plan) -> bool:
