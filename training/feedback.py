@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.feedback_log import FeedbackLog, Logged, default_file, default_url
-from models.recommender.dataset import Dataset, Rows, csr, from_triplets
+from models.recommender.dataset import Dataset, Rows, csr, from_triplets, where
 from models.recommender.recent import NEGATIVE
 from training.interactions import Corpus
 
@@ -38,12 +38,14 @@ def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
     """The corpus with the events that show interest, and the users and items that only they name.
 
     Of several events of a user and an item the latest decides whether it is interest. An event counts like one
-    interaction; its rating is its value where it is a rating, else the average of the corpus.
+    interaction; its rating is its value where it is a rating, else the average of the corpus. What a user turned down
+    is taken out of the corpus, unless its interaction is later; the user and the item stay.
     """
     decisive: dict[tuple[str, str], Logged] = {}
     for event in sorted(events, key=lambda each: (each.time, each.position)):
         decisive[event.user_id, event.item_id] = event
     kept = [event for event in decisive.values() if event.kind not in NEGATIVE]
+    corpus = _without(corpus, [event for event in decisive.values() if event.kind in NEGATIVE])
     users, user_rows = _extended(corpus.user_ids, [event.user_id for event in kept])
     items, item_rows = _extended(corpus.item_ids, [event.item_id for event in kept])
     return replace(
@@ -53,6 +55,22 @@ def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
         item_ids=items,
         titles=corpus.titles + ("",) * (len(items) - len(corpus.titles)),
     )
+
+
+def _without(corpus: Corpus, turned_down: Sequence[Logged]) -> Corpus:
+    """The corpus without the interactions of the users and items of these events."""
+    users = {each: row for row, each in enumerate(corpus.user_ids)}
+    items = {each: row for row, each in enumerate(corpus.item_ids)}
+    dataset = corpus.dataset
+    stays = np.ones(dataset.interactions.nnz, bool)
+    for event in turned_down:
+        user, item = users.get(event.user_id), items.get(event.item_id)
+        if user is None or item is None:
+            continue
+        start, end = dataset.interactions.indptr[user : user + 2]
+        for place in start + np.flatnonzero(dataset.interactions.indices[start:end] == item):
+            stays[place] = dataset.times is not None and dataset.times[place] > event.time
+    return corpus if stays.all() else replace(corpus, dataset=where(dataset, stays))
 
 
 def _extended(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str, ...], Rows]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,24 @@ def test_the_latest_event_of_a_pair_decides() -> None:
     events = [logged(1, "b", "x", time=5), logged(2, "b", "x", "hide", time=9), logged(3, "new", "x", "hide", time=1)]
     made = with_feedback(corpus(), [*events, logged(4, "new", "x", time=2)])
     assert made.dataset.interactions.toarray().tolist() == [[1, 3], [0, 1], [1, 0]]
+
+
+def test_what_a_user_turned_down_is_taken_out() -> None:
+    events = [logged(1, "a", "y", "dislike"), logged(2, "b", "y", "dislike", time=50), logged(3, "b", "y", time=60)]
+    # Turned down before it was taken.
+    events += [logged(4, "a", "x", "hide", time=9), logged(5, "nobody", "y", "hide"), logged(6, "a", "none", "hide")]
+    made = with_feedback(corpus(), events)
+    assert (made.user_ids, made.item_ids) == (("a", "b"), ("x", "y"))
+    assert made.dataset.interactions.toarray().tolist() == [[1, 0], [0, 1]]
+    assert made.dataset.times is not None
+    assert made.dataset.ratings is not None
+    assert (made.dataset.times.tolist(), made.dataset.ratings.tolist()) == ([10, 60], [2, 2.5])
+
+
+def test_without_times_whatever_was_turned_down_is_taken_out() -> None:
+    timeless = replace(corpus(), dataset=replace(corpus().dataset, times=None))
+    made = with_feedback(timeless, [logged(1, "a", "x", "hide", time=9)])
+    assert made.dataset.interactions.toarray().tolist() == [[0, 3], [0, 1]]
 
 
 def test_an_event_about_what_is_known_adds_no_weight_and_gives_its_time() -> None:
