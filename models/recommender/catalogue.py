@@ -137,14 +137,13 @@ class Catalogue:
         return row
 
     def _counts(self) -> NDArray[np.int64]:
-        added = self._knowledge.additions() * max(1, self._knowledge.contents.dataset.users)
-        return self._users_per_item + np.rint(added).astype(np.int64)
+        return self._users_per_item + self._knowledge.tally.read().added
 
     def _counts_within(self, days: float) -> NDArray[np.int64]:
         dataset = self._knowledge.contents.dataset
-        self._knowledge.additions()
-        recent = self._knowledge.recent_rows
-        newest = max((at for _, at in recent), default=0.0)
+        self._knowledge.tally.read()
+        recent = self._knowledge.tally.moments
+        newest = max((each.time for each in recent), default=0.0)
         if dataset.times is not None and len(dataset.times):
             newest = max(newest, float(dataset.times.max()))
         # Clocks of clients go wrong: an event from the future must not empty the window.
@@ -152,8 +151,8 @@ class Catalogue:
         counts = np.zeros(dataset.items, np.int64)
         if dataset.times is not None:
             counts += np.bincount(dataset.interactions.indices[dataset.times > since], minlength=dataset.items)
-        for row, at in recent:
-            counts[row] += at > since
+        for each in recent:
+            counts[each.row] += each.change * (each.time > since)
         return counts
 
     def _mask(self, category: str | None, year_from: int | None, year_to: int | None) -> NDArray[np.bool_]:

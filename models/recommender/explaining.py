@@ -27,7 +27,7 @@ def causes(plan: Plan, items: NDArray[np.int64], knowledge: Knowledge) -> list[t
         names = knowledge.contents.user_encoder.names
         name = ", ".join(names[column] for column in plan.segment.columns)
         return [(Cause("segment", name, float(plan.segment.scores[item])),) for item in items]
-    shares = knowledge.popular.scores_ + knowledge.additions()
+    shares = knowledge.tally.read().shares
     return [(Cause("popularity", "share of all users", float(shares[item])),) for item in items]
 
 

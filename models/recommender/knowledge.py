@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from models.errors import InvalidInput
@@ -27,6 +26,7 @@ from models.recommender.recent import Recent
 from models.recommender.registry import AnyAlgorithm
 from models.recommender.segments import Segments
 from models.recommender.selection import Items
+from models.recommender.tally import Tally
 
 log = logging.getLogger("makunouchi.features")
 
@@ -43,16 +43,13 @@ class Knowledge:
         self.segments = Segments(contents.dataset)
         popular = contents.algorithms.get(Popularity.name)
         self.popular = popular if isinstance(popular, Popularity) else Popularity().fit(contents.dataset)
+        self.tally = Tally(contents, self.popular, recent)
         self._store = store
         self._lock = threading.Lock()
         self._facts_of: FeatureTable = EMPTY
         self._attributes_of = learned_from
         self._reading: threading.Thread | None = None
         self._facts = item_facts(EMPTY, contents.items)
-        self._counted = 0
-        self._additions = np.zeros(len(contents.items), np.float32)
-        self.recent_rows: list[tuple[int, float]] = []
-        """Item row and time of each recent interest that the artifact does not hold already."""
         if learned_from is not None and contents.dataset.is_dated:
             # The artifact holds what was true of people when they were last seen, not what is true now.
             self._refresh(learned_from)
@@ -103,20 +100,6 @@ class Knowledge:
                 if table is not self._facts_of:
                     self._facts, self._facts_of = item_facts(table, self.contents.items), table
         return self._facts
-
-    def additions(self) -> NDArray[np.float32]:
-        """What recent events add to the popularity of each item, (items,), as a share of all users."""
-        pairs = self.recent.pairs
-        if self._counted < len(pairs):
-            with self._lock:
-                additions, end = self._additions.copy(), len(pairs)
-                for pair in pairs[self._counted : end]:
-                    row = self.contents.items.row(pair.item_id)
-                    if row is not None and not self._holds(pair.user_id, row):
-                        additions[row] += 1 / max(1, self.contents.dataset.users)
-                        self.recent_rows.append((row, pair.time))
-                self._additions, self._counted = additions, end
-        return self._additions
 
     def seen(self, row: int) -> Items:
         """The items in the artifact that the user of a row interacted with."""
@@ -220,10 +203,6 @@ class Knowledge:
         able = ", ".join(each.name for each in self.able(capability)) or "none of those served"
         said = _SAID.get(capability, capability.replace("_", " "))
         return InvalidInput(f"model '{algorithm.name}' cannot {said}; these can: {able}", location=("model",))
-
-    def _holds(self, user_id: str, item: int) -> bool:
-        row = self.contents.users.row(user_id)
-        return row is not None and bool((self.seen(row) == item).any())
 
 
 def _encoded(ids: IdIndex, table: FeatureTable, encoder: Encoder) -> sparse.csr_array:

@@ -28,12 +28,21 @@ class Happened(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The first time that a user showed interest in an item."""
+class State:
+    """Whether a user likes an item, and since when."""
+
+    since: float
+    is_liked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A user likes an item from now on, or no longer does. `was` is None where nothing was known of the two."""
 
     user_id: str
     item_id: str
-    time: float
+    was: State | None
+    now: State
 
 
 class Recent:
@@ -41,24 +50,28 @@ class Recent:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # user -> item -> whether the user likes it: the latest event decides.
-        self._users: dict[str, dict[str, tuple[float, bool]]] = {}
-        self._known: set[tuple[str, str]] = set()
-        self.pairs: list[Pair] = []
-        """Distinct user and item, in the order of their arrival; only ever appended to."""
+        # user -> item -> time of the latest event, which decides, and what it says.
+        self._users: dict[str, dict[str, tuple[float, State]]] = {}
+        self.changes: list[Change] = []
+        """In the order of their arrival; only ever appended to."""
 
     def add(self, events: Iterable[Happened]) -> None:
         """Take in events. An older event than the one known of the same user and item changes nothing."""
         with self._lock:
             for event in events:
-                items = self._users.setdefault(event.user_id, {})
-                known = items.get(event.item_id)
-                is_liked = event.kind not in NEGATIVE
-                if known is None or known[0] <= event.time:
-                    items[event.item_id] = (event.time, is_liked)
-                if is_liked and (event.user_id, event.item_id) not in self._known:
-                    self._known.add((event.user_id, event.item_id))
-                    self.pairs.append(Pair(event.user_id, event.item_id, event.time))
+                self._add(event, self._users.setdefault(event.user_id, {}))
+
+    def _add(self, event: Happened, items: dict[str, tuple[float, State]]) -> None:
+        latest, was = items.get(event.item_id, (event.time, None))
+        if event.time < latest:
+            return
+        is_liked = event.kind not in NEGATIVE
+        if was is None or was.is_liked != is_liked:
+            now = State(event.time, is_liked)
+            self.changes.append(Change(event.user_id, event.item_id, was, now))
+        else:
+            now = was
+        items[event.item_id] = (event.time, now)
 
     def knows(self, user_id: str) -> bool:
         """Whether the user did anything."""
@@ -70,4 +83,5 @@ class Recent:
             return [], []
         with self._lock:
             items = sorted(self._users[user_id].items(), key=lambda each: each[1][0])
-        return [item for item, (_, liked) in items if liked], [item for item, (_, liked) in items if not liked]
+        liked = [item for item, (_, state) in items if state.is_liked]
+        return liked, [item for item, (_, state) in items if not state.is_liked]

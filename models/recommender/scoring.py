@@ -52,9 +52,7 @@ def scores_of(plans: list[Plan], knowledge: Knowledge) -> Scores:
     if source == "segment":
         return np.stack([each.segment.scores for each in plans if each.segment is not None])
     if isinstance(algorithm, Popularity):
-        scores = algorithm.score_anyone(len(plans))
-        scores += knowledge.additions()
-        return scores
+        return np.tile(knowledge.tally.read().shares, (len(plans), 1))
     hides_seen = all(each.query.filter_seen for each in plans)
     return algorithm.score_unseen(_rows(plans)) if hides_seen else algorithm.score(_rows(plans))
 

@@ -201,10 +201,12 @@ def test_recent_events_change_what_is_popular_once_per_user() -> None:
     already = next(name for row, name in enumerate(NAMES[: library.USERS]) if 9 in seen(row))
     recent.add([Event(already, "10", time=library.NEWEST + 1)])
 
-    assert desk.answer([{"ask": "item", "item_id": "10"}])[0]["found"]["interactions"] == before + 100
-    assert ask(desk, Query("nobody", n=1)).items[0].id == "10"
+    assert desk.answer([{"ask": "item", "item_id": "10"}])[0]["found"]["interactions"] == before + 99
+    popular = ask(desk, Query("nobody", n=1, explain=True)).items[0]
+    share = (before + 99) / (len(NAMES) + 99)
+    assert (popular.id, popular.score, popular.causes[0].weight) == ("10", *[pytest.approx(share)] * 2)
     top = desk.answer([{"ask": "top_items", "n": 1, "window_days": 1}])[0]["found"]["items"]
-    assert (top[0]["item_id"], top[0]["interactions"]) == ("10", 100)
+    assert (top[0]["item_id"], top[0]["interactions"]) == ("10", 99)
 
 
 def found(desk: Desk, **question: Any) -> Any:
