@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from models.blas import use_threads
 from models.errors import InputError, InvalidInput, NotKnown
 from models.recommender.catalogue import Catalogue
 from models.recommender.people import People
@@ -46,13 +47,17 @@ class Desk:
         }
 
     @classmethod
-    def load(cls, artifact: Artifact, *, features: str = "", features_ttl_s: float = 60.0, recent: Recent) -> Self:
+    def load(
+        cls, artifact: Artifact, *, features: str = "", features_ttl_s: float = 60.0, recent: Recent, threads: int = 1
+    ) -> Self:
         """Open an artifact. `features` is the folder of the feature tables, "" for that beside it.
 
-        Raises ArtifactInvalid.
+        `threads` are those of linear algebra, in the whole process. Raises ArtifactInvalid.
         """
         folder = Path(features) if features else None
-        return cls(Recommender.load(artifact, features=folder, features_ttl_s=features_ttl_s, recent=recent))
+        recommender = Recommender.load(artifact, features=folder, features_ttl_s=features_ttl_s, recent=recent)
+        use_threads(threads)
+        return cls(recommender)
 
     def example(self) -> list[Json]:
         """One valid question, for warm-up and probes."""
