@@ -83,6 +83,7 @@ class RecommenderCalls:
         if not 1 <= len(request.user_ids) <= self.max_users:
             message = f"1 to {self.max_users} users may be asked for at a time, not {len(request.user_ids)}"
             raise FieldFault(message, location=("body", "user_ids"), value_type="array")
+        _check_per_user(request)
         started = time.perf_counter()
         answers, model = await self._ask(request.user_ids, request, request.per_user)
         if all(answer.error is not None and answer.location == ("model",) for answer in answers):
@@ -95,6 +96,20 @@ class RecommenderCalls:
             ],
             inference_time_ms=elapsed_ms(started),
         )
+
+    @staticmethod
+    def each_user(request: BulkRecommendRequest) -> list[BulkRecommendRequest]:
+        """A request of its own for each user, in order. Raises FieldFault."""
+        _check_per_user(request)
+        return [
+            request.model_copy(
+                update={
+                    "user_ids": [user_id],
+                    "per_user": {user_id: request.per_user[user_id]} if user_id in request.per_user else {},
+                }
+            )
+            for user_id in request.user_ids
+        ]
 
     @staticmethod
     def failure(result: UserFailure) -> Exception:
@@ -149,6 +164,14 @@ async def ask_chosen(served: ServedRecommender, queries: list[Any], *, user_id: 
     except VersionNotLoaded:
         choice = served.traffic.instead(choice)
         return await served.traffic.timed(choice, served.runner.ask(queries, deadline=deadline(timeout_s)))
+
+
+def _check_per_user(request: BulkRecommendRequest) -> None:
+    asked_for = set(request.user_ids)
+    for user_id in request.per_user:
+        if user_id not in asked_for:
+            message = f"per_user tells of '{user_id[:100]}', who is not in user_ids"
+            raise FieldFault(message, location=("body", "per_user", user_id), value_type="object")
 
 
 def _request(body: bytes | bytearray) -> RecommendRequest | None:

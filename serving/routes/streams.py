@@ -80,7 +80,7 @@ def _stream_recommendations(calls: RecommenderCalls) -> Operation:
     async def stream(request: Request) -> Response:
         asked = bulk.model_validate_json(await read_json(request))
         calls.served.traffic.choose()
-        each = [asked.model_copy(update={"user_ids": [user_id]}) for user_id in asked.user_ids]
+        each = calls.each_user(asked)
         return EventStream(as_they_finish([one(index, one_user) for index, one_user in enumerate(each)]))
 
     return Operation(

@@ -125,7 +125,9 @@ class BulkRecommendRequest(RecommendOptions):
 
     user_ids: Annotated[list[UserId], Field(min_length=1, description="Ids of the users.")]
     per_user: dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], PerUser] = Field(
-        {}, max_length=MAX_LIST, description="History and features of single users, by id; before those for all."
+        {},
+        max_length=MAX_LIST,
+        description="History and features of single users of `user_ids`, by id; before those for all.",
     )
 
 

@@ -194,5 +194,14 @@ BAD_PREDICTIONS = [
         "string",
     ),
     Bad("no users", BULK, {"json": {"user_ids": []}}, 422, "at least 1", ["body", "user_ids"], "array"),
+    Bad(
+        "something of a user who is not asked for",
+        BULK,
+        {"json": {"user_ids": ["alice"], "per_user": {"alice": {}, "bob": {"history": ["1"]}}}},
+        422,
+        "'bob', who is not in user_ids",
+        ["body", "per_user", "bob"],
+        "object",
+    ),
     Bad("fifty-one users", BULK, {"json": {"user_ids": ["a"] * 51}}, 422, "at most 50", ["body", "user_ids"], "array"),
 ]

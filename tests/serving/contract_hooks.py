@@ -109,6 +109,11 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     if operation == "set_traffic":
         # No schema tells which versions there are, nor that shares add up to one.
         case.body = told["requestBody"]["content"]["application/json"]["examples"]["one"]["value"]
+    body: Any = case.body  # Any: JSON
+    if isinstance(body, dict) and "per_user" in body:
+        # Nor that only users who are asked for may be told of.
+        ids = [str(int(each) if isinstance(each, float) else each) for each in body["user_ids"]]
+        case.body = {**body, "per_user": dict(zip(ids, body["per_user"].values(), strict=False))}
     if operation == "submit_tabular_job":
         put_rows(case, told["requestBody"]["content"])
     if operation == "submit_recommendation_job":

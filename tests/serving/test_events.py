@@ -97,6 +97,13 @@ def test_recommendations_stream_answers_each_user(kitchen: Kitchen) -> None:
     assert [by_id[str(index)] for index in range(3)] == expected
 
 
+def test_what_is_told_of_one_user_of_a_stream_is_that_user_s(kitchen: Kitchen) -> None:
+    body = {"user_ids": ["new", "other"], "n": 1, "per_user": {"new": {"history": ["3", "7"]}}}
+    found = events(kitchen.post("/v1/recommendations/stream", json=body).text)
+    reasons = {data["user_id"]: data["reason"] for kind, _, data in found if kind == "item"}
+    assert reasons == {"new": "request_history", "other": "unknown_user"}
+
+
 def test_a_runner_that_is_gone_fails_the_items_not_the_stream(kitchen: Kitchen) -> None:
     kitchen.images.is_gone = True
 
@@ -113,6 +120,7 @@ def test_a_runner_that_is_gone_fails_the_items_not_the_stream(kitchen: Kitchen) 
         ("/v1/images/classify-stream", {"files": {"images": png()}, "data": {"top_k": "0"}}, 422),
         ("/v1/images/classify-stream", {"json": {}}, 415),
         ("/v1/recommendations/stream", {"json": {"user_ids": []}}, 422),
+        ("/v1/recommendations/stream", {"json": {"user_ids": ["a"], "per_user": {"b": {}}}}, 422),
         ("/v1/recommendations/stream", {"json": {"user_ids": ["a"] * 51}}, 422),
     ],
 )
