@@ -44,7 +44,8 @@ class Reranker:
         if rules.categories:
             scores[~facts.having(rules.categories)] = -np.inf
         if rules.min_score is not None:
-            scores[scores < rules.min_score] = -np.inf
+            with np.errstate(over="ignore"):  # what is beyond float32 is infinite
+                scores[scores < rules.min_score] = -np.inf
 
     def rank(self, scores: Scores, n: int, rules: Rules, facts: ItemFacts) -> Ranked:
         """Rows and scores of at most `n` items of `scores` (items,), in the order they are to be shown."""

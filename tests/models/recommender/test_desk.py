@@ -132,6 +132,11 @@ def test_categories_narrow_and_a_smallest_score_cuts(desk: Desk) -> None:
     assert [item.score for item in cut.items] == [score for score in scores if score >= scores[4]]
 
 
+def test_a_smallest_score_may_be_any_number(desk: Desk) -> None:
+    none, all_ = (ask(desk, Query("alice", n=3, rules=Rules(min_score=score))) for score in (1e300, -1e300))
+    assert (none.items, none.error, len(all_.items)) == ((), None, 3)
+
+
 def test_caps_per_category(desk: Desk) -> None:
     each = ids(ask(desk, Query("alice", n=8, filter_seen=False, rules=Rules(max_per_category=2))))
     for name in GENRES:
