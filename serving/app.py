@@ -134,7 +134,11 @@ def build_app(
         calls.close()
 
     unlisted = inference.unlisted(InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog))
-    answered: list[BaseRoute] = [operation.route(guard, cache) for operation in (*operations, *unlisted)]
+    keeps_tables = calls.settings.cache_tables
+    answered: list[BaseRoute] = [
+        operation.route(guard, cache if keeps_tables or operation.tag != tabular.TAG else None)
+        for operation in (*operations, *unlisted)
+    ]
     answered.append(
         conversation.route(
             conversation.Predicting(calls.images, calls.tabular, calls.recommendations),

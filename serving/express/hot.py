@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from serving.app import Calls
-from serving.express.road import MAX_WAITING, ExpressCall
+from serving.express.road import MAX_WAITING, AnswerEach, ExpressCall
 from serving.guard import Guard
 from serving.routes.recommendations import RECOMMEND_PATH
 from serving.routes.tabular import PREDICT_PATH
@@ -16,17 +16,16 @@ from serving.served import ServedRecommender, ServedTable
 def hot_calls(calls: Calls, guard: Guard) -> list[ExpressCall]:
     """Small requests that cost less than their own way: rows of a table, recommendations for one user.
 
-    None while answers are cached: the road does not look into the cache.
+    Without tables while their answers are kept: the road does not look into the cache.
     """
-    if calls.settings.cache_bytes:
-        return []
+    settings, tabular, recommendations = calls.settings, calls.tabular, calls.recommendations
+    found: list[tuple[str, AnswerEach, ServedTable | ServedRecommender]] = [
+        (RECOMMEND_PATH, recommendations.recommend_each, recommendations.served)
+    ]
+    if not (settings.cache_bytes and settings.cache_tables):
+        found.append((PREDICT_PATH, tabular.predict_each, tabular.served))
     admits = functools.partial(guard.admits_at_once, access="predict")
-    tabular, recommendations = calls.tabular, calls.recommendations
-    found = (
-        (PREDICT_PATH, tabular.predict_each, tabular.served),
-        (RECOMMEND_PATH, recommendations.recommend_each, recommendations.served),
-    )
-    max_waiting = min(MAX_WAITING, calls.settings.max_queue_rows)
+    max_waiting = min(MAX_WAITING, settings.max_queue_rows)
     return [
         ExpressCall(path, answer_each, admits, functools.partial(_is_open, served), max_waiting)
         for path, answer_each, served in found

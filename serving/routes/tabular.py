@@ -14,6 +14,7 @@ from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.tabular import ClassifiedRow, ClassifiedRows, TabularSchema
 from serving.served import answering_model
 
+TAG = "tabular"
 PREDICT_PATH = "/v1/tabular/predict"
 
 
@@ -34,7 +35,7 @@ def operations(calls: TabularCalls) -> list[Operation]:
             method="POST",
             takes_version=True,
             path=PREDICT_PATH,
-            tag="tabular",
+            tag=TAG,
             summary="Predict rows of the table",
             description="The fields of a row are the columns of the table that the model was trained on.",
             handler=predict,

@@ -63,6 +63,12 @@ def test_images_are_the_same_whatever_the_boundary_of_the_form(keeping: Kitchen)
     assert [x_cache(answer) for answer in answers] == ["miss", "hit", "miss", "miss"]
 
 
+def test_tables_may_be_left_out() -> None:
+    kitchen = Kitchen(cache_bytes=1 << 20, cache_tables=False)
+    assert [x_cache(kitchen.post(PATH, json=ROWS)) for _ in range(2)] == [None, None]
+    assert [x_cache(kitchen.post_image(png())) for _ in range(2)] == ["miss", "hit"]
+
+
 @pytest.mark.parametrize(("wish", "then"), [("no-cache", "hit"), ("max-age=0", "hit"), ("no-store", "miss")])
 def test_a_client_may_ask_for_a_new_answer(keeping: Kitchen, wish: str, then: str) -> None:
     assert x_cache(keeping.post(PATH, json=ROWS, headers={"Cache-Control": wish})) == "bypass"

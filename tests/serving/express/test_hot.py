@@ -93,8 +93,16 @@ def test_a_model_that_was_changed_meanwhile_is_left_to_the_ordinary_road(kitchen
     assert answered(kitchen, TABLE, orjson.dumps(GOOD[TABLE][0])) == [None]
 
 
-def test_answers_that_are_kept_have_no_short_road() -> None:
-    assert hot_calls(Kitchen(cache_bytes=1 << 20).calls, Guard()) == []
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {TABLE, USERS}),
+        ({"cache_bytes": 1 << 20}, {USERS}),
+        ({"cache_bytes": 1 << 20, "cache_tables": False}, {TABLE, USERS}),
+    ],
+)
+def test_answers_that_are_kept_have_no_short_road(settings: dict[str, Any], expected: set[str]) -> None:
+    assert {call.path for call in hot_calls(Kitchen(**settings).calls, Guard())} == expected
 
 
 def test_a_runner_that_does_not_say_that_it_is_ready_closes_its_road(kitchen: Kitchen) -> None:
