@@ -64,6 +64,21 @@ def contents(default: str = "ease") -> Contents:
     return Contents(IdIndex.of(NAMES), IdIndex.of(ids), titles, dataset, fitted, default, encoder, kinds)
 
 
+def retrained(liked: str, *, without: str = "") -> Desk:
+    """The recommender of a later version: 200 newcomers took to one item, and another is no longer there."""
+    old = contents("popular")
+    rows = [row for row in range(ITEMS) if old.items[row] != without]
+    users, items = old.dataset.interactions[:, rows].nonzero()
+    ids, names = [old.items[row] for row in rows], [*NAMES, *(f"newcomer {number}" for number in range(200))]
+    users = np.concatenate((users, np.arange(len(NAMES), len(names))))
+    items = np.concatenate((items, np.full(200, ids.index(liked))))
+    dataset = from_triplets(users.astype(np.int64), items.astype(np.int64), shape=(len(names), len(ids)))
+    fitted = {"popular": ALGORITHMS.create("popular").fit(dataset)}
+    titles = Texts.of([TITLES.get(each, f"Item {each}") for each in ids])
+    made = Contents(IdIndex.of(names), IdIndex.of(ids), titles, dataset, fitted, "popular")
+    return Desk(Recommender(artifact(), made, features=FeatureStore.holding(features())))
+
+
 def genres(item: int) -> tuple[str, ...]:
     """The genres of an item: its own, and every tenth a second one."""
     return (GENRES[item % 4], *((GENRES[(item + 1) % 4],) if item % 10 == 0 else ()))

@@ -15,7 +15,7 @@ from models.recommender.encoding import Value
 from models.recommender.item_facts import ItemFacts
 from models.recommender.knowledge import Knowledge
 from models.recommender.search import TitleSearch
-from models.recommender.selection import NOTHING, best
+from models.recommender.selection import NOTHING, Items, best
 
 _DAY_S = 86_400
 
@@ -52,9 +52,10 @@ class ItemLike:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """Some of the items found, and how many there are."""
+    """Some of the items found, how many come before them, and how many there are."""
 
     items: tuple[Item, ...]
+    offset: int
     total: int
 
 
@@ -101,11 +102,13 @@ class Catalogue:
         category: str | None = None,
         year_from: int | None = None,
         year_to: int | None = None,
+        after: str | None = None,
         offset: int = 0,
         limit: int = 20,
     ) -> ItemPage:
         """Items by how well the title fits `query`; without one, the most popular first. `total` counts all found.
 
+        The items of the list that follow the item `after`, wherever that is now; from `offset` on where it is gone.
         Popularity is that of the training data, so that pages neither overlap nor leave anything out.
         """
         mask = self._mask(category, year_from, year_to)
@@ -114,10 +117,13 @@ class Catalogue:
             found = self._titles().find(query, among=mask)
             # Of equally good titles the more popular one.
             found.sort(key=lambda each: (-round(each[1]), -self._users_per_item[each[0]], each[0]))
-            shown = found[offset : offset + limit]
-            return ItemPage(tuple(self._item(row, counts, score) for row, score in shown), len(found))
+            start = self._start(np.array([row for row, _ in found], np.int64), after, offset)
+            shown = found[start : start + limit]
+            return ItemPage(tuple(self._item(row, counts, score) for row, score in shown), start, len(found))
         rows = self._by_popularity[mask[self._by_popularity]]
-        return ItemPage(tuple(self._item(row, counts) for row in rows[offset : offset + limit].tolist()), len(rows))
+        start = self._start(rows, after, offset)
+        shown_rows = rows[start : start + limit].tolist()
+        return ItemPage(tuple(self._item(row, counts) for row in shown_rows), start, len(rows))
 
     def top(self, n: int, *, window_days: float | None = None, category: str | None = None) -> tuple[Item, ...]:
         """The items that most users took to, within the last days before the newest event where a window is given."""
@@ -129,6 +135,12 @@ class Catalogue:
     def warm_up(self) -> None:
         """Make the index of titles, so that no search waits for it: 5 s for a million of them."""
         self._titles()
+
+    def _start(self, rows: Items, after: str | None, offset: int) -> int:
+        """Where a page of these rows begins."""
+        row = None if after is None else self._knowledge.contents.items.row(after)
+        places = np.flatnonzero(rows == (NOTHING if row is None else row))
+        return int(places[0]) + 1 if len(places) else offset
 
     def _row(self, item_id: str) -> int:
         row = self._knowledge.contents.items.row(item_id)

@@ -2,7 +2,7 @@
 
     similar_users  user_id n model        user_groups  user_id n         user      user_id n
     similar_items  item_id n model        item         item_id           top_items n window_days category
-    items          query category year_from year_to offset limit
+    items          query category year_from year_to after offset limit
 
 The answer is {"found": ...}, or {"error", "error_kind", "location"}. Knows JSON and who answers what.
 """

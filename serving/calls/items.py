@@ -11,7 +11,7 @@ import orjson
 from serving.calls.asking import ask
 from serving.calls.images import model_used
 from serving.errors import FieldFault
-from serving.schemas.fields import MAX_SAFE_INTEGER
+from serving.schemas.fields import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 from serving.schemas.items import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.served import ServedRecommender
 from serving.settings import Settings
@@ -50,18 +50,22 @@ class ItemCalls:
         page_size: int,
         page_token: str | None,
     ) -> ItemList:
-        """One page of the items found. Raises FieldFault for a token of another question."""
+        """One page of the items found. Raises FieldFault for a token of another question.
+
+        A page begins after the last item of the page before it. Another version of the model may have that elsewhere,
+        and the list goes on from there.
+        """
         asked = {"query": query, "category": category, "year_from": year_from, "year_to": year_to}
-        offset = _offset(page_token, asked) if page_token is not None else 0
-        question = {"ask": "items", **asked, "offset": offset, "limit": page_size}
+        after, offset = _place(page_token, asked) if page_token is not None else (None, 0)
+        question = {"ask": "items", **asked, "after": after, "offset": offset, "limit": page_size}
         found, used = await ask(self.served, question, timeout_s=self._timeout_s)
-        end = offset + len(found["items"])
+        end = found["offset"] + len(found["items"])
         more = end < found["total"] and found["items"]
         return ItemList(
             model=model_used(used),
             items=[_item(each) for each in found["items"]],
             total=found["total"],
-            next_page_token=_token(end, asked) if more else None,
+            next_page_token=_token(found["items"][-1]["item_id"], end, asked) if more else None,
         )
 
     async def top(self, n: int, *, window_days: float | None, category: str | None) -> TopItems:
@@ -75,23 +79,27 @@ def _item(found: dict[str, object]) -> dict[str, object]:
     return {**found, "title": found["title"] or None}
 
 
-def _token(offset: int, asked: dict[str, str | int | None]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([offset, _digest(asked)])).decode().rstrip("=")
+def _token(last: str, offset: int, asked: dict[str, str | int | None]) -> str:
+    after = last if len(last) <= MAX_ID_CHARACTERS else None
+    return base64.urlsafe_b64encode(orjson.dumps([after, offset, _digest(asked)])).decode().rstrip("=")
 
 
-def _offset(token: str, asked: dict[str, str | int | None]) -> int:
+def _place(token: str, asked: dict[str, str | int | None]) -> tuple[str | None, int]:
+    """The item that a page follows, and how many come before the page. Raises FieldFault."""
     fault = FieldFault(
         "not a token of a page of this list; take `next_page_token` as it is, with the same other parameters",
         location=("query", "page_token"),
         value_type="string",
     )
     try:
-        offset, digest = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        after, offset, digest = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, TypeError, binascii.Error) as error:
         raise fault from error
-    if type(offset) is not int or not 0 <= offset <= MAX_SAFE_INTEGER or digest != _digest(asked):
+    if not isinstance(after, str | None) or type(offset) is not int or not 0 <= offset <= MAX_SAFE_INTEGER:
         raise fault
-    return offset
+    if digest != _digest(asked):
+        raise fault
+    return after, offset
 
 
 def _digest(asked: dict[str, str | int | None]) -> str:

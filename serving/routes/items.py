@@ -28,6 +28,8 @@ _ITEM = {
 }
 _PATH = path_parameter("item_id", "Id of the item, as it was in the training data.", "50")
 _MAX_CHARACTERS = 256
+# Of an item's id, each character of which may take six bytes of JSON.
+_MAX_TOKEN_CHARACTERS = 2_200
 
 
 class _Similar(Query):
@@ -48,7 +50,11 @@ class _List(Query):
     year_to: int | None = Field(None, ge=-9999, le=9999, description="Only of this year or earlier.")
     page_size: int = Field(20, ge=1, le=100, description="Items on a page.")
     page_token: str | None = Field(
-        None, min_length=1, max_length=200, description="`next_page_token` of the page before, for the same question."
+        None,
+        min_length=1,
+        max_length=_MAX_TOKEN_CHARACTERS,
+        description="`next_page_token` of the page before, for the same question. The page begins after the last item "
+        "of that page, also when another version of the model answers.",
     )
 
 

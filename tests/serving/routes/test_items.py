@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from serving.calls.items import _token
+from serving.schemas.fields import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
+from tests import library
 from tests.serving.kitchen import Kitchen
 
 
@@ -26,7 +30,7 @@ def test_pages_follow_each_other_to_the_last(kitchen: Kitchen) -> None:
     assert len(found) == len(set(found)) == page["total"] > 30
 
 
-@pytest.mark.parametrize("token", ["x", "W10", "WzEsImEiXQ", "é", "bnVsbA"])
+@pytest.mark.parametrize("token", ["x", "W10", "WzEsImEiXQ", "é", "bnVsbA", "WzEsMSwiYSJd"])
 def test_a_token_of_nothing_is_refused(kitchen: Kitchen, token: str) -> None:
     response = kitchen.get("/v1/items", params={"page_token": token})
     assert response.status_code == 422
@@ -39,8 +43,43 @@ def test_a_token_goes_with_its_own_question(kitchen: Kitchen) -> None:
     assert kitchen.get("/v1/items", params={"page_token": token, "category": "drama"}).status_code == 200
 
 
+@pytest.mark.parametrize("query", ["", "item"])
+def test_a_page_of_another_version_begins_after_the_same_item(query: str) -> None:
+    kitchen = Kitchen()
+    every = ids(kitchen.get("/v1/items", params={"query": query, "page_size": 100}).json())
+    asked: dict[str, str | int] = {"query": query, "page_size": 7}
+    first = kitchen.get("/v1/items", params=asked).json()
+    # What was last of the first hundred is the most popular now, and everything between one place further.
+    kitchen.recommender.desk = library.retrained(every[-1])
+    second = kitchen.get("/v1/items", params={**asked, "page_token": first["next_page_token"]}).json()
+    assert ids(second) == every[7:14]
+    third = kitchen.get("/v1/items", params={**asked, "page_token": second["next_page_token"]}).json()
+    assert ids(third) == every[14:21]
+
+
+def test_a_page_after_an_item_that_is_gone_begins_at_its_place() -> None:
+    kitchen = Kitchen()
+    first = kitchen.get("/v1/items", params={"page_size": 7}).json()
+    kitchen.recommender.desk = library.retrained(first["items"][0]["item_id"], without=first["items"][-1]["item_id"])
+    every = ids(kitchen.get("/v1/items", params={"page_size": 100}).json())
+    second = kitchen.get("/v1/items", params={"page_size": 7, "page_token": first["next_page_token"]}).json()
+    assert ids(second) == every[7:14]
+
+
+@pytest.mark.parametrize("character", ["\x01", "💡", "a"])
+def test_a_token_of_the_longest_id_is_taken(kitchen: Kitchen, character: str) -> None:
+    asked: dict[str, str | int | None] = {"query": None, "category": None, "year_from": None, "year_to": None}
+    for length in (MAX_ID_CHARACTERS, MAX_ID_CHARACTERS + 1):
+        token = _token(character * length, MAX_SAFE_INTEGER, asked)
+        assert kitchen.get("/v1/items", params={"page_token": token}).status_code == 200
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in page["items"]]
+
+
 def test_a_catalogue_has_no_end_before_its_last_item(kitchen: Kitchen) -> None:
-    token = _token(1_000_000, {"query": None, "category": None, "year_from": None, "year_to": None})
+    token = _token("none of these", 1_000_000, {"query": None, "category": None, "year_from": None, "year_to": None})
     page = kitchen.get("/v1/items", params={"page_token": token})
     assert (page.status_code, page.json()["items"], page.json()["next_page_token"]) == (200, [], None)
 
