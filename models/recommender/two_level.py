@@ -105,8 +105,8 @@ class TwoLevel(Algorithm[TwoLevelParams]):
     def _score(self, user_rows: Rows, *, hides_seen: bool) -> Scores:
         scores = {name: each.score(user_rows) for name, each in self.retrievers_.items()}
         facts = self.facts_
-        view = self._view(scores, self.dataset_.histories(user_rows), facts.last_times(user_rows))
-        return self._ordered(view, facts, user_rows, hides_seen=hides_seen)
+        seen, moments = self.dataset_.histories(user_rows), facts.last_times(user_rows)
+        return self._ordered(self._view(scores, seen, moments, hides_seen=hides_seen), facts, user_rows)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
         if not self.can("history"):
@@ -115,7 +115,7 @@ class TwoLevel(Algorithm[TwoLevelParams]):
         facts = self.facts_
         # Whoever comes with a list of items comes now, which is the end of the data.
         now = np.full(histories.shape[0], facts.newest, np.int64)
-        return self._ordered(self._view(scores, histories, now), facts, None, hides_seen=False)
+        return self._ordered(self._view(scores, histories, now, hides_seen=False), facts, None)
 
     def score_features(self, user_features: sparse.csr_array) -> Scores:
         return self._first("user_features").score_features(user_features)
@@ -157,8 +157,9 @@ class TwoLevel(Algorithm[TwoLevelParams]):
     def candidate_features(self, user_rows: Rows) -> NDArray[np.float32]:
         """What the ranker is told of all candidates of these users, (pairs, features)."""
         scores = {name: each.score(user_rows) for name, each in self.retrievers_.items()}
-        view = self._view(scores, self.dataset_.histories(user_rows), self.facts_.last_times(user_rows))
-        return view.features(self.facts_, view.pairs(self.params.candidates, hides_seen=True), user_rows)
+        seen, moments = self.dataset_.histories(user_rows), self.facts_.last_times(user_rows)
+        view = self._view(scores, seen, moments, hides_seen=True)
+        return view.features(self.facts_, view.pairs(self.params.candidates), user_rows)
 
     def ranked(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the ranker says of candidates, (pairs,); zeros without one."""
@@ -220,8 +221,8 @@ class TwoLevel(Algorithm[TwoLevelParams]):
         for block in blocks(len(users), rest.items):
             rows = users[block]
             scores = {name: each.score(rows) for name, each in retrievers.items()}
-            view = self._view(scores, rest.histories(rows), facts.last_times(rows))
-            pairs = view.pairs(self.params.candidates, hides_seen=True)
+            view = self._view(scores, rest.histories(rows), facts.last_times(rows), hides_seen=True)
+            pairs = view.pairs(self.params.candidates)
             wanted = held_back.interactions[rows].toarray() > 0
             sizes = np.bincount(pairs[0], minlength=len(rows))
             found.append(Groups(view.features(facts, pairs, rows), wanted[pairs], sizes))
@@ -243,15 +244,17 @@ class TwoLevel(Algorithm[TwoLevelParams]):
             joined(usable[:-1]), usable[-1], names=names(retrievers), directions=directions(retrievers), params=params
         )
 
-    def _view(self, scores: Mapping[str, Scores], seen: sparse.csr_array, as_of: NDArray[np.int64]) -> View:
-        return View(scores, seen, as_of, self._weights())
+    def _view(
+        self, scores: Mapping[str, Scores], seen: sparse.csr_array, as_of: NDArray[np.int64], *, hides_seen: bool
+    ) -> View:
+        return View(scores, seen, as_of, self._weights(), hides_seen=hides_seen)
 
-    def _ordered(self, view: View, facts: Facts, users: Rows | None, *, hides_seen: bool) -> Scores:
+    def _ordered(self, view: View, facts: Facts, users: Rows | None) -> Scores:
         """One score per item: 1 to 2 for candidates, by ranker and blend; below 1 for all others, by the blend."""
         final = np.asarray(np.exp(np.minimum(view.blend, 0)), np.float32)
         if self.ranker_ is None:
             return final
-        pairs = view.pairs(self.params.candidates, hides_seen=hides_seen)
+        pairs = view.pairs(self.params.candidates)
         is_unseen = view.is_unseen(pairs)
         ranked = self.ranker_.score(view.features(facts, pairs, users))
         ranked, blend = (standard_within(each, pairs[0], len(final), is_unseen) for each in (ranked, view.blend[pairs]))

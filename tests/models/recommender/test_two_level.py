@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from models.card import Card, DataSource
@@ -187,9 +189,20 @@ def test_places_count_unseen_items_only() -> None:
     seen = sparse.csr_array(np.array([[1, 0, 0, 0]]))
     scores = np.array([[9, 3, 5, 1]], np.float32)
     assert places(scores, seen).tolist() == [[1, 2, 1, 3]]
-    view = View({"a": scores, "b": scores}, seen, np.array([0]), {"a": 1.0, "b": 0.2})
-    assert view.blend.argsort()[0].tolist()[0] == 3
-    assert [each.tolist() for each in view.pairs(2, hides_seen=True)] == [[0, 0], [1, 2]]
+    for hides_seen in (False, True):
+        view = View({"a": scores, "b": scores}, seen, np.array([0]), {"a": 1.0, "b": 0.2}, hides_seen=hides_seen)
+        wanted = [1, 2] if hides_seen else [0, 1, 2]
+        assert [each.tolist() for each in view.pairs(2)] == [[0] * len(wanted), wanted]
+        assert view.is_unseen(view.pairs(2)).tolist() == [item > 0 for item in wanted]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300))
+def test_places_go_by_score_and_then_by_column(seed: int, items: int) -> None:
+    random = np.random.default_rng(seed)
+    few = np.array([-np.inf, -3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 3e38], np.float32)
+    scores = random.choice(few, (3, items))
+    expected = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
+    assert places(scores, sparse.csr_array((3, items), dtype=np.float32)).tolist() == expected.tolist()
 
 
 def test_a_blend_goes_by_its_weights() -> None:
