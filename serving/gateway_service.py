@@ -32,6 +32,7 @@ from serving.middleware.last_resort import LastResort
 from serving.middleware.observed import Observed
 from serving.middleware.request_id import RequestId
 from serving.middleware.timeout import Timeout
+from serving.parent import end_with_parent, name_parent
 from serving.placement import Placed, client_of
 from serving.process import raise_file_limit, set_up_logs, spare_what_lives, tell_started
 from serving.readiness import Readiness, readiness
@@ -160,14 +161,19 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         return readiness(watched, is_stopping=lambda: self.draining.is_begun)
 
     def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
-        """As BentoML's, without the runners inside the gateway when asked which processes to start."""
+        """As BentoML's, without the runners inside the gateway when asked which processes to start.
+
+        Those processes end when this one is gone.
+        """
         services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
         if exclude_urls:
+            name_parent()
             for placed in self.placed():
                 if placed.is_inline and placed.on is not None:
                     services.pop(placed.on.name, None)
         return services
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        end_with_parent()
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()

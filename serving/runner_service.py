@@ -26,6 +26,7 @@ from serving.frames import Answer, Question
 from serving.hosted import Hosted
 from serving.inline import host
 from serving.lean_factory import LeanAppFactory, wrapped
+from serving.parent import end_with_parent, name_parent
 from serving.process import set_up_logs, tell_started
 from serving.request_id import current_request_id
 from serving.runner_app import RunnerApp
@@ -158,6 +159,14 @@ class RunnerService(Service[T]):  # type: ignore[misc]
         """This class with `settings`, to be passed as `service_class=`."""
         return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
 
+    def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
+        """As BentoML's. When asked which processes to start: those end when this one is gone."""
+        if exclude_urls:
+            name_parent()
+        services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
+        return services
+
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        end_with_parent()
         self.inject_config()
         return RunnerAppFactory(self, is_main=is_main, settings=self.settings)()

@@ -27,6 +27,7 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process = process
+        self._scratch = log.parent
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
@@ -58,6 +59,10 @@ class Server:
                 if "--service-name" in arguments and arguments[arguments.index("--service-name") + 1] == service:
                     return process
         raise AssertionError(f"no process of {service}")
+
+    def processes(self) -> list[psutil.Process]:
+        """The processes that run now, wherever they hang in the tree."""
+        return _marked(str(self._scratch))
 
     def stop(self, *, timeout_s: float = 40.0) -> int:
         """Send SIGTERM and wait. Gives the exit status."""
@@ -131,7 +136,15 @@ def free_port() -> int:
 
 def _kill_all(mark: str) -> None:
     """Kill every process that carries `mark`: workers lead sessions of their own, and outlive a killed arbiter."""
+    for process in _marked(mark):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.environ().get(_MARK) == mark:
-                process.kill()
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

@@ -26,6 +26,7 @@ from bentoml._internal.runner.container import AutoContainer
 from bentoml._internal.utils import circus as circus_of_bentoml
 from bentoml._internal.utils.uri import join_paths
 from bentoml.exceptions import ServiceUnavailable
+from bentoml.serving import create_watcher
 from circus.arbiter import Arbiter as CircusArbiter  # type: ignore[import-untyped]
 from circus.watcher import Watcher as CircusWatcher  # type: ignore[import-untyped]
 from numpy.typing import NDArray
@@ -199,7 +200,11 @@ def test_a_dependency_that_has_no_process_is_made_in_this_one() -> None:
 
 def test_all_services_decides_which_processes_are_started() -> None:
     assert parameters(Service.all_services) == ["self", "exclude_urls"]
-    assert "svc.all_services(exclude_urls=True)" in inspect.getsource(server_serving.serve_http)
+    source = inspect.getsource(server_serving.serve_http)
+    # Before any of them is described, with what it inherits.
+    assert 0 < source.index("svc.all_services(exclude_urls=True)") < source.index("create_dependency_watcher(\n")
+    assert "copy_env=True" in inspect.getsource(create_watcher)
+    assert "self.env = os.environ.copy()" in inspect.getsource(CircusWatcher)
 
 
 def test_the_runner_map_is_given_to_every_process() -> None:

@@ -1,0 +1,116 @@
+"""What ends a process: its parent's end, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from serving.parent import PARENT, end_with_parent, name_parent
+from serving.runner_service import RunnerService
+from tests.live.server import wait_for
+
+ROOT = Path(__file__).parent.parent.parent
+# Starts the process that is looked at, tells its number, and goes on until it is killed.
+STARTS = """
+import subprocess, sys, time
+from serving.parent import name_parent
+if sys.argv[1] == "named":
+    name_parent()
+child = subprocess.Popen([sys.executable, "-c", sys.argv[2]], start_new_session=True, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+WATCHES = """
+import time
+from serving.parent import end_with_parent
+end_with_parent(look_s=0.02)
+print("watching", flush=True)
+time.sleep(60)
+"""
+
+
+def started(named: str, child: str = WATCHES) -> tuple[subprocess.Popen[bytes], psutil.Process]:
+    parent = subprocess.Popen([sys.executable, "-c", STARTS, named, child], cwd=ROOT, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    return parent, psutil.Process(int(parent.stdout.readline()))
+
+
+def end(parent: subprocess.Popen[bytes]) -> None:
+    parent.kill()
+    parent.wait()
+    assert parent.stdout is not None
+    parent.stdout.close()
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_ends_when_its_parent_was_killed(signal_: signal.Signals) -> None:
+    parent, child = started("named")
+    try:
+        with pytest.raises(psutil.TimeoutExpired):
+            child.wait(0.3)
+        parent.send_signal(signal_)
+        wait_for(lambda: not child.is_running(), "the end of the child", timeout_s=10)
+    finally:
+        end(parent)
+
+
+def test_a_process_whose_parent_told_nothing_outlives_it() -> None:
+    parent, child = started("nameless")
+    end(parent)
+    with pytest.raises(psutil.TimeoutExpired):
+        child.wait(0.5)
+    child.kill()
+
+
+def test_a_parent_that_is_gone_already_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    monkeypatch.setenv(PARENT, str(gone.pid))
+    told = threading.Event()
+    assert end_with_parent(end=told.set) is not None
+    assert told.wait(10)
+
+
+def test_process_1_may_be_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = [1] * 5 + [0]
+    monkeypatch.setenv(PARENT, "1")
+    monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
+    told = threading.Event()
+    thread = end_with_parent(look_s=0.01, end=told.set)
+    assert thread is not None
+    thread.join(10)
+    assert told.is_set()
+    assert parents == []
+
+
+def test_nobody_watches_themselves_or_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PARENT, raising=False)
+    assert end_with_parent() is None
+    monkeypatch.setenv(PARENT, "")
+    name_parent()
+    assert os.environ[PARENT] == str(os.getpid())
+    assert end_with_parent() is None
+
+
+def test_whoever_asks_which_processes_to_start_is_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bentoml
+
+    @bentoml.service(metrics={"enabled": False}, service_class=RunnerService)
+    class Idle:
+        pass
+
+    service: Any = Idle  # Any: the decorator gives a service
+    monkeypatch.setenv(PARENT, "7")
+    service.all_services()
+    assert os.environ[PARENT] == "7"
+    service.all_services(exclude_urls=True)
+    assert os.environ[PARENT] == str(os.getpid())
