@@ -1,8 +1,8 @@
 """The best n of each row of a product of two matrices, without ever holding the product. Knows numbers alone.
 
 Blocks of items times all vectors stay in the processor's cache, and what is not above the n-th best found so far is
-dropped there by one comparison. A million items x 64 for 16 users: 28 ms, where the whole product and a partition of
-each row take 290 ms (two cores of an AMD EPYC with AVX-512; `python -m tests.measure.products`).
+dropped there by one comparison. A million items x 64 for 16 users: 42 ms, where the whole product and a partition of
+each row take 92 ms (one core of an AMD EPYC with AVX-512; `python -m tests.measure.products`).
 """
 
 from __future__ import annotations
