@@ -119,7 +119,6 @@ class RecommenderRunner:
                 features=settings.features,
                 features_ttl_s=settings.features_ttl_s,
                 recent=listener.recent,
-                threads=settings.recommender_threads,
             ),
             warm_up=lambda desk: desk.warm_up(),
             start=kept.start(settings.recommender_model, recommender_shelf.find),

@@ -25,7 +25,7 @@ And around that:
 
 settings, protection, engine   every setting, what it must not be, and what follows for BentoML
 gateway_service, lean_factory  the gateway as BentoML starts it; supervision is process 1 of the image
-process, draining, readiness   how a process begins, ends, and says whether it can answer
+process, parent, draining, readiness  how a process begins, ends, and says whether it can answer
 catalog, reloads, pins         which models there are, and changing the version that answers
 traffic          which version answers whom, by a plan; plans keeps it, traffic_control changes it, agreement compares
 kept             what administrators changed, as a host keeps it: pins and plans

@@ -130,11 +130,6 @@ class Settings(BaseSettings):
     max_batch_rows: int = Field(256, gt=0, description="Rows in one call to a runner.")
     max_batch_bytes: int = Field(32 << 20, gt=0, description="Bytes in one call to a runner.")
     image_calls_in_flight: int = Field(2, gt=0, description="Calls to the image runner at one time.")
-    recommender_threads: int = Field(
-        1,
-        gt=0,
-        description="Threads of linear algebra in the recommender's runner: more for millions of items on idle cores.",
-    )
     decode_threads: int = Field(2, gt=0, description="Threads that decode images in the gateway.")
 
     api_keys: SecretStr = Field(

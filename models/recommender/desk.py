@@ -47,16 +47,14 @@ class Desk:
         }
 
     @classmethod
-    def load(
-        cls, artifact: Artifact, *, features: str = "", features_ttl_s: float = 60.0, recent: Recent, threads: int = 1
-    ) -> Self:
+    def load(cls, artifact: Artifact, *, features: str = "", features_ttl_s: float = 60.0, recent: Recent) -> Self:
         """Open an artifact. `features` is the folder of the feature tables, "" for that beside it.
 
-        `threads` are those of linear algebra, in the whole process. Raises ArtifactInvalid.
+        From then on linear algebra has one thread in this process. Raises ArtifactInvalid.
         """
         folder = Path(features) if features else None
         recommender = Recommender.load(artifact, features=folder, features_ttl_s=features_ttl_s, recent=recent)
-        use_threads(threads)
+        use_threads(1)
         return cls(recommender)
 
     def example(self) -> list[Json]:

@@ -7,11 +7,15 @@ each row take 92 ms (one core of an AMD EPYC with AVX-512; `python -m tests.meas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cores import usable_cores
 from models.recommender.selection import NOTHING, Items, Scores, best
 
 Matrix = NDArray[np.float32]
@@ -20,6 +24,9 @@ Matrix = NDArray[np.float32]
 BLOCK_ITEMS = 8192
 # Vectors that one pass over the items serves at most: beyond that the block of scores leaves the cache.
 MAX_VECTORS = 64
+# Cores that share the items of one question among them, and the blocks that make it worth handing a part over.
+MAX_THREADS = 8
+_LEAST_BLOCKS = 4
 # Above this share of a block, picking survivors one by one costs more than a partition of the block.
 _DENSE_SHARE = 1 / 16
 
@@ -72,42 +79,80 @@ def best_products(
     hidden = hidden or Hidden([np.empty(0, np.int64)] * len(vectors))
     for start in range(0, len(vectors), MAX_VECTORS):
         rows = slice(start, min(start + MAX_VECTORS, len(vectors)))
-        blocks = _blocks(vectors[rows], items, biases, scales)
-        shown = ((first, _without(block, first, rows, hidden)) for first, block in blocks)
-        columns[rows], scores[rows] = _found(shown, rows.stop - rows.start, n, len(items))
+        question = _Question(vectors[rows], items, biases, scales, hidden, rows)
+        columns[rows], scores[rows] = _in_parts(question, n)
     return columns, scores
 
 
-def _without(block: Matrix, first: int, rows: slice, hidden: Hidden) -> Matrix:
-    """The block with what is hidden from its rows at -inf."""
-    hidden_columns, hidden_rows = hidden.within(first, first + len(block))
-    own = (hidden_rows >= rows.start) & (hidden_rows < rows.stop)
-    block[hidden_columns[own], hidden_rows[own] - rows.start] = -np.inf
-    return block
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Vectors, and all that they are multiplied with. `rows` are theirs among those of `hidden`."""
+
+    vectors: Matrix
+    items: Matrix
+    biases: Matrix
+    scales: Matrix | None
+    hidden: Hidden
+    rows: slice
+
+    def blocks(self, part: range) -> Iterator[tuple[int, Matrix]]:
+        """The first item and the scores (items of the block, N) of each block of a part of the items."""
+        for first, block in _blocks(self.vectors, self.items, self.biases, self.scales, part):
+            columns, rows = self.hidden.within(first, first + len(block))
+            own = (rows >= self.rows.start) & (rows < self.rows.stop)
+            block[columns[own], rows[own] - self.rows.start] = -np.inf
+            yield first, block
 
 
-def _found(blocks: Iterable[tuple[int, Matrix]], rows: int, n: int, items: int) -> tuple[Items, Scores]:
-    if 0 < items <= BLOCK_ITEMS:
+def _in_parts(question: _Question, n: int) -> tuple[Items, Scores]:
+    """A part of the items for each core: they need nothing of each other, and numpy holds no lock of Python's."""
+    items = len(question.items)
+    blocks = -(-items // BLOCK_ITEMS)
+    threads = max(1, min(_cores(), MAX_THREADS, blocks // _LEAST_BLOCKS))
+    if threads == 1:
+        return _best(question, range(items), n)
+    step = -(-blocks // threads) * BLOCK_ITEMS
+    parts = [range(start, min(start + step, items)) for start in range(0, items, step)]
+    others = [_pool().submit(_best, question, part, n) for part in parts[1:]]
+    found = [_best(question, parts[0], n), *(each.result() for each in others)]
+    columns, scores = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
+    order = np.lexsort((columns, -scores), axis=1)[:, :n]
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+_cores = functools.cache(usable_cores)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MAX_THREADS - 1, thread_name_prefix="products")
+
+
+def _best(question: _Question, part: range, n: int) -> tuple[Items, Scores]:
+    rows, blocks = len(question.vectors), question.blocks(part)
+    if 0 < len(part) <= BLOCK_ITEMS and part.start == 0:
         # One block is all there is: nothing to compare it with.
-        return best(np.ascontiguousarray(next(iter(blocks))[1].T), n)
+        return best(np.ascontiguousarray(next(blocks)[1].T), n)
     top = _Top(rows, n)
     for first, block in blocks:
         top.add(first, block)
     return top.found()
 
 
-def _blocks(vectors: Matrix, items: Matrix, biases: Matrix, scales: Matrix | None) -> Iterator[tuple[int, Matrix]]:
-    """The first item and the scores (items of the block, N) of each block. One buffer holds them all in turn."""
+def _blocks(
+    vectors: Matrix, items: Matrix, biases: Matrix, scales: Matrix | None, part: range
+) -> Iterator[tuple[int, Matrix]]:
+    """The first item and the scores of each block. One buffer holds them all in turn."""
     # Items times vectors, not the other way round: three times faster in OpenBLAS where vectors are few.
     turned = np.ascontiguousarray(vectors.T, np.float32)
-    buffer = np.empty((min(BLOCK_ITEMS, len(items)), len(vectors)), np.float32)
-    for start in range(0, len(items), BLOCK_ITEMS):
-        part = items[start : start + BLOCK_ITEMS]
-        block = buffer[: len(part)]
-        np.matmul(part, turned, out=block)
+    buffer = np.empty((min(BLOCK_ITEMS, len(part)), len(vectors)), np.float32)
+    for start in range(part.start, part.stop, BLOCK_ITEMS):
+        rows = slice(start, min(start + BLOCK_ITEMS, part.stop))
+        block = buffer[: rows.stop - rows.start]
+        np.matmul(items[rows], turned, out=block)
         if scales is not None:
-            block *= scales[start : start + BLOCK_ITEMS, None]
-        block += biases[start : start + BLOCK_ITEMS, None]
+            block *= scales[rows, None]
+        block += biases[rows, None]
         yield start, block
 
 

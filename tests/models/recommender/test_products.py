@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.recommender import products
 from models.recommender.products import BLOCK_ITEMS, MAX_VECTORS, Hidden, best_products
 from models.recommender.selection import NOTHING, best
 
@@ -38,6 +39,20 @@ def test_it_finds_what_the_whole_product_holds(items: int, n: int, kind: str) ->
     found, marks = best_products(vectors, factors, biases, n, hidden=Hidden(hidden))
     np.testing.assert_array_equal(found, expected_items)
     np.testing.assert_array_equal(marks, expected_scores)
+
+
+@pytest.mark.parametrize("kind", ["plain", "rising", "equal"])
+@pytest.mark.parametrize("cores", [2, 3, 8])
+def test_cores_that_share_the_items_find_the_same(cores: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_LEAST_BLOCKS", 1)
+    vectors, factors, biases = board(5 * BLOCK_ITEMS + 3, MAX_VECTORS + 3, kind)
+    hidden = Hidden([np.arange(row, 3 * BLOCK_ITEMS, 7) for row in range(len(vectors))])
+    found = {}
+    for number in (1, cores):
+        monkeypatch.setattr(products, "_cores", lambda number=number: number)
+        found[number] = best_products(vectors, factors, biases, 20, hidden=hidden)
+    for one, shared in zip(found[1], found[cores], strict=True):
+        np.testing.assert_array_equal(one, shared)
 
 
 def test_scales_multiply_the_product_and_not_the_bias() -> None:
