@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 
-def use_threads(number: int) -> None:
-    """Have every product of matrices in this process computed by so many threads from now on.
+
+def use_threads(number: int) -> AbstractContextManager[object]:
+    """Have every product of matrices in this process computed by so many threads from now on; in `with`, until its end.
 
     The library starts one per core by itself. Those of one product wait for each other by spinning, on the cores that
     the gateway needs: 1,682 items for 16 users in flight take 283 us of processor time a user with two threads, and
@@ -12,4 +14,5 @@ def use_threads(number: int) -> None:
     """
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(number, "blas")
+    limits: AbstractContextManager[object] = threadpool_limits(number, "blas")
+    return limits

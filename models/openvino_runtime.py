@@ -108,7 +108,8 @@ class OpenVINOEngine:
     def _answer(self, pixels: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
         pixels = np.ascontiguousarray(pixels)
         answers = np.empty((len(pixels), width), np.float32)
-        is_alone = len(pixels) == 1 and self._idle.qsize() > self._streams
+        # With one stream there is one way.
+        is_alone = len(pixels) == 1 and self._streams > 1 and self._idle.qsize() > self._streams
         if is_alone and self._answer_alone(pixels, answers):
             return answers
         # A batch is shared out between the streams that nobody else uses.

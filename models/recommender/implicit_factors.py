@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import sparse
 
+from models.blas import use_threads
 from models.recommender.base import Progress
 from models.recommender.dataset import Dataset
 from models.recommender.factors import Factors, Matrix
@@ -66,11 +67,9 @@ class _Implicit(Factors[P]):
     """What the three share: fit, tell progress, keep the vectors. implicit keeps biases as further coordinates."""
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        from threadpoolctl import threadpool_limits
-
         matrix = sparse.csr_matrix(dataset.interactions, dtype=np.float32)
         # implicit solves many tiny systems: with threads of its own BLAS is slower, and implicit warns of it.
-        with threadpool_limits(1, "blas"):
+        with use_threads(1):
             model = self._model()
             self._train(model, matrix, progress)
         self.user_factors_ = _plain(model.user_factors)

@@ -33,7 +33,7 @@ class Popularity(Algorithm[PopularityParams]):
     scores_: NDArray[np.float32]
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        columns, since = dataset.interactions.indices, self._since(dataset)
+        columns, since = dataset.interactions.indices, self.since(dataset)
         if since is not None and dataset.times is not None:
             columns = columns[dataset.times > since]
         counts = np.bincount(columns, minlength=dataset.items)
@@ -53,18 +53,14 @@ class Popularity(Algorithm[PopularityParams]):
         """The same scores `count` times, (count, items)."""
         return np.tile(self.scores_, (count, 1))
 
-    def counts(self, dataset: Dataset, time: float) -> bool:
-        """Whether an interaction of `dataset`, at that time, is one of those that are counted."""
-        since = self._since(dataset)
-        return since is None or time > since
+    def since(self, dataset: Dataset) -> float | None:
+        """The moment after which interactions of `dataset` are counted; None where all are."""
+        if self.params.window_days <= 0 or dataset.times is None or not len(dataset.times):
+            return None
+        return float(dataset.newest()) - self.params.window_days * _DAY_S
 
     def arrays(self) -> Arrays:
         return {"scores": self.scores_}
 
     def _restore(self, arrays: Arrays) -> None:
         self.scores_ = arrays["scores"].astype(np.float32, copy=False)
-
-    def _since(self, dataset: Dataset) -> float | None:
-        if self.params.window_days <= 0 or dataset.times is None or not len(dataset.times):
-            return None
-        return float(dataset.times.max()) - self.params.window_days * _DAY_S

@@ -44,6 +44,8 @@ class Tally:
     def __init__(self, contents: Contents, popular: Popularity, recent: Recent) -> None:
         self._contents = contents
         self._popular = popular
+        # Looked for once: it takes a look at all interactions.
+        self._since = popular.since(contents.dataset)
         self._recent = recent
         self._lock = Lock()
         self._done = 0
@@ -83,7 +85,7 @@ class Tally:
             if counted is not None:
                 difference, at = counted
                 added[row] += sign * difference
-                if held is None or self._popular.counts(self._contents.dataset, at):
+                if held is None or self._since is None or at > self._since:
                     self._in_window[row] += sign * difference
                 self.moments.append(Moment(row, at, sign * difference))
 

@@ -12,7 +12,6 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.blas import use_threads
 from models.cores import usable_cores
 from models.errors import InvalidInput
 from models.recommender.base import Algorithm, Arrays, Capability, Progress, blocks, no_progress
@@ -83,8 +83,9 @@ class TwoLevel(Algorithm[TwoLevelParams]):
         cuts = [(where(dataset, parts != fold), where(dataset, parts == fold)) for fold in range(folds)]
         done = 0
         groups = []
-        # Folds know nothing of each other, and learning holds no lock of Python's: as many at once as there are cores.
-        with _one_blas_thread(), ThreadPoolExecutor(max(1, min(usable_cores(), folds))) as pool:
+        # Folds know nothing of each other, and learning holds no lock of Python's: as many at once as there are cores,
+        # which BLAS would take all of for each.
+        with use_threads(1), ThreadPoolExecutor(max(1, min(usable_cores(), folds))) as pool:
             fitting = pool.submit(self._fitted, dataset)
             for found in pool.map(lambda cut: self._groups(*cut), cuts):
                 groups.append(found)
@@ -278,11 +279,3 @@ def _parts(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
     dealt = np.empty(matrix.nnz, np.int64)
     dealt[order] = np.arange(matrix.nnz) - matrix.indptr[rows[order]]
     return np.asarray((dealt + random.integers(0, max(1, folds), dataset.users)[rows]) % max(1, folds))
-
-
-def _one_blas_thread() -> AbstractContextManager[object]:
-    """Folds that are fitted at once share the cores among them; BLAS would take all of them for each."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
-    return limits

@@ -17,17 +17,7 @@ from models.cores import usable_cores
 from models.openvino_runtime import OpenVINOEngine
 from models.quicker import Quicker
 from models.store import find
-
-
-class Only(Quicker):
-    """Goes one way alone."""
-
-    def __init__(self, way: int) -> None:
-        super().__init__()
-        self._way = way
-
-    def choose(self) -> int:
-        return self._way
+from tests.one_way import Only
 
 
 def main(options: argparse.Namespace) -> None:

@@ -20,8 +20,8 @@ from models.image import ImageClassifier
 from models.networks import LITE0, InPixels, WithEmbedding, build_network, known_networks
 from models.openvino_runtime import IR_FILE, OpenVINOEngine, import_openvino, streams_of
 from models.pixels import ImageDecoder, Pixels
-from models.quicker import Quicker
 from models.store import Artifact
+from tests.one_way import Only
 from training.photographs import PHOTOGRAPHS
 
 if TYPE_CHECKING:
@@ -198,17 +198,6 @@ def test_single_images_from_several_threads_are_all_answered(image_artifact: Art
         found = list(pool.map(lambda row: engine.predict(pixels[[row % len(pixels)]]), range(60)))
     for row, answer in enumerate(found):
         assert np.abs(answer[0] - expected[row % len(pixels)]).max() < 1e-5
-
-
-class Only(Quicker):
-    """Goes one way alone."""
-
-    def __init__(self, way: int) -> None:
-        super().__init__()
-        self._way = way
-
-    def choose(self) -> int:
-        return self._way
 
 
 @pytest.mark.parametrize(("threads", "streams"), [(1, 1), (2, 2), (4, 4), (6, 4), (16, 4), (32, 8)])
