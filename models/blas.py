@@ -9,8 +9,8 @@ def use_threads(number: int) -> AbstractContextManager[object]:
     """Have every product of matrices in this process computed by so many threads from now on; in `with`, until its end.
 
     The library starts one per core by itself. Those of one product wait for each other by spinning, on the cores that
-    the gateway needs: 1,682 items for 16 users in flight take 283 us of processor time a user with two threads, and
-    60 with one, and twice as many are answered (two cores, `wrk` with 16 connections).
+    the gateway needs: on two cores with other work the best of 100,000 items take 130 ms with two threads, and 1.6 with
+    one (`OPENBLAS_NUM_THREADS=1 python -m tests.measure.indexes --items 100000 --libraries exact`).
     """
     from threadpoolctl import threadpool_limits
 
