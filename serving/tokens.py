@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,8 +111,12 @@ class Tokens:
 def read_jwks(where: str) -> dict[str, Any]:  # Any: JSON
     """The key set of a file, or of an http(s) address. Raises OSError or ValueError."""
     if where.startswith(("https://", "http://")):
-        with urllib.request.urlopen(where, timeout=FETCH_TIMEOUT_S) as reply:  # noqa: S310  (scheme checked above)
-            text = reply.read(_MAX_JWKS_BYTES)
+        try:
+            with urllib.request.urlopen(where, timeout=FETCH_TIMEOUT_S) as reply:  # noqa: S310  (scheme checked above)
+                text = reply.read(_MAX_JWKS_BYTES)
+        except urllib.error.HTTPError as refused:
+            refused.close()  # it holds the connection
+            raise
     else:
         text = Path(where.removeprefix("file://")).read_bytes()
     document = json.loads(text)

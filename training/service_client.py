@@ -47,8 +47,9 @@ class ServiceClient:
                     found: Json = json.load(response)
                     return found
             except urllib.error.HTTPError as error:
-                if error.code not in _AGAIN or last == _TRIES - 1:
-                    raise DataInvalid(f"{path} is answered {error.code}: {_detail(error)}") from error
+                with error:  # it holds the connection
+                    if error.code not in _AGAIN or last == _TRIES - 1:
+                        raise DataInvalid(f"{path} is answered {error.code}: {_detail(error)}") from error
                 time.sleep(min(_MAX_WAIT_S, _seconds(error.headers.get("Retry-After"))))
             except (OSError, ValueError) as error:
                 raise DataInvalid(f"no answer from {self._url}: {error}") from error

@@ -23,7 +23,7 @@ EDGES = (
 )
 
 # The same examples on every run; a failure that hypothesis finds elsewhere is added to the seeds.
-fuzzing = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzzing = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 # A whole request takes some milliseconds where a decoder takes microseconds.
 fuzzing_calls = settings(fuzzing, max_examples=40)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.card import Column
@@ -23,9 +23,6 @@ COLUMNS = (
 )
 ROW = {"height in cm": 1.5, "rooms": 3, "garden": True, "straße": "b", "maker": "y"}
 ENCODER = RowEncoder.for_columns(COLUMNS)
-
-# Deterministic, and not judged by how fast this machine is.
-steady = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -146,7 +143,6 @@ def test_the_examples_of_a_card_are_a_row(tabular_artifact: Artifact) -> None:
     assert np.isfinite(encoded).all()
 
 
-@steady
 @given(st.lists(st.dictionaries(st.sampled_from([column.name for column in COLUMNS]), json_values), max_size=4))
 def test_any_json_is_encoded_or_refused(rows: list[dict[str, object]]) -> None:
     try:
@@ -158,7 +154,6 @@ def test_any_json_is_encoded_or_refused(rows: list[dict[str, object]]) -> None:
         assert not np.isinf(encoded).any()
 
 
-@steady
 @given(st.lists(valid_rows, min_size=1, max_size=8))
 def test_a_row_is_encoded_the_same_in_any_company(rows: list[dict[str, object]]) -> None:
     together = ENCODER.encode(rows)

@@ -18,12 +18,10 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", Kitchen(job_max_per_cal
 
 
 @schema.parametrize()
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_every_operation_keeps_its_contract(case: schemathesis.Case[Any]) -> None:
     case.call_and_validate()
 
 
 StateMachine = schema.as_state_machine().TestCase
-StateMachine.settings = settings(
-    max_examples=10, deadline=None, derandomize=True, stateful_step_count=4, suppress_health_check=list(HealthCheck)
-)
+StateMachine.settings = settings(max_examples=10, stateful_step_count=4, suppress_health_check=list(HealthCheck))

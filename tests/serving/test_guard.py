@@ -161,6 +161,6 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", Kitchen(api_keys=f"all:
 
 
 @schema.parametrize()
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_every_operation_keeps_its_contract_behind_keys(case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(headers={"X-API-Key": "mk_all"})

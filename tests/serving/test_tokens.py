@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +16,7 @@ import jwt
 import pytest
 
 from serving.errors import KeysUnavailable, Unauthenticated
-from serving.tokens import TokenRules, Tokens
+from serving.tokens import TokenRules, Tokens, read_jwks
 from tests.serving.keyed import AUDIENCE, ISSUER, Signer, key_set, write_key_set
 from tests.serving.running import in_loop
 
@@ -142,6 +143,13 @@ def test_keys_of_an_address_are_kept_and_fetched_anew_for_an_unknown_one(issuer:
         assert issuer.asked == 3
 
     run()
+
+
+def test_a_refusal_of_the_issuer_leaves_no_connection_open(issuer: Issuer) -> None:
+    issuer.is_down = True
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        read_jwks(issuer.url)
+    assert refused.value.closed
 
 
 def test_without_any_key_the_callers_are_told_to_come_back(issuer: Issuer) -> None:

@@ -17,7 +17,7 @@ items = st.lists(
 
 
 @given(items, st.integers(0, 9), st.integers(0, 9))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_any_part_of_what_was_written_is_read(tmp_path: Path, given: list[Item], start: int, number: int) -> None:
     given = [Item({"name": each.head["name"].encode("utf-8", "replace").decode()}, each.body) for each in given]
     with ItemWriter(tmp_path, max_items=9, max_bytes=10_000) as writer:

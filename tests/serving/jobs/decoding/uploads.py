@@ -17,7 +17,7 @@ from tests.serving.jobs.given import order
 
 HEADER = "age,sex,income,owns\n"
 ROW = {"age": 33, "sex": "male", "income": None, "owns": True}
-fuzz = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 def items(folder: Path, data: bytes | str, content_type: str, kind: Any = "tabular", **more: Any) -> list[Item]:
