@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from models.feedback_log import FeedbackLog, Logged, default_file, default_url
@@ -37,15 +36,17 @@ def existing_url(configured: str | None) -> str | None:
 def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
     """The corpus with the events that show interest, and the users and items that only they name.
 
-    Of several events of a user and an item the latest decides whether it is interest. An event counts like one
-    interaction; its rating is its value where it is a rating, else the average of the corpus. What a user turned down
-    is taken out of the corpus, unless its interaction is later; the user and the item stay.
+    Of all that is known of a user and an item the latest counts, be it an event or an interaction of the corpus; of
+    two at the same second the event, and always the event where the corpus has no times. An event counts like one
+    interaction, or as much as the one it takes the place of; its rating is its value where it is a rating, else the
+    average of the corpus. What a user turned down is taken out of the corpus; the user and the item stay.
     """
     decisive: dict[tuple[str, str], Logged] = {}
     for event in sorted(events, key=lambda each: (each.time, each.position)):
         decisive[event.user_id, event.item_id] = event
-    kept = [event for event in decisive.values() if event.kind not in NEGATIVE]
-    corpus = _without(corpus, [event for event in decisive.values() if event.kind in NEGATIVE])
+    latest = _not_outdated(corpus, list(decisive.values()))
+    corpus = _without(corpus, [event for event in latest if event.kind in NEGATIVE])
+    kept = [event for event in latest if event.kind not in NEGATIVE]
     users, user_rows = _extended(corpus.user_ids, [event.user_id for event in kept])
     items, item_rows = _extended(corpus.item_ids, [event.item_id for event in kept])
     return replace(
@@ -57,20 +58,43 @@ def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
     )
 
 
+def _not_outdated(corpus: Corpus, events: Sequence[Logged]) -> list[Logged]:
+    """The events after which the corpus holds no interaction of the same user and item."""
+    times = corpus.dataset.times
+    if times is None:
+        return list(events)
+    pairs = zip(events, _places(corpus, events).tolist(), strict=True)
+    return [event for event, place in pairs if place < 0 or times[place] <= int(event.time)]
+
+
 def _without(corpus: Corpus, turned_down: Sequence[Logged]) -> Corpus:
     """The corpus without the interactions of the users and items of these events."""
+    stays = np.ones(corpus.dataset.interactions.nnz, bool)
+    places = _places(corpus, turned_down)
+    stays[places[places >= 0]] = False
+    return corpus if stays.all() else replace(corpus, dataset=where(corpus.dataset, stays))
+
+
+def _places(corpus: Corpus, events: Sequence[Logged]) -> Rows:
+    """Where the corpus stores the interaction of each event's user and item, -1 where it has none."""
     users = {each: row for row, each in enumerate(corpus.user_ids)}
     items = {each: row for row, each in enumerate(corpus.item_ids)}
-    dataset = corpus.dataset
-    stays = np.ones(dataset.interactions.nnz, bool)
-    for event in turned_down:
-        user, item = users.get(event.user_id), items.get(event.item_id)
-        if user is None or item is None:
-            continue
-        start, end = dataset.interactions.indptr[user : user + 2]
-        for place in start + np.flatnonzero(dataset.interactions.indices[start:end] == item):
-            stays[place] = dataset.times is not None and dataset.times[place] > event.time
-    return corpus if stays.all() else replace(corpus, dataset=where(dataset, stays))
+    rows = np.array([users.get(event.user_id, -1) for event in events], np.int64)
+    columns = np.array([items.get(event.item_id, -1) for event in events], np.int64)
+    return _stored(corpus.dataset, rows, columns)
+
+
+def _stored(dataset: Dataset, users: Rows, items: Rows) -> Rows:
+    """Where the interactions of these users and items are stored, -1 where they are not; rows may be unknown."""
+    matrix = dataset.interactions
+    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))
+    stored = rows * dataset.items + matrix.indices
+    wanted = np.where((users >= 0) & (users < dataset.users), users, -1) * dataset.items + items
+    wanted[(items < 0) | (items >= dataset.items) | (wanted < 0)] = -1
+    places = np.searchsorted(stored, wanted)
+    is_stored = (places < len(stored)) & (wanted >= 0)
+    is_stored[is_stored] = stored[places[is_stored]] == wanted[is_stored]
+    return np.where(is_stored, places, -1)
 
 
 def _extended(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str, ...], Rows]:
@@ -83,9 +107,12 @@ def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, sh
     matrix = old.interactions
     rows = np.repeat(np.arange(old.users), np.diff(matrix.indptr))
     # An event about what the data holds already changes its time and rating, and adds no weight.
-    has = set(zip(users.tolist(), items.tolist(), strict=True))
-    stays = np.array([pair not in has for pair in zip(rows.tolist(), matrix.indices.tolist(), strict=True)], bool)
-    weights = _weights(old, users, items)
+    places = _stored(old, users, items)
+    is_held = places >= 0
+    stays = np.ones(matrix.nnz, bool)
+    stays[places[is_held]] = False
+    weights = np.ones(len(users), np.float32)
+    weights[is_held] = matrix.data[places[is_held]]
     times = ratings = None
     if old.times is not None:
         times = np.concatenate((old.times[stays], np.array([int(each.time) for each in events], np.int64)))
@@ -105,15 +132,6 @@ def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, sh
         dated_users=old.dated_users,
         dated_items=old.dated_items,
     )
-
-
-def _weights(old: Dataset, users: Rows, items: Rows) -> NDArray[np.float32]:
-    weights = np.ones(len(users), np.float32)
-    inside = np.flatnonzero((users < old.users) & (items < old.items))
-    if len(inside):
-        known = np.asarray(old.interactions[users[inside], items[inside]], np.float32).ravel()
-        weights[inside] = np.where(known > 0, known, 1.0)
-    return weights
 
 
 def _taller(features: sparse.csr_array | None, rows: int) -> sparse.csr_array | None:

@@ -64,6 +64,30 @@ def test_what_a_user_turned_down_is_taken_out() -> None:
     assert (made.dataset.times.tolist(), made.dataset.ratings.tolist()) == ([10, 60], [2, 2.5])
 
 
+def test_what_the_data_holds_of_a_later_time_outlasts_an_older_event() -> None:
+    older = [logged(1, "a", "y", "rating", 1.0, time=19.9), logged(2, "b", "y", time=29)]
+    made = with_feedback(corpus(), older).dataset
+    assert made.times is not None
+    assert made.ratings is not None
+    assert (made.times.tolist(), made.ratings.tolist()) == ([10, 20, 30], [2, 4, 3])
+    assert made.interactions.toarray().tolist() == [[1, 3], [0, 1]]
+
+
+def test_of_an_event_and_an_interaction_at_the_same_second_the_event_counts() -> None:
+    made = with_feedback(corpus(), [logged(1, "a", "y", "rating", 1.0, time=20), logged(2, "b", "y", "hide", time=30)])
+    assert made.dataset.interactions.toarray().tolist() == [[1, 3], [0, 0]]
+    assert made.dataset.ratings is not None
+    assert made.dataset.ratings.tolist() == [2, 1]
+
+
+def test_an_event_takes_the_place_of_an_interaction_without_a_time() -> None:
+    timeless = replace(corpus(), dataset=replace(corpus().dataset, times=None))
+    made = with_feedback(timeless, [logged(1, "a", "y", "rating", 1.0, time=1)]).dataset
+    assert made.interactions.toarray().tolist() == [[1, 3], [0, 1]]
+    assert made.ratings is not None
+    assert made.ratings.tolist() == [2, 1, 3]
+
+
 def test_without_times_whatever_was_turned_down_is_taken_out() -> None:
     timeless = replace(corpus(), dataset=replace(corpus().dataset, times=None))
     made = with_feedback(timeless, [logged(1, "a", "x", "hide", time=9)])
