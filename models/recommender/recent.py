@@ -29,7 +29,7 @@ class Happened(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Whether a user likes an item, and since when."""
+    """Whether a user likes an item, and since when; of one turned down again and again, since the last time."""
 
     since: float
     is_liked: bool
@@ -66,7 +66,8 @@ class Recent:
         if event.time < latest:
             return
         is_liked = event.kind not in NEGATIVE
-        if was is None or was.is_liked != is_liked:
+        # What was turned down again outweighs what the artifact holds from in between, as it does in training.
+        if was is None or was.is_liked != is_liked or (not is_liked and event.time > was.since):
             now = State(event.time, is_liked)
             self.changes.append(Change(event.user_id, event.item_id, was, now))
         else:

@@ -71,6 +71,7 @@ def test_without_events_the_shares_are_the_artifact_s() -> None:
         ([event(FANS[0], kind="dislike"), event(FANS[0], kind="hide", time=NEWEST + 2)], -1),
         ([event(FANS[0], kind="dislike"), event(FANS[0], time=NEWEST + 2)], 0),
         ([event(FANS[0], kind="dislike", time=0)], 0),
+        ([event(FANS[0], kind="dislike", time=0), event(FANS[0], kind="hide")], -1),
         ([event(each, kind="dislike") for each in FANS], -len(FANS)),
     ],
 )
