@@ -9,7 +9,7 @@ guard            lets a caller in (access, keys, tokens), as often as it may (li
 request_id, asker, caller   what is known of the request: its id, the version that it wants, how long it waits
 schemas          what clients send and get; inference_body and tensors those of the Open Inference Protocol
 calls            what the API can do, free of any web framework; fetching gets images by their URL
-cache            answers repeated requests
+cache            answers repeated requests; answer_stores is where answers are kept
 
 To a model, which runs in this process, in another or on another host:
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from serving import problems
-from serving.cache import build_cache
+from serving.cache import ResponseCache, build_cache
 from serving.calls.feedback import FeedbackCalls
 from serving.calls.images import ImageCalls
 from serving.calls.inference import InferenceCalls
@@ -65,6 +65,7 @@ class Calls:
     users: UserCalls
     items: ItemCalls
     feedback: FeedbackCalls | None
+    cache: ResponseCache | None
     settings: Settings
 
     def close(self) -> None:
@@ -84,6 +85,7 @@ def build_calls(served: Served, settings: Settings) -> Calls:
         users=UserCalls(served.recommender, settings),
         items=ItemCalls(served.recommender, settings),
         feedback=FeedbackCalls(served.feedback, settings) if served.feedback is not None else None,
+        cache=build_cache(settings),
         settings=settings,
     )
 
@@ -105,7 +107,7 @@ def build_app(
     `is_stopping`. Without `reloads` no model can be changed, and without `traffic` none has more than one version.
     """
     guard = guard or Guard()
-    cache = build_cache(calls.settings)
+    cache = calls.cache
     if cache is not None and reloads is not None:
         reloads.on_reload(cache.clear)
     jobs = build_jobs(calls, calls.settings, is_stopping=is_stopping)

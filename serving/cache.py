@@ -8,133 +8,26 @@ from these alone take part: images and tables. Recommendations do not: feedback 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
-import logging
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.answer_stores import MemoryStore, RedisStore, Store
 from serving.runners import ModelRef
 
 if TYPE_CHECKING:
     from serving.settings import Settings
 
-log = logging.getLogger("makunouchi.cache")
-
 HEADER = "X-Cache"
-# What an entry costs beyond its bytes: key, tuple, place in the order. Measured with tracemalloc, rounded up.
-ENTRY_BYTES = 400
-REST_S = 2.0
-TIMEOUT_S = 0.25
 _JSON = "application/json"
 # What an answer says of itself, and has to say each time.
 _KEPT_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
-
-
-class Store(Protocol):
-    """Where answers are kept."""
-
-    async def get(self, key: str) -> bytes | None: ...
-
-    async def put(self, key: str, body: bytes) -> None: ...
-
-    async def clear(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-class MemoryStore:
-    """The answers of this process: at most `max_bytes`, the one not used for longest goes first."""
-
-    def __init__(self, max_bytes: int, ttl_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._max_bytes = max_bytes
-        self._ttl_s = ttl_s
-        self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self.used_bytes = 0
-
-    async def get(self, key: str) -> bytes | None:
-        """The answer kept under `key`, unless it is too old."""
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        if found[0] <= self._clock():
-            self._drop(key)
-            return None
-        self._kept.move_to_end(key)
-        return found[1]
-
-    async def put(self, key: str, body: bytes) -> None:
-        """Keep `body`, unless it would take an eighth of all there is."""
-        if len(body) + ENTRY_BYTES > self._max_bytes // 8:
-            return
-        if key in self._kept:
-            self._drop(key)
-        self._kept[key] = (self._clock() + self._ttl_s, body)
-        self.used_bytes += len(body) + ENTRY_BYTES
-        while self.used_bytes > self._max_bytes:
-            self._drop(next(iter(self._kept)))
-
-    async def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
-        self.used_bytes = 0
-
-    async def close(self) -> None:
-        """Nothing to end."""
-
-    def _drop(self, key: str) -> None:
-        self.used_bytes -= len(self._kept.pop(key)[1]) + ENTRY_BYTES
-
-
-class RedisStore:
-    """The answers of all gateways that share one Redis, which bounds its own memory. Without it nothing is kept."""
-
-    def __init__(self, client: Any, ttl_s: float, *, prefix: str = "makunouchi:cache:") -> None:  # Any: redis, lazily
-        self._client = client
-        self._ttl_ms = max(1, round(ttl_s * 1000))
-        self._prefix = prefix
-        self._rest_until = 0.0
-
-    async def get(self, key: str) -> bytes | None:
-        """The answer kept under `key`."""
-        found = await self._try(lambda: self._client.get(self._prefix + key))
-        return bytes(found) if found is not None else None
-
-    async def put(self, key: str, body: bytes) -> None:
-        """Keep `body`."""
-        await self._try(lambda: self._client.set(self._prefix + key, body, px=self._ttl_ms))
-
-    async def clear(self) -> None:
-        """Forget everything, of all gateways."""
-
-        async def forget() -> None:
-            async for key in self._client.scan_iter(match=self._prefix + "*", count=1000):
-                await self._client.unlink(key)
-
-        await self._try(forget, timeout_s=30.0)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def _try(self, ask: Callable[[], Awaitable[Any]], *, timeout_s: float = TIMEOUT_S) -> Any:  # Any: a reply
-        from redis.exceptions import RedisError
-
-        if time.monotonic() < self._rest_until:
-            return None
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await ask()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._rest_until = time.monotonic() + REST_S
-            log.error("the cache's Redis does not answer, so nothing is kept: %s", str(error) or type(error).__name__)
-            return None
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class ResponseCache:
@@ -164,6 +57,23 @@ class ResponseCache:
             if key not in self._making:
                 return _told(await self._lead(key, model, make), "miss")
 
+    @property
+    def memory(self) -> MemoryStore | None:
+        """The store, where looking into it is no waiting."""
+        return self._store if isinstance(self._store, MemoryStore) else None
+
+    def making(self, key: str) -> asyncio.Future[bytes | None] | None:
+        """What gives the answer that is being made for `key`, or None when its making fails."""
+        return self._making.get(key)
+
+    def begin(self, key: str) -> None:
+        """The answer for `key` is being made from now on: `end` has to follow. Call inside an event loop."""
+        self._making[key] = asyncio.get_running_loop().create_future()
+
+    def end(self, key: str, kept: bytes | None) -> None:
+        """The answer for `key` is made; those who wait for it get `kept`."""
+        self._making.pop(key).set_result(kept)
+
     def clear(self) -> None:
         """Forget everything, in the background. Call inside an event loop."""
         task = asyncio.get_running_loop().create_task(self._store.clear())
@@ -176,25 +86,32 @@ class ResponseCache:
         await self._store.close()
 
     async def _lead(self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]) -> Response:
-        making = self._making[key] = asyncio.get_running_loop().create_future()
+        self.begin(key)
         body: bytes | None = None
         try:
             response, body = await self._make(key, model, make)
             return response
         finally:
-            del self._making[key]
-            making.set_result(body)
+            self.end(key, body)
 
     async def _make(
         self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]
     ) -> tuple[Response, bytes | None]:
         response = await make()
         body = bytes(response.body)
-        if response.status_code != 200 or response.headers.get("vary") == "*" or _version(body) != model.version:
+        if response.status_code != 200 or response.headers.get("vary") == "*" or version_of(body) != model.version:
             return response, None
-        kept = _packed(response, body)
+        kept = packed(body, response.headers)
         await self._store.put(key, kept)
         return response, kept
+
+
+def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
+    """`key_of` a request whose body is JSON, and which has neither a query nor a header that matters."""
+    digest = _of_plain_json().copy()
+    for piece in _pieces(body, _JSON):
+        _add(digest, piece)
+    return f"{operation}:{model.name}:{model.version}:{digest.hexdigest()}"
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
@@ -214,7 +131,7 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
     return f"{operation}:{model.name}:{model.version}:{digest.hexdigest()}"
 
 
-def _pieces(body: bytes, content_type: str) -> list[bytes]:
+def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | bytearray]:
     """What of a body matters: JSON whatever its spaces and the order of its keys, a form whatever its boundary."""
     kind, _, parameters = content_type.partition(";")
     if kind.strip().lower() == _JSON:
@@ -229,15 +146,29 @@ def _pieces(body: bytes, content_type: str) -> list[bytes]:
     return [content_type.encode(), body]
 
 
-def _add(digest: Any, piece: bytes) -> None:  # Any: hashlib's objects have no public type
+@functools.cache
+def _of_plain_json() -> Any:  # Any: hashlib's objects have no public type
+    """The digest of what `key_of` takes in before the body."""
+    digest = hashlib.sha256()
+    for part in ("", "", "", _JSON):
+        _add(digest, part.encode())
+    return digest
+
+
+def _add(digest: Any, piece: bytes | bytearray) -> None:  # Any: hashlib's objects have no public type
     digest.update(len(piece).to_bytes(8, "big"))
     digest.update(piece)
 
 
-def _packed(response: Response, body: bytes) -> bytes:
-    """A line of JSON with the headers that belong to an answer, and the answer."""
-    headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-    return orjson.dumps(headers) + b"\n" + body
+def packed(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
+    """An answer as it is kept: a line of JSON with the headers that belong to it, and the answer."""
+    return orjson.dumps({name: headers[name] for name in _KEPT_HEADERS if name in headers}) + b"\n" + body
+
+
+def body_of(kept: bytes) -> bytes | None:
+    """The answer that was kept, None where headers belong to it."""
+    headers, _, body = kept.partition(b"\n")
+    return body if headers == b"{}" else None
 
 
 def _unpacked(kept: bytes) -> Response:
@@ -245,7 +176,8 @@ def _unpacked(kept: bytes) -> Response:
     return Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store", HEADER: "hit"}, _JSON)
 
 
-def _version(body: bytes) -> str | None:
+def version_of(body: bytes) -> str | None:
+    """The version of the model that an answer names."""
     try:
         return str(orjson.loads(body)["model"]["version"])
     except (ValueError, KeyError, TypeError):

@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         0, ge=0, description="Memory of each gateway for answers to repeat, images' and tables'; 0 repeats none."
     )
     cache_tables: bool = Field(
-        True, description="Whether tables' are kept too. A small model is quicker than looking its answer up."
+        True, description="Whether tables' are kept too. Rows that never repeat are answered slower for it."
     )
     cache_ttl_s: float = Field(300.0, gt=0, description="How long an answer is repeated.")
     cache_store: Literal["memory", "redis"] = Field(

@@ -3,6 +3,7 @@
 protocol   which requests are plain, and uvicorn's protocol that lets them turn off
 asked      one plain request and the bytes of its answer
 road       gathers what was asked meanwhile, and has it answered by one call
+repeats    answers that are kept, and equal requests in flight
 lane       the roads of a service, and how they get into its server
 hot        which calls have one
 

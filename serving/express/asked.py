@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,7 @@ class Asked:
         "disconnected",
         "is_awaited",
         "keep_alive",
+        "made",
         "message_event",
         "more_body",
         "protocol",
@@ -45,6 +46,7 @@ class Asked:
         "road",
         "scope",
         "started",
+        "told",
         "transport",
     )
 
@@ -62,21 +64,37 @@ class Asked:
         self.scope = scope  # Any: uvicorn's own type of an ASGI scope
         self.request_id = request_id
         self.started = time.perf_counter()
+        # Header lines that a 200 has beside those that all have.
+        self.told = b""
+        # Who is to be given the body of a 200, or None where it becomes none.
+        self.made: Callable[[bytes | None], None] | None = None
 
     def answer(self, body: bytes) -> None:
         """Answer 200 with `body`, which is JSON."""
-        self._send(200, _OK_LINE, OK_HEAD, body)
+        self._is_made(body)
+        self._send(200, _OK_LINE, OK_HEAD + self.told, body)
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """Answer anything. `headers` are without Content-Length."""
+        """Answer anything but 200. `headers` are without Content-Length."""
+        self._is_made(None)
         line = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
         self._send(status, line, b"".join(b"%s: %s\r\n" % header for header in headers), body)
 
     def divert(self) -> None:
         """Have the application answer, as if there were no short road."""
+        self._is_made(None)
         self.response_complete = True
         self.road.gave_up(self)
         self.protocol.take_ordinary_road(self)
+
+    def leave(self) -> None:
+        """Nobody will answer: those who wait for the same are told."""
+        self._is_made(None)
+
+    def _is_made(self, body: bytes | None) -> None:
+        made, self.made = self.made, None
+        if made is not None:
+            made(body)
 
     def _send(self, status: int, line: bytes, head: bytes, body: bytes) -> None:
         seconds = time.perf_counter() - self.started

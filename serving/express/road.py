@@ -45,6 +45,8 @@ class ExpressCall:
     admits: Callable[[Headers], bool]
     is_available: Callable[[], bool]
     max_waiting: int = MAX_WAITING
+    # Whether a request is answered without a call, by what is kept. It answers, now or later.
+    repeats: Callable[[Asked], bool] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -74,9 +76,11 @@ class Road:
         return self.call.admits(headers)
 
     def take(self, asked: Asked) -> None:
-        """Have `asked` answered with the next batch."""
+        """Have `asked` answered with the next batch, unless its answer is there."""
         self.telemetry.began()
         self.draining.enter()
+        if self.call.repeats is not None and self.call.repeats(asked):
+            return
         self._waiting.append(asked)
         if self._batch is None and not self._is_due:
             # Not now: what other connections have sent is read before.
@@ -95,6 +99,10 @@ class Road:
         if not asked.more_body:
             self.telemetry.left()
             self.draining.leave()
+
+    def waited_in_vain(self, asked: Asked) -> None:
+        """Told when what `asked` waited for has failed: the ordinary road has what is left of its time."""
+        self._refuse(asked, DeadlineExceeded(TOO_LATE))
 
     def _start(self) -> None:
         self._is_due = False
@@ -137,6 +145,8 @@ class Road:
                 if not asked.response_complete:
                     asked.divert()
         finally:
+            for asked in batch:
+                asked.leave()
             self.draining.leave()
 
     def _refuse(self, asked: Asked, error: Exception) -> None:

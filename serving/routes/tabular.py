@@ -15,6 +15,7 @@ from serving.schemas.tabular import ClassifiedRow, ClassifiedRows, TabularSchema
 from serving.served import answering_model
 
 TAG = "tabular"
+PREDICT = "predict_tabular"
 PREDICT_PATH = "/v1/tabular/predict"
 
 
@@ -30,7 +31,7 @@ def operations(calls: TabularCalls) -> list[Operation]:
 
     return [
         Operation(
-            id="predict_tabular",
+            id=PREDICT,
             answered_by=lambda: answering_model(calls.served),
             method="POST",
             takes_version=True,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from serving.cache import ENTRY_BYTES, MemoryStore, RedisStore, _pieces, key_of
+from serving.answer_stores import ENTRY_BYTES, MemoryStore, RedisStore
+from serving.cache import _pieces, key_of
 from serving.redis_client import connect
 from serving.runners import ModelRef
 from tests.serving.keyed import API_KEYS, headers

@@ -24,8 +24,9 @@ BODY = b'{"a": 1}'
 
 @dataclass
 class Lane:
-    """What the server answers, and what it was asked."""
+    """What the server answers, and what it was asked. `call` is another hot call than `/hot`."""
 
+    call: ExpressCall | None = None
     admits: Callable[[Headers], bool] = lambda headers: True
     is_available: bool = True
     timeout_s: float = 30.0
@@ -89,11 +90,11 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
 @contextlib.asynccontextmanager
 async def listening(lane: Lane) -> AsyncIterator[Lane]:
     """`lane` behind a socket."""
-    call = ExpressCall(
+    call = lane.call or ExpressCall(
         "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
     )
     road = Road(call, telemetry(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
-    protocol = ExpressProtocol.using({b"/hot": road})
+    protocol = ExpressProtocol.using({call.path.encode(): road})
     server = uvicorn.Server(
         uvicorn.Config(
             lane.application,

@@ -97,11 +97,13 @@ def test_a_model_that_was_changed_meanwhile_is_left_to_the_ordinary_road(kitchen
     ("settings", "expected"),
     [
         ({}, {TABLE, USERS}),
-        ({"cache_bytes": 1 << 20}, {USERS}),
-        ({"cache_bytes": 1 << 20, "cache_tables": False}, {TABLE, USERS}),
+        ({"cache_bytes": 1 << 20}, {TABLE, USERS}),
+        ({"cache_bytes": 1 << 20, "cache_store": "redis", "redis_url": "redis://none:1/0"}, {USERS}),
+        ({"cache_bytes": 1 << 20, "cache_store": "redis", "redis_url": "redis://none:1/0", "cache_tables": False},
+         {TABLE, USERS}),
     ],
-)
-def test_answers_that_are_kept_have_no_short_road(settings: dict[str, Any], expected: set[str]) -> None:
+)  # fmt: skip
+def test_answers_that_redis_keeps_have_no_short_road(settings: dict[str, Any], expected: set[str]) -> None:
     assert {call.path for call in hot_calls(Kitchen(**settings).calls, Guard())} == expected
 
 
