@@ -22,6 +22,19 @@ Task = Literal["image-classification", "tabular-classification", "tabular-regres
 Scalar = str | int | float | bool | None
 Metrics = Mapping[str, float]
 
+# What cells of text say, in the tables that a model is trained on and in those that it is asked about: truth, in any
+# case of letters, and that nothing is known. The latter are those of pandas, with two of spreadsheets.
+BOOLEAN_WORDS: tuple[Mapping[str, bool], ...] = (
+    {"no": False, "yes": True},
+    {"false": False, "true": True},
+    {"n": False, "y": True},
+    {"f": False, "t": True},
+)
+MISSING_WORDS = frozenset(
+    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
+    | {"NULL", "NaN", "None", "n/a", "nan", "null", "?", "-"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

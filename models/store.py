@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +28,8 @@ MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
 _ABANDONED_S = 24 * 3600.0
 _READ_BYTES = 1 << 20
+# As BentoML has it, without its habit of making capitals small.
+_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,24 @@ def default_store() -> Path:
     return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "models"
 
 
+def check_name(name: str) -> None:
+    """Raise ArtifactInvalid for a name that no artifact can have."""
+    if not _NAME.fullmatch(name):
+        raise ArtifactInvalid(
+            f"'{name}' cannot be the name of an artifact: at most 63 of a-z, 0-9, '-', '_' and '.', "
+            "a letter or a digit first and last"
+        )
+
+
 @contextlib.contextmanager
 def saving(card: Card, *, version: str | None = None, store: Path | None = None) -> Iterator[Path]:
     """Give a folder to write an artifact's files into, and put it into the store as `card.name` when the block ends.
 
     On any exception, KeyboardInterrupt included, the store is as it was before. The version is made by BentoML from
-    the time unless one is given; `latest` then names the new artifact. Raises OSError when the disk is full.
+    the time unless one is given; `latest` then names the new artifact. Raises OSError when the disk is full, and
+    ArtifactInvalid for a name that cannot be.
     """
+    check_name(card.name)
     import bentoml
     from bentoml._internal.models import ModelStore
 

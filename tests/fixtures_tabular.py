@@ -13,7 +13,8 @@ from tests.kept_store import kept_store, sources_key
 @pytest.fixture(scope="session")
 def tabular_store() -> Path:
     """A model store (a folder) that holds `tabular`, trained on German credit with default options."""
-    from training.tabular import Params, train
+    from training.tabular import train
+    from training.tabular_params import Params
 
     return kept_store(
         "tabular", sources_key("models/*.py", "training/*.py"), lambda store: train(Params(), store=store)

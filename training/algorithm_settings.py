@@ -34,10 +34,15 @@ def create(
     for setting in settings:
         target, _, value = setting.partition("=")
         owner, _, key = target.rpartition(".")
+        if not owner or not value:
+            raise DataInvalid(f"--set {setting}: ALGORITHM.NAME=VALUE is expected, such as als.factors=64")
         if owner not in among:
             raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(among)}")
         if owner == name:
             values[key] = _value(value, is_list=isinstance(known.get(key), tuple))
+    for key, given in values.items():
+        if key in known:
+            _check_value(f"{name}.{key}", given, known[key])
     try:
         return ALGORITHMS.create(name, values)
     except InvalidInput as error:
@@ -53,3 +58,21 @@ def _value(text: str, *, is_list: bool) -> object:
         except ValueError:
             continue
     return text
+
+
+def _check_value(name: str, value: object, default: object) -> None:
+    """Raise DataInvalid for a value of another type than the default, or below zero where the default is not: one for
+    counts, which have defaults of at least one."""
+    if isinstance(default, tuple) or isinstance(value, tuple):
+        return
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise DataInvalid(f"{name} is {value}: text is expected, such as {default}")
+        return
+    if not isinstance(value, int if isinstance(default, int) else (int, float)):
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise DataInvalid(f"{name} is {value}: {kind} is expected, such as {default}")
+    if isinstance(default, int) and default >= 1 and value < 1:
+        raise DataInvalid(f"{name} is {value}; it must be at least 1")
+    if isinstance(default, (int, float)) and default >= 0 and not value >= 0:
+        raise DataInvalid(f"{name} is {value}; it must not be below 0")

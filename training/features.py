@@ -85,7 +85,8 @@ def _memberships(users: pa.ChunkedArray, kinds: Mapping[str, tuple[pa.Array, pa.
         said = pa.array([kind] * len(users)) if own_kind is None else own_kind.cast(pa.string())
         parts.append(pa.table({"user_id": users, "group": groups.cast(pa.string()), "kind": said}))
     table = pa.concat_tables(parts)
-    return table.filter(pc.is_valid(table.column("group")))
+    group = pc.utf8_trim_whitespace(table.column("group"))
+    return table.set_column(1, "group", group).filter(pc.fill_null(pc.not_equal(group, ""), False))
 
 
 def _attributes(table: Table, id_column: str, name: str, *, without: str = "") -> pa.Table:

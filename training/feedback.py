@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
+from models.errors import FeedbackUnavailable
 from models.feedback_log import FeedbackLog, Logged, default_file, default_url
 from models.recommender.dataset import Dataset, Rows, csr, from_triplets, where
 from models.recommender.recent import NEGATIVE
@@ -17,7 +18,10 @@ _RATING = "rating"
 
 
 def read_feedback(url: str) -> list[Logged]:
-    """Every event of the log behind `url`, in order. Raises FeedbackUnavailable."""
+    """Every event of the log behind `url`, in order. Raises FeedbackUnavailable, also where no service wrote any."""
+    file = default_file(url)
+    if file is not None and not file.is_file():
+        raise FeedbackUnavailable(f"there is no feedback log '{file}'; name the service's, its MAKUNOUCHI_FEEDBACK_URL")
     log = FeedbackLog(url)
     try:
         return list(log.all())

@@ -25,6 +25,7 @@ from training.report import console
 
 # Left in folders of images by desktops and cameras.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
+_SHOWN_FAULTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def read_image_folder(root: Path) -> ImageFolder:
     for index, folder in enumerate(folders):
         found = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_litter(path, root))
         if len(found) < 2:
-            raise DataInvalid(f"class '{folder.name}' has {len(found)} images; it needs 2, to train on and to validate")
+            raise DataInvalid(
+                f"class '{folder.name}' needs at least 2 images, to train on and to validate, and has {len(found)}"
+            )
         files += found
         of += [index] * len(found)
     digest = hashlib.sha256()
@@ -80,7 +83,7 @@ def split(of: NDArray[np.int64], *, share: float, seed: int) -> tuple[NDArray[np
 def decode_files(folder: ImageFolder, rows: Sequence[int], preprocessing: Preprocessing, cache: Path) -> Pixels:
     """Pixels (N, H, W, 3) of some of the files, decoded once as serving does, and kept in the file `cache`.
 
-    They are mapped from the disk, so they need not fit into memory. Raises DataInvalid naming the unreadable file.
+    They are mapped from the disk, so they need not fit into memory. Raises DataInvalid naming the unreadable files.
     """
     shape = (len(rows), *preprocessing.shape)
     if cache.is_file():
@@ -92,19 +95,25 @@ def decode_files(folder: ImageFolder, rows: Sequence[int], preprocessing: Prepro
     pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
     decoder = ImageDecoder(preprocessing)
 
-    def decode(row: int) -> Pixels:
+    def decode(row: int) -> Pixels | str:
         path = folder.files[row]
         try:
             return decoder.decode(path.read_bytes())
         except (InputError, OSError) as error:
-            name = path.relative_to(folder.root).as_posix()
             reason = error if isinstance(error, InputError) else "it cannot be read"
-            raise DataInvalid(f"'{name}': {reason}") from error
+            return f"'{path.relative_to(folder.root).as_posix()}': {reason}"
 
+    faults: list[str] = []
     with ThreadPoolExecutor(usable_cores()) as pool:
         decoded = pool.map(decode, rows)
         for index, image in enumerate(track(decoded, "decode", total=len(rows), console=console, transient=True)):
-            pixels[index] = image
+            if isinstance(image, str):
+                faults.append(image)
+            else:
+                pixels[index] = image
+    if faults:
+        unfinished.unlink()
+        raise DataInvalid(_said(faults))
     pixels.flush()
     os.replace(unfinished, cache)
     done: Pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
@@ -118,3 +127,9 @@ def uncropped(preprocessing: Preprocessing) -> Preprocessing:
 
 def _is_litter(path: Path, root: Path) -> bool:
     return path.name.lower() in _LITTER or any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _said(faults: Sequence[str]) -> str:
+    shown = "\n  ".join(faults[:_SHOWN_FAULTS])
+    more = f"\n  and {len(faults) - _SHOWN_FAULTS:,} more" if len(faults) > _SHOWN_FAULTS else ""
+    return f"{len(faults):,} of the files cannot be used; mend them, or take them out:\n  {shown}{more}"

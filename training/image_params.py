@@ -8,6 +8,7 @@ from typing import Literal
 
 from models.errors import DataInvalid
 from models.networks import LITE0
+from models.store import check_name
 from training.augmentation import Strength
 from training.command import option
 from training.image_weights import DEFAULT
@@ -48,7 +49,9 @@ class Params:
 
 
 def check(params: Params) -> None:
-    """Raises DataInvalid for options that are out of range, or name a file that is not there."""
+    """Raises DataInvalid for options that are out of range, or name a file that is not there; ArtifactInvalid for a
+    name that no artifact can have."""
+    check_name(params.name)
     if not 0.01 <= params.validation <= 0.9:
         raise DataInvalid(f"--validation {params.validation:g} is not within 0.01 and 0.9")
     for name in ("epochs", "batch", "patience"):

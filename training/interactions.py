@@ -110,7 +110,9 @@ def ids_of(table: Table, column: str) -> pa.ChunkedArray:
         raise DataInvalid(f"column '{column}' of '{table.name}' is {values.type}: ids are text or numbers") from error
     empty = pc.fill_null(pc.equal(texts, ""), True).to_numpy()
     if empty.any():
-        raise DataInvalid(f"column '{column}' of '{table.name}' is empty in row {int(np.argmax(empty)) + 1}")
+        raise DataInvalid(
+            f"column '{column}' of '{table.name}' is empty in row {int(np.argmax(empty)) + 1}; leave such rows out"
+        )
     return texts
 
 

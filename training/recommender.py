@@ -172,7 +172,8 @@ def _measure_all(params: Params, corpus: Corpus, how: Split, fitted: dict[str, A
     """The figures of each algorithm; what was fitted for them is put into `fitted`."""
     train, test = split(corpus.dataset, how, test_share=params.test_share, seed=params.seed)
     names = dict.fromkeys((*params.algorithms, "popular"))
-    with step(f"measuring on a {how} {params.test_share:.0%} of each user's interactions"):
+    which = {"random": "a random", "last": "the last"}[how]
+    with step(f"measuring on {which} {params.test_share:.0%} of each user's interactions"):
         results = {}
         for name in names:
             fitted[name] = _fit(algorithm(params, name), train, fitted)

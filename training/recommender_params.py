@@ -9,6 +9,7 @@ from models.errors import DataInvalid
 from models.recommender.approximate import APPROXIMATE_FROM
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 from models.recommender.two_level import TwoLevel
+from models.store import check_name
 from training.algorithm_settings import create, hyperparameters
 from training.command import option
 
@@ -56,7 +57,16 @@ class Params:
 
 
 def check(params: Params) -> None:
-    """Raises DataInvalid for options that do not go together, or name what there is not."""
+    """Raises DataInvalid for options that are out of range, do not go together, or name what there is not;
+    ArtifactInvalid for a name that no artifact can have."""
+    check_name(params.name)
+    for key in ("epochs", "factors", "max_sampled", "threads", "approximate_from"):
+        if getattr(params, key) < 1:
+            raise DataInvalid(f"--{key.replace('_', '-')} is {getattr(params, key)}; it must be at least 1")
+    if not params.learning_rate > 0:
+        raise DataInvalid(f"--learning-rate is {params.learning_rate:g}; it must be above 0")
+    if not 0 < params.test_share < 1:
+        raise DataInvalid(f"--test-share {params.test_share:g} is not between 0 and 1")
     if not params.algorithms:
         raise DataInvalid(f"no algorithm given; known: {', '.join(ALGORITHMS.names())}")
     if params.interactions is None and (params.users or params.items):

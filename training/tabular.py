@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +18,21 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from models.card import CalibrationBin, Card, Column, Metrics, Parity, Scalar
-from models.errors import DataInvalid, GateNotMet, ParityNotMet
+from models.errors import GateNotMet, ParityNotMet
 from models.store import Artifact, find, saving
 from models.tabular import MODEL_FILE, answer, open_session
 from training.by_class import by_class
-from training.columns import ColumnRules, Inputs, known_names, read_inputs
-from training.command import option, run
-from training.datasets import AUTO_DELIMITER, Table, german_credit, read_table
+from training.columns import ColumnRules, Inputs, read_inputs
+from training.command import run
+from training.datasets import Table
 from training.histograms import table_profile
 from training.onnx_graph import to_onnx
 from training.pipelines import Choice, calibrated, candidates, choose, predict
 from training.recipes import noted
 from training.report import console, library_versions, print_summary, step, write_report
 from training.scores import calibration, calibration_scores, importance, scores, slice_scores
-from training.target import Target, TaskChoice, read_target
+from training.tabular_params import Params, check, read
+from training.target import Target, read_target
 
 MAX_DIFFERENCE = 1e-4
 PREDICTION = "prediction"
@@ -41,30 +41,6 @@ _GERMAN_TARGET = "risk"
 _GERMAN_GATE = 0.70
 _PARITY_ROWS = 8_192
 _ROWS_PER_THREAD = 20_000
-
-
-@dataclass(frozen=True)
-class Params:
-    """Options of `python -m training.tabular`."""
-
-    data: Path | None = option(
-        None, "CSV (one header line, UTF-8, may be gzipped) or parquet file; German credit if none"
-    )
-    target: str | None = option(None, "column to predict")
-    task: TaskChoice = option("auto", "classes, numbers, or told by the column")
-    delimiter: str = option(AUTO_DELIMITER, "what separates the fields of the CSV file")
-    drop: tuple[str, ...] = option((), "columns not to be used")
-    unknown_categories: Literal["reject", "accept"] = option(
-        "reject", "when serving, refuse a category that was not in the table, or accept it as 'none of these'"
-    )
-    max_categories: int = option(100, "text columns with more different values are not used")
-    test_share: float = option(0.2, "share of the rows that is held out to measure the model")
-    folds: int = option(5, "folds of the cross-validation that chooses the model")
-    min_metric: float | None = option(
-        None, "refuse to save below this area under the ROC curve (classes) or R² (numbers); German credit: 0.7"
-    )
-    seed: int = option(0, "seed of every random choice")
-    name: str = option("tabular", "name of the artifact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +68,7 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
 
     Raises DataInvalid, GateNotMet or ParityNotMet; then nothing is saved.
     """
-    _check(params)
+    check(params)
     with step("read " + (params.data.name if params.data else "German credit risk")):
         table, target, inputs = _read(params)
     _print_data(table, target, inputs)
@@ -110,18 +86,8 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
     return find(card.name, store=store)
 
 
-def _check(params: Params) -> None:
-    if params.data is not None and params.target is None:
-        names = known_names(read_table(params.data, delimiter=params.delimiter).frame)
-        raise DataInvalid(f"which column is to be predicted? --target, one of: {names}")
-    if not 0.05 <= params.test_share <= 0.5:
-        raise DataInvalid(f"--test-share {params.test_share:g} is not within 0.05 and 0.5")
-    if not 2 <= params.folds <= 5:
-        raise DataInvalid(f"--folds {params.folds} is not within 2 and 5")
-
-
 def _read(params: Params) -> tuple[Table, Target, Inputs]:
-    table = german_credit() if params.data is None else read_table(params.data, delimiter=params.delimiter)
+    table = read(params)
     target = read_target(table.frame, params.target or _GERMAN_TARGET, params.task)
     frame = table.frame[target.kept].drop(columns=target.name).reset_index(drop=True)
     rules = ColumnRules(

@@ -5,6 +5,7 @@ Knows one column, no model.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,10 @@ MIN_ROWS = 50
 # Fewer rows of a class cannot be spread over training, calibration and test.
 MIN_CLASS_ROWS = 10
 MAX_CLASSES = 500
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+")
+# A number with a unit, a currency or separators around and in it.
+_ALMOST_NUMBER = re.compile(r"[^\d\w]*([A-Z]{3} )?[+-]?\d[\d.,' \u00a0\u202f]*[^\d]{0,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,11 @@ def _classes(present: pd.Series, name: str, kept: NDArray[np.bool_], notes: list
     )
     classes = tuple(dict.fromkeys(labels.loc[ordered.index]))
     if len(classes) < 2:
-        raise DataInvalid(f"'{name}' has {len(classes)} class of at least {MIN_CLASS_ROWS} rows; two are needed")
+        if label_type == "text" and (hint := _hint_of_numbers(name, small.index.to_series())):
+            raise DataInvalid(hint)
+        raise DataInvalid(
+            f"'{name}' has {len(classes) or 'no'} class of at least {MIN_CLASS_ROWS} rows; two are needed"
+        )
     if len(classes) > MAX_CLASSES:
         raise DataInvalid(f"'{name}' has {len(classes):,} classes, at most {MAX_CLASSES} can be learnt")
     if len(labels) < MIN_ROWS:
@@ -113,10 +122,22 @@ def _labels(present: pd.Series) -> tuple[str, pd.Series]:
 
 def _numbers(present: pd.Series, name: str, kept: NDArray[np.bool_], notes: list[str]) -> Target:
     if not pd.api.types.is_numeric_dtype(present.dtype):
-        raise DataInvalid(f"'{name}' holds {present.dtype}, regression needs numbers")
+        usual = f"'{name}' holds no numbers but '{str(present.iloc[0])[:40]}' and the like; regression needs numbers"
+        raise DataInvalid(_hint_of_numbers(name, present.astype(str)) or usual)
     values = present.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataInvalid(f"column '{name}' holds infinity")
     if values.min() == values.max():
         raise DataInvalid(f"'{name}' is {values[0]:g} in all rows: nothing to predict")
     return Target(name, (), values, kept, "number", tuple(notes))
+
+
+def _hint_of_numbers(name: str, texts: pd.Series) -> str:
+    """What to do where most of `texts` are numbers that are not written as such: "1.234,50", "1,234 €"."""
+    words = texts.str.strip()
+    looks = words.str.fullmatch(_ALMOST_NUMBER)
+    if not looks.mean() > 0.5:
+        return ""
+    remedy = "--decimal , reads it" if words[looks].str.fullmatch(_DECIMAL_COMMA).all() else "write it as 1234.5"
+    example = words[looks].iloc[0][:40]
+    return f"'{name}' holds text, such as '{example}', and no numbers: {remedy}"

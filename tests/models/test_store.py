@@ -251,6 +251,13 @@ def test_saving_a_version_that_exists_changes_nothing(store: Path) -> None:
     verify(artifact)
 
 
+@pytest.mark.parametrize("name", ["Shop", "my model", "../x", "", "-x", "x" * 64])
+def test_a_name_that_no_artifact_can_have_is_refused(store: Path, name: str) -> None:
+    with pytest.raises(ArtifactInvalid, match="cannot be the name of an artifact"):
+        save(store, name=name)
+    assert not store.exists()
+
+
 def test_a_missing_artifact_says_what_makes_it(store: Path) -> None:
     with pytest.raises(ArtifactMissing, match="no artifact 'tabular' in the model store; run: make train"):
         find("tabular", store=store)

@@ -153,3 +153,11 @@ def test_rare_categories_stand_for_unknown_ones_where_those_are_accepted() -> No
     rejecting = read(x=values)
     assert rejecting.columns[1].categories == ("a", "b", "rare")
     assert not rejecting.columns[1].accepts_unknown
+
+
+def test_numbers_with_a_decimal_comma_are_told_and_their_remedy() -> None:
+    assert (
+        reason([f"{number},5" for number in range(N)])
+        == "it has a comma in numbers, as in '0,5'; --decimal , reads them"
+    )
+    assert column(["1,5", "2,5", "3,5"] * (N // 3)).categories == ("1,5", "2,5", "3,5")

@@ -39,6 +39,12 @@ def test_a_delimiter_that_is_given_is_used(tmp_path: Path) -> None:
         read_frame(write(tmp_path, "a,b\n1,2\n"), delimiter="::")
 
 
+def test_a_decimal_comma_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert read_frame(write(tmp_path, "a;b\n1,5;2\n2,5;3\n"), decimal=",")["a"].tolist() == [1.5, 2.5]
+    with pytest.raises(DataInvalid, match=r"',' is between the fields of 'table\.csv': it cannot be --decimal too"):
+        read_frame(write(tmp_path, "a,b\n1,2\n"), decimal=",")
+
+
 def test_one_column_is_a_table_too(tmp_path: Path) -> None:
     assert read_frame(write(tmp_path, "a\n1\n2\n"))["a"].tolist() == [1, 2]
 

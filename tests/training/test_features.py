@@ -45,6 +45,8 @@ def test_groups_are_one_column_with_kinds_or_a_column_for_each_kind() -> None:
     assert listed == [{"user_id": "a", "group": "x", "kind": "k"}]
     wide = memberships(table("g", u=["a"], city=["Bonn"], team=["red"]), user="u").to_pylist()
     assert [(each["kind"], each["group"]) for each in wide] == [("city", "Bonn"), ("team", "red")]
+    blank = memberships(table("g", u=["a", "b", "c"], team=["", " ", " red"]), user="u").to_pylist()
+    assert blank == [{"user_id": "c", "group": "red", "kind": "team"}]
     with pytest.raises(DataInvalid, match="no column of groups"):
         memberships(table("g", u=["a"]), user="u")
 

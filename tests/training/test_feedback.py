@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from models.errors import FeedbackUnavailable
 from models.feedback_log import FeedbackLog, Logged
 from models.recommender.dataset import from_triplets
 from models.recommender.encoding import Encoder
@@ -118,3 +119,9 @@ def test_the_log_is_that_of_the_setting_or_the_default_one_where_it_exists(
     url = existing_url(None)
     assert url is not None
     assert [each.user_id for each in read_feedback(url)] == ["a"]
+
+
+def test_a_log_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(FeedbackUnavailable, match=r"there is no feedback log '.*typo\.db'"):
+        read_feedback(f"sqlite:///{tmp_path / 'typo.db'}")
+    assert list(tmp_path.iterdir()) == []

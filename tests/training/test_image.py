@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 
 import training.finetune
-from models.errors import DataInvalid, GateNotMet, ParityNotMet
+from models.card import DataSource
+from models.errors import ArtifactInvalid, DataInvalid, GateNotMet, ParityNotMet
 from models.image import ImageClassifier
 from models.networks import build_network
 from models.pixels import ImageDecoder
@@ -23,8 +24,9 @@ from models.store import Artifact, versions
 from training.checkpoint import Checkpoint, Progress, write_checkpoint
 from training.finetune import Plan, is_finished
 from training.image import train
-from training.image_folder import split
+from training.image_folder import ImageFolder, decode_files, split
 from training.image_params import Params
+from training.image_weights import preprocessing_of
 
 # Small enough for seconds, and with every part of the real thing.
 QUICK = Params(
@@ -167,10 +169,21 @@ def test_a_folder_that_cannot_be_trained_on_is_refused(tmp_path: Path) -> None:
     write_digits(tmp_path / "thin", classes=2, most=3)
     for file in sorted((tmp_path / "thin" / "1").iterdir())[1:]:
         file.unlink()
-    refused("thin", "class '1' has 1 images")
-    write_digits(tmp_path / "bad", classes=2, most=5)
-    (tmp_path / "bad" / "1" / "zzz.png").write_bytes(b"not an image")
-    refused("bad", r"'1/zzz\.png': not an image")
+    refused("thin", "class '1' needs at least 2 images, .*, and has 1")
+
+
+def test_every_file_that_is_no_image_is_named_at_once(tmp_path: Path) -> None:
+    write_digits(tmp_path, classes=2, most=4)
+    of = np.zeros(3, np.int64)
+    files = tuple(tmp_path / "1" / f"{number}.png" for number in range(3))
+    for file in files[:2]:
+        file.write_bytes(b"not an image")
+    files[2].write_bytes(b"\x89PNG\r\n\x1a\n")
+    folder = ImageFolder(tmp_path, ("0", "1"), files, of, DataSource("x", "0" * 64, 3))
+    with pytest.raises(DataInvalid, match="3 of the files cannot be used; mend them, or take them out") as caught:
+        decode_files(folder, [0, 1, 2], preprocessing_of(QUICK.arch, None), tmp_path / "work" / "seen.npy")
+    assert all(f"'1/{number}.png': " in str(caught.value) for number in range(3))
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_litter_in_a_folder_is_passed_over(few: Path, tmp_path: Path) -> None:
@@ -190,10 +203,11 @@ def test_litter_in_a_folder_is_passed_over(few: Path, tmp_path: Path) -> None:
         ({"validation": 0.0}, "--validation"),
         ({"epochs": 0}, "--epochs"),
         ({"size": 4}, "--size"),
+        ({"name": "My model"}, "'My model' cannot be the name"),
     ],
 )
 def test_impossible_options_are_refused(few: Path, tmp_path: Path, change: dict[str, object], match: str) -> None:
-    with pytest.raises(DataInvalid, match=match):
+    with pytest.raises((DataInvalid, ArtifactInvalid), match=match):
         train(replace(QUICK, data=few, **change), store=tmp_path / "models")  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import DataInvalid, GateNotMet, ParityNotMet
+from models.errors import ArtifactInvalid, DataInvalid, GateNotMet, ParityNotMet
 from models.recommender.predictor import Query, Recommender
 from models.store import find, versions
 from tests.models.recommender.boards import ITEMS, USERS, checkerboard, make
@@ -179,12 +179,17 @@ def test_content_needs_attributes(store: Path, files: dict[str, Path]) -> None:
         ({"title_column": "label"}, "has no column 'label'"),
         ({"user_attributes": ("height",)}, "has no column 'height'"),
         ({"interactions": Path("none.csv")}, "no file 'none.csv'"),
+        ({"name": "My model"}, "'My model' cannot be the name"),
+        ({"epochs": 0}, "--epochs is 0; it must be at least 1"),
+        ({"max_sampled": -3}, "--max-sampled is -3; it must be at least 1"),
+        ({"learning_rate": 0.0}, "--learning-rate is 0; it must be above 0"),
+        ({"test_share": 2.0}, "--test-share 2 is not between 0 and 1"),
     ],
 )
 def test_wrong_options_say_what_is_wrong(
     store: Path, files: dict[str, Path], changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(DataInvalid, match=message):
+    with pytest.raises((DataInvalid, ArtifactInvalid), match=message):
         main(params(files, **changes))
 
 

@@ -12,14 +12,15 @@ import pytest
 from sklearn.base import clone
 
 from models.card import Card
-from models.errors import DataInvalid, GateNotMet, InvalidInput, ParityNotMet
+from models.errors import ArtifactInvalid, DataInvalid, GateNotMet, InvalidInput, ParityNotMet
 from models.profile import CategoryProfile, NumericProfile
 from models.store import Artifact, verify
 from models.tabular import MODEL_FILE, TabularModel
 from models.tabular_rows import RowEncoder
 from tests.training.tables import diabetes_csv, mixed_frame, wine_parquet
 from training import onnx_graph, tabular
-from training.tabular import Params, train
+from training.tabular import train
+from training.tabular_params import Params
 
 
 @pytest.fixture(scope="module")
@@ -207,9 +208,10 @@ def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path: Path, monkeypat
         ({"drop": ("nope",)}, "no column 'nope' to drop"),
         ({"test_share": 0.9}, "--test-share 0.9"),
         ({"folds": 1}, "--folds 1"),
+        ({"name": "My model", "data": Path("not read.csv")}, "'My model' cannot be the name"),
         ({"data": Path("nowhere.csv")}, "no file 'nowhere.csv'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], fault: str) -> None:
-    with pytest.raises(DataInvalid, match=fault):
+    with pytest.raises((DataInvalid, ArtifactInvalid), match=fault):
         train(dataclasses.replace(Params(data=diabetes_csv(tmp_path), target="target"), **options), store=tmp_path)
