@@ -140,7 +140,7 @@ class JobCalls:
         columns: tuple[ColumnSpec, ...] = ()
         if asked.kind == "tabular":
             columns = tuple(
-                ColumnSpec(column.name, column.kind, column.required, column.nullable)
+                ColumnSpec(column.name, column.kind, column.required, column.nullable, column.categories)
                 for column in self._table.schema.card.inputs
             )
         return Order(

@@ -52,7 +52,9 @@ def is_passed_over(name: str) -> bool:
 
 def _zipped(path: Path, limits: DecodeLimits) -> Iterator[Item]:
     with zipfile.ZipFile(path) as archive:
-        members = [each for each in archive.infolist() if not each.is_dir() and not is_passed_over(each.filename)]
+        listed = archive.infolist()
+        # Not `is_dir()`, which fails on a file without a name.
+        members = [each for each in listed if not each.filename.endswith("/") and not is_passed_over(each.filename)]
         if len(members) > limits.max_items:
             raise InputTooLarge(f"a job may have at most {limits.max_items} items", location=("body",))
         for member in members:

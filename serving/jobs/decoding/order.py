@@ -34,6 +34,7 @@ class ColumnSpec:
     kind: str
     is_required: bool
     is_nullable: bool
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

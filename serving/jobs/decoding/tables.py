@@ -6,14 +6,14 @@ import csv
 import datetime
 import decimal
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from models.errors import InputTooLarge, InvalidInput
-from serving.jobs.decoding.cells import reader_of
+from serving.jobs.decoding.cells import ReadCell, reader_of, reader_of_text
 from serving.jobs.decoding.order import ColumnSpec, Order
 from serving.jobs.packed import Item
 
@@ -21,6 +21,7 @@ MAX_LINE_CHARACTERS = 1 << 20
 # Few: a row of a Parquet file may be large although the file is small, where its values repeat.
 PARQUET_ROWS = 64
 _SHOWN = 100
+_SHOWN_NAMES = 50
 
 
 def csv_rows(path: Path, order: Order) -> Iterator[Item]:
@@ -57,14 +58,21 @@ def check_header(header: Sequence[str], columns: Sequence[ColumnSpec], id_column
     for place, name in enumerate(header):
         if name in header[:place]:
             raise InvalidInput(f"the column '{name[:_SHOWN]}' is there twice", location=("body", name[:_SHOWN]))
-        if name not in known:
-            said = ", ".join(sorted(known)[:50])
-            message = f"there is no column '{name[:_SHOWN]}'; known: {said}"
-            raise InvalidInput(message, location=("body", name[:_SHOWN]))
+    if unknown := [name[:_SHOWN] for name in header if name not in known]:
+        raise InvalidInput(_of_unknown(unknown, sorted(known), id_column), location=("body", unknown[0]))
     needed = [column.name for column in columns if column.is_required]
     for name in (*needed, *([id_column] if id_column is not None else ())):
         if name not in header:
             raise InvalidInput(f"the column '{name[:_SHOWN]}' is missing", location=("body", name[:_SHOWN]))
+
+
+def _of_unknown(unknown: Sequence[str], known: Sequence[str], id_column: str | None) -> str:
+    if len(unknown) == 1:
+        said = f"there is no column '{unknown[0]}'"
+    else:
+        said = "there are no columns " + ", ".join(f"'{name}'" for name in unknown[:_SHOWN_NAMES])
+    remedy = "; leave them out, or name one that tells rows apart in 'id_column'" if id_column is None else ""
+    return f"{said}; known: {', '.join(known[:_SHOWN_NAMES])}{remedy}"
 
 
 def _typed(records: Iterator[list[str]], header: list[str], order: Order) -> Iterator[Item]:
@@ -118,7 +126,7 @@ def parquet_rows(path: Path, order: Order) -> Iterator[Item]:
     import pyarrow
     import pyarrow.parquet
 
-    names = {column.name for column in order.columns}
+    readers = {column.name: reader_of_text(column) for column in order.columns}
     try:
         file = pyarrow.parquet.ParquetFile(path)
         check_header(file.schema_arrow.names, order.columns, order.id_column)
@@ -127,16 +135,16 @@ def parquet_rows(path: Path, order: Order) -> Iterator[Item]:
         for batch in file.iter_batches(batch_size=PARQUET_ROWS, use_threads=False):
             for row in batch.to_pylist():
                 try:
-                    values = {name: _json_value(value) for name, value in row.items()}
+                    values = {name: _parquet_value(value, readers.get(name)) for name, value in row.items()}
                 except TypeError as error:
                     yield Item({"fault": str(error)})
                 else:
-                    yield _named(values, names, order.id_column)
+                    yield _named(values, readers, order.id_column)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidInput("the file is no Parquet file that can be read", location=("body",)) from error
 
 
-def _named(row: dict[str, Any], names: set[str], id_column: str | None) -> Item:
+def _named(row: dict[str, Any], names: Container[str], id_column: str | None) -> Item:
     if id_column is None:
         return Item({"row": row})
     name = row.get(id_column)
@@ -145,6 +153,10 @@ def _named(row: dict[str, Any], names: set[str], id_column: str | None) -> Item:
     if id_column not in names:
         row = {key: value for key, value in row.items() if key != id_column}
     return Item({"row": row, "id": name})
+
+
+def _parquet_value(value: object, read: ReadCell | None) -> object:
+    return read(value) if read is not None and isinstance(value, str) else _json_value(value)
 
 
 def _json_value(value: object) -> object:

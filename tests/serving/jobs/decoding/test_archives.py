@@ -114,6 +114,11 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
         decode(order(tmp_path, data, "application/zip", "images"))
 
 
+def test_a_file_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    data = zipped({"a.png": b"x", "b.png": b"y"}).replace(b"b.png", b"\0.png")
+    assert [item.head["name"] for item in items(tmp_path, data, "application/zip", "images")] == ["a.png"]
+
+
 def test_an_archive_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no image"):
         decode(order(tmp_path, zipped({}), "application/zip", "images"))

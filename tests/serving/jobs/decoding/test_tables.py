@@ -60,7 +60,8 @@ def test_a_column_that_is_not_the_model_s_names_the_rows(tmp_path: Path) -> None
         (b"", "empty"),
         (b"\n\n", "empty"),
         (HEADER.encode(), "no row"),
-        (b"age,sex,colour\n", "no column 'colour'"),
+        (b"age,sex,colour\n", "no column 'colour'; known: age, income, owns, sex; leave them out, or name one"),
+        (b"age,sex,colour,id\n", "no columns 'colour', 'id'; known: age"),
         (b"age,age,sex\n", "twice"),
         (b"age\n1\n", "'sex' is missing"),
         (b"age;sex\n1;a\n", "no column 'age;sex'"),
@@ -142,7 +143,7 @@ def test_every_row_of_any_csv_is_an_item(tmp_path: Path, rows: list[tuple[str, .
     found = heads(tmp_path, made.getvalue(), CSV)
 
     assert len(found) == len(rows)
-    assert [head["row"]["sex"] for head in found] == [row[1] for row in rows]
+    assert [head["row"]["sex"] for head in found] == [row[1].strip() for row in rows]
 
 
 @given(st.lists(st.tuples(st.one_of(st.none(), st.text(max_size=9)), st.floats() | st.none()), min_size=1, max_size=9))
@@ -160,7 +161,7 @@ def test_every_row_of_any_parquet_is_an_item(tmp_path: Path, rows: list[tuple[st
 
     found = heads(tmp_path, made.getvalue(), PARQUET)
 
-    assert [head["row"]["sex"] for head in found] == [text for text, _ in rows]
+    assert [head["row"]["sex"] for head in found] == [text and text.strip() for text, _ in rows]
 
 
 @given(st.binary(max_size=200), st.integers(0, 2000))
