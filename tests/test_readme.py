@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.fixtures_default import own_home
-from tests.live.server import Server, free_port
+from tests.live.server import ANSWER_S, END_S, Server, free_port
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -79,7 +79,9 @@ def test_every_file_that_is_linked_exists() -> None:
 def test_curl_line_gives_the_printed_answer(index: int, service: Server) -> None:
     code, printed = calls()[index]
     command = code.replace("http://localhost:3000", service.url)
-    run = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(
+        ["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=ANSWER_S
+    )
     assert differences(printed, json.loads(run.stdout)) == []
 
 
@@ -141,4 +143,4 @@ def test_make_serve_serves_what_the_store_holds(
         assert "image:" in server.log
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        process.wait(END_S)

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
-import httpx
 import numpy as np
 import openapi_spec_validator
 import pytest
 from websockets.sync.client import connect
 
-from tests.live.server import Server, wait_for
+from tests.live.server import ANSWER_S, Server, wait_for
 from tests.serving.keyed import API_KEYS, headers
 from tests.serving.kitchen import ROW, Kitchen, png
 from tests.serving.test_fetching import HERE, ok, server
@@ -61,11 +60,11 @@ def test_every_address_of_the_table_is_in_the_document() -> None:
 
 @pytest.mark.live
 def test_classifies_an_image(service: Server) -> None:
-    address, file = f"{service.url}/v1/images/classify", base64.b64encode(COFFEE).decode()
+    address, file = "/v1/images/classify", base64.b64encode(COFFEE).decode()
     for answer in (
-        httpx.post(address, files={"image": COFFEE}, data={"top_k": 1}),
-        httpx.post(address, json={"image": file, "top_k": 1}),
-        httpx.post(address, content=COFFEE, headers={"Content-Type": "image/jpeg"}, params={"top_k": 1}),
+        service.post(address, files={"image": COFFEE}, data={"top_k": 1}),
+        service.post(address, json={"image": file, "top_k": 1}),
+        service.post(address, content=COFFEE, headers={"Content-Type": "image/jpeg"}, params={"top_k": 1}),
     ):
         assert [each["label"] for each in answer.json()["predictions"]] == ["espresso"]
 
@@ -73,7 +72,7 @@ def test_classifies_an_image(service: Server) -> None:
 @pytest.mark.live
 def test_classifies_a_batch_of_which_a_bad_image_fails_alone(service: Server) -> None:
     parts = [("images", file) for file in (CAT, b"no image", COFFEE)]
-    results = httpx.post(f"{service.url}/v1/images/classify-batch", files=parts, data={"top_k": 1}).json()["results"]
+    results = service.post("/v1/images/classify-batch", files=parts, data={"top_k": 1}).json()["results"]
 
     assert results[0]["predictions"][0]["label"] in CATS
     assert results[1]["error"]["status"] == 415
@@ -83,7 +82,7 @@ def test_classifies_a_batch_of_which_a_bad_image_fails_alone(service: Server) ->
 @pytest.mark.live
 def test_describes_an_image_in_numbers_as_an_embedding(service: Server) -> None:
     asked = [{"image": base64.b64encode(file).decode(), "embedding": True} for file in (CAT, CAT, COFFEE)]
-    answers = [httpx.post(f"{service.url}/v2/images/classify", json=each).json()["embedding"] for each in asked]
+    answers = [service.post("/v2/images/classify", json=each).json()["embedding"] for each in asked]
     cat, again, coffee = (np.array(each) / np.linalg.norm(each) for each in answers)
 
     assert cat @ again == pytest.approx(1, abs=1e-3)
@@ -92,7 +91,7 @@ def test_describes_an_image_in_numbers_as_an_embedding(service: Server) -> None:
 
 @pytest.mark.live
 def test_predicts_rows_of_a_table(service: Server) -> None:
-    answer = httpx.post(f"{service.url}/v1/tabular/predict", json=_example(service, "/v1/tabular/predict")).json()
+    answer = service.post("/v1/tabular/predict", json=_example(service, "/v1/tabular/predict")).json()
 
     assert answer["predictions"][0]["prediction"] in ("good", "bad")
     assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -100,21 +99,21 @@ def test_predicts_rows_of_a_table(service: Server) -> None:
 
 @pytest.mark.live
 def test_recommends_items_to_users(service: Server) -> None:
-    one = httpx.post(f"{service.url}/v1/recommendations", json={"user_id": "1", "n": 3}).json()
-    several = httpx.post(f"{service.url}/v1/recommendations/bulk", json={"user_ids": ["1", "nobody"], "n": 3}).json()
-    kept = httpx.get(f"{service.url}/v1/users/1/recommendations", params={"n": 3})
+    one = service.post("/v1/recommendations", json={"user_id": "1", "n": 3}).json()
+    several = service.post("/v1/recommendations/bulk", json={"user_ids": ["1", "nobody"], "n": 3}).json()
+    kept = service.get("/v1/users/1/recommendations", params={"n": 3})
 
     assert several["results"][0]["items"] == one["items"] == kept.json()["items"]
     assert several["results"][1]["reason"] == "unknown_user"
-    again = httpx.get(kept.url, headers={"If-None-Match": kept.headers["ETag"]})
+    again = service.get("/v1/users/1/recommendations", params={"n": 3}, headers={"If-None-Match": kept.headers["ETag"]})
     assert again.status_code == 304
 
 
 @pytest.mark.live
 def test_finds_items_and_people_alike(service: Server) -> None:
-    found = httpx.get(f"{service.url}/v1/items", params={"query": "star wrs", "page_size": 1}).json()["items"][0]
-    alike = httpx.get(f"{service.url}/v1/items/{found['item_id']}/similar", params={"n": 3}).json()["items"]
-    people = httpx.get(f"{service.url}/v1/users/1/similar", params={"n": 3}).json()["users"]
+    found = service.get("/v1/items", params={"query": "star wrs", "page_size": 1}).json()["items"][0]
+    alike = service.get(f"/v1/items/{found['item_id']}/similar", params={"n": 3}).json()["items"]
+    people = service.get("/v1/users/1/similar", params={"n": 3}).json()["users"]
 
     assert found["title"] == "Star Wars (1977)"
     assert any("Empire" in item["title"] or "Jedi" in item["title"] for item in alike)
@@ -124,7 +123,7 @@ def test_finds_items_and_people_alike(service: Server) -> None:
 
 @pytest.mark.live
 def test_streams_answers_as_they_are_finished(service: Server) -> None:
-    answer = httpx.post(f"{service.url}/v1/recommendations/stream", json={"user_ids": ["1", "2"], "n": 1})
+    answer = service.post("/v1/recommendations/stream", json={"user_ids": ["1", "2"], "n": 1})
 
     kinds = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -138,20 +137,20 @@ def test_talks_over_a_websocket(service: Server) -> None:
     with connect(f"{service.url.replace('http', 'ws', 1)}/v1/ws/predict") as socket:
         for model, given in inputs.items():
             socket.send(json.dumps({"id": model, "model": model, "input": given}))
-        answers = {answer["id"]: answer for answer in (json.loads(socket.recv(timeout=30)) for _ in inputs)}
+        answers = {answer["id"]: answer for answer in (json.loads(socket.recv(timeout=ANSWER_S)) for _ in inputs)}
 
     assert {answer["status"] for answer in answers.values()} == {"ok"}
     assert answers["image"]["result"]["predictions"][0]["label"] == "espresso"
     counted = 'makunouchi_requests_total{method="WEBSOCKET",route="/v1/ws/predict",status="200"}'
-    wait_for(lambda: counted in httpx.get(f"{service.url}/metrics").text, "messages in the metrics")
+    wait_for(lambda: counted in service.get("/metrics").text, "messages in the metrics")
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("model", ["image", "tabular", "recommender"])
 def test_speaks_the_open_inference_protocol(service: Server, model: str) -> None:
     asked = _example(service, f"/v2/models/{model}/infer")
-    answer = httpx.post(f"{service.url}/v2/models/{model}/infer", json=asked).json()
-    told = httpx.get(f"{service.url}/v2/models/{model}").json()
+    answer = service.post(f"/v2/models/{model}/infer", json=asked).json()
+    told = service.get(f"/v2/models/{model}").json()
 
     assert [each["name"] for each in answer["outputs"]] == [each["name"] for each in told["outputs"]]
     assert answer["model_version"] == told["versions"][0]
@@ -171,20 +170,20 @@ def test_answers_bentoml_s_own_clients(service: Server) -> None:
 
 @pytest.mark.live
 def test_describes_itself(service: Server) -> None:
-    document = httpx.get(f"{service.url}/docs.json").json()
+    document = service.get("/docs.json").json()
     openapi_spec_validator.validate(document)
     assert document["openapi"].startswith("3.1")
     for page in ("/", "/redoc"):
-        html = httpx.get(f"{service.url}{page}").text
+        html = service.get(page).text
         for file in re.findall(r'(?:src|href)="([^"#]+)"', html):
             assert not file.startswith(("http:", "https:", "//"))
-            assert httpx.get(f"{service.url}/{file}").status_code == 200
+            assert service.get(f"/{file}").status_code == 200
 
 
 @pytest.mark.live
 def test_says_what_is_wrong_and_where(service: Server) -> None:
-    refused = httpx.post(f"{service.url}/v1/recommendations", json={"user_id": "1", "n": 0})
-    lost = httpx.get(f"{service.url}/v1/models/nothing")
+    refused = service.post("/v1/recommendations", json={"user_id": "1", "n": 0})
+    lost = service.get("/v1/models/nothing")
 
     assert refused.headers["content-type"] == lost.headers["content-type"] == "application/problem+json"
     assert refused.json()["errors"][0]["location"] == ["body", "n"]
@@ -194,7 +193,7 @@ def test_says_what_is_wrong_and_where(service: Server) -> None:
 @pytest.mark.live
 def test_tells_how_good_each_model_is(service: Server) -> None:
     def metrics(name: str, filter_: str) -> Any:
-        return httpx.get(f"{service.url}/v1/models/{name}/metrics", params={"filter": filter_}).json()
+        return service.get(f"/v1/models/{name}/metrics", params={"filter": filter_}).json()
 
     for name in ("image", "tabular", "recommender"):
         assert metrics(name, "overall")["overall"]
@@ -207,10 +206,10 @@ def test_tells_how_good_each_model_is(service: Server) -> None:
 
 @pytest.mark.live
 def test_tells_how_it_is(service: Server) -> None:
-    assert httpx.get(f"{service.url}/livez").json() == {"status": "alive"}
-    assert set(httpx.get(f"{service.url}/readyz").json()["runners"]) == {"image", "tabular", "recommender"}
-    assert httpx.get(f"{service.url}/health").json()["status"] == "ok"
-    assert "makunouchi_runner_up" in httpx.get(f"{service.url}/metrics").text
+    assert service.get("/livez").json() == {"status": "alive"}
+    assert set(service.get("/readyz").json()["runners"]) == {"image", "tabular", "recommender"}
+    assert service.get("/health").json()["status"] == "ok"
+    assert "makunouchi_runner_up" in service.get("/metrics").text
 
 
 def test_lets_in_who_has_a_key() -> None:
@@ -264,6 +263,6 @@ def test_fetches_images_from_hosts_that_are_named() -> None:
 
 
 def _example(service: Server, path: str) -> Any:
-    document = httpx.get(f"{service.url}/docs.json").json()
+    document = service.get("/docs.json").json()
     content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     return next(iter(content["examples"].values()))["value"]

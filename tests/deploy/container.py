@@ -15,7 +15,7 @@ import httpx
 from deploy.engine import Engine
 from tests.live.server import free_port
 
-START_S = 120.0
+START_S = 240.0
 RIGHTS = (
     "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--memory=2g", "--pids-limit=512",
     "--tmpfs", "/data:rw,nosuid,nodev,noexec,size=256m",
@@ -57,7 +57,7 @@ class Container:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -154,10 +154,10 @@ def test_its_own_health_check_tells_ready_from_not(container: Container, engine:
 @pytest.mark.parametrize("service", ["ImageRunner", "Gateway"])
 def test_a_killed_process_comes_back(container: Container, service: str) -> None:
     before = container.workers(kill=service)[service]
-    wait_for(lambda: container.workers().get(service) not in (None, before), f"another {service}", timeout_s=60)
+    wait_for(lambda: container.workers().get(service) not in (None, before), f"another {service}")
     # The gateway may not have noticed the loss yet, and call itself ready.
-    wait_for(lambda: classifies(container), "an answer of the new one", timeout_s=60)
-    wait_for(container.is_ready, "ready", timeout_s=60)
+    wait_for(lambda: classifies(container), "an answer of the new one")
+    wait_for(container.is_ready, "ready")
     assert all_main_calls(container.url)
     assert container.state()["Running"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ import httpx
 import orjson
 import psutil  # type: ignore[import-untyped]
 
-from tests.live.server import Server
+from tests.live.server import ANSWER_S, END_S, Server
 
 ROW = [1.0] * 30
 
@@ -28,18 +29,24 @@ class Load:
         self.without_retry_after = 0
         self.is_over = False
 
-    async def run(self, url: str, *, connections: int, seconds: float) -> None:
-        """Ask for so long. Returns when the last answer has come."""
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        until = time.monotonic() + seconds
-        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
-            await asyncio.gather(*(self._client(client, until, number) for number in range(connections)))
+    def end(self) -> None:
+        """Have everybody ask no more."""
         self.is_over = True
 
-    async def _client(self, client: httpx.AsyncClient, until: float, number: int) -> None:
+    async def run(self, url: str, *, connections: int, seconds: float) -> None:
+        """Ask for so long or until `end`, each client once at least. Returns when the last answer has come."""
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=ANSWER_S) as client:
+            timer = asyncio.get_running_loop().call_later(seconds, self.end)
+            await asyncio.gather(*(self._client(client, number) for number in range(connections)))
+            timer.cancel()
+        self.end()
+
+    async def _client(self, client: httpx.AsyncClient, number: int) -> None:
         # Each client's sum is its own: an answer meant for another is seen.
-        row = [*ROW[1:], float(number)]
-        while time.monotonic() < until:
+        row, is_first = [*ROW[1:], float(number)], True
+        while is_first or not self.is_over:
+            is_first = False
             started = time.monotonic()
             try:
                 response = await client.post("/sum", json=row)
@@ -63,13 +70,18 @@ def load(url: str, *, connections: int, seconds: float) -> Load:
     return seen
 
 
-async def load_and(url: str, act: Callable[[], Any], *, connections: int, seconds: float, after_s: float = 1.0) -> Load:
-    """`load`, with `act()` done in its midst."""
+async def load_and(url: str, act: Callable[[], Any], *, connections: int, seconds: float) -> Load:
+    """A load that is under way when `act()` begins, whatever either takes, and goes on for `seconds` after it."""
     seen = Load()
-    running = asyncio.create_task(seen.run(url, connections=connections, seconds=seconds))
-    await asyncio.sleep(after_s)
-    await asyncio.to_thread(act)
-    await running
+    running = asyncio.create_task(seen.run(url, connections=connections, seconds=math.inf))
+    while sum(seen.seen.values()) < 10 * connections and not running.done():
+        await asyncio.sleep(0.01)
+    try:
+        await asyncio.to_thread(act)
+        await asyncio.sleep(seconds)
+    finally:
+        seen.end()
+        await running
     return seen
 
 
@@ -84,7 +96,7 @@ class Footprint:
     @classmethod
     def of(cls, server: Server) -> Footprint:
         processes = psutil.Process(server.process.pid).children()
-        tasks = httpx.get(f"{server.url}/inside", timeout=30).json()["tasks"]
+        tasks = server.get("/inside").json()["tasks"]
         memory_bytes = sum(process.memory_info().rss for process in processes)
         return cls(sum(process.num_fds() for process in processes), tasks, memory_bytes)
 
@@ -99,7 +111,7 @@ class Footprint:
         )
 
 
-def settle(server: Server, before: Footprint, *, more_mb: int = 24, timeout_s: float = 30) -> None:
+def settle(server: Server, before: Footprint, *, more_mb: int = 24, timeout_s: float = END_S) -> None:
     """Wait until `server` is ready and holds on to no more than `before`. Raises AssertionError."""
     server.wait_ready(timeout_s=timeout_s)
     until = time.monotonic() + timeout_s
@@ -129,9 +141,9 @@ class Raw:
         return int(status.split()[1]), headers, orjson.loads(body) if is_json else body
 
 
-def head(method: str, path: str, size: int) -> bytes:
-    """The head of a request with a body of `size` bytes."""
-    return f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode()
+def head(method: str, path: str, size: int, *lines: str) -> bytes:
+    """The head of a request with a body of `size` bytes, and with more `lines`."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "host: x", f"content-length: {size}", *lines, "", ""]).encode()
 
 
 @contextlib.asynccontextmanager

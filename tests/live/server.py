@@ -12,12 +12,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent.parent
-START_S = 120.0
+# Limits that end a test which hangs: far above what anything takes, for a machine that is busy with other things.
+START_S = 240.0
+ANSWER_S = 120.0
+END_S = 120.0
 BENTOML_SERVE = (str(Path(sys.executable).parent / "bentoml"), "serve")
 _MARK = "LIVE_SERVER"
 
@@ -39,9 +43,21 @@ class Server:
     def is_ready(self) -> bool:
         """Whether `/readyz` answers 200 now."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return self.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+    def get(self, path: str, **more: Any) -> httpx.Response:  # Any: what httpx takes
+        """GET a path of it, over a connection of its own."""
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:  # Any: what httpx takes
+        """POST to a path of it."""
+        return self.request("POST", path, **more)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:  # Any: what httpx takes
+        """What httpx answers to `request`, given time enough."""
+        return httpx.request(method, self.url + path, **{"timeout": ANSWER_S, **more})
 
     def wait_ready(self, *, timeout_s: float = START_S) -> None:
         """Return when `/readyz` answers 200. Raises AssertionError, with the log, when it does not."""
@@ -60,14 +76,24 @@ class Server:
                     return process
         raise AssertionError(f"no process of {service}")
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Whatever dies in the block is started again at its end, and no sooner."""
+        arbiter = psutil.Process(self.process.pid)
+        arbiter.suspend()
+        try:
+            yield
+        finally:
+            arbiter.resume()
+
     def processes(self) -> list[psutil.Process]:
         """The processes that run now, wherever they hang in the tree."""
         return _marked(str(self._scratch))
 
-    def stop(self, *, timeout_s: float = 40.0) -> int:
+    def stop(self) -> int:
         """Send SIGTERM and wait. Gives the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        return self.process.wait(END_S)
 
 
 @contextlib.contextmanager
@@ -114,12 +140,10 @@ def serving(
             yield server
         finally:
             _kill_all(scratch)
-            process.wait(10)
-            # What the arbiter was starting while the others were killed.
-            _kill_all(scratch)
+            process.wait(END_S)
 
 
-def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = END_S) -> None:
     """Return when `condition` holds. Raises AssertionError when it never does."""
     until = time.monotonic() + timeout_s
     while not condition():
@@ -128,17 +152,29 @@ def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = 30.
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback interface that nobody listens on, and that nobody is given for a minute.
+
+    A connection that this side has closed first keeps it that long from all who let the system choose; whoever asks
+    for it by number, as a server does, gets it all the same.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as door, socket.socket() as caller:
+        caller.connect(door.getsockname())
+        door.accept()[0].close()
+        return int(door.getsockname()[1])
 
 
 def _kill_all(mark: str) -> None:
-    """Kill every process that carries `mark`: workers lead sessions of their own, and outlive a killed arbiter."""
-    for process in _marked(mark):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    """Kill every process that carries `mark`: workers lead sessions of their own, and outlive a killed arbiter.
+
+    Again until there is none: an arbiter may be starting one while the others are killed.
+    """
+    until = time.monotonic() + END_S
+    while left := _marked(mark):
+        assert time.monotonic() < until, f"not to be killed: {left}"
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.02)
 
 
 def _marked(mark: str) -> list[psutil.Process]:

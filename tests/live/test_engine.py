@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.live.load import ROW, Footprint, load, load_and, settle
@@ -19,12 +17,12 @@ from tests.live.server import Server, free_port, serving, wait_for
 pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parent / "projects" / "overhead"
-TIMEOUT_S = 5.0
-RAISE, SHORT, NAN, SLEEP = -1.0, -2.0, -3.0, -4.0
+TIMEOUT_S = 10.0
+RAISE, SHORT, NAN, HOLD = -1.0, -2.0, -3.0, -6.0
 
 
-def misbehave(kind: float, argument: float = 0.0) -> list[float]:
-    return [kind, argument] + [0.0] * 28
+def misbehave(kind: float) -> list[float]:
+    return [kind] + [0.0] * 29
 
 
 @pytest.fixture(scope="module", params=["process", "inline", "url"])
@@ -42,8 +40,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def hurt_server() -> Iterator[Server]:
-    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_TIMEOUT_S": str(TIMEOUT_S)}
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lets go what is held in the server that tests hurt, once it is there."""
+    return tmp_path_factory.mktemp("hurt") / "gate"
+
+
+@pytest.fixture(scope="module")
+def hurt_server(gate: Path) -> Iterator[Server]:
+    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_TIMEOUT_S": str(TIMEOUT_S), "OVERHEAD_GATE": str(gate)}
     with serving("service:Gateway", folder=PROJECT, env=env) as running:
         yield running
 
@@ -51,21 +55,23 @@ def hurt_server() -> Iterator[Server]:
 @pytest.fixture
 def process_server(hurt_server: Server) -> Server:
     """A server that other tests have hurt, well again."""
-    until = time.monotonic() + 60
-    while not hurt_server.is_ready() or post(hurt_server).status_code != 200:
-        assert time.monotonic() < until, hurt_server.log
-        time.sleep(0.1)
+    wait_for(lambda: is_well(hurt_server), "a server that is well")
     return hurt_server
+
+
+def is_well(server: Server) -> bool:
+    """Whether it says so, and answers: it may not have noticed a loss yet."""
+    return server.is_ready() and post(server).status_code == 200
 
 
 def inside(server: Server) -> dict[str, int]:
     """Tasks, queued rows and requests in flight of the gateway."""
-    found: dict[str, int] = httpx.get(f"{server.url}/inside", timeout=30).json()
+    found: dict[str, int] = server.get("/inside").json()
     return found
 
 
 def post(server: Server, path: str = "/sum", json: Any = ROW, **more: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}{path}", json=json, timeout=30, **more)
+    return server.post(f"{path}", json=json, timeout=30, **more)
 
 
 def test_rows_and_queries_are_answered(server: Server) -> None:
@@ -97,7 +103,7 @@ def test_a_model_that_misbehaves_fails_one_request_and_says_nothing(server: Serv
 
 
 def test_an_unexpected_error_is_a_problem_document_too(server: Server) -> None:
-    response = httpx.get(f"{server.url}/fail", headers={"X-Request-ID": "r-1"})
+    response = server.get("/fail", headers={"X-Request-ID": "r-1"})
     assert response.status_code == 500
     assert response.json()["request_id"] == "r-1"
     assert "secret" not in response.text
@@ -106,7 +112,7 @@ def test_an_unexpected_error_is_a_problem_document_too(server: Server) -> None:
 @pytest.mark.parametrize("path", ["/native_sum", "/sum"])
 def test_pickle_is_read_nowhere(server: Server, path: str) -> None:
     body = b"cos\nsystem\n(S'true'\ntR."
-    response = httpx.post(server.url + path, content=body, headers={"content-type": "application/vnd.bentoml+pickle"})
+    response = server.post(path, content=body, headers={"content-type": "application/vnd.bentoml+pickle"})
     assert response.status_code != 200
     if path == "/native_sum":
         assert response.status_code == 415
@@ -114,7 +120,7 @@ def test_pickle_is_read_nowhere(server: Server, path: str) -> None:
 
 def test_the_hop_is_not_on_the_gateway(server: Server) -> None:
     for path in ("/hop/status", "/hop/reload", "/hop/predict", "/hop/session"):
-        assert httpx.get(server.url + path).status_code == 404
+        assert server.get(path).status_code == 404
         assert post(server, path).status_code == 404
 
 
@@ -137,12 +143,12 @@ def test_another_version_takes_over_under_load(server: Server) -> None:
 
 
 def metrics(server: Server) -> str:
-    return httpx.get(f"{server.url}/metrics", timeout=30).text
+    return server.get("/metrics").text
 
 
 def test_metrics_are_of_all_processes_and_of_closed_sets(server: Server) -> None:
     post(server)
-    httpx.get(f"{server.url}/not/there/{time.time()}")
+    server.get(f"/not/there/{time.time()}")
     said = [
         'makunouchi_requests_total{method="POST",route="/sum",status="200"}',
         'makunouchi_runner_up{runner="sum"} 1.0',
@@ -154,7 +160,7 @@ def test_metrics_are_of_all_processes_and_of_closed_sets(server: Server) -> None
 
 
 def test_the_access_log_tells_ids_and_templates_only(server: Server) -> None:
-    httpx.get(f"{server.url}/slow/0.01?token=hunter2", headers={"X-Request-ID": "logged-1"})
+    server.get("/slow/0.01?token=hunter2", headers={"X-Request-ID": "logged-1"})
     wait_for(lambda: "request_id=logged-1" in server.log, "the line in the log")
     (line,) = [line for line in server.log.splitlines() if "request_id=logged-1" in line]
     assert "method=GET route=/slow/{seconds} status=200" in line
@@ -170,15 +176,17 @@ def test_nothing_is_left_behind(server: Server) -> None:
     assert inside(server)["queued"] == 0
 
 
-def test_a_late_answer_is_a_504_at_the_deadline(process_server: Server) -> None:
+def test_a_late_answer_is_a_504_at_the_deadline(process_server: Server, gate: Path) -> None:
     started = time.monotonic()
     asked = {"X-Request-Timeout": "0.5", "Origin": "https://shop.example"}
-    response = post(process_server, json=misbehave(SLEEP, 4), headers=asked)
+    response = post(process_server, json=misbehave(HOLD), headers=asked)
     assert response.status_code == 504
     # A page of another origin may read it as well.
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
     assert response.headers["content-type"] == "application/problem+json"
-    assert time.monotonic() - started < 3.5
+    # Its own deadline, not the server's.
+    assert time.monotonic() - started < TIMEOUT_S
+    gate.touch()
     process_server.wait_ready()
 
 
@@ -189,110 +197,56 @@ def test_a_killed_runner_is_503_with_retry_after_and_comes_back(process_server: 
     assert seen.seen[503] > 0
     assert seen.without_retry_after == 0
     assert seen.slowest_s < TIMEOUT_S
-    process_server.wait_ready(timeout_s=40)
+    wait_for(lambda: is_well(process_server), "the runner is back")
     assert post(process_server).json()["sums"] == [30.0]
 
 
 def test_readiness_tells_which_runner_is_gone(process_server: Server) -> None:
-    process_server.worker("EchoRunner").kill()
-    wait_for(lambda: not process_server.is_ready(), "readiness false", timeout_s=10)
-    runners = httpx.get(f"{process_server.url}/readyz", timeout=30).json()["runners"]
-    assert runners["echo"][0] is False
-    assert runners["sum"][0] is True
-    # The other runner's callers notice nothing.
-    assert post(process_server).status_code == 200
-    process_server.wait_ready(timeout_s=40)
+    with process_server.held():
+        process_server.worker("EchoRunner").kill()
+        wait_for(lambda: not process_server.is_ready(), "readiness false")
+        runners = process_server.get("/readyz").json()["runners"]
+        assert runners["echo"][0] is False
+        assert runners["sum"][0] is True
+        # The other runner's callers notice nothing.
+        assert post(process_server).status_code == 200
+    process_server.wait_ready()
 
 
 def test_a_stopped_runner_holds_nobody_beyond_the_deadline(process_server: Server) -> None:
     runner = process_server.worker("SumRunner")
     try:
-        seen = asyncio.run(load_and(process_server.url, runner.suspend, connections=16, seconds=7, after_s=0.5))
+        seen = asyncio.run(load_and(process_server.url, runner.suspend, connections=16, seconds=3))
         assert set(seen.seen) <= {200, 503, 504}, seen.seen
         assert seen.seen[503] + seen.seen[504] > 0
-        assert seen.slowest_s < TIMEOUT_S + 3
+        assert seen.slowest_s < 2 * TIMEOUT_S
         assert not process_server.is_ready()
     finally:
         runner.resume()
-    process_server.wait_ready(timeout_s=20)
+    process_server.wait_ready()
     assert post(process_server).json()["sums"] == [30.0]
 
 
 def test_a_killed_gateway_comes_back(process_server: Server) -> None:
     process_server.worker("Gateway").kill()
-    process_server.wait_ready(timeout_s=40)
+    wait_for(lambda: is_well(process_server), "the gateway is back")
     assert post(process_server).json()["sums"] == [30.0]
-
-
-@pytest.mark.parametrize("placement", ["process", "inline"])
-def test_sigterm_finishes_what_was_taken(placement: str) -> None:
-    with serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": placement}) as server:
-
-        async def main() -> tuple[list[httpx.Response], httpx.Response, httpx.Response]:
-            async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-                await client.post("/sum", json=ROW)
-                # They ask the runner only after the signal, when its socket has been removed.
-                taken = [asyncio.create_task(client.get("/slow/4")) for _ in range(8)]
-                await asyncio.to_thread(wait_for, lambda: inside(server)["taken"] == 8, "eight requests in flight")
-                server.process.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(wait_for, lambda: not server.is_ready(), "readiness false")
-                ready = await client.get("/readyz")
-                late = await client.post("/sum", json=ROW)
-                return await asyncio.gather(*taken), ready, late
-
-        taken, ready, late = asyncio.run(main())
-        assert [response.status_code for response in taken] == [200] * 8
-        assert ready.status_code == 503
-        assert late.status_code == 503
-        assert "retry-after" in late.headers
-        assert server.process.wait(20) == 0
-        assert not _alive(server)
-
-
-def test_sigterm_gives_up_after_the_grace_period() -> None:
-    env = {"OVERHEAD_PLACEMENT": "process", "OVERHEAD_GRACE_S": "1"}
-    with serving("service:Gateway", folder=PROJECT, env=env) as server:
-
-        async def main() -> httpx.Response:
-            async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-                taken = asyncio.create_task(client.get("/slow/25"))
-                await asyncio.to_thread(wait_for, lambda: inside(server)["taken"] == 1, "the request in flight")
-                server.process.send_signal(signal.SIGTERM)
-                return await taken
-
-        started = time.monotonic()
-        assert asyncio.run(main()).status_code == 503
-        assert server.process.wait(20) == 0
-        assert time.monotonic() - started < 20
-        assert not _alive(server)
 
 
 def test_a_gateway_alone_is_live_and_not_ready() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     env = {"OVERHEAD_PLACEMENT": f"{nobody},{nobody}"}
     with serving("service:Gateway", folder=PROJECT, env=env, wait=False) as server:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                assert httpx.get(f"{server.url}/livez").status_code == 200
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < until, server.log
-                time.sleep(0.1)
-        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        wait_for(lambda: is_live(server), "the gateway listens")
+        assert server.get("/readyz").status_code == 503
         response = post(server)
         assert response.status_code == 503
         assert "retry-after" in response.headers
         assert server.stop() == 0
 
 
-def _alive(server: Server) -> list[int]:
-    """Processes of the server's group that still run."""
-    found = []
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
-            if psutil.os.getpgid(process.pid) == server.process.pid and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            continue
-    return found
+def is_live(server: Server) -> bool:
+    try:
+        return server.get("/livez").status_code == 200
+    except httpx.TransportError:
+        return False

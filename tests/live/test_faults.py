@@ -9,26 +9,35 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 
 from tests.live.load import ROW, Footprint, Load, Raw, connected, head, load, load_and, settle
-from tests.live.server import Server, serving
+from tests.live.server import ANSWER_S, Server, serving, wait_for
 
 pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parent / "projects" / "overhead"
-TIMEOUT_S, BODY_TIMEOUT_S, QUEUE_ROWS = 8.0, 2.0, 64
-SLEEP, LARGEST = -4.0, -5.0
+TIMEOUT_S, BODY_TIMEOUT_S, QUEUE_ROWS = 60.0, 2.0, 64
+SLEEP, LARGEST, HOLD = -4.0, -5.0, -6.0
+Answered = tuple[int, dict[str, str], Any]
 BODY = orjson.dumps(ROW)
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 @pytest.fixture(scope="module")
-def hurt() -> Iterator[Server]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lets go what is held in that server, once it is there."""
+    return tmp_path_factory.mktemp("hurt") / "gate"
+
+
+@pytest.fixture(scope="module")
+def hurt(gate: Path) -> Iterator[Server]:
     env = {
+        "OVERHEAD_GATE": str(gate),
         "OVERHEAD_TIMEOUT_S": str(TIMEOUT_S),
         "OVERHEAD_BODY_TIMEOUT_S": str(BODY_TIMEOUT_S),
         "OVERHEAD_QUEUE_ROWS": str(QUEUE_ROWS),
@@ -41,7 +50,7 @@ def hurt() -> Iterator[Server]:
 @pytest.fixture
 def server(hurt: Server) -> Server:
     """A server that other tests have hurt, well again."""
-    hurt.wait_ready(timeout_s=60)
+    hurt.wait_ready()
     return hurt
 
 
@@ -50,7 +59,7 @@ def sleeping(seconds: float) -> bytes:
 
 
 def is_answered(server: Server) -> bool:
-    response = httpx.post(f"{server.url}/sum", json=ROW, timeout=30)
+    response = server.post("/sum", json=ROW)
     return response.status_code == 200 and response.json()["sums"] == [30.0]
 
 
@@ -64,10 +73,7 @@ def test_ten_thousand_idle_connections_cost_nobody_else(server: Server, capsys: 
 
     async def hold() -> None:
         async with connected(server, number) as held:
-            until = time.monotonic() + 60
-            while gateway.num_fds() < number:
-                assert time.monotonic() < until, gateway.num_fds()
-                await asyncio.sleep(0.05)
+            await asyncio.to_thread(wait_for, lambda: gateway.num_fds() >= number, f"{number} connections")
             assert await asyncio.to_thread(is_answered, server)
             assert await asyncio.to_thread(server.is_ready)
             # They are no dead weight: each can be asked.
@@ -78,55 +84,58 @@ def test_ten_thousand_idle_connections_cost_nobody_else(server: Server, capsys: 
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         asyncio.run(hold())
-        settle(server, before, more_mb=400, timeout_s=60)
+        settle(server, before, more_mb=400)
         # What the allocator kept is used again.
         again = Footprint.of(server)
         asyncio.run(hold())
-        settle(server, again, timeout_s=60)
+        settle(server, again)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_burst_of_twenty_times_the_capacity_is_shed_at_once_and_probes_never(server: Server) -> None:
+def test_a_burst_of_twenty_times_the_capacity_is_shed_at_once_and_probes_never(server: Server, gate: Path) -> None:
     before = Footprint.of(server)
     number = 20 * QUEUE_ROWS
 
-    async def burst() -> tuple[float, list[tuple[int, dict[str, str], float]], set[int]]:
+    async def burst() -> tuple[list[Answered], list[Answered], set[int]]:
         async with (
             connected(server, number + 2) as clients,
-            httpx.AsyncClient(base_url=server.url, timeout=30) as probe,
+            httpx.AsyncClient(base_url=server.url, timeout=ANSWER_S) as probe,
         ):
             blocker, first, *crowd = clients
             # So slow once, and the model is asked in a thread from then on.
             await first.ask(sleeping(0.1))
-            blocked = asyncio.create_task(timed(blocker, sleeping(4)))
-            await asyncio.sleep(0.2)
-            asked = [asyncio.create_task(timed(each, BODY)) for each in crowd]
+            blocked = asyncio.create_task(blocker.ask(orjson.dumps([HOLD, *[0.0] * 29])))
+            await asyncio.to_thread(wait_for, lambda: taken_of(server) == 1, "the one that blocks")
+            asked = [asyncio.create_task(each.ask(BODY)) for each in crowd]
             probes = {
                 (await probe.get(path)).status_code for _ in range(5) for path in ("/readyz", "/livez", "/metrics")
             }
-            seen = await asyncio.gather(*asked)
-            return (await blocked)[2], seen, probes
+            # Each is refused, or in the gateway: nobody is on the way to it.
+            while sum(each.done() for each in asked) + await asyncio.to_thread(taken_of, server) < number + 1:
+                await asyncio.sleep(0.05)
+            at_once = [await each for each in asked if each.done()]
+            later = [each for each in asked if not each.done()]
+            gate.touch()
+            await blocked
+            return at_once, await asyncio.gather(*later), probes
 
-    freed_at, seen, probes = asyncio.run(burst())
-    counted = Counter(status for status, _, _ in seen)
+    at_once, later, probes = asyncio.run(burst())
     assert probes == {200}
-    assert set(counted) == {200, 503}, counted
-    assert counted[200] >= QUEUE_ROWS, counted
-    assert counted[503] > number / 2, counted
-    shed = [(headers, at) for status, headers, at in seen if status == 503]
-    assert all(headers["retry-after"] == "1" for headers, _ in shed)
-    assert all(headers["content-type"] == "application/problem+json" for headers, _ in shed)
     # Nobody who was refused waited for what was under way.
-    assert max(at for _, at in shed) < freed_at
+    assert {status for status, _, _ in at_once} == {503}
+    assert len(at_once) > number / 2
+    assert len(later) >= QUEUE_ROWS
+    assert {status for status, _, _ in later} == {200}
+    assert all(headers["retry-after"] == "1" for _, headers, _ in at_once)
+    assert all(headers["content-type"] == "application/problem+json" for _, headers, _ in at_once)
     settle(server, before)
     assert is_answered(server)
 
 
-async def timed(client: Raw, body: bytes) -> tuple[int, dict[str, str], float]:
-    """Status and headers of an answer, and when it came."""
-    status, headers, _ = await client.ask(body)
-    return status, headers, time.monotonic()
+def taken_of(server: Server) -> int:
+    """Requests in flight of the gateway."""
+    return int(server.get("/inside").json()["taken"])
 
 
 def test_a_body_of_one_byte_a_second_is_a_408_and_holds_nobody(server: Server) -> None:
@@ -162,10 +171,10 @@ def test_an_answer_that_is_not_read_is_cut_off_at_the_deadline(server: Server) -
     async def main() -> None:
         async with connected(server, 20) as clients:
             for client in clients:
-                client.writer.write(head("GET", "/large", 0))
+                client.writer.write(head("GET", "/large", 0, "x-request-timeout: 5"))
                 assert await client.reader.read(10) == b"HTTP/1.1 2"
             # They stay, and read no further: the server lets go.
-            await asyncio.to_thread(settle, server, before, more_mb=64, timeout_s=TIMEOUT_S + 30)
+            await asyncio.to_thread(settle, server, before, more_mb=64)
             for client in clients:
                 with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                     await client.reader.readexactly(64 << 20)
@@ -191,7 +200,7 @@ def test_a_client_that_goes_away_leaves_nothing(server: Server, moment: str) -> 
             assert await asyncio.to_thread(server.is_ready)
 
     asyncio.run(main())
-    settle(server, before, more_mb=64)
+    settle(server, before, more_mb=64, timeout_s=30)
     # Sixty-four seconds of work for nobody would still be under way.
     assert is_answered(server)
 
@@ -203,8 +212,7 @@ def test_a_gateway_killed_under_load_is_back_and_its_runners_stay(server: Server
     assert {kind for kind in seen.seen if not isinstance(kind, str)} <= {200, 503}, seen.seen
     # Those in flight at the moment, and who waited in the backlog of the socket for the next one; nobody else.
     assert lost <= 2 * 16, seen.seen
-    assert seen.slowest_s < 40
-    server.wait_ready(timeout_s=60)
+    server.wait_ready()
     assert is_answered(server)
     assert server.worker("SumRunner").pid == runner
 
@@ -215,7 +223,7 @@ def test_a_full_disk_under_the_logs_loses_lines_only() -> None:
         assert set(seen.seen) == {200}, seen.seen
         before = Footprint.of(server)
         for _ in range(50):
-            assert httpx.get(f"{server.url}/fail").status_code == 500
+            assert server.get("/fail").status_code == 500
         seen = load(server.url, connections=16, seconds=3)
         assert set(seen.seen) == {200}, seen.seen
         settle(server, before)
@@ -237,7 +245,7 @@ def test_a_jump_of_the_wall_clock_is_noticed_by_nobody(tmp_path: Path) -> None:
         def jump() -> None:
             for jumped in ("+3600", "-7200", "+0"):
                 offset.write_text(jumped)
-                date = httpx.get(f"{server.url}/livez").headers["date"]
+                date = server.get("/livez").headers["date"]
                 assert date
                 time.sleep(0.7)
 
@@ -245,10 +253,10 @@ def test_a_jump_of_the_wall_clock_is_noticed_by_nobody(tmp_path: Path) -> None:
         assert set(seen.seen) == {200}, seen.seen
         assert seen.slowest_s < TIMEOUT_S
         offset.write_text("+36000")
-        response = httpx.get(f"{server.url}/slow/20", headers={"X-Request-Timeout": "1"}, timeout=30)
+        response = server.get("/slow/20", headers={"X-Request-Timeout": "1"})
         assert response.status_code == 504
         offset.write_text("-36000")
-        server.wait_ready(timeout_s=60)
+        server.wait_ready()
         assert is_answered(server)
         year = subprocess.run(["date", "-u", "+%F %H"], env=env, capture_output=True, text=True, check=True).stdout
         assert year != subprocess.run(["date", "-u", "+%F %H"], capture_output=True, text=True, check=True).stdout
@@ -276,7 +284,7 @@ def test_two_gateways_share_a_runner_that_merges_what_they_send() -> None:
 
             seen = asyncio.run(both())
             assert [set(each) for each in seen] == [{200}, {200}], seen
-            largest = httpx.post(f"{one.url}/sum", json=[LARGEST, *[0.0] * 29]).json()["sums"][0]
+            largest = one.post("/sum", json=[LARGEST, *[0.0] * 29]).json()["sums"][0]
             # No gateway sends more than four rows in a call.
             assert largest > 4
             # One of them dies: the other's clients notice nothing.
@@ -287,4 +295,4 @@ def test_two_gateways_share_a_runner_that_merges_what_they_send() -> None:
 def block(server: Server) -> None:
     """Have the runner think for a while, so that calls meet there."""
     for _ in range(10):
-        assert httpx.post(f"{server.url}/sum", content=sleeping(0.1), timeout=30).status_code == 200
+        assert server.post("/sum", content=sleeping(0.1)).status_code == 200

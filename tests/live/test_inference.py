@@ -9,7 +9,6 @@ import venv
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton  # type: ignore[import-untyped]
@@ -48,7 +47,7 @@ def mlserver() -> Path:
 
 def example(service: Server, kind: str) -> dict[str, Any]:
     """The request that the API's own document shows."""
-    document = httpx.get(f"{service.url}/openapi.json").json()
+    document = service.get("/openapi.json").json()
     body = document["paths"][f"/v2/models/{kind}/infer"]["post"]["requestBody"]["content"]["application/json"]
     request: dict[str, Any] = body["examples"]["row"]["value"]
     return request
@@ -99,7 +98,7 @@ def test_mlserver_infers_from_a_file_of_requests(
     address = service.url.removeprefix("http://")
     files = ["-i", str(requests), "-o", str(answers)]
     command = [str(mlserver), "infer", "-u", address, "-m", "tabular", *files, "-s", "2", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in answers.read_text().splitlines()]

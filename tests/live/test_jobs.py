@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -22,11 +22,12 @@ pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 60_000
+COUNTED = 'makunouchi_jobs_ended_total{kind="tabular",status="succeeded"} 1.0'
 
 
 def table(server: Server) -> bytes:
     """Rows of the served table, each named by its number; every thousandth is broken."""
-    row: dict[str, Any] = dict(tabular_example(server.url))  # type: ignore[call-overload]  # an object of the document
+    row: dict[str, Any] = dict(tabular_example(server))  # type: ignore[call-overload]  # an object of the document
     header = ",".join(["row", *row])
     cells = ",".join("" if value is None else str(value) for value in row.values())
     broken = "," * (len(row) - 1)
@@ -35,7 +36,7 @@ def table(server: Server) -> bytes:
 
 
 def job_at(server: Server, path: str) -> dict[str, Any]:
-    answer = httpx.get(f"{server.url}{path}", timeout=60)
+    answer = server.get(path)
     assert answer.status_code == 200, answer.text
     job: dict[str, Any] = answer.json()
     return job
@@ -45,38 +46,46 @@ def kill_all(server: Server) -> None:
     """kill -9 of everything at once."""
     for process in [*psutil.Process(server.process.pid).children(recursive=True), psutil.Process(server.process.pid)]:
         os.kill(process.pid, signal.SIGKILL)
-    server.process.wait(10)
+    server.process.wait()
+
+
+def send_table(server: Server) -> str:
+    """Where the job is."""
+    query, headers = {"id_column": "row"}, {"Content-Type": "text/csv"}
+    sent = server.post("/v1/tabular/jobs", params=query, content=table(server), headers=headers)
+    assert sent.status_code == 202, sent.text
+    return str(sent.headers["Location"])
 
 
 def test_a_job_goes_on_after_kill_9_where_it_was(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = own_home(default_home, tmp_path_factory)
     env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_JOB_LEASE_S": "2"}
-    with serving("service:Gateway", env=env) as server:
-        sent = httpx.post(
-            f"{server.url}/v1/tabular/jobs",
-            params={"id_column": "row"},
-            content=table(server),
-            headers={"Content-Type": "text/csv"},
-            timeout=60,
-        )
-        assert sent.status_code == 202, sent.text
-        path = sent.headers["Location"]
-        wait_for(lambda: 0 < job_at(server, path)["progress"]["done"] < ROWS, "some items are answered")
-        kill_all(server)
+    for _ in range(5):
+        with serving("service:Gateway", env=env) as server:
+            path = send_table(server)
+            wait_for(lambda path=path: job_at(server, path)["progress"]["done"] > 0, "some items are answered")  # type: ignore[misc]
+            kill_all(server)
 
-    with serving("service:Gateway", env=env) as server:
-        wait_for(lambda: job_at(server, path)["status"] == "succeeded", "the job is done", timeout_s=60)
-        assert "goes on at" in server.log
-        job = job_at(server, path)
-        assert job["progress"] == {"done": ROWS, "total": ROWS, "failed": ROWS // 1000}
-        lines = [
-            orjson.loads(line) for line in httpx.get(f"{server.url}{path}/result", timeout=60).content.splitlines()
-        ]
-        assert [line["index"] for line in lines] == list(range(ROWS))
-        assert [line["id"] for line in lines] == [str(number) for number in range(ROWS)]
-        assert [line["index"] for line in lines if line["status"] == "error"] == list(range(999, ROWS, 1000))
-        metrics = httpx.get(f"{server.url}/metrics").text
-        assert 'makunouchi_jobs_ended_total{kind="tabular",status="succeeded"} 1.0' in metrics
+        with serving("service:Gateway", env=env) as server:
+            wait_for(lambda path=path: job_at(server, path)["status"] == "succeeded", "the job is done")  # type: ignore[misc]
+            begun = re.search(rf"job {path.rpartition('/')[2]}: (goes on at \d+|tabular)", server.log)
+            if begun is None:
+                # It was over before the kill: this process was not given the processor for so long.
+                continue
+            assert begun[1].startswith("goes on at")
+            is_whole(server, path)
+            wait_for(lambda: COUNTED in server.get("/metrics").text, COUNTED)
+            return
+    raise AssertionError("no job was caught in the middle")
+
+
+def is_whole(server: Server, path: str) -> None:
+    """Each row of the table was answered once."""
+    assert job_at(server, path)["progress"] == {"done": ROWS, "total": ROWS, "failed": ROWS // 1000}
+    lines = [orjson.loads(line) for line in server.get(f"{path}/result").content.splitlines()]
+    assert [line["index"] for line in lines] == list(range(ROWS))
+    assert [line["id"] for line in lines] == [str(number) for number in range(ROWS)]
+    assert [line["index"] for line in lines if line["status"] == "error"] == list(range(999, ROWS, 1000))
 
 
 def test_works_on_batches_too_long_for_a_request(service: Server) -> None:
@@ -84,7 +93,7 @@ def test_works_on_batches_too_long_for_a_request(service: Server) -> None:
     with zipfile.ZipFile(archive, "w") as made:
         for name in ("coffee.jpg", "chelsea.jpg"):
             made.write(ROOT / "docs" / "images" / name, name)
-    row = dict(tabular_example(service.url))  # type: ignore[call-overload]  # an object of the document
+    row = dict(tabular_example(service))  # type: ignore[call-overload]  # an object of the document
     cells = ",".join("" if value is None else str(value) for value in row.values())
     sent = {
         "images": {"content": archive.getvalue(), "headers": {"Content-Type": "application/zip"}},
@@ -92,32 +101,30 @@ def test_works_on_batches_too_long_for_a_request(service: Server) -> None:
         "recommendations": {"json": {"user_ids": ["1", "nobody"], "n": 1}},
     }
     for kind, request in sent.items():
-        answer = httpx.post(f"{service.url}/v1/{kind}/jobs", timeout=60, **request)  # type: ignore[arg-type]  # of httpx.post
+        answer = service.post(f"/v1/{kind}/jobs", **request)  # type: ignore[arg-type]  # of httpx.post
         assert answer.status_code == 202, answer.text
         path = answer.headers["Location"]
         wait_for(lambda path=path: job_at(service, path)["status"] == "succeeded", f"the {kind}")  # type: ignore[misc]
-        result = httpx.get(f"{service.url}{path}/result", timeout=60)
+        result = service.get(f"{path}/result")
         lines = [orjson.loads(line) for line in result.content.splitlines()]
         assert [line["status"] for line in lines] == ["ok", "ok"], lines
         if kind == "images":
             assert lines[0]["predictions"][0]["label"] == "espresso"
-        assert httpx.delete(f"{service.url}{path}").status_code == 204
+        assert service.request("DELETE", path).status_code == 204
 
 
 def test_requests_are_answered_while_a_job_is_worked_on(service: Server) -> None:
-    sent = httpx.post(
-        f"{service.url}/v1/tabular/jobs",
-        params={"id_column": "row"},
-        content=table(service),
-        headers={"Content-Type": "text/csv"},
-        timeout=60,
-    )
-    path, row = sent.headers["Location"], tabular_example(service.url)
+    # A job may be over before anybody looks, where this process is not given the processor for so long.
+    assert any(answered_meanwhile(service) for _ in range(5))
+
+
+def answered_meanwhile(service: Server) -> int:
+    """How many requests were answered while a job was worked on."""
+    path, row = send_table(service), tabular_example(service)
     answered = 0
     while job_at(service, path)["status"] in ("queued", "running") and answered < 20:
-        answer = httpx.post(f"{service.url}/v1/tabular/predict", json={"instances": [row]}, timeout=60)
+        answer = service.post("/v1/tabular/predict", json={"instances": [row]})
         assert answer.status_code == 200
         answered += 1
-
-    assert answered
-    assert httpx.delete(f"{service.url}{path}").status_code == 204
+    assert service.request("DELETE", path).status_code == 204
+    return answered

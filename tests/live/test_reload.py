@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +17,8 @@ from models.card import read_card
 from models.store import find, saving
 from serving.keys import hash_of
 from tests.fixtures_default import own_home
-from tests.live.server import Server, serving
-from tests.live.test_runner_loss import tabular_example, wait_for
+from tests.live.server import ANSWER_S, Server, serving, wait_for
+from tests.live.test_runner_loss import tabular_example
 
 pytestmark = pytest.mark.live
 
@@ -28,7 +27,7 @@ CAT = (ROOT / "docs" / "images" / "chelsea.jpg").read_bytes()
 KEY = "mk_live-admin"
 ADMIN = {"X-API-Key": KEY}
 KEYS = f"live:admin:{hash_of(KEY)}"
-CONNECTIONS, SECONDS = 32, 15.0
+CONNECTIONS, TURNS = 32, 8
 MARK = "B "
 _MADE = ("manifest.json", "card.json", "model.yaml")
 
@@ -51,7 +50,7 @@ def relabelled(home: Path, name: str, version: str, *, days: int = -1, **changed
 
 def reload(server: Server, name: str, version: str | None = None) -> httpx.Response:
     body = {} if version is None else {"version": version}
-    return httpx.post(f"{server.url}/v1/models/{name}/reload", json=body, headers=ADMIN, timeout=60)
+    return server.post(f"/v1/models/{name}/reload", json=body, headers=ADMIN)
 
 
 @dataclass
@@ -62,11 +61,15 @@ class Load:
     row: object
     answers: int = 0
     versions: set[tuple[str, str]] = field(default_factory=set)
+    # Those since somebody last emptied this.
+    lately: set[tuple[str, str]] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     is_over: bool = False
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None), headers=ADMIN) as client:
+        async with httpx.AsyncClient(
+            timeout=ANSWER_S, limits=httpx.Limits(max_connections=None), headers=ADMIN
+        ) as client:
             await asyncio.gather(*(self._call(client, number) for number in range(CONNECTIONS)))
 
     async def _call(self, client: httpx.AsyncClient, number: int) -> None:
@@ -91,6 +94,7 @@ class Load:
         said = answer.json()
         model = said["model"]
         self.versions.add((model["name"], model["version"]))
+        self.lately.add((model["name"], model["version"]))
         if said["predictions"][0][label].startswith(MARK) != (model["version"] == "b"):
             self.wrong.append(f"{model} answered {said['predictions'][0][label]}")
 
@@ -103,24 +107,28 @@ def test_changes_models_while_it_answers(default_home: Path, tmp_path_factory: p
     reloads: list[httpx.Response] = []
 
     async def change(server: Server, load: Load) -> None:
-        until = time.monotonic() + SECONDS
-        for turn in range(1000):
-            if time.monotonic() > until:
-                break
-            name, version = (("tabular", "image")[turn % 2], ("b", None)[turn // 2 % 2])
-            reloads.append(await asyncio.to_thread(reload, server, name, version))
-            await asyncio.sleep(1.0)
-        load.is_over = True
+        try:
+            for turn in range(TURNS):
+                name, version = (("tabular", "image")[turn % 2], ("b", None)[turn // 2 % 2])
+                reloads.append(await asyncio.to_thread(reload, server, name, version))
+                reloads[-1].raise_for_status()
+                load.lately.clear()
+                await asyncio.sleep(1.0)
+                # However slow the images are, each version has answered before the next one comes.
+                wanted = (name, reloads[-1].json()["model"]["version"])
+                await asyncio.to_thread(wait_for, lambda wanted=wanted: wanted in load.lately, f"answers of {wanted}")  # type: ignore[misc]
+        finally:
+            load.is_over = True
 
     with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS}) as server:
-        load = Load(server.url, tabular_example(server.url))
+        load = Load(server.url, tabular_example(server))
 
         async def main() -> None:
             await asyncio.gather(load.run(), change(server, load))
 
         asyncio.run(main())
 
-        assert [answer.status_code for answer in reloads] == [200] * len(reloads)
+        assert [answer.status_code for answer in reloads] == [200] * TURNS
         assert load.wrong == []
         assert {name for name, version in load.versions if version == "b"} == {"tabular", "image"}
         assert len(load.versions) == 4
@@ -147,10 +155,10 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
     env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS, "MAKUNOUCHI_TABULAR_PLACEMENT": placement}
 
     with serving("service:Gateway", env=env) as server:
-        row = tabular_example(server.url)
+        row = tabular_example(server)
 
         def answers() -> str:
-            answer = httpx.post(f"{server.url}/v1/tabular/predict", json={"instances": [row]}, headers=ADMIN)
+            answer = server.post("/v1/tabular/predict", json={"instances": [row]}, headers=ADMIN)
             assert answer.status_code == 200, answer.text
             return str(answer.json()["model"]["version"])
 
@@ -165,8 +173,9 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
         assert answers() == "good"
         if placement == "process":
             # A rollback outlives the runner that was asked for it.
-            server.worker("TabularRunner").kill()
-            wait_for(lambda: not server.is_ready(), timeout_s=20)
+            with server.held():
+                server.worker("TabularRunner").kill()
+                wait_for(lambda: not server.is_ready(), "the runner is missed")
             server.wait_ready()
             assert answers() == "good"
         assert reload(server, "tabular").json()["model"]["version"] == first
@@ -181,6 +190,6 @@ def test_a_new_version_in_the_store_is_served_where_a_setting_asks_for_it(
         relabelled(home, "tabular", "newer", days=1)
 
         def is_new() -> bool:
-            return bool(httpx.get(f"{server.url}/health").json()["runners"]["tabular"]["model"]["version"] == "newer")
+            return bool(server.get("/health").json()["runners"]["tabular"]["model"]["version"] == "newer")
 
-        wait_for(is_new, timeout_s=30)
+        wait_for(is_new, "the newer version serves")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import threading
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from serving.supervision import FAILED_STARTS
-from tests.live.server import Server, serving, wait_for
+from tests.live.server import END_S, START_S, Server, serving, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -21,13 +22,20 @@ PROGRAM = (sys.executable, "-m", "serving.supervision")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving("service:Gateway", folder=PROJECT, program=PROGRAM) as running:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lets go what is held, once it is there."""
+    return tmp_path_factory.mktemp("supervision") / "gate"
+
+
+@pytest.fixture(scope="module")
+def server(gate: Path) -> Iterator[Server]:
+    env = {"OVERHEAD_GATE": str(gate), "OVERHEAD_TIMEOUT_S": "300", "OVERHEAD_GRACE_S": "300"}
+    with serving("service:Gateway", folder=PROJECT, program=PROGRAM, env=env) as running:
         yield running
 
 
 def test_it_listens_where_it_was_told_and_its_processes_are_those_of_bentoml_serve(server: Server) -> None:
-    assert httpx.post(f"{server.url}/sum", json=[1.0] * 30, timeout=30).json()["sums"] == [30.0]
+    assert server.post("/sum", json=[1.0] * 30).json()["sums"] == [30.0]
     assert {server.worker(name).pid for name in ("SumRunner", "EchoRunner", "Gateway")}
 
 
@@ -39,12 +47,12 @@ def test_a_killed_process_comes_back(server: Server, service: str) -> None:
     wait_for(lambda: has_another(server, service, killed.pid), f"another {service}")
     wait_for(lambda: is_answered(server), "an answer of the new one")
     server.wait_ready()
-    assert f"(process {killed.pid}) has ended: it is started again" in server.log
+    wait_for(lambda: f"(process {killed.pid}) has ended: it is started again" in server.log, "the line in the log")
 
 
 def is_answered(server: Server) -> bool:
     try:
-        return httpx.post(f"{server.url}/sum", json=[1.0] * 30, timeout=30).status_code == 200
+        return server.post("/sum", json=[1.0] * 30).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -56,14 +64,17 @@ def has_another(server: Server, service: str, pid: int) -> bool:
         return False
 
 
-def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_zero(server: Server) -> None:
+def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_zero(server: Server, gate: Path) -> None:
     """The last test of this server."""
     server.wait_ready()
     answers: list[int] = []
-    caller = threading.Thread(target=lambda: answers.append(httpx.get(f"{server.url}/slow/3", timeout=30).status_code))
+    caller = threading.Thread(target=lambda: answers.append(server.get("/held").status_code))
     caller.start()
-    wait_for(lambda: httpx.get(f"{server.url}/inside", timeout=30).json()["taken"] == 1, "a request in flight")
-    assert server.stop() == 0
+    wait_for(lambda: server.get("/inside").json()["taken"] == 1, "a request in flight")
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: not server.is_ready(), "the gateway takes nothing new")
+    gate.touch()
+    assert server.process.wait(END_S) == 0
     caller.join()
     assert answers == [200]
 
@@ -71,7 +82,7 @@ def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_zero(server: Se
 def test_a_runner_that_can_never_start_ends_it_with_one_and_the_reason() -> None:
     env = {"OVERHEAD_VERSION": "broken"}
     with serving("service:Gateway", folder=PROJECT, env=env, wait=False, program=PROGRAM) as server:
-        assert server.process.wait(120) == 1
+        assert server.process.wait(START_S) == 1
         assert "ValueError: cannot be loaded" in server.log
         assert server.log.count("SumRunner could not start") == FAILED_STARTS
         assert "SumRunner cannot start; why is in its lines above" in server.log
@@ -81,5 +92,5 @@ def test_a_port_that_is_taken_ends_it_with_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving("service:Gateway", folder=PROJECT, wait=False, program=PROGRAM, port=port) as server:
-            assert server.process.wait(60) == 1
+            assert server.process.wait(END_S) == 1
             assert "Address already in use" in server.log

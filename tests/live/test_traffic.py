@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import httpx
 import pytest
 
 from models.store import find
@@ -25,12 +24,12 @@ class Caller:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._row = tabular_example(server.url)
+        self._row = tabular_example(server)
 
     def version(self, **headers: str) -> str:
         """The version that answers, when its answer is that of its card."""
-        said = httpx.post(
-            f"{self.server.url}/v1/tabular/predict",
+        said = self.server.post(
+            "/v1/tabular/predict",
             json={"instances": [self._row]},
             headers=ADMIN | {name.replace("_", "-"): value for name, value in headers.items()},
         )
@@ -45,7 +44,7 @@ class Caller:
 
     def metrics(self) -> dict[str, float]:
         """The metrics of versions, by name and labels."""
-        lines = httpx.get(f"{self.server.url}/metrics", headers=ADMIN).text.splitlines()
+        lines = self.server.get("/metrics", headers=ADMIN).text.splitlines()
         told = [line.rpartition(" ") for line in lines if line.startswith(("makunouchi_version", "makunouchi_shadow"))]
         return {name: float(value) for name, _, value in told}
 
@@ -63,8 +62,9 @@ def test_a_canary_and_a_shadow_live_through_a_killed_runner_and_a_restart(
 
     with serving("service:Gateway", env=env) as server:
         caller = Caller(server)
-        told = httpx.put(
-            f"{server.url}/v1/models/tabular/traffic",
+        told = server.request(
+            "PUT",
+            "/v1/models/tabular/traffic",
             json={"weights": dict(plan.weights), "shadow": "c"},
             headers=ADMIN,
             timeout=60,
@@ -83,8 +83,9 @@ def test_a_canary_and_a_shadow_live_through_a_killed_runner_and_a_restart(
         assert reload(server, "tabular", "c").status_code == 200
         assert caller.shares() == expected
 
-        server.worker("TabularRunner").kill()
-        wait_for(lambda: not server.is_ready(), "the runner is missed")
+        with server.held():
+            server.worker("TabularRunner").kill()
+            wait_for(lambda: not server.is_ready(), "the runner is missed")
         server.wait_ready()
         assert caller.shares() == expected
         server.stop()
@@ -92,5 +93,5 @@ def test_a_canary_and_a_shadow_live_through_a_killed_runner_and_a_restart(
     with serving("service:Gateway", env=env) as server:
         caller = Caller(server)
         assert caller.shares() == expected
-        assert httpx.delete(f"{server.url}/v1/models/tabular/traffic", headers=ADMIN, timeout=60).status_code == 200
+        assert server.request("DELETE", "/v1/models/tabular/traffic", headers=ADMIN).status_code == 200
         assert set(caller.shares().values()) == {"c"}

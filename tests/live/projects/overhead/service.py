@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -30,7 +31,9 @@ from serving.runner_service import RunnerService
 from serving.slot import Slot
 from serving.telemetry import metrics_content
 
-RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST = -1.0, -2.0, -3.0, -4.0, -5.0
+RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
+# What is held is let go while there is a file of this name.
+GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
 ENGINE = EngineSettings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
     body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
@@ -62,6 +65,8 @@ class Sum:
             raise ValueError("the secret of row 17 at /var/lib/secret")
         if (told == SLEEP).any():
             time.sleep(float(rows[told == SLEEP][0, 1]))
+        while (told == HOLD).any() and not GATE.exists():
+            time.sleep(0.01)
         values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
         values[told == LARGEST] = self.largest_batch
         if (told == NAN).any():
@@ -166,6 +171,16 @@ async def inside(_: Request) -> Response:
 
 async def slow(request: Request) -> Response:
     await asyncio.sleep(float(request.path_params["seconds"]))
+    return await one_sum()
+
+
+async def held(_: Request) -> Response:
+    while not GATE.exists():
+        await asyncio.sleep(0.01)
+    return await one_sum()
+
+
+async def one_sum() -> Response:
     answer = await sum_rows.predict(np.ones((1, 30), np.float32), deadline=current_caller().deadline)
     return JSONResponse({"sum": float(answer.values[0, 0])})
 
@@ -188,6 +203,7 @@ app = Starlette(
         Route("/echo", echo, methods=["POST"]),
         Route("/reload/{version}", reload, methods=["POST"]),
         Route("/slow/{seconds}", slow),
+        Route("/held", held),
         Route("/fail", fail),
         Route("/large", large),
         Route("/livez", livez),
