@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -30,12 +31,14 @@ class Server:
         self.log = log
         self._mark = uuid.uuid4().hex
         self._seen: dict[int, str] = {}
+        # Servers that are killed leave sockets, settings and sessions behind.
+        self._temporary = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
         log.parent.mkdir(parents=True, exist_ok=True)
         placed = [part.replace("{port}", str(self.port)) for part in command]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 placed,
-                env={**env, "PORT": str(self.port), _MARK: self._mark},
+                env={**env, "PORT": str(self.port), "TMPDIR": self._temporary.name, _MARK: self._mark},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -86,7 +89,7 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
-        """End it, politely first, and leave no process of it behind."""
+        """End it, politely first, and leave no process and no temporary file of it behind."""
         self.resume()
         if self.is_alive():
             self._process.send_signal(signal.SIGTERM)
@@ -98,6 +101,7 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.05)
             time.sleep(0.05)
+        self._temporary.cleanup()
 
     def log_tail(self, characters: int = 600) -> str:
         """The end of what it printed."""

@@ -51,6 +51,15 @@ def test_every_process_of_a_server_is_found_paused_resumed_and_ended(tmp_path: P
     assert not server.is_alive()
 
 
+def test_what_a_killed_server_left_in_its_temporary_folder_goes_with_it(tmp_path: Path) -> None:
+    server = started(tmp_path, "import tempfile, time; print(tempfile.mkdtemp(), flush=True); time.sleep(60)")
+    until(lambda: bool(server.log_tail().strip()))
+    left = Path(server.log_tail().strip())
+    assert left.is_dir()
+    server.stop()
+    assert not left.exists()
+
+
 def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
     server = started(tmp_path, "import time; time.sleep(60)")
     server.pause()

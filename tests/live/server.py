@@ -86,6 +86,11 @@ class Server:
         finally:
             arbiter.resume()
 
+    @property
+    def temporary(self) -> Path:
+        """The temporary folder of its processes; its log lies there too."""
+        return self._scratch
+
     def processes(self) -> list[psutil.Process]:
         """The processes that run now, wherever they hang in the tree."""
         return _marked(str(self._scratch))
@@ -123,6 +128,8 @@ def serving(
             "BENTOML_HOME": clean.get("BENTOML_HOME", str(Path(scratch) / "home")),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
+            # What killed processes leave in the temporary folder.
+            "TMPDIR": scratch,
             _MARK: scratch,
             **(env or {}),
         }

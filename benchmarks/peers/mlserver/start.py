@@ -19,7 +19,8 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    folder = Path(tempfile.mkdtemp(prefix="bench-mlserver-"))
+    # In the temporary folder of this server, which goes with it.
+    folder = Path(tempfile.mkdtemp(prefix="mlserver-"))
     server = {
         "host": "127.0.0.1",
         "http_port": port(),
