@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from bentoml import on_deployment
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils.uri import join_paths
 from starlette.applications import Starlette
@@ -144,6 +145,11 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         """This class with `settings`, to be passed as `service_class=`."""
         return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
 
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        # Called where `bentoml serve` starts the processes, in development too, and nowhere else.
+        self.inner._name_parent = on_deployment(name_parent)
+
     @property
     def draining(self) -> Draining:
         """What holds this process until its requests are answered."""
@@ -167,7 +173,6 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         """
         services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
         if exclude_urls:
-            name_parent()
             for placed in self.placed():
                 if placed.is_inline and placed.on is not None:
                     services.pop(placed.on.name, None)

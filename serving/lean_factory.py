@@ -11,11 +11,20 @@ from typing import Any
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory  # type: ignore[import-untyped]
 from bentoml._internal.configuration.containers import BentoMLContainer
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
+
+from serving.parent import is_orphan, remove_sockets
 
 
 class LeanAppFactory(ServiceAppFactory):  # type: ignore[misc]
     """Base of the runner's and the gateway's factory."""
+
+    async def destroy_instance(self, app: Starlette) -> None:
+        """The end of a process. What the process that started this one would remove is removed here when it is gone."""
+        await super().destroy_instance(app)
+        if is_orphan():
+            remove_sockets(self.service.name, BentoMLContainer.remote_runner_mapping.get())
 
     @property
     def middlewares(self) -> list[Middleware]:

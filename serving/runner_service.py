@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from bentoml import on_deployment
 from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -159,12 +160,10 @@ class RunnerService(Service[T]):  # type: ignore[misc]
         """This class with `settings`, to be passed as `service_class=`."""
         return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
 
-    def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
-        """As BentoML's. When asked which processes to start: those end when this one is gone."""
-        if exclude_urls:
-            name_parent()
-        services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
-        return services
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        # Called where `bentoml serve` starts the processes, in development too, and nowhere else.
+        self.inner._name_parent = on_deployment(name_parent)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         end_with_parent()

@@ -12,10 +12,19 @@ from tests.live.server import BENTOML_SERVE, serving, wait_for
 
 pytestmark = pytest.mark.live
 
+DEVELOPMENT = (*BENTOML_SERVE, "--development")
 PROJECT = Path(__file__).parent / "projects" / "overhead"
 SUPERVISION = (sys.executable, "-m", "serving.supervision")
 # The gateway answers what it holds for as long as the test wants.
 PATIENT = {"OVERHEAD_TIMEOUT_S": "300", "OVERHEAD_GRACE_S": "300"}
+
+
+def test_in_development_the_service_ends_too() -> None:
+    with serving("service:Gateway", folder=PROJECT, program=DEVELOPMENT) as server:
+        assert len(server.processes()) == 2
+        server.process.kill()
+        server.process.wait()
+        wait_for(lambda: not server.processes(), f"no process left:\n{server.log}")
 
 
 @pytest.mark.parametrize("program", [BENTOML_SERVE, SUPERVISION], ids=["bentoml serve", "supervision"])
@@ -36,6 +45,7 @@ def test_what_is_in_flight_is_answered_then_the_port_is_free(program: tuple[str,
         caller.join()
         assert answers == [200]
         wait_for(lambda: not server.processes(), f"no process left:\n{server.log}")
+        assert not list(server.temporary.glob("bentoml-*"))
 
         with serving("service:Gateway", folder=PROJECT, program=program, port=server.port) as again:
             assert again.post("/sum", json=[1.0] * 30).json()["sums"] == [30.0]

@@ -13,7 +13,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from serving.parent import PARENT, end_with_parent, name_parent
+from serving.gateway_service import GatewayService
+from serving.parent import PARENT, end_with_parent, is_orphan, name_parent, remove_sockets
 from serving.runner_service import RunnerService
 from tests.live.server import wait_for
 
@@ -101,16 +102,50 @@ def test_nobody_watches_themselves_or_nobody(monkeypatch: pytest.MonkeyPatch) ->
     assert end_with_parent() is None
 
 
-def test_whoever_asks_which_processes_to_start_is_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [RunnerService, GatewayService])
+def test_whoever_starts_the_processes_of_a_service_is_their_parent(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import bentoml
+    from _bentoml_impl.server.serving import server_on_deployment  # type: ignore[import-untyped]
 
-    @bentoml.service(metrics={"enabled": False}, service_class=RunnerService)
+    @bentoml.service(metrics={"enabled": False}, service_class=kind)
     class Idle:
         pass
 
     service: Any = Idle  # Any: the decorator gives a service
     monkeypatch.setenv(PARENT, "7")
-    service.all_services()
-    assert os.environ[PARENT] == "7"
     service.all_services(exclude_urls=True)
+    assert os.environ[PARENT] == "7"
+    server_on_deployment(service)
     assert os.environ[PARENT] == str(os.getpid())
+
+
+def test_only_one_whose_parent_was_named_and_is_gone_is_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for named in ("", "0", str(os.getpid()), str(os.getppid()), "4999999"):
+        monkeypatch.setenv(PARENT, named)
+        said.append(is_orphan())
+    assert said == [False, False, False, False, True]
+
+
+def test_sockets_are_removed_each_by_its_own_and_the_folder_by_the_last(tmp_path: Path) -> None:
+    ours, others = tmp_path / "bentoml-uds-a b", tmp_path / "bentoml-uds-other"
+    for folder in (ours, others):
+        folder.mkdir()
+        for name in ("one", "two"):
+            (folder / f"{name}.sock").touch()
+    addresses = {name: (ours / f"{name}.sock").as_uri() for name in ("one", "two")} | {"Gateway": "http://localhost:1"}
+    remove_sockets("Gateway", addresses)
+    remove_sockets("one", addresses)
+    remove_sockets("one", addresses)
+    assert [path.name for path in ours.iterdir()] == ["two.sock"]
+    remove_sockets("two", addresses)
+    remove_sockets("Gateway", addresses)
+    assert not ours.exists()
+    assert len(list(others.iterdir())) == 2
+
+
+def test_no_other_folder_is_touched(tmp_path: Path) -> None:
+    socket = tmp_path / "one.sock"
+    socket.touch()
+    remove_sockets("one", {"one": socket.as_uri(), "two": (tmp_path / "empty" / "two.sock").as_uri()})
+    assert socket.exists()
