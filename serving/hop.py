@@ -33,6 +33,7 @@ PING_EVERY_S: Final = 1.0
 PING_TIMEOUT_S: Final = 3.0
 # How often the model itself answers its example: `ready` says that it does, not that it did once.
 TRY_EVERY_S: Final = 10.0
+TRY_TIMEOUT_S: Final = 3.0
 # While a runner is down, a connection may wait this long in its backlog to be the first that it answers.
 RETURN_WAIT_S: Final = 5.0
 RECONNECT_S: Final = 0.2
@@ -249,7 +250,7 @@ class HopClient:
         """As `_try_out`, while calls go on. A runner that is busy is left alone: pings tell that it lives."""
         connection = await self._open(PING_TIMEOUT_S)
         with suppress(TimeoutError, Overloaded):
-            async with asyncio.timeout(PING_TIMEOUT_S):
+            async with asyncio.timeout(TRY_TIMEOUT_S):
                 await self._try_out(connection)
             self._release(connection)
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.closed_loop import closed_loop, parse
 from benchmarks.questions import Question
-from tests.benchmarks.local_server import response, serving
+from tests.benchmarks.local_server import nobody, response, serving
 
 PRINTED = """Running 1s test @ http://127.0.0.1:1
 RESULT {"requests": 100, "duration_us": 2000000, "connect": 0, "read": 1, "write": 0, "status": 20, "timeout": 0, \
@@ -63,7 +63,6 @@ def test_wrk_sends_every_question_in_turn_and_counts_error_statuses() -> None:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_a_server_that_is_not_there_has_failed_and_ends_no_run() -> None:
-    with serving(lambda number, body: asyncio.sleep(0, response(b""))) as port:
-        pass
-    load = closed_loop(port, [question(b"a")], connections=4, seconds=1)
+    with nobody() as port:
+        load = closed_loop(port, [question(b"a")], connections=4, seconds=1)
     assert (load.requests, load.failed, load.answered_per_s) == (0, {"connect": 4}, 0)

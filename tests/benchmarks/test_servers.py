@@ -11,10 +11,10 @@ from benchmarks.servers import Server, free_port
 # A process whose grandchild leaves its session, as Ray's do.
 CODE = """
 import subprocess, sys, time
-child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], " \\
-    "start_new_session=True); print('ready', flush=True); time.sleep(60)"
+child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], " \\
+    "start_new_session=True); print('ready', flush=True); time.sleep(600)"
 subprocess.Popen([sys.executable, "-c", child])
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -23,7 +23,7 @@ def started(tmp_path: Path, code: str = CODE) -> Server:
 
 
 def until(claim: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -61,7 +61,7 @@ def test_what_a_killed_server_left_in_its_temporary_folder_goes_with_it(tmp_path
 
 
 def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
-    server = started(tmp_path, "import time; time.sleep(60)")
+    server = started(tmp_path, "import time; time.sleep(600)")
     server.pause()
     server.stop()
     assert not server.is_alive()

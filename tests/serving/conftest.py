@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving import hop
 from tests.serving.kitchen import Kitchen
 from tests.serving.redis_server import Redis
 
@@ -16,8 +17,18 @@ def kitchen() -> Kitchen:
     return Kitchen()
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner is not given up because the machine paused; a test of giving up sets limits of its own."""
+    monkeypatch.setattr(hop, "GREETING_S", 30.0)
+    monkeypatch.setattr(hop, "PING_TIMEOUT_S", 30.0)
+
+
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    """A Redis that is not given up because the machine paused."""
+    for limit in ("buckets.TIMEOUT_S", "answer_stores.TIMEOUT_S", "redis_client.CONNECT_S", "redis_client.ANSWER_S"):
+        monkeypatch.setattr(f"serving.{limit}", 30.0)
     server = Redis(tmp_path)
     yield server
     server.stop()

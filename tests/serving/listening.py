@@ -22,7 +22,7 @@ def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
         thread.start()
         try:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 120
             while not server.started:
                 assert thread.is_alive()
                 assert time.monotonic() < until
@@ -30,4 +30,4 @@ def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
             yield f"127.0.0.1:{door.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(120)

@@ -25,7 +25,7 @@ class Named:
 
 @dataclass
 class Sums:
-    """float32 (N, F) -> (N, 1). Waits for `gate` when a row says so, at most ten seconds."""
+    """float32 (N, F) -> (N, 1). Waits for `gate` when a row says so, at most two minutes."""
 
     version: str = "v1"
     calls: list[int] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Sums:
         if (told == REFUSE).any():
             raise InvalidInput("row is not welcome", location=("body", "row"))
         if (told == WAIT).any():
-            self.gate.wait(10)
+            self.gate.wait(120)
         if (told == TEXT).any():
             return "no array"
         values = rows.sum(axis=1, keepdims=True, dtype=np.float32)

@@ -34,7 +34,7 @@ class Store:
         self.error: Exception | None = None
 
     def append(self, events: Sequence[Event]) -> list[bool]:
-        self.let.wait(5)
+        self.let.wait(120)
         if self.error:
             raise self.error
         self.commits.append([event.key for event in events])

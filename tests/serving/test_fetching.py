@@ -38,7 +38,10 @@ async def server(answer: Answer, *, hangs: bool = False) -> AsyncIterator[tuple[
     """Answers each path with bytes; `asked` are the paths."""
     asked: list[str] = []
 
+    handling: set[asyncio.Task[None]] = set()
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handling.add(asyncio.current_task())  # type: ignore[arg-type]  # in a task of its own
         head = await reader.readuntil(b"\r\n\r\n")
         asked.append(head.split()[1].decode())
         writer.write(answer(asked[-1]))
@@ -55,11 +58,11 @@ async def server(answer: Answer, *, hangs: bool = False) -> AsyncIterator[tuple[
     finally:
         listener.close()
         await listener.wait_closed()
-        await asyncio.sleep(0.01)
+        await asyncio.wait_for(asyncio.gather(*handling, return_exceptions=True), 60)
 
 
 def fetcher(**more: Any) -> ImageFetcher:
-    chosen: dict[str, Any] = {"hosts": ("*",), "networks": HERE, "timeout_s": 5.0, "max_bytes": 10_000}
+    chosen: dict[str, Any] = {"hosts": ("*",), "networks": HERE, "timeout_s": 60.0, "max_bytes": 10_000}
     return ImageFetcher(**(chosen | more))
 
 

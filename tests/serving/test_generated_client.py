@@ -43,7 +43,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         sys.executable, "-c", "from openapi_python_client.cli import app; app()", "generate", "--path", "openapi.json",
         "--config", "config.json", "--output-path", PACKAGE, "--meta", "none",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING" not in done.stdout + done.stderr, done.stdout
     sys.path.insert(0, str(folder))

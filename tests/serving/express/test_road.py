@@ -8,6 +8,7 @@ import json
 import pytest
 
 from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
+from serving.express.protocol import BODY_WAIT_S
 from serving.express.road import MAX_REQUESTS
 from serving.telemetry import telemetry
 from tests.serving.express.a_lane import BODY, Lane, listening, read_answer, request
@@ -16,7 +17,7 @@ from tests.serving.running import in_loop
 
 async def until(condition: object) -> None:
     assert callable(condition)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -28,7 +29,8 @@ async def test_what_comes_while_a_batch_is_under_way_is_the_next_batch() -> None
         first = asyncio.create_task(lane.send(request()))
         await until(lambda: lane.batches)
         others = [asyncio.create_task(lane.send(request(b'{"n": %d}' % n))) for n in range(MAX_REQUESTS + 6)]
-        await until(lambda: lane.draining.in_flight >= MAX_REQUESTS + 7)
+        # The first counts twice: as a request, and as the batch that is under way.
+        await until(lambda: lane.draining.in_flight == 2 + MAX_REQUESTS + 6)
         hold.set()
         assert await first == [b"short " + BODY]
         answers = [(await other)[0] for other in others]
@@ -67,9 +69,11 @@ async def test_a_runner_that_cannot_answer_is_said_at_once_under_the_own_id(erro
     timeout_s = 0.05 if status == 504 else 30.0
     hold = asyncio.Event()
     async with listening(Lane(hold=hold, error=error, timeout_s=timeout_s)) as lane:
-        asyncio.get_running_loop().call_later(0.1, hold.set)
         reader, writer = await lane.connect()
         writer.write(request(more=[b"X-Request-ID: mine.3"]))
+        await until(lambda: lane.batches)
+        await asyncio.sleep(0.1)
+        hold.set()
         seen, headers, body = await read_answer(reader)
         assert seen == status
         assert headers["content-type"] == "application/problem+json"
@@ -99,7 +103,7 @@ async def test_a_client_that_leaves_is_counted_and_harms_nobody() -> None:
         other = asyncio.create_task(lane.send(request()))
         await until(lambda: lane.draining.in_flight >= 3)
         writer.transport.abort()
-        await asyncio.sleep(0.05)
+        await until(lambda: lane.connections == 1)
         hold.set()
         assert await other == [b"short " + BODY]
     assert lane.lines.getvalue().count("status=499") == 1
@@ -112,7 +116,9 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_beh
         writer.write(request()[:-3])
         await asyncio.sleep(0.02)
         writer.transport.abort()
-        await asyncio.sleep(0.1)
+        await until(lambda: lane.connections == 0)
+        # The short road waits no longer for the body.
+        await asyncio.sleep(2 * BODY_WAIT_S)
         assert await lane.send(request()) == [b"short " + BODY]
 
 

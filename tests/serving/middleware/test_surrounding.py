@@ -116,7 +116,7 @@ async def test_what_is_raised_after_a_whole_answer_is_not_raised_on() -> None:
 
 
 async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 
 @in_loop
@@ -125,7 +125,7 @@ async def test_a_request_that_takes_too_long_is_a_504() -> None:
     reply = await ask(Timeout(hangs, timeout_s=0.05))
     assert reply.status == 504
     assert reply.problem["type"] == "/problems/deadline-exceeded"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 @in_loop
@@ -136,10 +136,10 @@ async def test_a_client_may_ask_for_less_time_and_not_for_more() -> None:
         seen.append(current_caller().deadline - time.monotonic())
         await fine(scope, receive, send)
 
-    for asked in ("5", "1000", "-1", "0", "nan", "soon", "inf"):
-        await ask(Timeout(look, timeout_s=10), headers={"X-Request-Timeout": asked})
-    assert seen[0] == pytest.approx(5, abs=1)
-    assert all(each == pytest.approx(10, abs=1) for each in seen[1:])
+    for asked in ("500", "100000", "-1", "0", "nan", "soon", "inf"):
+        await ask(Timeout(look, timeout_s=1000), headers={"X-Request-Timeout": asked})
+    assert seen[0] == pytest.approx(500, abs=100)
+    assert all(each == pytest.approx(1000, abs=100) for each in seen[1:])
 
 
 @in_loop

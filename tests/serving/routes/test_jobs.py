@@ -29,14 +29,14 @@ TABLE = "age,credit amount,sex,purpose,class,größe\n" + "33,1169,male,car,true
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     """A kitchen that works on jobs."""
-    with listening(Kitchen().edged) as address, httpx.Client(base_url=f"http://{address}", timeout=60) as client:
+    with listening(Kitchen().edged) as address, httpx.Client(base_url=f"http://{address}", timeout=120) as client:
         yield client
 
 
 def finished(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
     """The job that was taken, when it is over."""
     assert answer.status_code == 202, answer.text
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while True:
         job: dict[str, Any] = client.get(answer.headers["Location"]).json()
         if job["status"] not in ("queued", "running"):
