@@ -87,6 +87,7 @@ class KeysUnavailable(PlatformError):
 
 
 MALFORMED = Kind("malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says.")
+NOT_HTTP = Kind("not-http", 400, "Not HTTP", "The bytes are no request of HTTP/1.1, or could be read as two.")
 BAD_QUERY = Kind("bad-query", 400, "The query cannot be used", "A list in the query string is empty or too long.")
 UNKNOWN_API_VERSION = Kind(
     "unknown-api-version", 400, "No such version of the API", "`API-Version` is none of those that are known."
@@ -102,6 +103,7 @@ NOT_FOUND = Kind("not-found", 404, "There is nothing here", "No such path. `GET 
 NOT_KNOWN = Kind("not-known", 404, "Not known", "The request names a model, a version or a user that does not exist.")
 NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`.")
 BODY_TIMEOUT = Kind("body-timeout", 408, "The body took too long", "The body did not arrive within the time limit.")
+HEAD_TIMEOUT = Kind("headers-timeout", 408, "The headers took too long", "They did not arrive within the time limit.")
 RELOAD_REFUSED = Kind(
     "reload-refused",
     409,
@@ -128,6 +130,7 @@ RATE_LIMITED = Kind(
     "This key, or this address, asked more than it may in a while. Try again after `Retry-After` seconds.",
     retry_after_s=1,
 )
+HEAD_TOO_LARGE = Kind("headers-too-large", 431, "The headers are too large", "The limit is in the detail.")
 LIMITS_UNAVAILABLE = Kind(
     "limits-unavailable",
     503,
@@ -225,6 +228,7 @@ TABLE: dict[type[Exception], Kind] = {
 
 KINDS: tuple[Kind, ...] = (
     MALFORMED,
+    NOT_HTTP,
     BAD_QUERY,
     UNKNOWN_API_VERSION,
     UNAUTHENTICATED,
@@ -233,12 +237,14 @@ KINDS: tuple[Kind, ...] = (
     NOT_KNOWN,
     NOT_ALLOWED,
     BODY_TIMEOUT,
+    HEAD_TIMEOUT,
     RELOAD_REFUSED,
     NO_EMBEDDING,
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,
     RATE_LIMITED,
+    HEAD_TOO_LARGE,
     INTERNAL,
     PREDICTION_FAILED,
     UNAVAILABLE,

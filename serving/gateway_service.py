@@ -114,14 +114,15 @@ class GatewayAppFactory(LeanAppFactory):
         tell_started()
 
     def _open_lane(self) -> None:
-        if self._gateway.hot_calls and not tracing_exporter():
-            open_lane(
-                self._gateway.hot_calls,
-                telemetry=telemetry(),
-                access_log=self._access_log,
-                draining=self._gateway.draining,
-                timeout_s=self._settings.request_timeout_s,
-            )
+        open_lane(
+            # A request that is traced is seen by a middleware.
+            () if tracing_exporter() else self._gateway.hot_calls,
+            telemetry=telemetry(),
+            access_log=self._access_log,
+            draining=self._gateway.draining,
+            timeout_s=self._settings.request_timeout_s,
+            head_timeout_s=self._settings.body_timeout_s,
+        )
 
     async def destroy_instance(self, app: Starlette) -> None:
         self._gateway.draining.uninstall()

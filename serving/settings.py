@@ -62,7 +62,7 @@ class Settings(BaseSettings):
 
     request_timeout_s: float = Field(30.0, gt=0, description="A request that takes longer is answered 504.")
     body_timeout_s: float = Field(
-        20.0, gt=0, description="A request whose body has not arrived after so long is answered 408."
+        20.0, gt=0, description="A request whose headers, or then its body, take longer to arrive is answered 408."
     )
     shutdown_grace_s: float = Field(20.0, ge=0, description="How long requests in flight may take after SIGTERM.")
     max_body_bytes: int = Field(16 << 20, gt=0, description="A larger request body is refused with 413 as it streams.")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from serving.express.protocol import ExpressProtocol
     from serving.express.road import Road
 
-OK_HEAD: Final = b"cache-control: no-store\r\ncontent-type: application/json\r\n"
 _OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
+_OK_HEAD: Final = b"cache-control: no-store\r\ncontent-length: %d\r\ncontent-type: application/json\r\n"
 
 
 class _Nobody:
@@ -72,10 +72,10 @@ class Asked:
     def answer(self, body: bytes) -> None:
         """Answer 200 with `body`, which is JSON."""
         self._is_made(body)
-        self._send(200, _OK_LINE, OK_HEAD + self.told, body)
+        self._send(200, _OK_LINE, _OK_HEAD % len(body) + self.told, body)
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """Answer anything but 200. `headers` are without Content-Length."""
+        """Answer anything but 200. `headers` have Content-Length."""
         self._is_made(None)
         line = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
         self._send(status, line, b"".join(b"%s: %s\r\n" % header for header in headers), body)
@@ -104,12 +104,11 @@ class Asked:
             return
         protocol, transport = self.protocol, self.transport
         transport.write(
-            b"%b%b%bcontent-length: %d\r\nx-process-time: %.2f\r\nx-request-id: %b\r\n%b\r\n%b"
+            b"%b%b%bx-process-time: %.2f\r\nx-request-id: %b\r\n%b\r\n%b"
             % (
                 line,
                 b"".join([b"%b: %b\r\n" % header for header in protocol.server_state.default_headers]),
                 head,
-                len(body),
                 1000 * seconds,
                 self.request_id.encode(),
                 b"" if self.keep_alive else b"connection: close\r\n",

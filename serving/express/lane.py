@@ -1,4 +1,4 @@
-"""The short roads of a service, and how they get into its server. Knows uvicorn, no calls."""
+"""The protocol of a service, with its short roads, and how it gets into the server. Knows uvicorn, no calls."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from serving.access_log import AccessLog
 from serving.draining import Draining
 from serving.express.protocol import ExpressProtocol
 from serving.express.road import ExpressCall, Road
+from serving.middleware.observed import OTHER_METHOD, UNMATCHED
+from serving.strict_protocol import Strictness
 from serving.telemetry import Telemetry
 
 log = logging.getLogger("makunouchi.express")
@@ -25,19 +27,26 @@ def open_lane(
     access_log: AccessLog | None,
     draining: Draining,
     timeout_s: float,
+    head_timeout_s: float,
 ) -> bool:
-    """Open short roads to `calls` in the server that runs this process; whether it has one that they fit.
+    """Make the server that runs this process strict, and open short roads to `calls`; whether it is one that they fit.
 
-    To be called while the application starts: connections that were accepted before keep to the ordinary road.
+    To be called while the application starts: connections that were accepted before keep to uvicorn's own protocol.
     """
     server = running_server()
     if server is None or server.config.http_protocol_class is not HttpToolsProtocol:
-        log.info("no short road: the server of this process is not uvicorn with httptools")
+        log.warning("no short road, no bounds of headers: the server of this process is not uvicorn with httptools")
         return False
     roads = {
         call.path.encode("ascii"): Road(call, telemetry, access_log, draining, timeout_s=timeout_s) for call in calls
     }
-    server.config.http_protocol_class = ExpressProtocol.using(roads)
+
+    def count(request_id: str, status: int) -> None:
+        telemetry.answered(UNMATCHED, OTHER_METHOD, status, 0.0)
+        if access_log is not None:
+            access_log.write(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
+
+    server.config.http_protocol_class = ExpressProtocol.using(roads, Strictness(head_timeout_s, count))
     return True
 
 

@@ -7,13 +7,14 @@ Every other request is uvicorn's, untouched.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from serving.express.asked import Asked
 from serving.express.road import Roads
 from serving.request_id import accept_or_make
+from serving.strict_protocol import Strictness, StrictProtocol
 
 MAX_BODY_BYTES: Final = 16 << 10
 # How long the rest of a body may take after its headers. The ordinary road knows how to wait longer.
@@ -24,17 +25,15 @@ _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
 
 
-class ExpressProtocol(HttpToolsProtocol):
-    """One connection. `using` gives it its roads."""
+class ExpressProtocol(StrictProtocol):
+    """One connection. What uvicorn calls a cycle may be an Asked here. `using` gives it its roads."""
 
     roads: ClassVar[Roads] = {}
-    # What uvicorn calls a cycle may be an Asked here.
-    cycle: Any
 
     @classmethod
-    def using(cls, roads: Roads) -> type[ExpressProtocol]:
+    def using(cls, roads: Roads, strictness: Strictness | None = None) -> type[ExpressProtocol]:
         """This class with `roads`, by path."""
-        return type(cls.__name__, (cls,), {"roads": roads})
+        return type(cls.__name__, (cls,), {"roads": roads, "strictness": strictness or cls.strictness})
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -44,10 +43,10 @@ class ExpressProtocol(HttpToolsProtocol):
             cycle.is_awaited = True
             self.loop.call_later(BODY_WAIT_S, _divert_unless_whole, cycle)
 
-    def on_headers_complete(self) -> None:
+    def begin(self) -> None:
         asked = self._asked()
         if asked is None:
-            super().on_headers_complete()
+            super().begin()
         else:
             self.cycle = asked
 
@@ -93,19 +92,21 @@ class ExpressProtocol(HttpToolsProtocol):
         parser = self.parser
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return None
-        length, is_json, has_credential, offered = b"", False, False, None
+        length, has_credential = b"", False
+        content_type: bytes | None = None
+        offered: bytes | None = None
         for name, value in self.headers:
             if name == b"content-length":
                 length = value
-            elif name == b"content-type":
-                is_json = value in _JSON
-            elif name == b"x-request-id":
+            elif name == b"content-type" and content_type is None:
+                content_type = value
+            elif name == b"x-request-id" and offered is None:
                 offered = value
             elif name in _CREDENTIALS:
                 has_credential = True
             elif name not in _IGNORED and not (name == b"connection" and value.lower() == b"keep-alive"):
                 return None
-        if not is_json or not length.isdigit() or not 0 < int(length) <= MAX_BODY_BYTES:
+        if content_type not in _JSON or not length.isdigit() or not 0 < int(length) <= MAX_BODY_BYTES:
             return None
         if not road.admits(self.headers if has_credential else ()):
             return None

@@ -158,8 +158,7 @@ class Road:
             return
         set_request_id(asked.request_id)
         response = problem_of(error if left_s > 0 else DeadlineExceeded(TOO_LATE), instance=self.path)
-        headers = [header for header in response.raw_headers if header[0] != b"content-length"]
-        asked.respond(response.status_code, headers, bytes(response.body))
+        asked.respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
 Roads = Mapping[bytes, Road]

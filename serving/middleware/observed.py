@@ -17,6 +17,7 @@ from serving.request_id import current_request_id
 from serving.telemetry import Telemetry
 
 UNMATCHED = "unmatched"
+OTHER_METHOD = "OTHER"
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -55,7 +56,7 @@ class Observed:
         finally:
             seconds = time.perf_counter() - started
             route = self._route(scope)
-            method = scope["method"] if scope["method"] in METHODS else "OTHER"
+            method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
             self._telemetry.ended(route, method, status, seconds)
             if self._access_log is not None:
                 self._access_log.write(current_request_id(), method, route, status, 1000 * seconds)

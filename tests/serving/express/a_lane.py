@@ -17,6 +17,7 @@ from serving.access_log import AccessLog
 from serving.draining import Draining
 from serving.express.protocol import ExpressProtocol
 from serving.express.road import MAX_WAITING, ExpressCall, Headers, Road
+from serving.strict_protocol import Strictness
 from serving.telemetry import telemetry
 
 BODY = b'{"a": 1}'
@@ -31,6 +32,9 @@ class Lane:
     is_available: bool = True
     timeout_s: float = 30.0
     max_waiting: int = MAX_WAITING
+    head_timeout_s: float = 20.0
+    # Ids and statuses of what the protocol answered itself.
+    counted: list[tuple[str, int]] = field(default_factory=list)
     hold: asyncio.Event | None = None
     error: Exception | None = None
     batches: list[list[bytes]] = field(default_factory=list)
@@ -52,11 +56,21 @@ class Lane:
         return [None if b"odd" in body else b"short " + bytes(body) for body in bodies]
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ordinary road: `ordinary` around the body."""
+        """The ordinary road: `ordinary` around the body, or `early` before it; WebSockets are let in."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await receive()
+            return
+        if scope["path"] == "/early":
+            await Response(b"early")(scope, receive, send)
+            return
         self.begun_by_application.append(scope)
         body = await Request(scope, receive).body()
         self.by_application.append(scope)
-        await Response(b"ordinary " + body)(scope, receive, send)
+        # As `routes.body.answer` does.
+        answer = Response(b"ordinary " + body, 200, {"Cache-Control": "no-store"}, "application/json")
+        await answer(scope, receive, send)
 
     async def send(self, data: bytes, *more: bytes, answers: int = 1) -> list[bytes]:
         """Send `data`, then each of `more` some time later, over one connection; the bodies of the answers."""
@@ -104,7 +118,8 @@ async def listening(lane: Lane) -> AsyncIterator[Lane]:
         "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
     )
     road = Road(call, telemetry(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
-    protocol = ExpressProtocol.using({call.path.encode(): road})
+    strictness = Strictness(lane.head_timeout_s, lambda *answer: lane.counted.append(answer))
+    protocol = ExpressProtocol.using({call.path.encode(): road}, strictness)
     server = lane.server = uvicorn.Server(
         uvicorn.Config(
             lane.application,

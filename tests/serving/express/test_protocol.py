@@ -8,6 +8,9 @@ import pytest
 
 from serving.express import protocol
 from serving.express.protocol import MAX_BODY_BYTES
+from serving.middleware.observed import Observed
+from serving.middleware.request_id import RequestId
+from serving.telemetry import telemetry
 from tests.serving.express.a_lane import BODY, Lane, listening, read_answer, request
 from tests.serving.express.test_road import until
 from tests.serving.running import in_loop
@@ -46,6 +49,9 @@ async def test_a_plain_request_is_answered_by_the_short_road() -> None:
         request(more=[b"X-Request-Timeout: 1"]),
         request(more=[b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]),
         request(more=[b"Cache-Control: no-cache"]),
+        # The ordinary road reads the first of each.
+        request(more=[b"Content-Type: application/json"]),
+        request(more=[b"X-Request-ID: a", b"X-Request-ID: b"]),
         request(b"x" * (MAX_BODY_BYTES + 1)),
         request(b""),
     ],
@@ -131,9 +137,16 @@ async def test_a_closed_road_is_not_taken() -> None:
 
 
 @in_loop
-async def test_nonsense_after_the_headers_ends_the_connection() -> None:
-    async with listening(Lane()) as lane:
-        assert (await lane.send(request() + b"\x00nonsense\r\n\r\n"))[0] in (
-            b"short " + BODY,
-            b"Invalid HTTP request received.",
-        )
+async def test_the_heads_of_both_roads_are_the_same_bytes() -> None:
+    lane = Lane()
+    lane.application = Observed(RequestId(lane.application), telemetry=telemetry(), access_log=None)  # type: ignore[method-assign]
+    heads = []
+    async with listening(lane):
+        for more in ([], [b"X-Plain: no"]):
+            reader, writer = await lane.connect()
+            writer.write(request(more=[b"X-Request-ID: mine.4", *more]))
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append([line for line in head.split(b"\r\n") if not line.startswith((b"date", b"x-process-time"))])
+            writer.close()
+    assert len(lane.by_application) == 1
+    assert heads[0] == [line.replace(b": 17", b": 14") for line in heads[1]]
