@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from serving.access_log import AccessLog
 from serving.draining import Draining
@@ -15,6 +16,7 @@ from serving.express.protocol import ExpressProtocol
 from serving.express.road import ExpressCall, Road
 from serving.middleware.observed import OTHER_METHOD, UNMATCHED
 from serving.strict_protocol import Strictness
+from serving.strict_socket import StrictSocket
 from serving.telemetry import Telemetry
 
 log = logging.getLogger("makunouchi.express")
@@ -47,6 +49,8 @@ def open_lane(
             access_log.write(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
 
     server.config.http_protocol_class = ExpressProtocol.using(roads, Strictness(head_timeout_s, count))
+    if server.config.ws_protocol_class is WebSocketsSansIOProtocol:
+        server.config.ws_protocol_class = StrictSocket
     return True
 
 

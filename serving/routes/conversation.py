@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, Field
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -96,7 +96,8 @@ class Predicting:
             image, options = await image_of(given, {}, self._images, CLASSIFY_V1)
             return await self._images.classify(image, options)
         if message.model == "tabular":
-            return await self._tabular.predict_json(orjson.dumps(given))
+            # Not by orjson, which knows no integer of more than 64 bits.
+            return await self._tabular.predict_json(to_json(given))
         return await self._recommendations.recommend(RecommendRequest.model_validate(given))
 
 
@@ -280,5 +281,9 @@ def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:
     origin = socket.headers.get("origin")
     if origin is None or origin in origins or "*" in origins:
         return
-    if urlsplit(origin).netloc != socket.headers.get("host"):
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:
+        host = ""
+    if not host or host != socket.headers.get("host"):
         raise Forbidden("pages of this origin may not connect; a setting allows them: MAKUNOUCHI_CORS_ORIGINS")

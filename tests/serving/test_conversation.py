@@ -108,6 +108,8 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(kitchen: Kitchen, address: str
         ({"id": 1, "model": "tabular"}, 1, 422, "a message has a model and an input"),
         ({"id": 1, "model": "tabular", "input": {"instances": []}}, 1, 422, "at least 1"),
         ({"id": 1, "model": "tabular", "input": {"instances": [{**ROW, "age": "old"}]}}, 1, 422, "age"),
+        ({"id": 1, "model": "tabular", "input": {"instances": [{**ROW, "age": 2**70}]}}, 1, 422, "less than or equal"),
+        ('{"id": 1, "model": "tabular", "input": {"instances": [{"age": 1e999}]}}', 1, 422, "finite number"),
         ({"id": 1, "model": "image", "input": {"image": "aGVsbG8="}}, 1, 415, "not an image"),
         ({"id": 1, "model": "image", "input": {"url": "http://localhost/"}}, 1, 422, "not fetched by URL here"),
         ({"id": 1, "model": "recommender", "input": {"user_id": "a", "n": 0}}, 1, 422, "greater than"),
@@ -156,9 +158,10 @@ def test_messages_over_the_limit_of_bodies_close_with_1009() -> None:
 def test_a_page_of_another_host_may_not_connect_unless_a_setting_names_it() -> None:
     with listening(Kitchen(cors_origins=("https://shop.example",)).edged) as address:
         url = f"ws://{address}/v1/ws/predict"
-        with pytest.raises(InvalidStatus) as caught:
-            connect(url, origin=Origin("https://evil.example"))
-        assert caught.value.response.status_code == 403
+        for origin in ("https://evil.example", "null", "http://[", ""):
+            with pytest.raises(InvalidStatus) as caught:
+                connect(url, additional_headers={"Origin": origin})
+            assert caught.value.response.status_code == 403, origin
         for origin in ("https://shop.example", f"http://{address}"):
             with connect(url, origin=Origin(origin)) as socket:
                 assert say(socket, {"id": 1, "type": "ping"})

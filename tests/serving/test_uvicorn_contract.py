@@ -8,6 +8,7 @@ import signal
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from serving.express.asked import Asked
 
@@ -42,6 +43,13 @@ def test_uvicorns_server_is_who_handles_sigterm_and_asks_its_configuration_for_t
     config.load_app = lambda: None  # type: ignore[method-assign]
     config.load()
     assert config.http_protocol_class is HttpToolsProtocol
+    assert config.ws_protocol_class is WebSocketsSansIOProtocol
+    source = inspect.getsource(HttpToolsProtocol)
+    assert "self.ws_protocol_class = config.ws_protocol_class" in source
+    # What the strict protocol stands on.
+    assert "self.pipeline.appendleft((self.cycle, app))" in source
+    assert "self.headers.append((name, value))" in source
+    assert "except httptools.HttpParserError:" in source
 
 
 def test_uvicorns_protocol_asks_nothing_of_a_cycle_that_a_short_request_does_not_have() -> None:

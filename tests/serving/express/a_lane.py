@@ -18,6 +18,7 @@ from serving.draining import Draining
 from serving.express.protocol import ExpressProtocol
 from serving.express.road import MAX_WAITING, ExpressCall, Headers, Road
 from serving.strict_protocol import Strictness
+from serving.strict_socket import StrictSocket
 from serving.telemetry import telemetry
 
 BODY = b'{"a": 1}'
@@ -125,6 +126,7 @@ async def listening(lane: Lane) -> AsyncIterator[Lane]:
             lane.application,
             port=0,
             http=protocol,
+            ws=StrictSocket,
             interface="asgi3",
             lifespan="off",
             log_config=None,
