@@ -51,7 +51,7 @@ def postgres(encoding: str = "UTF8") -> Iterator[str]:
             user=user,
         )
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={scratch} -c fsync=off"
-        control: list[str | Path] = [folder / "pg_ctl", "--pgdata", data, "--silent", "--wait"]
+        control: list[str | Path] = [folder / "pg_ctl", "--pgdata", data, "--silent", "--wait", "--timeout", "300"]
         _run(*control, "--log", scratch / "log", "-o", options, "start", user=user)
         try:
             yield f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/postgres"

@@ -30,9 +30,16 @@ def test_schemathesis_finds_nothing(
     with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": API_KEYS}) as server:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json"]
         options = ["--checks", "all", "--seed", "1", "--no-color", "--max-examples", str(EXAMPLES), "--phases", PHASES]
+        # Far above what any answer takes: the service has a limit of its own, and says 504.
+        patience = ["--request-timeout", "120"]
         key = ["--header", f"X-API-Key: {KEYS['admin']}"]
         done = subprocess.run(
-            [*command, *options, *key], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [*command, *options, *patience, *key],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         summary = done.stdout[done.stdout.rfind("= SUMMARY =") :]
         with capsys.disabled():

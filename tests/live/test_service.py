@@ -16,7 +16,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from tests.fixtures_default import own_home
-from tests.live.server import Server, serving, wait_for
+from tests.live.server import ANSWER_S, Server, serving, wait_for
 from tests.serving.keyed import API_KEYS, KEYS
 
 pytestmark = pytest.mark.live
@@ -159,7 +159,7 @@ def test_native_file_fields_do_not_fetch_urls(service: Server, field: str) -> No
     async def call() -> int:
         trap = await asyncio.start_server(fetch, "127.0.0.1", 0)
         port = trap.sockets[0].getsockname()[1]
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=ANSWER_S) as client:
             answer = await client.post(
                 f"{service.url}{path}", data={field: f"http://127.0.0.1:{port}/x.jpg"}, files={"ignored": b""}
             )
