@@ -19,10 +19,9 @@ from models.errors import DataInvalid
 from models.recommender.dated import ALWAYS, Dated
 from models.recommender.encoding import Attribute, Encoder
 from models.recommender.feature_store import TIME
-from training.tables import Table
+from training.tables import TAG_SEPARATOR, Table
 from training.values import unix_seconds
 
-TAG_SEPARATOR = "|"
 _BINS = 8
 _MAX_VALUES = 500
 _FEW_VALUES = 10

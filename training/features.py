@@ -6,6 +6,7 @@ Knows tables and files, no model.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,10 @@ from models.errors import DataInvalid
 from models.recommender.dated import ALWAYS
 from models.recommender.feature_store import FOLDER, GROUPS, ITEMS, TIME, USERS
 from training.interactions import ids_of
-from training.tables import Table
+from training.tables import TAG_SEPARATOR, Table
 from training.values import unix_seconds
 
 _AGE_BANDS = (18, 25, 35, 45, 50, 56)
-TAG_SEPARATOR = "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,8 @@ def _typed(table: Table, name: str) -> pa.ChunkedArray:
         return filled.cast(pa.float64())
     except pa.ArrowInvalid:
         pass
-    if name in table.tags or pc.any(pc.match_substring(filled, TAG_SEPARATOR)).as_py():
-        return pc.split_pattern(filled, TAG_SEPARATOR if name not in table.tags else " ")
+    if name in table.tags:
+        return pc.split_pattern(filled, " ")
+    if pc.any(pc.match_substring(filled, TAG_SEPARATOR)).as_py():
+        return pc.split_pattern_regex(pc.utf8_trim_whitespace(filled), rf"\s*{re.escape(TAG_SEPARATOR)}\s*")
     return filled

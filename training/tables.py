@@ -20,6 +20,8 @@ from models.card import DataSource
 from models.errors import DataInvalid
 from models.store import file_sha256
 
+# Between the words of a cell that holds a list of them.
+TAG_SEPARATOR = "|"
 _ATOMIC = (".inter", ".user", ".item")
 _DELIMITERS = "\t,;|"
 

@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import DataInvalid
 from models.recommender.feature_store import FOLDER, read
+from training.attributes import encode_attributes
 from training.features import FeatureTables, age_and_occupation, feature_tables, memberships, write
 from training.tables import Table
 
@@ -26,6 +27,15 @@ def test_what_is_written_is_what_the_store_reads(tmp_path: Path) -> None:
     assert found.users.values("8") == {"age": None, "sex": "M"}
     assert found.items.values("1") == {"year": 1999, "genres": ["Drama", "War"]}
     assert (found.items.category_column(), found.items.year_column()) == ("genres", "year")
+
+
+def test_blanks_around_the_words_of_a_list_are_not_part_of_them(tmp_path: Path) -> None:
+    items = table("items", item=["1", "2"], genres=["Drama | War", " Comedy"])
+    write(feature_tables(None, items, None, user="user", item="item"), tmp_path)
+    found = read(tmp_path / FOLDER).items
+    encoder = encode_attributes(items, "item", ["1", "2"]).encoder
+    assert found.values("1") == {"genres": ["Drama", "War"]}
+    assert encoder.names == ("genres=Comedy", "genres=Drama", "genres=War")
 
 
 def test_times_are_written_as_the_store_reads_them(tmp_path: Path) -> None:
