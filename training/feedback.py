@@ -10,7 +10,7 @@ from scipy import sparse
 
 from models.errors import FeedbackUnavailable
 from models.feedback_log import FeedbackLog, Logged, default_file, default_url
-from models.recommender.dataset import Dataset, Rows, csr, from_triplets, where
+from models.recommender.dataset import Dataset, Rows, csr, from_triplets, stored_rows, where
 from models.recommender.recent import NEGATIVE
 from training.interactions import Corpus
 
@@ -91,8 +91,7 @@ def _places(corpus: Corpus, events: Sequence[Logged]) -> Rows:
 def _stored(dataset: Dataset, users: Rows, items: Rows) -> Rows:
     """Where the interactions of these users and items are stored, -1 where they are not; rows may be unknown."""
     matrix = dataset.interactions
-    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))
-    stored = rows * dataset.items + matrix.indices
+    stored = stored_rows(matrix) * dataset.items + matrix.indices
     wanted = np.where((users >= 0) & (users < dataset.users), users, -1) * dataset.items + items
     wanted[(items < 0) | (items >= dataset.items) | (wanted < 0)] = -1
     places = np.searchsorted(stored, wanted)
@@ -109,7 +108,7 @@ def _extended(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str,
 
 def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, shape: tuple[int, int]) -> Dataset:
     matrix = old.interactions
-    rows = np.repeat(np.arange(old.users), np.diff(matrix.indptr))
+    rows = stored_rows(matrix)
     # An event about what the data holds already changes its time and rating, and adds no weight.
     places = _stored(old, users, items)
     is_held = places >= 0

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.recommender.dataset import stored_rows
+
 Matrix = NDArray[np.float64]
 Items = NDArray[np.int64]
 
@@ -29,7 +31,7 @@ def hits(recommended: Items, relevant: sparse.csr_array) -> NDArray[np.bool_]:
     rows = np.repeat(np.arange(recommended.shape[0]), recommended.shape[1])
     columns = recommended.ravel()
     width = np.int64(relevant.shape[1])
-    wanted = np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr)) * width + relevant.indices
+    wanted = stored_rows(relevant) * width + relevant.indices
     found = np.isin(rows * width + columns, wanted, assume_unique=False) & (columns >= 0)
     return np.asarray(found.reshape(recommended.shape))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataInvalid
-from models.recommender.dataset import Dataset, where
+from models.recommender.dataset import Dataset, stored_rows, where
 
 Split = Literal["random", "last"]
 
@@ -38,7 +38,7 @@ def split(dataset: Dataset, how: Split, *, test_share: float, seed: int) -> tupl
 def _ranks(dataset: Dataset, how: Split, random: np.random.Generator) -> NDArray[np.int64]:
     """The place of each interaction among its user's, from 0, in the order of the split."""
     matrix = dataset.interactions
-    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))
+    rows = stored_rows(matrix)
     shuffled = random.random(matrix.nnz)
     times = dataset.times if how == "last" and dataset.times is not None else shuffled
     order = np.lexsort((shuffled, times, rows))

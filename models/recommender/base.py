@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.errors import InvalidInput
-from models.recommender.dataset import Dataset, Rows
+from models.recommender.dataset import Dataset, Rows, stored_rows
 from models.recommender.selection import Items, Scores, best
 
 Capability = Literal[
@@ -151,4 +151,4 @@ def blocks(rows: int, columns: int) -> list[slice]:
 
 def hide(scores: Scores, seen: sparse.csr_array) -> None:
     """Set the scores of seen items to -inf, in place."""
-    scores[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = -np.inf
+    scores[stored_rows(seen), seen.indices] = -np.inf

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.recommender.dataset import stored_rows
 from models.recommender.facts import FACTS, Facts
 from models.recommender.selection import Scores
 
@@ -39,8 +40,7 @@ def places(scores: Scores, seen: sparse.csr_array, *, ranks_seen: bool = True) -
     A seen item gets the place that it would have; where nobody asks for it, any one below the unseen.
     """
     open_ = -scores
-    rows = np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr))
-    open_[rows, seen.indices] = np.inf
+    open_[stored_rows(seen), seen.indices] = np.inf
     order = _order(open_)
     found = np.empty(scores.shape, np.float32)
     np.put_along_axis(found, order, np.arange(1, scores.shape[1] + 1, dtype=np.float32)[None, :], axis=1)
@@ -107,7 +107,7 @@ class View:
     def pairs(self, count: int) -> Pairs:
         """Rows and items at or above the place of the `count`-th best unseen item of the row, sorted by row."""
         open_ = np.array(self.blend)
-        open_[np.repeat(np.arange(len(open_)), np.diff(self._seen.indptr)), self._seen.indices] = -np.inf
+        open_[stored_rows(self._seen), self._seen.indices] = -np.inf
         kept = min(count, open_.shape[1])
         border = np.partition(open_, -kept, axis=1)[:, -kept]
         border = np.where(np.isneginf(border), -np.finfo(np.float32).max, border)
@@ -119,8 +119,7 @@ class View:
         if self._hides_seen:
             return np.ones(len(pairs[0]), bool)
         width = np.int64(self._seen.shape[1])
-        rows = np.repeat(np.arange(self._seen.shape[0]), np.diff(self._seen.indptr))
-        return np.isin(pairs[0] * width + pairs[1], rows * width + self._seen.indices, invert=True)
+        return np.isin(pairs[0] * width + pairs[1], stored_rows(self._seen) * width + self._seen.indices, invert=True)
 
     def features(self, facts: Facts, pairs: Pairs, users: NDArray[np.int64] | None) -> Floats:
         """What a ranker is told of each pair, (pairs, features); the columns have `names`."""

@@ -118,7 +118,7 @@ def from_triplets(
 def where(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:
     """The interactions for which `kept` (aligned with the stored ones) is true; rows and columns stay."""
     matrix = dataset.interactions
-    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))[kept]
+    rows = stored_rows(matrix)[kept]
     indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=dataset.users))))
     return _as_known(
         replace(
@@ -150,6 +150,11 @@ def csr(
     )
     matrix.has_canonical_format = True
     return matrix
+
+
+def stored_rows(matrix: sparse.csr_array) -> Rows:
+    """The row of each stored value, aligned with `matrix.data`."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
 def binary(matrix: sparse.csr_array) -> sparse.csr_array:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.recommender.content import rarity, weighted
-from models.recommender.dataset import Dataset
+from models.recommender.dataset import Dataset, stored_rows
 from models.recommender.dated import Dated, Fixed, Known
 from models.recommender.neighbours import normalised
 from models.recommender.timeline import Timeline
@@ -113,7 +113,7 @@ class _Tastes:
         own = sparse.csr_array((ones, taken, histories.indptr), shape=(len(as_of), self._directions.shape[0]))
         profiles = normalised(sparse.csr_array(own @ self._directions)).toarray()
         chosen = self._directions[self._items.rows(items, as_of[rows])]
-        places = np.repeat(np.arange(len(items)), np.diff(chosen.indptr))
+        places = stored_rows(chosen)
         products = chosen.data * profiles[rows[places], chosen.indices]
         return np.asarray(np.bincount(places, products, minlength=len(items)), np.float32)
 
@@ -128,12 +128,12 @@ class _Segments:
         if features is None:
             return
         known = _known(features, dataset.dated_users)
-        users = known.rows(np.repeat(np.arange(dataset.users), dataset.activity()), times)
+        users = known.rows(stored_rows(dataset.interactions), times)
         if int(np.diff(known.features.indptr)[users].sum()) > _MAX_SEGMENT_EVENTS:
             return
         self._users = Fixed(features) if is_now else known
         repeated = known.features[users]
-        event = np.repeat(np.arange(len(users)), np.diff(repeated.indptr))
+        event = stored_rows(repeated)
         kinds = repeated.indices.astype(np.int64)
         columns = dataset.interactions.indices.astype(np.int64)
         self._width = features.shape[1]

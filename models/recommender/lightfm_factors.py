@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.recommender.base import Arrays, Capability, Progress
-from models.recommender.dataset import Dataset
+from models.recommender.dataset import Dataset, stored_rows
 from models.recommender.factors import Factors, Matrix
 
 Loss = Literal["warp", "bpr"]
@@ -102,7 +102,7 @@ class LightFMBpr(LightFMWarp):
 
 
 def _positives(interactions: sparse.csr_array) -> tuple[sparse.coo_matrix, sparse.coo_matrix | None]:
-    rows = np.repeat(np.arange(interactions.shape[0], dtype=np.int32), np.diff(interactions.indptr))
+    rows = stored_rows(interactions).astype(np.int32)
     columns = interactions.indices.astype(np.int32)
     ones = np.ones(interactions.nnz, np.float32)
     positives = sparse.coo_matrix((ones, (rows, columns)), shape=interactions.shape)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.recommender.base import Algorithm, Arrays, Capability, Progress, blocks
-from models.recommender.dataset import Dataset, Rows, csr
+from models.recommender.dataset import Dataset, Rows, csr, stored_rows
 from models.recommender.linear import contributions, similar_columns
 from models.recommender.selection import NOTHING, Items, Scores, best
 
@@ -188,7 +188,7 @@ def shrunk(matrix: sparse.csr_array, shrink: float) -> sparse.csr_array:
     """Rows divided by their length, plus the square root of `shrink`."""
     counts = np.diff(matrix.indptr)
     squares = np.zeros(matrix.shape[0])
-    np.add.at(squares, np.repeat(np.arange(matrix.shape[0]), counts), matrix.data.astype(np.float64) ** 2)
+    np.add.at(squares, stored_rows(matrix), matrix.data.astype(np.float64) ** 2)
     lengths = np.sqrt(squares + shrink)
     lengths[lengths == 0] = 1.0
     data = (matrix.data / np.repeat(lengths, counts)).astype(np.float32)

@@ -24,7 +24,7 @@ from models.cores import usable_cores
 from models.errors import InvalidInput
 from models.recommender.base import Algorithm, Arrays, Capability, Progress, blocks, no_progress
 from models.recommender.candidates import View, directions, names, standard_within
-from models.recommender.dataset import Dataset, Rows, where
+from models.recommender.dataset import Dataset, Rows, stored_rows, where
 from models.recommender.facts import Facts
 from models.recommender.ranker import Groups, Kind, Ranker, RankerParams, joined, learn
 from models.recommender.selection import Items, Scores
@@ -274,7 +274,7 @@ def _parts(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
     """A fold for each stored interaction; each user's are dealt out evenly, beginning anywhere."""
     random = np.random.default_rng(seed)
     matrix = dataset.interactions
-    rows = np.repeat(np.arange(dataset.users), np.diff(matrix.indptr))
+    rows = stored_rows(matrix)
     order = np.lexsort((random.random(matrix.nnz), rows))
     dealt = np.empty(matrix.nnz, np.int64)
     dealt[order] = np.arange(matrix.nnz) - matrix.indptr[rows[order]]
