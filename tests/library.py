@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,16 @@ NEWEST = 1_700_000_000
 FEATURED, BARE = "newcomer", "ghost"
 NAMES = ("alice", "bob", "7", *(f"u{row}" for row in range(3, USERS)), FEATURED, BARE)
 TITLES = {"1": "", "50": "Star Wars (1977)", "51": "Les Misérables (1995)", "52": "The Godfather (1972)"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a user did."""
+
+    user_id: str
+    item_id: str
+    kind: str = "like"
+    time: float = 1.0
 
 
 def genre(user: int) -> int:

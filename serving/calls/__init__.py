@@ -4,7 +4,7 @@ A call takes what has been validated, asks a runner, and returns a pydantic mode
 
 images           classify one image, or several
 tabular          predict rows
-recommendations  recommend to one user, or to several
+recommendations  recommend to one user, or to several; recommended is how they are told
 inference        the three as tensors: images, rows and items each in a file of its own, metadata, outputs
 deadline         until when a call may take
 """

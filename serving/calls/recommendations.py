@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
-from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed, VersionNotLoaded
+from models.errors import InputError, InvalidInput, PredictionFailed, VersionNotLoaded
 from serving.agreement import Agreement, of_lists
 from serving.calls.deadline import deadline, elapsed_ms
-from serving.calls.images import item_problem, model_used
+from serving.calls.images import model_used
+from serving.calls.recommended import as_recommendations, check, of_user, told
 from serving.errors import FieldFault
 from serving.runners import ModelRef, QueryAnswer
 from serving.schemas.recommendations import (
     BulkRecommendations,
     BulkRecommendRequest,
-    Cause,
     Choice,
     PerUser,
     Recommendations,
-    RecommendedItem,
     RecommendOptions,
     RecommendRequest,
     UserFailure,
-    UserResult,
 )
 from serving.served import RecommenderAnswer, ServedRecommender
 from serving.settings import Settings
@@ -51,7 +47,7 @@ class RecommenderCalls:
         started = time.perf_counter()
         answers, model = await self._ask([request.user_id], request, {})
         try:
-            _check(answers[0], request.user_id, request)
+            check(answers[0], request.user_id, request)
         except InputError as error:
             error.location = ("body", *(error.location or ("user_id",)))
             raise
@@ -91,7 +87,7 @@ class RecommenderCalls:
         return BulkRecommendations(
             model=model_used(model),
             results=[
-                _result(index, user_id, answer, request)
+                of_user(index, user_id, answer, request)
                 for index, (user_id, answer) in enumerate(zip(request.user_ids, answers, strict=True))
             ],
             inference_time_ms=elapsed_ms(started),
@@ -185,7 +181,7 @@ def _told(
     request: RecommendRequest, answer: RecommenderAnswer, model: ModelRef, inference_time_ms: float
 ) -> bytes | None:
     try:
-        _check(answer, request.user_id, request)
+        check(answer, request.user_id, request)
         if any(item.causes for item in answer.items):
             explained = as_recommendations(request.user_id, answer, model, inference_time_ms)
             body = explained.__pydantic_serializer__.to_json(explained)
@@ -195,41 +191,6 @@ def _told(
         return None
     _count(answer)
     return body
-
-
-def told(answer: RecommenderAnswer, user_id: str, model: ModelRef, inference_time_ms: float) -> bytes:
-    """An answer without causes as JSON: byte for byte what `Recommendations` makes of it, in a fifth of the time.
-
-    Raises PredictionFailed for scores that are no numbers.
-    """
-    _check_scores(answer)
-    return orjson.dumps(
-        {
-            "model": {"name": model.name, "version": model.version},
-            "algorithm": answer.model,
-            "user_id": user_id,
-            "items": [
-                {"item_id": item.id, "title": item.title or None, "score": _short(item.score), "causes": ()}
-                for item in answer.items
-            ],
-            "reason": answer.reason,
-            "inference_time_ms": inference_time_ms,
-        }
-    )
-
-
-def as_recommendations(
-    user_id: str, answer: RecommenderAnswer, model: ModelRef, inference_time_ms: float
-) -> Recommendations:
-    """An answer as clients are told. Raises PredictionFailed for scores that are no numbers."""
-    return Recommendations(
-        model=model_used(model),
-        algorithm=answer.model,
-        user_id=user_id,
-        items=_items(answer),
-        reason=answer.reason,
-        inference_time_ms=inference_time_ms,
-    )
 
 
 def _count(answer: RecommenderAnswer) -> None:
@@ -274,50 +235,3 @@ _PLAIN = {"user_id", "user_ids", "per_user", "n", "filter_seen", "unknown_user"}
 def _own(user: PerUser) -> dict[str, Any]:  # Any: JSON
     own: dict[str, Any] = {"history": user.history, "user_features": user.user_features}
     return {name: value for name, value in own.items() if value}
-
-
-def _check(answer: RecommenderAnswer, user_id: str, options: RecommendOptions) -> None:
-    if answer.error is not None:
-        if answer.error_kind == "invalid":
-            raise InvalidInput(answer.error, location=answer.location)
-        if answer.error_kind == "unknown":
-            raise NotKnown(answer.error)
-        raise PredictionFailed(answer.error)
-    if answer.reason == "unknown_user" and options.unknown_user == "error":
-        raise NotKnown(f"no user '{user_id[:100]}' in the training data")
-
-
-def _result(index: int, user_id: str, answer: RecommenderAnswer, options: RecommendOptions) -> UserResult | UserFailure:
-    try:
-        _check(answer, user_id, options)
-        return UserResult(
-            index=index, user_id=user_id, algorithm=answer.model, items=_items(answer), reason=answer.reason
-        )
-    except (InputError, PredictionFailed) as error:
-        return UserFailure(index=index, user_id=user_id, error=item_problem(error))
-
-
-def _check_scores(answer: RecommenderAnswer) -> None:
-    if not all(math.isfinite(item.score) for item in answer.items):
-        raise PredictionFailed("the recommender answered NaN or infinity")
-
-
-def _items(answer: RecommenderAnswer) -> list[RecommendedItem]:
-    _check_scores(answer)
-    return [
-        RecommendedItem(
-            item_id=item.id,
-            title=item.title or None,
-            score=_short(item.score),
-            causes=[
-                Cause(kind=each.kind, name=each.name, title=each.title or None, weight=_short(each.weight))
-                for each in item.causes
-            ],
-        )
-        for item in answer.items
-    ]
-
-
-def _short(score: float) -> float:
-    # float32 as float64 shows digits that are not there.
-    return float(f"{score:.7g}")

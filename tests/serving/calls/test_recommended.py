@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from models.errors import PredictionFailed
 from models.recommender.queries import Answer, ScoredItem
-from serving.calls.recommendations import as_recommendations, told
+from serving.calls.recommended import as_recommendations, told
 from serving.runners import ModelRef
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
