@@ -48,7 +48,7 @@ from serving.served import ImageEdition, Served, ServedImages, ServedRecommender
 from serving.settings import load_settings
 from serving.slot import Slot
 from serving.stocked import StoreCatalog, build_reloads, build_traffic, stocked
-from serving.telemetry import metrics_content
+from serving.telemetry import metrics_content, metrics_folder_fault
 from serving.version import VERSION
 
 SOURCE = Path(__file__).resolve().parent
@@ -74,7 +74,7 @@ class ImageRunner:
 
     def __init__(self) -> None:
         self.model = Slot(
-            lambda version: ImageClassifier.load(image_shelf.find(version), threads=usable_cores()),
+            lambda version: ImageClassifier.load(image_shelf.whole(version), threads=usable_cores()),
             warm_up=lambda model: model.predict(model.example()),
             start=kept.start(settings.image_model, image_shelf.find),
         )
@@ -96,7 +96,7 @@ class TabularRunner:
 
     def __init__(self) -> None:
         self.model = Slot(
-            lambda version: TabularModel.load(table_shelf.find(version)),
+            lambda version: TabularModel.load(table_shelf.whole(version)),
             warm_up=lambda model: model.predict(model.example()),
             start=kept.start(settings.tabular_model, table_shelf.find),
         )
@@ -115,7 +115,7 @@ class RecommenderRunner:
         listener = Listener(feedback, Recent(), window_days=settings.feedback_window_days).start()
         self.model = Slot(
             lambda version: Desk.load(
-                recommender_shelf.find(version),
+                recommender_shelf.whole(version),
                 features=settings.features,
                 features_ttl_s=settings.features_ttl_s,
                 recent=listener.recent,
@@ -247,12 +247,17 @@ class Gateway:
     @bentoml.on_deployment
     @staticmethod
     def check_models() -> None:
-        """Before anything is started: end with the name of the model that is missing, and what makes it."""
-        for shelf in (image_shelf, table_shelf, recommender_shelf):
-            try:
-                shelf.find()
-            except ArtifactError as error:
-                sys.exit(f"error: {error}")
+        """Before anything is started: end with the name of the model that is missing or unusable, and what mends it."""
+        try:
+            image_shelf.check("image-classification")
+            table_shelf.check("tabular-classification", "tabular-regression")
+            recommender_shelf.check("recommendation")
+        except ArtifactError as error:
+            sys.exit(f"error: {error}")
+        if settings.features and recommender.url is None and not Path(settings.features).is_dir():
+            sys.exit(f"error: setting MAKUNOUCHI_FEATURES: there is no folder '{settings.features}'")
+        if fault := metrics_folder_fault():
+            sys.exit(f"error: {fault}")
 
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)

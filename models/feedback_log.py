@@ -109,7 +109,7 @@ class FeedbackLog:
                 if attempt == _ATTEMPTS - 1:
                     raise FeedbackUnavailable("the feedback could not be written") from error
             except sa.exc.SQLAlchemyError as error:
-                raise FeedbackUnavailable("the feedback could not be written") from error
+                raise FeedbackUnavailable(f"the feedback could not be written{_why(error)}") from error
         raise FeedbackUnavailable("the feedback could not be written")
 
     def read(self, after: int = 0, *, limit: int = _READ_ROWS) -> list[Logged]:
@@ -123,7 +123,7 @@ class FeedbackLog:
             with reader.begin() as connection:
                 return [Logged(*row) for row in connection.execute(query)]
         except sa.exc.SQLAlchemyError as error:
-            raise FeedbackUnavailable("the feedback could not be read") from error
+            raise FeedbackUnavailable(f"the feedback could not be read{_why(error)}") from error
 
     def all(self) -> Iterator[Logged]:
         """Every event, in order. Raises FeedbackUnavailable."""
@@ -227,8 +227,17 @@ def _opened(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLA
         # PostgreSQL's and SQLite's are there; another database brings its own.
         raise FeedbackUnavailable("the driver of the feedback's database is not installed") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
-        raise FeedbackUnavailable("the database of the feedback cannot be opened") from error
+        raise FeedbackUnavailable(f"the database of the feedback cannot be opened{_why(error)}") from error
     return writer, reader, table
+
+
+def _why(error: Exception) -> str:
+    """What the database says of itself, such as that its disk is full; nothing that could hold what was sent."""
+    import sqlalchemy as sa
+
+    if isinstance(error, sa.exc.OperationalError):
+        return f": {(str(error.orig).splitlines() or [''])[0][:200]}"
+    return f": {error.strerror}" if isinstance(error, OSError) else ""
 
 
 def _create(engine: Any, table: Any) -> None:  # Any: SQLAlchemy

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.errors import ArtifactMissing
+from models.card import Task
+from models.errors import ArtifactInvalid, ArtifactMissing
 from models.packed import locate, pinned_versions, store_of
-from models.store import Artifact, versions
+from models.store import Artifact, verify, versions
 
 
 class Shelf:
@@ -25,6 +26,20 @@ class Shelf:
         """That version, or the configured one, as the store has it now. Raises ArtifactMissing or ArtifactInvalid."""
         artifact = locate(f"{self.name}:{version or self._configured}", source=self._source)
         return self._read.setdefault(artifact.version, artifact)
+
+    def whole(self, version: str | None = None) -> Artifact:
+        """As `find`, with every file compared with what was saved. Raises ArtifactInvalid for one that was altered."""
+        artifact = self.find(version)
+        verify(artifact)
+        return artifact
+
+    def check(self, *tasks: Task) -> None:
+        """Raise ArtifactMissing or ArtifactInvalid where the configured version is not there, was altered, or is of
+        another task than these."""
+        artifact = self.whole()
+        if artifact.card.task not in tasks:
+            known = " or ".join(tasks)
+            raise ArtifactInvalid(f"artifact '{artifact.tag}' is of task '{artifact.card.task}', not of {known}")
 
     def read(self, version: str | None = None) -> Artifact:
         """As `find`, from memory when it was read before. Without a version: the configured one as first read."""

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
-import json
 import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.errors import SettingsInvalid
 from serving.protection import check_protection
@@ -24,8 +23,8 @@ from serving.protection import check_protection
 PREFIX = "MAKUNOUCHI_"
 # Read by the Makefile and by training, not by the service: known names, so that the unknown-name check passes them.
 _OUTSIDE_SERVICE = frozenset({"MAKUNOUCHI_CACHE", "MAKUNOUCHI_ENV_FILE"})
-# Of an address: redis://user:password@host
-_PASSWORD = re.compile(r"(://[^/@:]*:)[^@/]*@")
+_URL = re.compile(r"[a-z][a-z0-9_+]*://")
+_REDIS = ("redis://", "rediss://", "unix://")
 
 Placement = str  # "process", "inline", or an http:// address
 
@@ -194,6 +193,27 @@ class Settings(BaseSettings):
             ipaddress.ip_network(each, strict=False)
         return value
 
+    @field_validator("image_placement", "tabular_placement", "recommender_placement")
+    @classmethod
+    def _is_placement(cls, value: Placement) -> Placement:
+        if value not in ("process", "inline") and not value.startswith(("http://", "https://")):
+            raise ValueError(f"`process`, `inline` or an http:// address is expected, not '{value}'")
+        return value
+
+    @field_validator("feedback_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if value and not _URL.match(value):
+            raise ValueError("a URL is expected, such as sqlite:////srv/feedback.db or postgresql+psycopg://host/name")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith(_REDIS):
+            raise ValueError("a URL is expected, such as redis://host:6379/0")
+        return value
+
     @field_validator("image_url_networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -213,64 +233,38 @@ def load_settings() -> Settings:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | _OUTSIDE_SERVICE
     for name in os.environ:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            raise SettingsInvalid(f"unknown setting {name}; see: python -m serving.settings")
+            raise SettingsInvalid(_of_unknown(name))
     try:
         settings = Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise SettingsInvalid(f"setting {name}: {first['msg']}") from error
+        field = str(first["loc"][0])
+        if field not in Settings.model_fields:  # as the file has it
+            raise SettingsInvalid(f"in the file of MAKUNOUCHI_ENV_FILE: {_of_unknown(field.upper())}") from error
+        raise SettingsInvalid(
+            f"setting {PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+    except SettingsError as error:
+        # pydantic-settings names the field in its message alone.
+        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise SettingsInvalid(
+            f'setting {PREFIX}{field.upper()}: a JSON list is expected, such as ["one", "another"]'
+        ) from error
     check_protection(settings)
     return settings
 
 
-def shown(value: object) -> str:
-    """A setting's value as text, without the password of an address."""
-    if isinstance(value, SecretStr):
-        return str(value)
-    if isinstance(value, tuple):
-        return json.dumps(value)
-    if value is None:
-        return ""
-    return _PASSWORD.sub(r"\1****@", str(value))
-
-
-def markdown() -> str:
-    """Every setting as a page: name, type, default, meaning."""
-    lines = [
-        "# Settings",
-        "",
-        "Made by `python -m serving.settings --markdown > docs/settings.md`; a test holds it to the code.",
-        "",
-        "Each is read from the environment, and from the file that `MAKUNOUCHI_ENV_FILE` names (lines of `NAME=value`;",
-        "the environment wins). `python -m serving.settings` prints the effective ones, secrets masked. One that is",
-        "unknown, or has a value that cannot be, stops the start and is named.",
-        "",
-        "| setting | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
-    for name, field in Settings.model_fields.items():
-        default = shown(field.default) if not isinstance(field.default, SecretStr) else ""
-        cells = (f"`{PREFIX}{name.upper()}`", _type_name(field.annotation), f"`{default}`" if default else "",
-                 field.description or "")  # fmt: skip
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _type_name(annotation: Any) -> str:  # Any: whatever stands behind a field's colon
-    if annotation is SecretStr:
-        return "secret"
-    if get_origin(annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
-    if get_origin(annotation) is tuple:
-        return "JSON list"
-    if get_origin(annotation) is UnionType:
-        return " or ".join("empty" if each is type(None) else _type_name(each) for each in get_args(annotation))
-    return {"str": "text", "int": "whole number", "float": "number", "bool": "true, false"}[annotation.__name__]
+def _of_unknown(name: str) -> str:
+    near = difflib.get_close_matches(
+        name.upper().removeprefix(PREFIX), [each.upper() for each in Settings.model_fields], 1
+    )
+    return f"unknown setting {name}; " + (f"is {PREFIX}{near[0]} meant?" if near else "see: python -m serving.settings")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print name, value and description of every setting; with `--markdown` the page of them all."""
+    from serving.settings_page import markdown, shown
+
     if "--markdown" in (sys.argv[1:] if arguments is None else arguments):
         sys.stdout.write(markdown())
         return

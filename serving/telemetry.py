@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import tempfile
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
@@ -270,3 +271,18 @@ def _forget_the_dead(folder: str) -> None:
         found = _LIVE_FILE.search(path.name)
         if found and not Path(f"/proc/{found.group(1)}").exists() and Path("/proc/self").exists():
             path.unlink(missing_ok=True)
+
+
+def metrics_folder_fault() -> str:
+    """Why the folder that processes share their metrics in cannot be used, or nothing. BentoML takes another where it
+    cannot make it, and not where it is there, empty and read-only: every gateway would end as it starts."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    folder = Path(BentoMLContainer.prometheus_multiproc_dir.get())
+    if not folder.is_dir() or any(folder.iterdir()):
+        return ""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"the folder of metrics '{folder}' cannot be written ({error.strerror}); remove it, or make it writable"

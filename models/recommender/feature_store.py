@@ -112,23 +112,25 @@ class Features:
 class FeatureStore:
     """The tables of a folder. `current` looks at the files at most every `ttl_s` seconds, and reads them in a thread
     of its own when they have changed or the time of a row has come; until that is done, and when they cannot be read,
-    the old tables go on. `now` tells Unix seconds."""
+    the old tables go on. `check` raises ArtifactInvalid for tables that cannot be used. `now` tells Unix seconds."""
 
     def __init__(
         self,
         folder: Path | None,
         *,
         ttl_s: float = 60.0,
+        check: Callable[[Features], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
+        self._check = check
         self._ttl_s = ttl_s
         self._clock = clock
         self._now = now
         self._lock = threading.Lock()
         self._marks = _marks(folder)
-        self._features = read(folder, now=now()) if folder is not None else Features()
+        self._features = self._read_now()
         self._looked = clock()
         self._reading: threading.Thread | None = None
 
@@ -169,12 +171,17 @@ class FeatureStore:
 
     def _read(self, marks: tuple[tuple[str, int, int], ...]) -> None:
         try:
-            features = read(self._folder, now=self._now()) if self._folder is not None else Features()
+            features = self._read_now()
         except ArtifactInvalid as error:
             log.warning("features not reloaded: %s", error)
             return
         self._features, self._marks = features, marks
         log.info("features reloaded: %d users, %d items", len(features.users.ids), len(features.items.ids))
+
+    def _read_now(self) -> Features:
+        features = read(self._folder, now=self._now()) if self._folder is not None else Features()
+        self._check(features)
+        return features
 
 
 def read(folder: Path, *, now: float | None = None) -> Features:

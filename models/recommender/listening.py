@@ -43,9 +43,9 @@ class Listener:
         """Take in what is new; how many events that were."""
         try:
             events = self._tail.read()
-        except FeedbackUnavailable:
+        except FeedbackUnavailable as error:
             if not self._is_failing:
-                log.warning("the feedback log cannot be read; answers go on without new events")
+                log.warning("answers go on without new events: %s", error)
             self._is_failing = True
             return 0
         if self._is_failing:

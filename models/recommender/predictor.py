@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from models.errors import InputError
 from models.recommender import archive
+from models.recommender.attribute_check import check_attributes
 from models.recommender.base import blocks
 from models.recommender.explaining import causes
 from models.recommender.feature_store import FOLDER, FeatureStore
@@ -62,8 +64,10 @@ class Recommender:
         `features` is the folder of the feature tables, that beside the artifact when not given.
         """
         folder = features or artifact.folder / FOLDER
-        store = FeatureStore(folder, ttl_s=features_ttl_s)
-        return cls(artifact, archive.read(artifact.folder), features=store, recent=recent)
+        contents = archive.read(artifact.folder)
+        check = partial(check_attributes, users=contents.user_encoder, items=contents.item_encoder)
+        store = FeatureStore(folder, ttl_s=features_ttl_s, check=check)
+        return cls(artifact, contents, features=store, recent=recent)
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -54,15 +54,18 @@ class Background:
         await self._threads.run(lambda _: self._database.close(), None)
 
     async def _look(self) -> None:
-        swept = -SWEEP_EVERY_S
+        swept, said = -SWEEP_EVERY_S, ""
         while True:
             try:
                 if time.monotonic() - swept >= SWEEP_EVERY_S:
                     swept = time.monotonic()
                     await self._threads.run(lambda _: self.sweep(), None)
                 job_metrics().show(await self._threads.run(lambda _: self._store.counts(), None))
+                said = ""
             except (JobsUnavailable, OSError) as error:
-                log.error("the jobs cannot be looked at: %s", error)
+                if said != str(error):
+                    log.error("the jobs cannot be looked at: %s", error)
+                said = str(error)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def sweep(self) -> None:

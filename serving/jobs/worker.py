@@ -110,6 +110,7 @@ class Worker:
     async def run(self) -> None:
         """Work until cancelled; the job at hand is let go then."""
         self._wake = asyncio.Event()
+        said = ""
         while True:
             claim: Claim | None = None
             if not self._is_stopping():
@@ -117,9 +118,12 @@ class Worker:
                     claim = await self._do(lambda: self._leases.claim())
                     if claim is not None:
                         await self._turn(claim)
+                    said = ""
                 except JobsUnavailable as error:
-                    log.error("jobs wait: %s", error)
-                    claim = None
+                    # Looked for every second: said once, and again when it changes or comes back.
+                    if said != str(error):
+                        log.error("jobs wait: %s", error)
+                    said, claim = str(error), None
                 except Exception:
                     log.exception("a turn of a job broke off")
             if claim is None:

@@ -133,3 +133,15 @@ def test_the_file_of_a_url() -> None:
     assert default_file("sqlite:////var/x.db") == Path("/var/x.db")
     assert default_file("postgresql://host/db") is None
     assert default_file("sqlite:///:memory:") is None
+
+
+def test_why_nothing_can_be_written_is_told_and_nothing_of_what_was_sent(tmp_path: Path) -> None:
+    log = FeedbackLog(f"sqlite:///{tmp_path / 'f.db'}")
+    log.append([Event("first")])
+    log.close()
+    with sqlite3.connect(tmp_path / "f.db") as file:
+        file.execute("drop table makunouchi_feedback")
+        file.execute("create view makunouchi_feedback as select 1 as position, 'x' as key")
+    with pytest.raises(FeedbackUnavailable, match="could not be written: cannot modify makunouchi_feedback") as caught:
+        log.append([Event("secret")])
+    assert "secret" not in str(caught.value)

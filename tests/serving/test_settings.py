@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import SettingsInvalid
-from serving.settings import Settings, load_settings, main, markdown
+from serving.settings import Settings, load_settings, main
+from serving.settings_page import markdown
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,6 +40,31 @@ def test_every_setting_is_described() -> None:
 def test_a_wrong_setting_stops_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=name):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [("MAKUNOUCHI_IMAGE_URL_HOSTS", "a.example", "MAKUNOUCHI_IMAGE_URL_HOSTS: a JSON list is expected"),
+     ("MAKUNOUCHI_REDIS_URL", "cache:6379", "MAKUNOUCHI_REDIS_URL: a URL is expected, such as redis://"),
+     ("MAKUNOUCHI_FEEDBACK_URL", "/srv/feedback.db", "MAKUNOUCHI_FEEDBACK_URL: a URL is expected, such as sqlite:"),
+     ("MAKUNOUCHI_IMAGE_PLACEMENT", "docker", "MAKUNOUCHI_IMAGE_PLACEMENT: `process`, `inline` or an http"),
+     ("MAKUNOUCHI_MAX_ROW", "5", "unknown setting MAKUNOUCHI_MAX_ROW; is MAKUNOUCHI_MAX_ROWS meant"),
+     ("MAKUNOUCHI_42", "5", "unknown setting MAKUNOUCHI_42; see: python -m serving.settings")],
+)  # fmt: skip
+def test_what_was_meant_is_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=fault):
+        load_settings()
+
+
+@pytest.mark.parametrize(("line", "fault"), [("MAKUNOUCHI_MAX_ROW=5", "MAKUNOUCHI_MAX_ROW; is"), ("FOO=1", "FOO; see")])
+def test_an_unknown_name_in_the_file_is_named_as_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, fault: str
+) -> None:
+    (tmp_path / "env").write_text(line)
+    monkeypatch.setenv("MAKUNOUCHI_ENV_FILE", str(tmp_path / "env"))
+    with pytest.raises(SettingsInvalid, match=f"in the file of MAKUNOUCHI_ENV_FILE: unknown setting {fault}"):
         load_settings()
 
 

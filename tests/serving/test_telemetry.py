@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
 from prometheus_client import CollectorRegistry, Histogram
 
 from serving.readiness import readiness
 from serving.runners import ModelRef, RunnerStatus
-from serving.telemetry import Telemetry
+from serving.telemetry import Telemetry, metrics_folder_fault
 from tests.serving.running import in_loop
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +90,21 @@ def test_a_histogram_of_prometheus_has_the_parts_that_are_filled_in_blocks() -> 
     histogram._sum.inc(3)
     histogram._buckets[0].inc(2)
     assert len(histogram._buckets) == 3
+
+
+def test_a_folder_of_metrics_that_cannot_be_written_is_told_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "metrics"
+    monkeypatch.setattr(BentoMLContainer, "prometheus_multiproc_dir", SimpleNamespace(get=lambda: str(folder)))
+    assert metrics_folder_fault() == ""
+    folder.mkdir()
+    assert metrics_folder_fault() == ""
+
+    def refused(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    assert metrics_folder_fault().endswith(
+        "/metrics' cannot be written (Read-only file system); remove it, or make it writable"
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import ArtifactInvalid
+from models.recommender.attribute_check import check_attributes
+from models.recommender.encoding import Attribute, Encoder
 from models.recommender.feature_store import FeatureStore, read
 from models.recommender.ids import IdIndex
 from models.recommender.item_facts import item_facts
@@ -150,3 +153,24 @@ def test_a_table_without_its_id_column_is_refused(tmp_path: Path) -> None:
 def test_years_are_numbers_whatever_their_type(tmp_path: Path) -> None:
     write(tmp_path, "items", item_id=["1"], year=np.array([2001], np.int16))
     assert item_facts(read(tmp_path).items, IdIndex.of(["1"])).year(0) == 2001
+
+
+def test_tables_that_do_not_fit_the_model_leave_the_old_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    numbers = Encoder((Attribute("age", "number", edges=(30.0,)), Attribute("town", "category", values=("Bonn",))))
+    check = partial(check_attributes, users=numbers, items=Encoder(()))
+    write(tmp_path, "users", user_id=["a"], age=[30], town=["Bonn"])
+    store = FeatureStore(tmp_path, ttl_s=0.0, check=check)
+    for age in (["old"], [["30"]]):
+        write(tmp_path, "users", user_id=["a", "b"], age=[*age, *age], town=["Bonn", "Ulm"])
+        store.current()
+        store.wait()
+        assert store.current().users.values("a") == {"age": 30, "town": "Bonn"}
+        store.wait()
+    assert "column 'age' of users.parquet holds 'old', and the model learned from numbers there" in caplog.text
+    write(tmp_path, "users", user_id=["a"], age=["31"], town=[None])
+    store.current()
+    store.wait()
+    assert store.current().users.values("a") == {"age": "31", "town": None}
+    write(tmp_path, "users", user_id=["a"], age=["x"])
+    with pytest.raises(ArtifactInvalid, match="holds 'x'"):
+        FeatureStore(tmp_path, check=check)

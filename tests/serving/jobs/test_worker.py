@@ -13,6 +13,8 @@ import pytest
 
 from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
 from serving.jobs import worker as worker_module
+from serving.jobs.errors import JobsUnavailable
+from serving.jobs.leases import Leases
 from serving.jobs.packed import ITEMS, Item
 from serving.jobs.record import Job
 from serving.jobs.worker import MAX_LATE, Worker
@@ -248,3 +250,19 @@ async def test_jobs_rest_while_requests_are_answered(place: Place, monkeypatch: 
     await asyncio.wait({task})
 
     assert rests.count(worker_module.MAX_REST_S) == 2
+
+
+def test_a_store_that_cannot_be_used_is_said_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = 0
+
+    def claim(_: object) -> None:
+        nonlocal asked
+        asked += 1
+        if asked != 5:
+            raise JobsUnavailable("the disk is gone")
+
+    monkeypatch.setattr(Leases, "claim", claim)
+    asyncio.run(work(worker(place, Echo()), lambda: asked > 9))
+    assert [record.getMessage() for record in caplog.records] == ["jobs wait: the disk is gone"] * 2
