@@ -39,7 +39,7 @@ def build(
         algorithm=served,
         created=dt.datetime.now(dt.UTC),
         inputs=_inputs(contents),
-        outputs=_OUTPUTS,
+        outputs=_outputs(contents),
         metrics=dict(measured["random"][served].metrics),
         data=data,
         description=_description(contents, params),
@@ -49,13 +49,6 @@ def build(
         parity=parity,
         profile=_profile(contents.dataset, contents.algorithms[served]),
     )
-
-
-_OUTPUTS = (
-    Column("item_id", "text", "Id of a recommended item, best first."),
-    Column("title", "text", 'Its title, "" where the data had none.'),
-    Column("score", "number", "Higher is better; comparable within one answer only."),
-)
 
 
 def _inputs(contents: Contents) -> tuple[Column, ...]:
@@ -71,6 +64,15 @@ def _inputs(contents: Contents) -> tuple[Column, ...]:
             categories=tuple(contents.algorithms),
             example=contents.default,
         ),
+    )
+
+
+def _outputs(contents: Contents) -> tuple[Column, ...]:
+    commonest = contents.items[int(np.argmax(contents.dataset.popularity()))]
+    return (
+        Column("item_id", "text", "Id of a recommended item, best first.", example=commonest),
+        Column("title", "text", 'Its title, "" where the data had none.'),
+        Column("score", "number", "Higher is better; comparable within one answer only."),
     )
 
 

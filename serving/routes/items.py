@@ -11,8 +11,9 @@ from starlette.responses import Response
 from serving.calls.items import ItemCalls
 from serving.errors import CALL_FAILURES, NOT_KNOWN, VALIDATION
 from serving.routes.body import JSON, resource
-from serving.routes.operation import Content, Operation
+from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import Query, parameters_of, path_parameter, read_query
+from serving.routes.recommendations import item
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.items import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.schemas.recommendations import MAX_ITEMS, known_models
@@ -26,7 +27,6 @@ _ITEM = {
     "interactions": 583,
     "score": None,
 }
-_PATH = path_parameter("item_id", "Id of the item, as it was in the training data.", "50")
 _MAX_CHARACTERS = 256
 # Of an item's id, each character of which may take six bytes of JSON.
 _MAX_TOKEN_CHARACTERS = 2_200
@@ -137,7 +137,7 @@ def _similar(calls: ItemCalls) -> Operation:
         access="read",
         summary="Items alike",
         handler=similar_items,
-        parameters=lambda: (_PATH, *parameters_of(_Similar, models=known_models(calls.served.card()), n=5)),
+        parameters=lambda: (_path(calls), *parameters_of(_Similar, models=known_models(calls.served.card()), n=5)),
         answer=Content(JSON, lambda: SimilarItems, lambda: {"items": example()}),
         answer_description="Items, most alike first.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
@@ -163,12 +163,16 @@ def _details(calls: ItemCalls) -> Operation:
         access="read",
         summary="What is known of an item",
         handler=get_item,
-        parameters=lambda: (_PATH,),
+        parameters=lambda: (_path(calls),),
         answer=Content(JSON, lambda: ItemDetails, lambda: {"item": example()}),
         answer_description="The item.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
         is_conditional=True,
     )
+
+
+def _path(calls: ItemCalls) -> JsonSchema:
+    return path_parameter("item_id", "Id of the item, as it was in the training data.", item(calls.served.card()))
 
 
 def _page() -> dict[str, Any]:

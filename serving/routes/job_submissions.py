@@ -28,7 +28,7 @@ from serving.routes.image_body import ClassifyQuery
 from serving.routes.jobs import example, info_of, owner_of, wait_s
 from serving.routes.operation import Content, JsonSchema, Operation
 from serving.routes.query import Flag, Query, parameters_of, read_query
-from serving.routes.recommendations import user
+from serving.routes.recommendations import item, user
 from serving.schemas.jobs import FolderJob, JobInfo, RecommendJob
 from serving.schemas.recommendations import MAX_ITEMS, UnknownUser, name_models
 
@@ -148,7 +148,7 @@ def _recommendations(calls: JobCalls, recommendations: RecommenderCalls) -> Oper
             Content(
                 NDJSON,
                 lambda: _text("An id, or an object, in each line."),
-                lambda: {"users": _lines(user(card()), {"user_id": "someone new", "history": ["50", "181"]})},
+                lambda: {"users": _lines(user(card()), {"user_id": "someone new", "history": [item(card())]})},
             ),
         ),
     )

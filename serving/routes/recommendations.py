@@ -50,7 +50,7 @@ def _recommend(calls: RecommenderCalls) -> Operation:
         body=Content(
             JSON,
             lambda: RecommendRequest,
-            lambda: _questions(user(calls.served.card())),
+            lambda: _questions(calls.served.card()),
             refine=lambda schemas: name_models(schemas, calls.served.card()),
         ),
         answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(calls.served.card())}),
@@ -92,11 +92,17 @@ def user(card: Card) -> str:
     return next((str(column.example) for column in card.inputs if column.example is not None), "1")
 
 
-def _questions(known: str) -> dict[str, Any]:
+def item(card: Card) -> str:
+    """An item of the training data, where the card names one."""
+    return next((str(column.example) for column in card.outputs if column.example is not None), "50")
+
+
+def _questions(card: Card) -> dict[str, Any]:
+    known = user(card)
     return {
         "user": {"user_id": known, "n": 5},
-        "stranger": {"user_id": "someone new", "n": 5, "history": ["50", "181", "172"]},
-        "rules": {"user_id": known, "n": 5, "deny": {"ids": ["50"]}, "diversity": 0.3, "max_per_category": 3},
+        "stranger": {"user_id": "someone new", "n": 5, "history": [item(card)]},
+        "rules": {"user_id": known, "n": 5, "deny": {"ids": [item(card)]}, "diversity": 0.3, "max_per_category": 3},
     }
 
 

@@ -230,3 +230,19 @@ def test_another_version_of_the_same_columns_changes_nothing_but_its_own(kitchen
 )
 def test_the_server_is_where_the_client_reached_it(kitchen: Kitchen, headers: dict[str, str], url: str) -> None:
     assert kitchen.get("/openapi.json", headers=headers).json()["servers"] == [{"url": url}]
+
+
+def test_examples_are_of_users_and_items_that_the_model_knows(kitchen: Kitchen) -> None:
+    kitchen.recommender_card = replace(
+        kitchen.recommender_card,
+        inputs=(Column("user_id", "text", example="u 7"), *kitchen.recommender_card.inputs[1:]),
+        outputs=(Column("item_id", "text", example="sku/7"), Column("score", "number")),
+    )
+    paths = kitchen.get("/openapi.json").json()["paths"]
+
+    for path in ("/v1/items/{item_id}", "/v1/items/{item_id}/similar"):
+        assert paths[path]["get"]["parameters"][0]["example"] == "sku/7"
+    bodies = paths["/v1/recommendations"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert bodies["user"]["value"]["user_id"] == "u 7"
+    assert bodies["stranger"]["value"]["history"] == ["sku/7"]
+    assert bodies["rules"]["value"]["deny"] == {"ids": ["sku/7"]}

@@ -75,6 +75,9 @@ def test_the_card_tells_all(store: Path, files: dict[str, Path]) -> None:
             assert "ndcg@10" in card.slices[f"split={how}, model={model}"]
     assert {"users=new", "items=head", "items=tail"} <= set(card.slices)
     assert [column.name for column in card.inputs] == ["user_id", "n", "filter_seen", "model"]
+    assert [column.name for column in card.outputs] == ["item_id", "title", "score"]
+    popularity = checkerboard().popularity()
+    assert popularity[int(str(card.outputs[0].example))] == popularity.max()
     assert card.parity is not None
     assert card.parity.max_difference < 1e-4
     assert card.profile is not None
