@@ -28,6 +28,7 @@ gateway_service, lean_factory  the gateway as BentoML starts it; supervision is 
 process, parent, draining, readiness  how a process begins, ends, and says whether it can answer
 catalog, reloads, pins         which models there are, and changing the version that answers
 traffic          which version answers whom, by a plan; plans keeps it, traffic_control changes it, agreement compares
+background       tasks in the background, and how they end
 kept             what administrators changed, as a host keeps it: pins and plans
 feedback         what users did, written in groups
 jobs             batches too long for a request, on disk and in the background

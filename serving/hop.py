@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Final
 
 from models.errors import Overloaded, PredictionFailed, RunnerError, RunnerUnavailable
+from serving.background import ended
 from serving.connection import Address, Connection, ConnectionLost, Reply, open_connection
 from serving.frames import MEDIA_TYPE, Answer, FrameInvalid, Question, decode_answers, encode_questions
 from serving.health import Health, State
@@ -78,10 +79,7 @@ class HopClient:
     async def stop(self) -> None:
         """Close every connection and end the background task."""
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
+        await ended(keeper)
         for connection in (*self._idle, *self._busy):
             connection.close()
         self._idle.clear()

@@ -10,11 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from models.errors import ArtifactError, ArtifactMissing, NotKnown, RunnerError
+from serving.background import ended
 from serving.errors import ReloadRefused
 from serving.pins import Pins
 from serving.runners import ModelRef, RunnerStatus
@@ -113,10 +113,7 @@ class Reloads:
     async def stop(self) -> None:
         """End what `start` began."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
 
     async def _follow(self) -> None:
         looked = time.monotonic()

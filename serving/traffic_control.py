@@ -11,12 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from models.card import Card
 from models.errors import ArtifactError, ArtifactMissing, NotKnown, RunnerError
+from serving.background import ended
 from serving.errors import FieldFault, ReloadRefused
 from serving.plan import NO_PLAN, Plan
 from serving.plans import KeptPlan, Plans
@@ -113,10 +113,7 @@ class TrafficControl:
     async def stop(self) -> None:
         """End what `start` began, and the shadows."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
         for shared in self._shared.values():
             shared.traffic.close()
 
