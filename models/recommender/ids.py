@@ -1,7 +1,8 @@
 """Text ids and titles in flat arrays that can be memory-mapped: from row to text, and from text to row.
 
-A million Python strings in a dict cost about 130 MB in every process; the same ids here cost their own bytes plus 20
-each, shared between processes through the page cache. Knows text, never what it names.
+A million ids of seven letters in a dict cost about 120 MB in every process; here they cost their own bytes plus 24
+each, 31 MB, shared between processes through the page cache (`python -m tests.measure.arrays`). Knows text, never
+what it names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Texts:
 
     def __init__(self, encoded: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
         self._bytes = memoryview(np.ascontiguousarray(encoded).data)
-        # Of a view one number is had in a third of the time that an array takes.
+        # Of a view one number is had in 0.6 of the time that an array takes (`python -m tests.measure.arrays`).
         self._places = memoryview(np.ascontiguousarray(ends).data)
         self._encoded = encoded
         self._ends = ends

@@ -207,7 +207,8 @@ class People:
 def _overlap(dataset: Dataset, items: NDArray[np.int64]) -> NDArray[np.float32]:
     """The cosine of these items with those of each user, (users,).
 
-    20 million interactions in 34 ms; as a product of normalised matrices in 1.1 s, and 330 MB more.
+    20 million interactions in 40 ms; as a product of normalised matrices in 260 ms, and 380 MB more
+    (`python -m tests.measure.arrays`, a core of an AMD EPYC).
     """
     matrix = dataset.interactions
     is_wanted = np.zeros(dataset.items, bool)

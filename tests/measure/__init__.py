@@ -12,6 +12,7 @@ And of the models:
 python -m tests.measure.precision  an image classifier in bfloat16, by which layers stay float32
 python -m tests.measure.streams    the cores shared out between images
 python -m tests.measure.search     titles that are typed wrongly
+python -m tests.measure.arrays     the recommender's arrays beside plainer ways
 
 `traffic`, `recommendations`, `products`, `indexes` and `catalogue` say in their first line what they measure.
 """

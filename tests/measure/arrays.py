@@ -1,0 +1,102 @@
+"""What the recommender's arrays bring over plainer ways: `python -m tests.measure.arrays`
+
+Ids and rows in a dict, or in the arrays of `IdIndex`; a number of a memory view, or of an array; places by a sort of
+whole numbers, or by a stable argsort; whom someone new is like, counted, or as a product of normalised matrices.
+Milliseconds are the median of some runs, and megabytes what a run takes at its most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+
+from models.recommender.candidates import _order
+from models.recommender.dataset import Dataset, binary, csr
+from models.recommender.ids import IdIndex, Texts
+from models.recommender.neighbours import normalised
+from models.recommender.people import _overlap
+
+_READS = 200_000
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print a line for each comparison."""
+    random = np.random.default_rng(0)
+    _ids(options.ids)
+    _numbers(random)
+    _places(random)
+    _alike(random, options.interactions)
+
+
+def _ids(count: int) -> None:
+    tracemalloc.start()
+    by_id = {f"{number:07}": number for number in range(count)}
+    dict_mb = tracemalloc.get_traced_memory()[0] / 1e6
+    tracemalloc.stop()
+    index = IdIndex.of(list(by_id))
+    own = sum(len(text) for text in by_id)
+    size = sum(array.nbytes for array in index.arrays().values())
+    print(f"{count:,} ids: dict {dict_mb:.0f} MB, arrays {size / 1e6:.0f} MB: {(size - own) / count:.1f} bytes each")
+
+
+def _numbers(random: np.random.Generator) -> None:
+    texts = Texts.of(map(str, range(10_000)))
+    rows = random.integers(0, len(texts), _READS).tolist()
+    view, array = texts._places, texts._ends
+
+    def read(numbers: memoryview | np.ndarray) -> None:
+        for row in rows:
+            numbers[row]
+
+    ours_ms, array_ms = _median_ms(lambda: read(view)), _median_ms(lambda: read(array))
+    print(f"{_READS:,} numbers: view {ours_ms:.1f} ms, array {array_ms:.1f} ms")
+
+
+def _places(random: np.random.Generator) -> None:
+    for shape in ((1, 1_682), (256, 1_682), (16, 100_000)):
+        scores = random.normal(size=shape).astype(np.float32)
+        ours_ms = _median_ms(lambda scores=scores: _order(scores))  # type: ignore[misc]
+        stable_ms = _median_ms(lambda scores=scores: np.argsort(scores, axis=1, kind="stable"))  # type: ignore[misc]
+        print(f"places {shape}: whole numbers {ours_ms:.2f} ms, stable argsort {stable_ms:.2f} ms")
+
+
+def _alike(random: np.random.Generator, interactions: int) -> None:
+    users, items = 138_000, 27_000
+    ends = np.sort(random.integers(0, interactions, users - 1))
+    indptr = np.concatenate(([0], ends, [interactions]))
+    columns = random.integers(0, items, interactions).astype(np.int32)
+    dataset = Dataset(csr(np.ones(interactions, np.float32), columns, indptr, (users, items)))
+    own = np.sort(random.choice(items, 50, replace=False))
+
+    def product() -> None:
+        wanted = sparse.csr_array((np.ones(50, np.float32), own, [0, 50]), shape=(1, items))
+        (normalised(binary(dataset.interactions)) @ normalised(wanted).T).toarray()
+
+    for what, call in (("counted", lambda: _overlap(dataset, own)), ("product", product)):
+        tracemalloc.start()
+        call()
+        peak_mb = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        print(f"{interactions:,} interactions: {what} {_median_ms(call):.0f} ms, {peak_mb:.0f} MB")
+
+
+def _median_ms(call: Callable[[], object], repeats: int = 5) -> float:
+    seconds = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return 1e3 * statistics.median(seconds[1:])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ids", type=int, default=1_000_000)
+    parser.add_argument("--interactions", type=int, default=20_000_000)
+    main(parser.parse_args())
