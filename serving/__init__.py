@@ -3,6 +3,7 @@
 A request, on its way in:
 
 express          the short road of plain requests to hot calls
+strict_protocol, strict_socket   uvicorn's protocols, with bounds for clients that never end
 middleware, edge what surrounds the application: limits, compression, paths, times
 app, routes      the HTTP API: validates, calls, converts
 guard            lets a caller in (access, keys, tokens), as often as it may (limits, buckets, redis_client)
