@@ -173,7 +173,7 @@ def body_of(kept: bytes) -> bytes | None:
 
 def _unpacked(kept: bytes) -> Response:
     headers, _, body = kept.partition(b"\n")
-    return Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store", HEADER: "hit"}, _JSON)
+    return _told(Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store"}, _JSON), "hit")
 
 
 def version_of(body: bytes) -> str | None:

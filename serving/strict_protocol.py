@@ -5,6 +5,8 @@
 - Bytes that are no HTTP are answered after what was asked before them. uvicorn answers them at once, and the client
   takes that for the answer to an earlier request.
 - A WebSocket is not opened behind a request that still waits: its answer would come as a frame.
+- An offer to speak another protocol, such as HTTP/2, is ignored. uvicorn's parser takes the body for that protocol: the
+  request is answered without it, or its body is read as the next request.
 - Trailers are no headers (RFC 9110, 6.5.1): a proxy in front has not looked at them.
 """
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import HEAD_TIMEOUT, HEAD_TOO_LARGE, NOT_HTTP
@@ -26,6 +29,8 @@ from serving.problems import problem
 from serving.request_id import accept_or_make, set_request_id
 
 MAX_HEAD_BYTES: Final = 64 << 10
+# The headers that offer another protocol.
+_OFFER: Final = frozenset({b"upgrade", b"http2-settings", b"connection"})
 # How long a new connection may stay silent.
 SILENCE_S: Final = 60.0
 # How long, and how much of, what a refused client still sends is thrown away. Closing at once resets the connection,
@@ -54,6 +59,7 @@ class Refusal(NamedTuple):
 
 
 _NOT_HTTP: Final = Refusal(NOT_HTTP, "this cannot be read as HTTP/1.1; the connection is closed")
+_NO_SOCKET: Final = Refusal(NOT_HTTP, "a WebSocket is opened by a GET without a body, of short headers")
 _TOO_EARLY: Final = Refusal(NOT_HTTP, "a WebSocket is not opened behind a request that waits for its answer")
 _TOO_LARGE: Final = Refusal(HEAD_TOO_LARGE, f"the headers are larger than the {MAX_HEAD_BYTES} bytes that are accepted")
 
@@ -83,6 +89,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reads = True
         self._has_spoken = False
+        self._has_offer = False
         self._is_in_head = False
         # Whether the head began somewhere in the bytes that are being read.
         self._is_head_new = False
@@ -110,8 +117,37 @@ class StrictProtocol(HttpToolsProtocol):
             self._stop_timer()
         self._read_bytes = len(data)
         self._is_head_new = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._read(data)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or _NOT_HTTP)
         self._watch_head()
+
+    def _read(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._read_without_offer(data[upgrade.args[0] :])
+
+    def _read_without_offer(self, rest: bytes) -> None:
+        """Read the head again, without its offer of another protocol, and then what came after it."""
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [header for header in self.headers if header[0] not in _OFFER]
+        tokens = {
+            token.strip().lower()
+            for name, value in self.headers
+            if name == b"connection"
+            for token in value.split(b",")
+        }
+        kept += [(b"connection", token) for token in (b"close", b"keep-alive") if token in tokens]
+        self._has_offer = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._read(line + b"".join([b"%b: %b\r\n" % header for header in kept]) + b"\r\n" + rest)
 
     def _forget(self, read_bytes: int) -> None:
         self._read_bytes += read_bytes
@@ -139,7 +175,12 @@ class StrictProtocol(HttpToolsProtocol):
         most_bytes = self._first_bytes + self._head_bytes + self._read_bytes
         if most_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
             self._stop_at(_TOO_LARGE)
-        upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        upgrades = self.parser.should_upgrade()
+        if upgrades and not self._should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._stop_at(_NOT_HTTP)
+            self._has_offer = True
+            return
         if upgrades and self._is_busy():
             self._stop_at(_TOO_EARLY)
         self._is_in_head = False
@@ -152,9 +193,16 @@ class StrictProtocol(HttpToolsProtocol):
         """The head of a request is complete."""
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        if not self._has_offer:
+            super().on_message_complete()
+
     def handle_websocket_upgrade(self) -> None:
         self._reads = False
         super().handle_websocket_upgrade()
+        # It has stricter rules for heads, and says nothing of what breaks them.
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+            self._answer(_NO_SOCKET)
 
     def on_response_complete(self) -> None:
         if self._refusal is not None and not self.pipeline:
@@ -162,10 +210,6 @@ class StrictProtocol(HttpToolsProtocol):
             self._answer(self._refusal)
         else:
             super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn when its parser stops."""
-        self._refuse(self._refusal or _NOT_HTTP)
 
     def _stop_at(self, refusal: Refusal) -> NoReturn:
         self._refusal = refusal

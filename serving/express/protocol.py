@@ -51,9 +51,10 @@ class ExpressProtocol(StrictProtocol):
             self.cycle = asked
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
         cycle = self.cycle
-        if type(cycle) is Asked and not cycle.response_complete:
+        is_awaited = type(cycle) is Asked and cycle.more_body
+        super().on_message_complete()
+        if is_awaited and not cycle.response_complete:
             cycle.road.take(cycle)
 
     def take_ordinary_road(self, asked: Asked) -> None:

@@ -219,3 +219,60 @@ async def test_trailers_are_no_headers(gap_s: float) -> None:
     first, second = lane.by_application
     assert {name for name, _ in first["headers"]} == {b"host", b"content-type", b"transfer-encoding"}
     assert (b"x-request-id", b"mine.6") in second["headers"]
+
+
+@pytest.mark.parametrize("cut", [None, -len(BODY), 30], ids=["at once", "body later", "in its head"])
+@pytest.mark.parametrize("before", [b"", request(b'{"n": 0}')], ids=["alone", "behind another"])
+@in_loop
+async def test_an_offer_of_http_2_is_ignored_and_takes_no_body(cut: int | None, before: bytes) -> None:
+    offer = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"]
+    sent = request(more=offer)
+    async with listening(Lane()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(before + sent[:cut])
+        if cut:
+            await asyncio.sleep(0.02)
+            writer.write(sent[cut:])
+        writer.write(request(b'{"n": 2}'))
+        bodies = [(await read_answer(reader))[2] for _ in range(3 if before else 2)]
+        # The connection goes on.
+        writer.write(request(b'{"n": 3}'))
+        assert (await read_answer(reader))[2] == b'short {"n": 3}'
+        writer.close()
+    assert [body.split(b" ", 1)[1] for body in bodies] == [*([b'{"n": 0}'] if before else []), BODY, b'{"n": 2}']
+
+
+@in_loop
+async def test_what_an_offer_stands_beside_is_kept() -> None:
+    more = [b"Connection: Upgrade, close", b"Upgrade: h2c", b"X-API-Key: mine", b"Expect: 100-continue"]
+    async with listening(Lane()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(request(line=b"POST /other?a=b HTTP/1.1", more=more))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        status, headers, body = await read_answer(reader)
+        assert (status, body, headers["connection"]) == (200, b"ordinary " + BODY, "close")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    (scope,) = lane.by_application
+    assert (scope["path"], scope["query_string"]) == ("/other", b"a=b")
+    assert (b"x-api-key", b"mine") in scope["headers"]
+    assert not {b"upgrade"} & {name for name, _ in scope["headers"]}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere:443\r\n\r\n",
+        WEBSOCKET.replace(b"Host", b"A: b\r\n" * 300 + b"Host"),
+        WEBSOCKET.replace(b"Host", b"A: " + b"a" * 9000 + b"\r\nHost"),
+        WEBSOCKET.replace(b"Host", b"Content-Length: 2\r\nHost") + b"{}",
+    ],
+    ids=["CONNECT", "many headers", "a long header", "a body"],
+)
+@in_loop
+async def test_no_protocol_is_left_without_an_answer(sent: bytes) -> None:
+    async with listening(Lane()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(sent)
+        await told(reader, 400, "not-http")
+        writer.close()

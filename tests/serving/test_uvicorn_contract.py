@@ -49,7 +49,12 @@ def test_uvicorns_server_is_who_handles_sigterm_and_asks_its_configuration_for_t
     # What the strict protocol stands on.
     assert "self.pipeline.appendleft((self.cycle, app))" in source
     assert "self.headers.append((name, value))" in source
-    assert "except httptools.HttpParserError:" in source
+    assert "lenient_data_after_close=True" in source
+    reading = inspect.getsource(HttpToolsProtocol.data_received)
+    assert "self._unset_keepalive_if_required()" in reading
+    assert "self.parser.feed_data(data)" in reading
+    assert "if self._should_upgrade():\n                self.handle_websocket_upgrade()" in reading
+    assert "self.handshake_initiated = True" in inspect.getsource(WebSocketsSansIOProtocol.handle_connect)
 
 
 def test_uvicorns_protocol_asks_nothing_of_a_cycle_that_a_short_request_does_not_have() -> None:
