@@ -24,7 +24,7 @@ hosted, answering, slot      a runner's instance: its batch methods, and the ver
 
 And around that:
 
-settings, protection, engine   every setting, what it must not be, and what follows for BentoML
+settings, settings_page, protection, engine   every setting, its page, what it must not be, and what follows for BentoML
 gateway_service, lean_factory  the gateway as BentoML starts it; supervision is process 1 of the image
 process, parent, draining, readiness  how a process begins, ends, and says whether it can answer
 catalog, reloads, pins         which models there are, and changing the version that answers

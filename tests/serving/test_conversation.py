@@ -24,7 +24,6 @@ from serving.routes.service import Metrics
 from serving.runners import RowsAnswer
 from serving.telemetry import Telemetry
 from tests.live.server import wait_for
-from tests.serving.keyed import API_KEYS, headers
 from tests.serving.kitchen import ROW, Catalog, Kitchen, png
 from tests.serving.listening import listening
 
@@ -155,31 +154,6 @@ def test_messages_over_the_limit_of_bodies_close_with_1009() -> None:
         assert closing(socket)[0] == 1009
 
 
-def test_a_page_of_another_host_may_not_connect_unless_a_setting_names_it() -> None:
-    with listening(Kitchen(cors_origins=("https://shop.example",)).edged) as address:
-        url = f"ws://{address}/v1/ws/predict"
-        for origin in ("https://evil.example", "null", "http://[", ""):
-            with pytest.raises(InvalidStatus) as caught:
-                connect(url, additional_headers={"Origin": origin})
-            assert caught.value.response.status_code == 403, origin
-        for origin in ("https://shop.example", f"http://{address}"):
-            with connect(url, origin=Origin(origin)) as socket:
-                assert say(socket, {"id": 1, "type": "ping"})
-
-
-def test_who_has_no_key_gets_401_and_who_may_not_predict_403() -> None:
-    kitchen = Kitchen(api_keys=API_KEYS)
-    with listening(kitchen.edged) as address:
-        url = f"ws://{address}/v1/ws/predict"
-        for given, status in (({}, 401), ({"X-API-Key": "mk_wrong"}, 401), (headers("read"), 403)):
-            with pytest.raises(InvalidStatus) as caught:
-                connect(url, additional_headers=given)
-            assert caught.value.response.status_code == status
-            assert caught.value.response.headers["content-type"] == "application/problem+json"
-        with connect(url, additional_headers=headers("predict")) as socket:
-            assert say(socket, PREDICT)[1]["status"] == "ok"
-
-
 def test_every_message_counts_and_one_too_many_says_when_to_come_again() -> None:
     with (
         listening(Kitchen(rate_limit_predict=3).edged) as address,
@@ -226,25 +200,6 @@ def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(kitchen
             assert answered(address) == "ok"
 
 
-def test_more_connections_than_a_setting_says_get_503_until_one_leaves() -> None:
-    with listening(Kitchen(max_websockets=1).edged) as address:
-        url = f"ws://{address}/v1/ws/predict"
-        with connect(url):
-            with pytest.raises(InvalidStatus) as caught:
-                connect(url)
-            assert caught.value.response.status_code == 503
-            assert "retry-after" in caught.value.response.headers
-        wait_for(lambda: is_let_in(url), "a place after the first has left")
-
-
-def is_let_in(url: str) -> bool:
-    try:
-        with connect(url):
-            return True
-    except InvalidStatus:
-        return False
-
-
 def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(kitchen: Kitchen) -> None:
     telemetry, written = Telemetry(), io.StringIO()
     log = AccessLog(written)
@@ -273,20 +228,6 @@ def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(ki
     assert "makunouchi_websockets_open 0.0" in text
     assert lines.count("request_id=socket-1 method=WEBSOCKET route=/v1/ws/predict status=") == 3
     assert "status=1000" in lines
-
-
-@pytest.mark.parametrize("path", ["/v1/ws/nothing", "/v1/models", "/"])
-def test_where_there_is_no_websocket_the_answer_is_404(address: str, path: str) -> None:
-    with pytest.raises(InvalidStatus) as caught:
-        connect(f"ws://{address}{path}")
-
-    assert caught.value.response.status_code == 404
-    assert caught.value.response.headers["content-type"] == "application/problem+json"
-
-
-def test_a_slash_at_the_end_of_the_path_changes_nothing(address: str) -> None:
-    with connect(f"ws://{address}/v1/ws/predict/") as socket:
-        assert say(socket, PREDICT)[1]["status"] == "ok"
 
 
 def test_pings_of_the_protocol_are_answered(address: str) -> None:
