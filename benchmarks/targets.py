@@ -77,6 +77,7 @@ def base_env() -> dict[str, str]:
         "OMP_NUM_THREADS": _THREADS,
         "OPENBLAS_NUM_THREADS": _THREADS,
         "BENTOML_DO_NOT_TRACK": "True",
+        "ORT_DISABLE_TELEMETRY": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 

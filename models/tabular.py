@@ -5,6 +5,7 @@ Knows one numeric array per batch (see `tabular_rows` for what is in it), never 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -71,6 +72,8 @@ class TabularModel:
 
 def open_session(model: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
     """A session for small batches: it starts in milliseconds, and one row takes microseconds."""
+    # It would report models, machine and an id kept in the home folder to its makers. Looked at once, at the import.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

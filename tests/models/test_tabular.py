@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from models.errors import ArtifactInvalid, InvalidInput
 from models.store import MANIFEST_FILE, Artifact, saving
 from models.tabular import MODEL_FILE, TabularModel
 from models.tabular_rows import RowEncoder
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +127,14 @@ def test_the_artifact_holds_nothing_that_runs_code(tabular_artifact: Artifact) -
 def test_write_card_is_what_read_card_reads(tabular_artifact: Artifact, tmp_path: Path) -> None:
     write_card(tabular_artifact.card, tmp_path)
     assert (tmp_path / "card.json").read_bytes() == (tabular_artifact.folder / "card.json").read_bytes()
+
+
+def test_the_runtime_reports_to_nobody(tabular_artifact: Artifact, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from models.tabular import open_session;"
+        f"open_session(Path({str(tabular_artifact.folder / MODEL_FILE)!r})); time.sleep(0.2)"
+    )
+    # What it would report is gathered under these, beside an id of the machine.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
+    assert list(tmp_path.iterdir()) == []
