@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def test_why_nothing_can_be_written_is_told_and_nothing_of_what_was_sent(tmp_pat
     log = FeedbackLog(f"sqlite:///{tmp_path / 'f.db'}")
     log.append([Event("first")])
     log.close()
-    with sqlite3.connect(tmp_path / "f.db") as file:
+    with contextlib.closing(sqlite3.connect(tmp_path / "f.db")) as file:
         file.execute("drop table makunouchi_feedback")
         file.execute("create view makunouchi_feedback as select 1 as position, 'x' as key")
     with pytest.raises(FeedbackUnavailable, match="could not be written: cannot modify makunouchi_feedback") as caught:
