@@ -4,6 +4,7 @@ errors      the error tree of the whole platform
 card        what is known about an artifact: task, schema, metrics, lineage
 profile     histograms of the training data, which drift is measured against
 store       artifacts in the BentoML model store: save whole or not at all, find by tag
+write_ahead SQLite files that several processes share
 packed      which artifacts a Bento was built with
 base        what every predictor has in common
 image       an image classifier on OpenVINO or torch

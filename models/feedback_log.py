@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from models.errors import FeedbackUnavailable
+from models.write_ahead import write_ahead
 
 TABLE = "makunouchi_feedback"
 _CHUNK = 500
@@ -280,8 +281,7 @@ def _for_sqlite(engine: Any, begin: str) -> None:  # Any: sqlalchemy.Engine
     def on_connect(connection: Any, _: Any) -> None:  # Any: sqlite3.Connection
         # The driver's own transactions begin too late and not at all for reads.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        write_ahead(connection, patience_s=_BUSY_S)
 
     def on_begin(connection: Any) -> None:  # Any: sqlalchemy.Connection
         connection.exec_driver_sql(begin)

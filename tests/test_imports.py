@@ -17,7 +17,7 @@ OURS = ("models", "training", "serving", "benchmarks", "service")
 ALLOWED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "models": {"models": None},
     "training": {"training": None, "models": None},
-    "serving": {"serving": None, "models": ("errors", "profile", "card")},
+    "serving": {"serving": None, "models": ("errors", "profile", "card", "write_ahead")},
     "benchmarks": {"benchmarks": None},
     "service": {"models": None, "serving": None},
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from models.write_ahead import write_ahead
 from serving.jobs.errors import JobsUnavailable
 from serving.jobs.record import Answered, Job
 
@@ -96,9 +97,7 @@ class Database:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = sqlite3.connect(self._folder / FILE, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            # A job that was acknowledged outlives the machine's power.
-            connection.execute("PRAGMA synchronous=FULL")
+            write_ahead(connection, patience_s=BUSY_S)
             connection.execute("PRAGMA foreign_keys=ON")
             for statement in _TABLES:
                 connection.execute(statement)
