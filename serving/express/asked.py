@@ -103,6 +103,8 @@ class Asked:
         if self.disconnected:
             return
         protocol, transport = self.protocol, self.transport
+        if self.road.draining.is_begun:
+            self.keep_alive = False
         transport.write(
             b"%b%b%bx-process-time: %.2f\r\nx-request-id: %b\r\n%b\r\n%b"
             % (

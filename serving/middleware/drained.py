@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import RunnerUnavailable
 from serving.draining import Draining
@@ -15,8 +15,12 @@ from serving.problems import problem_of
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 
+_CLOSE = (b"connection", b"close")
+
+
 class Drained:
-    """A request that comes after the signal is answered 503 with `Connection: close`, so that it is sent elsewhere."""
+    """A request that comes after the signal is answered 503. Every answer after it has `Connection: close`, so that the
+    next request is sent elsewhere, and not on a connection that is about to end."""
 
     def __init__(self, app: ASGIApp, *, draining: Draining, probes: Collection[str] = PROBES) -> None:
         self.app = app
@@ -27,19 +31,24 @@ class Drained:
         if scope["type"] not in ("http", "websocket") or scope["path"] in self._probes:
             await self.app(scope, receive, send)
             return
+
+        async def send_last(message: Message) -> None:
+            if self._draining.is_begun and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), _CLOSE]
+            await send(message)
+
         if self._draining.is_begun and scope["type"] == "http":
             response = problem_of(RunnerUnavailable("the service is stopping"), instance=scope["path"])
-            response.headers["connection"] = "close"
-            await response(scope, receive, send)
+            await response(scope, receive, send_last)
             return
         self._draining.enter()
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_last)
         except asyncio.CancelledError:
             if not self._draining.is_over or scope["type"] != "http":
                 raise
             # The grace period is over. Should an answer have begun, the server closes the connection after this.
             response = problem_of(RunnerUnavailable("the service is stopping"), instance=scope["path"])
-            await response(scope, receive, send)
+            await response(scope, receive, send_last)
         finally:
             self._draining.leave()

@@ -47,6 +47,8 @@ def test_sigterm_finishes_what_was_taken(placement: str, tmp_path: Path) -> None
 
         taken, ready, late = asyncio.run(main())
         assert [response.status_code for response in taken] == [200] * 8
+        # Nobody sends the next request on a connection that ends.
+        assert [response.headers["connection"] for response in taken] == ["close"] * 8
         assert ready.status_code == 503
         assert late.status_code == 503
         assert "retry-after" in late.headers

@@ -1,4 +1,4 @@
-"""Lets a test be a coroutine, and asserts that it leaves no task behind."""
+"""Lets a test be a coroutine that leaves no task behind, and wait for what it is about."""
 
 from __future__ import annotations
 
@@ -29,3 +29,10 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         asyncio.run(main())
 
     return run
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until `condition()` holds, at most two minutes."""
+    async with asyncio.timeout(120):
+        while not condition():
+            await asyncio.sleep(0.005)

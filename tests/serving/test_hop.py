@@ -25,8 +25,8 @@ from serving.hop import HopClient
 from tests.serving.gate import settle
 from tests.serving.models_of_tests import RAISE, WAIT, SumsRunner
 from tests.serving.runner_servers import RunnerServer, listening, warm
-from tests.serving.running import in_loop
-from tests.serving.test_placements import row, soon, until
+from tests.serving.running import in_loop, until
+from tests.serving.test_placements import row, soon
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,11 +204,12 @@ async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
     server = RunnerServer(await warm(instance, "predict"))
     async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
         assert server.server is not None
+        connections = server.server.server_state.connections
         hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
         await until(lambda: server.calls == 2)
-        before = len(server.server.server_state.connections)
+        before = len(connections)
         hung.cancel()
-        await until(lambda: len(server.server.server_state.connections) < before)
+        await until(lambda: len(connections) < before)
         instance.model.current.gate.set()
 
 

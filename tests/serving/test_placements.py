@@ -30,7 +30,7 @@ from serving.inline import InlineClient, host
 from serving.runners import ModelRef, QueryAnswer
 from tests.serving.models_of_tests import MODEL_WORDS, NAN, RAISE, REFUSE, SHORT, WAIT, EchoRunner, SumsRunner
 from tests.serving.runner_servers import RunnerServer, listening, warm
-from tests.serving.running import in_loop
+from tests.serving.running import in_loop, until
 
 PLACEMENTS = ["inline", "process", "url"]
 everywhere = pytest.mark.parametrize("placement", PLACEMENTS)
@@ -283,10 +283,3 @@ async def test_a_runner_that_fails_its_warm_up_is_not_ready(placement: str, tmp_
             pass
     with pytest.raises(RunnerUnavailable):
         await connection.predict(row(1), deadline=soon())
-
-
-async def until(true: Any) -> None:
-    """Wait until `true()` is, at most two minutes."""
-    async with asyncio.timeout(120):
-        while not true():
-            await asyncio.sleep(0.005)

@@ -16,7 +16,7 @@ from serving import reloads as module
 from serving.pins import Pins
 from serving.reloads import Reloads, Serves
 from serving.runners import ModelRef, RunnerStatus
-from tests.serving.running import in_loop
+from tests.serving.running import in_loop, until
 
 
 @dataclass
@@ -47,12 +47,6 @@ async def gateway(folder: Path, runner: Runner, **options: Any) -> AsyncIterator
         yield reloads
     finally:
         await reloads.stop()
-
-
-async def until(claim: Any) -> None:
-    async with asyncio.timeout(120):
-        while not claim():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

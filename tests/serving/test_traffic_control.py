@@ -20,8 +20,7 @@ from serving.runners import ModelRef, RunnerStatus
 from serving.traffic import ModelTraffic
 from serving.traffic_control import Shared, TrafficControl
 from tests.serving.kitchen import TABLE_CARD
-from tests.serving.running import in_loop
-from tests.serving.test_reloads import until
+from tests.serving.running import in_loop, until
 
 
 @dataclass

@@ -12,8 +12,7 @@ from serving.middleware.observed import Observed
 from serving.middleware.request_id import RequestId
 from serving.telemetry import telemetry
 from tests.serving.express.a_lane import BODY, Lane, listening, read_answer, request
-from tests.serving.express.test_road import until
-from tests.serving.running import in_loop
+from tests.serving.running import in_loop, until
 
 
 @in_loop

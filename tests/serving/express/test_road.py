@@ -12,14 +12,7 @@ from serving.express.protocol import BODY_WAIT_S
 from serving.express.road import MAX_REQUESTS
 from serving.telemetry import telemetry
 from tests.serving.express.a_lane import BODY, Lane, listening, read_answer, request
-from tests.serving.running import in_loop
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(120):
-        while not condition():
-            await asyncio.sleep(0.005)
+from tests.serving.running import in_loop, until
 
 
 @in_loop
@@ -123,14 +116,20 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_beh
 
 
 @in_loop
-async def test_told_to_stop_what_was_taken_is_answered() -> None:
+async def test_told_to_stop_what_was_taken_is_answered_and_nothing_more_is_asked_on_its_connection() -> None:
     hold = asyncio.Event()
     async with listening(Lane(hold=hold)) as lane:
-        sent = [asyncio.create_task(lane.send(request())) for _ in range(3)]
+        connections = [await lane.connect() for _ in range(3)]
+        for _, writer in connections:
+            writer.write(request())
         await until(lambda: lane.draining.in_flight >= 4)
         lane.draining.is_begun = True
         hold.set()
-        assert [await each for each in sent] == [[b"short " + BODY]] * 3
+        for reader, writer in connections:
+            status, headers, body = await read_answer(reader)
+            assert (status, body, headers["connection"]) == (200, b"short " + BODY, "close")
+            assert await reader.read() == b""
+            writer.close()
 
 
 @in_loop

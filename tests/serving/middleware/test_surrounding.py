@@ -21,7 +21,7 @@ from serving.middleware.request_id import RequestId
 from serving.middleware.timeout import Timeout
 from serving.request_id import current_request_id
 from serving.telemetry import Telemetry
-from tests.serving.running import in_loop
+from tests.serving.running import in_loop, until
 
 
 class Reply:
@@ -172,6 +172,22 @@ async def test_while_draining_only_probes_are_answered() -> None:
     assert refused.problem["type"] == "/problems/unavailable"
     for probe in ("/livez", "/readyz", "/metrics"):
         assert (await ask(app, probe)).status == 200
+
+
+@in_loop
+async def test_an_answer_that_is_made_while_draining_is_the_last_of_its_connection() -> None:
+    draining, hold = Draining(grace_s=10), asyncio.Event()
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        await hold.wait()
+        await fine(scope, receive, send)
+
+    taken = asyncio.create_task(ask(Drained(held, draining=draining)))
+    await until(lambda: draining.in_flight == 1)
+    draining.begin()
+    hold.set()
+    reply = await taken
+    assert (reply.status, reply.headers["connection"]) == (200, "close")
 
 
 @in_loop
