@@ -24,6 +24,7 @@ from deploy.base import base_image
 from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.image import Built, bento_manifest, build_image
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
+from models.store import MANIFEST_FILE, file_sha256
 from tests.deploy.calls import CAT, all_main_calls
 from tests.deploy.conftest import BuiltBento
 from tests.deploy.container import START_S, Container, try_out
@@ -207,22 +208,34 @@ def test_a_wrong_setting_ends_it_with_an_error(engine: Engine, built: Built) -> 
         wrong.remove()
 
 
-def test_a_runner_that_can_never_start_ends_it_with_an_error(
-    engine: Engine, built: Built, bento: BuiltBento, tmp_path: Path
+@pytest.mark.parametrize(
+    ("is_listed", "said"),
+    [
+        (False, "error: file 'model.onnx' of artifact '{tag}' is not the one that was saved"),
+        (True, "TabularRunner cannot start; why is in its lines above"),
+    ],
+    ids=["altered", "saved like that"],
+)
+def test_weights_that_are_none_end_it_with_an_error(
+    is_listed: bool, said: str, engine: Engine, built: Built, bento: BuiltBento, tmp_path: Path
 ) -> None:
-    """The weights of one model are other bytes than its manifest says."""
+    """Whether or not the manifest lists them as they are."""
     (tag,) = (tag for tag in pinned(bento) if tag.startswith("tabular:"))
-    name, _, version = tag.partition(":")
-    weights = bento.home / "models" / name / version / "model.onnx"
-    wrong = tmp_path / "model.onnx"
-    wrong.write_bytes(bytes(weights.stat().st_size))
-    wrong.chmod(0o644)
-    mount = f"{wrong}:/home/bentoml/bento/models/{name}/{version}/model.onnx:ro"
-    broken = Container(engine, built.image, "--volume", mount)
+    place = Path("models", *tag.split(":"))
+    wrong = tmp_path / "wrong"
+    shutil.copytree(bento.home / place, wrong)
+    weights, manifest = wrong / "model.onnx", wrong / MANIFEST_FILE
+    size_bytes = weights.stat().st_size
+    weights.write_bytes(bytes(size_bytes))
+    if is_listed:
+        listed = json.loads(manifest.read_bytes())
+        listed["files"]["model.onnx"] = [size_bytes, file_sha256(weights)]
+        manifest.write_text(json.dumps(listed))
+    broken = Container(engine, built.image, "--volume", f"{wrong}:/home/bentoml/bento/{place}:ro")
     try:
         wait_for(lambda: not broken.state()["Running"], "the container has ended", timeout_s=START_S)
         assert broken.state()["ExitCode"] == 1
-        assert "TabularRunner cannot start; why is in its lines above" in broken.log()
+        assert said.format(tag=tag) in broken.log()
         assert "model.onnx" in broken.log()
     finally:
         broken.remove()
