@@ -19,7 +19,7 @@ from models.tabular_rows import RowEncoder
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
 _ID_NAME = re.compile(r"(?i:(^|[\W_])(id|uuid|guid|index|key)$|^(row|nr|no)$)|[a-z]I[dD]$")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+")
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -140,7 +140,7 @@ def _reason_of_text(present: pd.Series, distinct: int, rules: ColumnRules) -> st
         return f"mostly numbers, but also text such as '{wrong}'; correct those or leave them empty"
     if distinct <= min(rules.max_categories, len(present) / 2):
         return ""
-    if present.str.fullmatch(_DECIMAL_COMMA).all():
+    if present.str.fullmatch(DECIMAL_COMMA).all():
         return f"it has a comma in numbers, as in '{present.iloc[0]}'; --decimal , reads them"
     if distinct == len(present):
         return "an id or free text: another value in every row"

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.errors import DataInvalid
-from training.columns import known_names
+from training.columns import DECIMAL_COMMA, known_names
 
 TaskChoice = Literal["auto", "classification", "regression"]
 
@@ -25,7 +25,6 @@ MIN_ROWS = 50
 MIN_CLASS_ROWS = 10
 MAX_CLASSES = 500
 
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+")
 # A number with a unit, a currency or separators around and in it.
 _ALMOST_NUMBER = re.compile(r"[^\d\w]*([A-Z]{3} )?[+-]?\d[\d.,' \u00a0\u202f]*[^\d]{0,5}")
 
@@ -138,6 +137,6 @@ def _hint_of_numbers(name: str, texts: pd.Series) -> str:
     looks = words.str.fullmatch(_ALMOST_NUMBER)
     if not looks.mean() > 0.5:
         return ""
-    remedy = "--decimal , reads it" if words[looks].str.fullmatch(_DECIMAL_COMMA).all() else "write it as 1234.5"
+    remedy = "--decimal , reads it" if words[looks].str.fullmatch(DECIMAL_COMMA).all() else "write it as 1234.5"
     example = words[looks].iloc[0][:40]
     return f"'{name}' holds text, such as '{example}', and no numbers: {remedy}"

@@ -14,5 +14,6 @@ python -m tests.measure.streams    the cores shared out between images
 python -m tests.measure.search     titles that are typed wrongly
 python -m tests.measure.arrays     the recommender's arrays beside plainer ways
 
-`traffic`, `recommendations`, `products`, `indexes` and `catalogue` say in their first line what they measure.
+`traffic`, `recommendations`, `products`, `indexes` and `catalogue` say in their first line what they measure. `timing`
+is what some of them measure with.
 """

@@ -8,10 +8,7 @@ Milliseconds are the median of some runs, and megabytes what a run takes at its 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 import tracemalloc
-from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
@@ -21,8 +18,10 @@ from models.recommender.dataset import Dataset, binary, csr
 from models.recommender.ids import IdIndex, Texts
 from models.recommender.neighbours import normalised
 from models.recommender.people import _overlap
+from tests.measure.timing import median_ms
 
 _READS = 200_000
+_REPEATS = 5
 
 
 def main(options: argparse.Namespace) -> None:
@@ -54,15 +53,15 @@ def _numbers(random: np.random.Generator) -> None:
         for row in rows:
             numbers[row]
 
-    ours_ms, array_ms = _median_ms(lambda: read(view)), _median_ms(lambda: read(array))
+    ours_ms, array_ms = median_ms(lambda: read(view), _REPEATS), median_ms(lambda: read(array), _REPEATS)
     print(f"{_READS:,} numbers: view {ours_ms:.1f} ms, array {array_ms:.1f} ms")
 
 
 def _places(random: np.random.Generator) -> None:
     for shape in ((1, 1_682), (256, 1_682), (16, 100_000)):
         scores = random.normal(size=shape).astype(np.float32)
-        ours_ms = _median_ms(lambda scores=scores: _order(scores))  # type: ignore[misc]
-        stable_ms = _median_ms(lambda scores=scores: np.argsort(scores, axis=1, kind="stable"))  # type: ignore[misc]
+        ours_ms = median_ms(lambda scores=scores: _order(scores), _REPEATS)  # type: ignore[misc]
+        stable_ms = median_ms(lambda scores=scores: np.argsort(scores, axis=1, kind="stable"), _REPEATS)  # type: ignore[misc]
         print(f"places {shape}: whole numbers {ours_ms:.2f} ms, stable argsort {stable_ms:.2f} ms")
 
 
@@ -83,16 +82,7 @@ def _alike(random: np.random.Generator, interactions: int) -> None:
         call()
         peak_mb = tracemalloc.get_traced_memory()[1] / 1e6
         tracemalloc.stop()
-        print(f"{interactions:,} interactions: {what} {_median_ms(call):.0f} ms, {peak_mb:.0f} MB")
-
-
-def _median_ms(call: Callable[[], object], repeats: int = 5) -> float:
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(seconds[1:])
+        print(f"{interactions:,} interactions: {what} {median_ms(call, _REPEATS):.0f} ms, {peak_mb:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.artifacts import synthetic_catalogue
 from models.recommender.desk import Desk
 from models.recommender.recent import Recent
 from models.store import read_artifact
+from tests.measure.timing import median_ms
 
 _MIB = 1 << 20
 
@@ -38,7 +38,7 @@ def main(items: int, repeats: int) -> None:
     random = np.random.default_rng(0)
     users = [f"u{row}" for row in random.integers(0, len(desk.recommender.contents.users), 64 * repeats)]
     for size in (1, 16, 64):
-        print(f"{size:3} users: {_median(functools.partial(_recommend, desk, users, size), repeats):7.1f} ms")
+        print(f"{size:3} users: {median_ms(functools.partial(_recommend, desk, users, size), repeats):7.1f} ms")
     questions: dict[str, Callable[[], object]] = {
         "a stranger": lambda: desk.answer([{"user_id": "nobody", "n": 10}]),
         "a history": lambda: desk.answer([{"user_id": "nobody", "n": 10, "history": ["i1", "i7"]}]),
@@ -50,22 +50,13 @@ def main(items: int, repeats: int) -> None:
         started = time.perf_counter()
         ask()
         first = 1e3 * (time.perf_counter() - started)
-        print(f"{name:14} first {first:7.1f} ms, then {_median(ask, repeats):7.1f} ms")
+        print(f"{name:14} first {first:7.1f} ms, then {median_ms(ask, repeats):7.1f} ms")
     print(f"in the end {_memory()[0] - before[0]:.0f} MiB resident, {_memory()[1] - before[1]:.0f} own")
 
 
 def _recommend(desk: Desk, users: list[str], size: int) -> None:
     users[:] = users[size:] + users[:size]
     desk.answer([{"user_id": user, "n": 10} for user in users[:size]])
-
-
-def _median(call: Callable[[], object], repeats: int) -> float:
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(seconds)
 
 
 def _bytes(folder: Path) -> int:

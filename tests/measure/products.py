@@ -6,13 +6,11 @@ Random vectors of 64 numbers; milliseconds per batch, the median of some batches
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 
 from models.recommender.products import Hidden, best_products
+from tests.measure.timing import median_ms
 
 _WIDTH = 64
 _SEEN = 100
@@ -36,18 +34,8 @@ def main(items: int, repeats: int) -> None:
                 row[own] = -np.inf
             np.argpartition(-scores, 10, axis=1)
 
-        print(
-            f"{users:3} users  by block {_median(by_block, repeats):7.1f} ms  whole {_median(whole, repeats):7.1f} ms"
-        )
-
-
-def _median(call: Callable[[], None], repeats: int) -> float:
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(seconds[1:])
+        ours_ms, whole_ms = median_ms(by_block, repeats), median_ms(whole, repeats)
+        print(f"{users:3} users  by block {ours_ms:7.1f} ms  whole {whole_ms:7.1f} ms")
 
 
 if __name__ == "__main__":
