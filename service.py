@@ -75,4 +75,4 @@ Gateway: Any = bentoml.service(service_class=GatewayService.using(settings), ima
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
-gateway.hot_calls = fast_operations(handlers, settings, guard, cache)
+gateway.fast_operations = fast_operations(handlers, settings, guard, cache)

@@ -114,18 +114,18 @@ class GatewayAppFactory(HttpAppFactory):
                 gauge = service_metrics().gauge(placed.connected.name)
                 placed.connected.start(client_of(placed, addresses), gauge=gauge)
         # Before the signals are taken over: they tell which server this is.
-        self._open_lane()
+        self._install_fast_path()
         self._gateway.draining.install()
         spare_what_lives()
         tell_started()
 
-    def _open_lane(self) -> None:
+    def _install_fast_path(self) -> None:
         install(
             # A request that is traced is seen by a middleware.
-            () if tracing_exporter() else self._gateway.hot_calls,
-            telemetry=service_metrics(),
+            () if tracing_exporter() else self._gateway.fast_operations,
+            metrics=service_metrics(),
             access_log=self._access_log,
-            draining=self._gateway.draining,
+            shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
         )
@@ -143,8 +143,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     """A BentoML service whose application is the gateway's. `using` gives it settings."""
 
     settings: EngineSettings = EngineSettings()
-    # Calls that plain requests reach by a short road, where the server that runs this process has one.
-    hot_calls: Sequence[FastOperation] = ()
+    # The operations of the fast path.
+    fast_operations: Sequence[FastOperation] = ()
     _draining: GracefulShutdown | None = None
 
     @classmethod

@@ -42,5 +42,5 @@ def _fast_operation(
         functools.partial(guard.admits_at_once, access=main.access),
         lambda: handler.model.is_plain,
         max_waiting,
-        repeats=cached,
+        from_cache=cached,
     )

@@ -230,4 +230,4 @@ class Gateway:
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_EXPRESS", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
-    service.hot_calls = [FastOperation("/sum", total_each, _admits, _is_ready, waiting)]
+    service.fast_operations = [FastOperation("/sum", total_each, _admits, _is_ready, waiting)]
