@@ -1,4 +1,4 @@
-"""A tiny HTTP/1.1 server in a thread, whose behaviour a test writes down: what the benchmark's tools are tried on."""
+"""A stub HTTP/1.1 server in a thread. The test defines its responses."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-Answer = Callable[[int, bytes], Awaitable[bytes | None]]
+Respond = Callable[[int, bytes], Awaitable[bytes | None]]
 
 
 def response(body: bytes, status: str = "200 OK", extra: str = "") -> bytes:
-    """One response as it goes over the wire."""
+    """Return a response as HTTP/1.1 bytes."""
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
 
 
 @contextmanager
-def nobody() -> Iterator[int]:
-    """A port on which nobody listens while the block runs, nor can."""
+def unused_port() -> Iterator[int]:
+    """Reserve a port on which no server listens."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield closed.getsockname()[1]
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[int]:
-    """Serve on a free port while the block runs. `answer` gets the request's number and body; None hangs up."""
+def serving(respond: Respond) -> Iterator[int]:
+    """Serve on a free port. `respond` receives the number and the body of a request; None closes the connection."""
     loop = asyncio.new_event_loop()
     count = 0
 
@@ -37,10 +37,10 @@ def serving(answer: Answer) -> Iterator[int]:
                 lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 body = await reader.readexactly(int(lengths[0].split(b":")[1]) if lengths else 0)
                 number, count = count, count + 1
-                answered = await answer(number, body)
-                if answered is None:
+                encoded = await respond(number, body)
+                if encoded is None:
                     break
-                writer.write(answered)
+                writer.write(encoded)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
@@ -50,7 +50,7 @@ def serving(answer: Answer) -> Iterator[int]:
     async def start() -> asyncio.Server:
         return await asyncio.start_server(handle, "127.0.0.1", 0)
 
-    async def end(server: asyncio.Server) -> None:
+    async def stop(server: asyncio.Server) -> None:
         server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
@@ -64,7 +64,7 @@ def serving(answer: Answer) -> Iterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        asyncio.run_coroutine_threadsafe(end(server), loop).result(120)
+        asyncio.run_coroutine_threadsafe(stop(server), loop).result(120)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(120)
         loop.close()
