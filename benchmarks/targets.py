@@ -39,7 +39,7 @@ _TRAINING_TIMEOUT_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One server in one configuration. `{port}` in the command stands for its port.
+    """One server in one configuration. The command contains `{port}` for the port.
 
     `is_self_validated`: its model is not that of the artifact. Results under load are compared with its results without
     load.

@@ -89,10 +89,18 @@ def _factor(document: Document, factor: _Factor) -> Threshold:
     result = ratio(ours, theirs)
     if result is not None:
         source = f"{target} {ours:,.0f}/s, {factor.peer} {theirs:,.0f}/s"
+        hardware = ratio(_images_per_s(document, factor.scenario), theirs)
+        source += "" if hardware is None else f", hardware limit {hardware:.1f} x"
         return Threshold(factor.measure, limit, f"{result:.1f} x", result >= factor.times, source)
     if ours and theirs == 0:
         return Threshold(factor.measure, limit, "the peer has no successful request", True)
     return Threshold(factor.measure, limit)
+
+
+def _images_per_s(document: Document, scenario: str) -> float | None:
+    """Return the throughput of decoding and inference without a server, or None if it was not measured."""
+    value = document.get("bounds", {}).get(scenario, {}).get("images_per_s")
+    return None if value is None else float(value)
 
 
 def _overhead_latency(document: Document) -> Threshold:
@@ -118,7 +126,7 @@ def _best_peer(document: Document) -> Threshold:
 def _hardware_limit(document: Document) -> Threshold:
     measure, limit = "image 500x375, c=16: throughput vs. decoding and inference in a loop", ">= 80 %"
     ours, target = _best(document, "image-500-lite0", 16, _PLACEMENTS)
-    loop = document.get("bounds", {}).get("image-500-lite0", {}).get("images_per_s")
+    loop = _images_per_s(document, "image-500-lite0")
     result = ratio(ours, loop)
     if result is None:
         return Threshold(measure, limit)

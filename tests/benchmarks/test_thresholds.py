@@ -98,3 +98,17 @@ def test_the_faster_placement_is_compared_with_the_loop() -> None:
 def test_a_metric_that_was_not_measured_is_none() -> None:
     assert metric({}, "tabular", "ours-process", 64) is None
     assert metric(document(mosec={"1": load(5)}), "overhead", "mosec", 1, "p50") == 1.0
+
+
+def test_the_source_of_an_image_threshold_contains_the_hardware_limit() -> None:
+    targets = {
+        "ours-inline": {"by_connections": {"16": load(200)}},
+        "fastapi-torch": {"by_connections": {"16": load(40)}},
+    }
+    run = {
+        "scenarios": {"image-500-lite0": {"targets": targets}},
+        "bounds": {"image-500-lite0": {"images_per_s": 220.0}},
+    }
+    prefix = "image 500x375, c=16: throughput vs. FastAPI"
+    source = next(threshold.source for threshold in thresholds(run) if threshold.measure.startswith(prefix))
+    assert source == "ours-inline 200/s, fastapi-torch 40/s, hardware limit 5.5 x"
