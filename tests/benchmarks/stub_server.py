@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 Respond = Callable[[int, bytes], Awaitable[bytes | None]]
 
@@ -28,16 +29,26 @@ def unused_port() -> Iterator[int]:
 def serving(respond: Respond) -> Iterator[int]:
     """Serve on a free port. `respond` receives the number and the body of a request; None closes the connection."""
     loop = asyncio.new_event_loop()
-    count = 0
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(_start(respond), loop).result(120)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(120)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(120)
+        loop.close()
+
+
+async def _start(respond: Respond) -> asyncio.Server:
+    numbers = count()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal count
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                body = await reader.readexactly(int(lengths[0].split(b":")[1]) if lengths else 0)
-                number, count = count, count + 1
-                encoded = await respond(number, body)
+                body = await reader.readexactly(_content_length(head))
+                encoded = await respond(next(numbers), body)
                 if encoded is None:
                     break
                 writer.write(encoded)
@@ -47,24 +58,18 @@ def serving(respond: Respond) -> Iterator[int]:
         finally:
             writer.close()
 
-    async def start() -> asyncio.Server:
-        return await asyncio.start_server(handle, "127.0.0.1", 0)
+    return await asyncio.start_server(handle, "127.0.0.1", 0)
 
-    async def stop(server: asyncio.Server) -> None:
-        server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)
 
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(120)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        asyncio.run_coroutine_threadsafe(stop(server), loop).result(120)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(120)
-        loop.close()
+def _content_length(head: bytes) -> int:
+    lines = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(lines[0].split(b":")[1]) if lines else 0
+
+
+async def _stop(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)
