@@ -16,40 +16,41 @@ from numpy.typing import NDArray
 
 from models.cores import usable_cores
 from models.errors import ArtifactError, SettingsInvalid
-from models.feedback_log import FeedbackLog, default_url
-from models.image import ImageClassifier
-from models.pixels import ImageDecoder, read_preprocessing
-from models.recommender.desk import Desk
-from models.recommender.listening import Listener
-from models.recommender.predictor import Answer, Query
-from models.recommender.recent import Recent
-from models.shelf import Shelf
-from models.tabular import TabularModel
-from models.tabular_rows import RowEncoder
-from serving.app import build_app, build_calls
-from serving.batching import BatchLimits
-from serving.edge import edged
-from serving.engine import service_config
-from serving.express.hot import hot_calls
-from serving.gateway_service import GatewayService
-from serving.guard import build_guard
-from serving.kept import Kept
-from serving.placement import Placed, connect_queries, connect_rows, place
-from serving.routes.service import Metrics
-from serving.runner_service import RunnerService
-from serving.schemas.images import BatchClassification, Classification, ClassifyOptions
-from serving.schemas.recommendations import (
+from models.image.classifier import ImageClassifier
+from models.image.preprocessing import ImageDecoder, read_preprocessing
+from models.recommender.feedback_log import FeedbackLog, default_url
+from models.recommender.online.dispatcher import Dispatcher
+from models.recommender.online.feedback_listener import FeedbackListener
+from models.recommender.online.predictor import Answer, Query
+from models.recommender.online.recent_events import RecentEvents
+from models.store.artifact_cache import ArtifactCache
+from models.tabular.model import TabularModel
+from models.tabular.row_encoder import RowEncoder
+from serving.access.guard import build_guard
+from serving.app import build_app
+from serving.bento.config import service_config
+from serving.bento.gateway import GatewayService
+from serving.bento.runner import RunnerService
+from serving.http.middleware.stack import middleware_stack
+from serving.kinds.build import build_handlers
+from serving.kinds.image.schemas import BatchClassification, Classification, ClassifyOptions
+from serving.kinds.recommender.schemas import (
     BulkRecommendations,
     BulkRecommendRequest,
     Recommendations,
     RecommendRequest,
 )
-from serving.served import ImageEdition, Served, ServedImages, ServedRecommender, ServedTable
-from serving.settings import load_settings
-from serving.slot import Slot
-from serving.stocked import StoreCatalog, build_reloads, build_traffic, stocked
-from serving.telemetry import metrics_content, metrics_folder_fault
+from serving.kinds.served_models import ImageModelVersion, Served, ServedImages, ServedRecommender, ServedTable
+from serving.observability.metrics import metrics_content, metrics_folder_fault
+from serving.routes.health import Metrics
+from serving.runners.batching import BatchLimits
+from serving.runners.host.loaded_versions import LoadedVersions
+from serving.runners.placement import Placed, connect_queries, connect_rows, place
+from serving.server.fast_path.operations import fast_operations
+from serving.settings.loading import load_settings
 from serving.version import VERSION
+from serving.versions.catalog import StoreCatalog, build_reloads, build_traffic, served_model
+from serving.versions.state import DeploymentState
 
 SOURCE = Path(__file__).resolve().parent
 
@@ -58,13 +59,13 @@ try:
 except SettingsInvalid as error:
     sys.exit(f"error: {error}")
 
-image_shelf = Shelf(settings.image_model, source=SOURCE)
-table_shelf = Shelf(settings.tabular_model, source=SOURCE)
-recommender_shelf = Shelf(settings.recommender_model, source=SOURCE)
+image_shelf = ArtifactCache(settings.image_model, source=SOURCE)
+table_shelf = ArtifactCache(settings.tabular_model, source=SOURCE)
+recommender_shelf = ArtifactCache(settings.recommender_model, source=SOURCE)
 
 feedback = FeedbackLog(settings.feedback_url or default_url())
 
-kept = Kept(settings.state_folder)
+kept = DeploymentState(settings.state_folder)
 runner = RunnerService.using(settings)
 
 
@@ -73,7 +74,7 @@ class ImageRunner:
     """Classifies images, as uint8 (N, H, W, 3), into probabilities (N, classes); `embed` adds their features."""
 
     def __init__(self) -> None:
-        self.model = Slot(
+        self.model = LoadedVersions(
             lambda version: ImageClassifier.load(image_shelf.whole(version), threads=usable_cores()),
             warm_up=lambda model: model.predict(model.example()),
             start=kept.start(settings.image_model, image_shelf.find),
@@ -95,7 +96,7 @@ class TabularRunner:
     """Predicts encoded table rows, as float32 (N, columns): probabilities (N, classes), or estimates (N, 1)."""
 
     def __init__(self) -> None:
-        self.model = Slot(
+        self.model = LoadedVersions(
             lambda version: TabularModel.load(table_shelf.whole(version)),
             warm_up=lambda model: model.predict(model.example()),
             start=kept.start(settings.tabular_model, table_shelf.find),
@@ -112,9 +113,9 @@ class RecommenderRunner:
     """Answers recommendation queries and questions about users and items, each a JSON object."""
 
     def __init__(self) -> None:
-        listener = Listener(feedback, Recent(), window_days=settings.feedback_window_days).start()
-        self.model = Slot(
-            lambda version: Desk.load(
+        listener = FeedbackListener(feedback, RecentEvents(), window_days=settings.feedback_window_days).start()
+        self.model = LoadedVersions(
+            lambda version: Dispatcher.load(
                 recommender_shelf.whole(version),
                 features=settings.features,
                 features_ttl_s=settings.features_ttl_s,
@@ -149,17 +150,17 @@ table_rows = connect_rows(table, limits(), name="tabular")
 recommender_queries = connect_queries(recommender, limits(), name="recommender")
 
 
-images = stocked(image_shelf, image_rows, settings.image_model, kept)
-tables = stocked(table_shelf, table_rows, settings.tabular_model, kept)
-recommenders = stocked(recommender_shelf, recommender_queries, settings.recommender_model, kept)
+images = served_model(image_shelf, image_rows, settings.image_model, kept)
+tables = served_model(table_shelf, table_rows, settings.tabular_model, kept)
+recommenders = served_model(recommender_shelf, recommender_queries, settings.recommender_model, kept)
 models = (images, tables, recommenders)
 
 
-def edition(version: str | None) -> ImageEdition:
+def edition(version: str | None) -> ImageModelVersion:
     """What goes with a version of the image classifier; without one, with that which answers now."""
     artifact = image_shelf.read(version) if version else images.answering
     made = decoder(artifact.folder)
-    return ImageEdition(artifact.card, made.decode, made.fit, takes=made.preprocessing)
+    return ImageModelVersion(artifact.card, made.decode, made.fit, takes=made.preprocessing)
 
 
 @functools.cache
@@ -174,7 +175,7 @@ def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, 
 
 
 guard = build_guard(settings)
-calls = build_calls(
+calls = build_handlers(
     Served(
         images=ServedImages(
             image_rows,
@@ -261,5 +262,5 @@ class Gateway:
 
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
-gateway.add_asgi_middleware(edged, settings=settings, guard=guard)
-gateway.hot_calls = hot_calls(calls, guard)
+gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
+gateway.hot_calls = fast_operations(calls, guard)

@@ -7,98 +7,42 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from serving import problems
-from serving.cache import ResponseCache, build_cache
-from serving.calls.feedback import FeedbackCalls
-from serving.calls.images import ImageCalls
-from serving.calls.inference import InferenceCalls
-from serving.calls.items import ItemCalls
-from serving.calls.people import UserCalls
-from serving.calls.recommendations import RecommenderCalls
-from serving.calls.tabular import TabularCalls
-from serving.catalog import ModelCatalog
-from serving.guard import Guard
-from serving.jobs.building import Jobs, build_jobs
-from serving.openapi import OpenApiDocument
-from serving.reloads import Reloads
-from serving.routes import (
-    conversation,
-    feedback,
-    images,
-    images_v2,
-    inference,
-    items,
-    job_submissions,
-    model_parts,
-    models,
-    pages,
-    recommendations,
-    service,
-    streams,
-    tabular,
-    users,
-)
+from serving.access.guard import Guard
+from serving.http import problem_details
+from serving.http.openapi.document import OpenApiDocument
+from serving.http.operation import Operation
+from serving.jobs.build import Jobs, build_jobs
+from serving.kinds.build import Handlers
+from serving.kinds.image import routes as image_routes
+from serving.kinds.image import routes_v2 as image_routes_v2
+from serving.kinds.recommender import feedback_routes, item_routes, user_routes
+from serving.kinds.recommender import routes as recommendation_routes
+from serving.kinds.tabular import routes as tabular_routes
+from serving.open_inference.handler import OpenInferenceHandler
+from serving.routes import health, job_submissions, model_details, models, open_inference, pages, streams, websocket
 from serving.routes import jobs as job_routes
 from serving.routes import problems as problem_routes
 from serving.routes import reload as reload_routes
 from serving.routes import traffic as traffic_routes
-from serving.routes.operation import Operation
-from serving.routes.service import Metrics
-from serving.served import Served
-from serving.settings import Settings
-from serving.traffic_control import TrafficControl
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """What the API can do. The routes and BentoML's native methods are doors to these."""
-
-    served: Served
-    images: ImageCalls
-    tabular: TabularCalls
-    recommendations: RecommenderCalls
-    users: UserCalls
-    items: ItemCalls
-    feedback: FeedbackCalls | None
-    cache: ResponseCache | None
-    settings: Settings
-
-    def close(self) -> None:
-        """End what the calls own: threads."""
-        self.images.close()
-        if self.feedback is not None:
-            self.feedback.close()
-
-
-def build_calls(served: Served, settings: Settings) -> Calls:
-    """The calls to what is served."""
-    return Calls(
-        served=served,
-        images=ImageCalls(served.images, settings),
-        tabular=TabularCalls(served.table, settings),
-        recommendations=RecommenderCalls(served.recommender, settings),
-        users=UserCalls(served.recommender, settings),
-        items=ItemCalls(served.recommender, settings),
-        feedback=FeedbackCalls(served.feedback, settings) if served.feedback is not None else None,
-        cache=build_cache(settings),
-        settings=settings,
-    )
+from serving.routes.health import Metrics
+from serving.versions.catalog import ModelCatalog
+from serving.versions.controller import TrafficController
+from serving.versions.reloader import Reloader
 
 
 def build_app(
-    calls: Calls,
+    calls: Handlers,
     catalog: ModelCatalog,
     metrics: Metrics,
     *,
     version: str,
     guard: Guard | None = None,
-    reloads: Reloads | None = None,
-    traffic: TrafficControl | None = None,
+    reloads: Reloader | None = None,
+    traffic: TrafficController | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application. It closes `calls` when it is shut down.
@@ -135,33 +79,35 @@ def build_app(
             await cache.close()
         calls.close()
 
-    unlisted = inference.unlisted(InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog))
+    unlisted = open_inference.unlisted(
+        OpenInferenceHandler(calls.images, calls.tabular, calls.recommendations, catalog)
+    )
     keeps_tables = calls.settings.cache_tables
     answered: list[BaseRoute] = [
-        operation.route(guard, cache if keeps_tables or operation.tag != tabular.TAG else None)
+        operation.route(guard, cache if keeps_tables or operation.tag != tabular_routes.TAG else None)
         for operation in (*operations, *unlisted)
     ]
     answered.append(
-        conversation.route(
-            conversation.Predicting(calls.images, calls.tabular, calls.recommendations),
+        websocket.route(
+            websocket.Predicting(calls.images, calls.tabular, calls.recommendations),
             guard,
-            conversation.Bounds.of(calls.settings),
+            websocket.Bounds.of(calls.settings),
             origins=calls.settings.cors_origins,
             is_stopping=is_stopping,
         )
     )
     app = Starlette(routes=[*answered, *pages.routes(document)], lifespan=lifespan)
     app.router.redirect_slashes = False
-    problems.install(app)
+    problem_details.install(app)
     return app
 
 
 def build_operations(
-    calls: Calls,
+    calls: Handlers,
     catalog: ModelCatalog,
     metrics: Metrics,
-    reloads: Reloads | None,
-    traffic: TrafficControl | None,
+    reloads: Reloader | None,
+    traffic: TrafficController | None,
     jobs: Jobs,
     *,
     version: str,
@@ -169,16 +115,16 @@ def build_operations(
 ) -> list[Operation]:
     """Every operation of the API, in the order of the document."""
     predicting = [
-        *images.operations(calls.images),
-        *tabular.operations(calls.tabular),
-        *recommendations.operations(calls.recommendations),
+        *image_routes.operations(calls.images),
+        *tabular_routes.operations(calls.tabular),
+        *recommendation_routes.operations(calls.recommendations),
     ]
-    second = images_v2.operations(calls.images)
+    second = image_routes_v2.operations(calls.images)
     streaming = streams.operations(calls.images, calls.recommendations)
     resources = [
-        *users.operations(calls.recommendations, calls.users, max_age_s=calls.settings.recommendations_max_age_s),
-        *items.operations(calls.items),
-        *(feedback.operations(calls.feedback) if calls.feedback is not None else ()),
+        *user_routes.operations(calls.recommendations, calls.users, max_age_s=calls.settings.recommendations_max_age_s),
+        *item_routes.operations(calls.items),
+        *(feedback_routes.operations(calls.feedback) if calls.feedback is not None else ()),
     ]
     long = [
         *job_submissions.operations(jobs.calls, calls.tabular, calls.recommendations),
@@ -186,14 +132,14 @@ def build_operations(
     ]
     describing = [
         *models.operations(catalog),
-        *model_parts.operations(catalog),
+        *model_details.operations(catalog),
         *(reload_routes.operations(reloads) if reloads is not None else ()),
         *(traffic_routes.operations(traffic) if traffic is not None else ()),
-        *service.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
+        *health.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]
     public = [*predicting, *second, *streaming, *resources, *long, *describing]
-    infer = InferenceCalls(calls.images, calls.tabular, calls.recommendations, catalog)
-    public += inference.operations(infer, version=version, is_stopping=is_stopping)
+    infer = OpenInferenceHandler(calls.images, calls.tabular, calls.recommendations, catalog)
+    public += open_inference.operations(infer, version=version, is_stopping=is_stopping)
     native = [operation.native() for operation in predicting]
-    return [*public, service.index_operation(public, version=version), *native]
+    return [*public, health.index_operation(public, version=version), *native]

@@ -24,7 +24,7 @@ ALLOWED: dict[str, dict[str, tuple[str, ...] | None]] = {
 # Only these may import a heavy runtime at all, and never at the top of the module outside training.
 HEAVY = ("torch", "torchvision", "sklearn", "lightfm", "implicit", "skl2onnx", "pandas", "pyarrow", "nncf")
 # Networks are classes of torch. What serves imports these files inside functions, where a GPU asks for them.
-TORCH_ONLY = ("models/networks.py", "models/torch_runtime.py")
+TORCH_ONLY = ("models/image/networks.py", "models/image/torch_runtime.py")
 UNPICKLERS = ("pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve")
 
 

@@ -19,9 +19,9 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.live.server import ANSWER_S, Server, wait_for
-from tests.serving.keyed import API_KEYS, headers
-from tests.serving.kitchen import ROW, Kitchen, png
-from tests.serving.test_fetching import HERE, ok, server
+from tests.serving.access.credentials import API_KEYS, headers
+from tests.serving.in_process_service import ROW, LocalService, png
+from tests.serving.kinds.image.test_fetcher import HERE, ok, server
 
 ROOT = Path(__file__).parent.parent
 COFFEE = (ROOT / "docs" / "images" / "coffee.jpg").read_bytes()
@@ -51,7 +51,7 @@ def test_every_row_has_a_test_by_its_name() -> None:
 
 
 def test_every_address_of_the_table_is_in_the_document() -> None:
-    paths = {re.sub(r"\{\w+\}", "{}", path) for path in Kitchen().get("/openapi.json").json()["paths"]}
+    paths = {re.sub(r"\{\w+\}", "{}", path) for path in LocalService().get("/openapi.json").json()["paths"]}
     paths |= {"/", "/redoc", "/docs.json", "/v1/ws/predict"}
     named = [path for _, through in rows() for path in re.findall(r"`(?:GET |POST )?(/[^`?]*)", through)]
     assert len(named) > 20
@@ -213,53 +213,53 @@ def test_tells_how_it_is(service: Server) -> None:
 
 
 def test_lets_in_who_has_a_key() -> None:
-    kitchen = Kitchen(api_keys=API_KEYS)
+    local_service = LocalService(api_keys=API_KEYS)
     statuses = [
-        kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent).status_code
+        local_service.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent).status_code
         for sent in ({}, headers("read"), headers("predict"))
     ]
     assert statuses == [401, 403, 200]
 
 
 def test_limits_how_often() -> None:
-    kitchen = Kitchen(rate_limit=1)
-    answers = [kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}) for _ in range(2)]
+    local_service = LocalService(rate_limit=1)
+    answers = [local_service.post("/v1/tabular/predict", json={"instances": [ROW]}) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [200, 429]
     assert answers[1].headers["Retry-After"].isdigit()
 
 
 def test_answers_with_several_versions_side_by_side() -> None:
-    kitchen = Kitchen(api_keys=API_KEYS)
-    shared = kitchen.ask(
+    local_service = LocalService(api_keys=API_KEYS)
+    shared = local_service.ask(
         "PUT", "/v1/models/tabular/traffic", headers=headers("admin"), json={"weights": {"v1": 1.0, "v0": 0.0}}
     )
 
     assert shared.status_code == 200
     for version in ("v0", "v1"):
         sent = headers("predict") | {"X-Model-Version": version}
-        answer = kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent)
+        answer = local_service.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent)
         assert answer.json()["model"]["version"] == version
 
 
 def test_repeats_answers_from_memory() -> None:
-    kitchen = Kitchen(cache_bytes=1 << 20)
-    answers = [kitchen.post_image(png()) for _ in range(2)]
+    local_service = LocalService(cache_bytes=1 << 20)
+    answers = [local_service.post_image(png()) for _ in range(2)]
 
     assert [answer.headers["X-Cache"] for answer in answers] == ["miss", "hit"]
-    assert kitchen.images.calls == [1]
+    assert local_service.images.calls == [1]
 
 
 def test_fetches_images_from_hosts_that_are_named() -> None:
     async def run() -> None:
         async with server(lambda _: ok(png((0, 0, 255)))) as (url, _):
-            kitchen = Kitchen(image_url_hosts=("127.0.0.1",), image_url_networks=HERE)
-            async with kitchen.client() as client:
+            local_service = LocalService(image_url_hosts=("127.0.0.1",), image_url_networks=HERE)
+            async with local_service.client() as client:
                 answer = await client.post("/v1/images/classify", json={"url": url, "top_k": 1})
             assert answer.json()["predictions"][0]["label"] == "blue"
 
     asyncio.run(run())
-    assert Kitchen().post("/v1/images/classify", json={"url": "http://127.0.0.1/"}).status_code == 422
+    assert LocalService().post("/v1/images/classify", json={"url": "http://127.0.0.1/"}).status_code == 422
 
 
 def _example(service: Server, path: str) -> Any:

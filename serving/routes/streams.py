@@ -8,16 +8,17 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.calls.images import ImageCalls, item_problem
-from serving.calls.recommendations import RecommenderCalls
-from serving.events import MEDIA_TYPE, EventStream, as_they_finish, event
-from serving.routes.body import JSON, read_json
-from serving.routes.images import OPTIONS, batch_form
-from serving.routes.multipart import MULTIPART, fields, files, read_parts
-from serving.routes.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
-from serving.routes.recommendations import user
-from serving.schemas.images import ClassifyOptions, ImageFailure, ImageResult
-from serving.schemas.recommendations import BulkRecommendRequest, UserFailure, UserResult, bulk_request
+from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
+from serving.http.requests.json_body import JSON, read_json
+from serving.http.requests.multipart import MULTIPART, fields, files, read_parts
+from serving.http.server_sent_events import MEDIA_TYPE, EventStream, event, in_completion_order
+from serving.kinds.image.handler import ImageHandler
+from serving.kinds.image.routes import OPTIONS, batch_form
+from serving.kinds.image.schemas import ClassifyOptions, ImageFailure, ImageResult
+from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.schemas import BulkRecommendRequest, UserFailure, UserResult, bulk_request
+from serving.kinds.responses import item_problem
+from serving.routes.examples import user
 
 # No type: to some readers of the document this is the whole stream, a text, and to others one event, an object.
 _EVENTS: JsonSchema = {
@@ -26,12 +27,12 @@ _EVENTS: JsonSchema = {
 }
 
 
-def operations(images: ImageCalls, recommendations: RecommenderCalls) -> list[Operation]:
+def operations(images: ImageHandler, recommendations: RecommenderHandler) -> list[Operation]:
     """`stream_images` and `stream_recommendations`."""
     return [_stream_images(images), _stream_recommendations(recommendations)]
 
 
-def _stream_images(calls: ImageCalls) -> Operation:
+def _stream_images(calls: ImageHandler) -> Operation:
     async def one(index: int, image: bytes, options: ClassifyOptions) -> ImageResult | ImageFailure:
         try:
             found = await calls.classify(image, options)
@@ -44,7 +45,7 @@ def _stream_images(calls: ImageCalls) -> Operation:
         images = files(parts, "images", at_most=calls.max_images)
         options = ClassifyOptions.model_validate(fields(parts, beside="images"))
         calls.served.traffic.choose()  # a version that does not answer is a fault of the whole request
-        return EventStream(as_they_finish([one(index, image, options) for index, image in enumerate(images)]))
+        return EventStream(in_completion_order([one(index, image, options) for index, image in enumerate(images)]))
 
     form, encoding = batch_form(calls.max_images)
     return Operation(
@@ -63,7 +64,7 @@ def _stream_images(calls: ImageCalls) -> Operation:
     )
 
 
-def _stream_recommendations(calls: RecommenderCalls) -> Operation:
+def _stream_recommendations(calls: RecommenderHandler) -> Operation:
     bulk = bulk_request(calls.max_users)
 
     def example() -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _stream_recommendations(calls: RecommenderCalls) -> Operation:
         asked = bulk.model_validate_json(await read_json(request))
         calls.served.traffic.choose()
         each = calls.each_user(asked)
-        return EventStream(as_they_finish([one(index, one_user) for index, one_user in enumerate(each)]))
+        return EventStream(in_completion_order([one(index, one_user) for index, one_user in enumerate(each)]))
 
     return Operation(
         id="stream_recommendations",

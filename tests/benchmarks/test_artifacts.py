@@ -14,11 +14,11 @@ from benchmarks.cases import recommender_cases, tabular_cases
 from benchmarks.images import jpeg_images
 from benchmarks.peers.workloads.recommender import Factors
 from benchmarks.peers.workloads.tabular import OnnxTabular
-from models.image_files import read_header
-from models.recommender.predictor import Query, Recommender
-from models.store import Artifact, find, read_artifact, verify
-from models.tabular import TabularModel
-from models.tabular_rows import RowEncoder
+from models.image.file_formats import read_header
+from models.recommender.online.predictor import Query, Recommender
+from models.store.artifacts import Artifact, find, read_artifact, verify
+from models.tabular.model import TabularModel
+from models.tabular.row_encoder import RowEncoder
 
 
 @pytest.fixture

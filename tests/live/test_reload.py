@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from models.card import read_card
-from models.store import find, saving
-from serving.keys import hash_of
+from models.store.artifacts import find, saving
+from serving.access.api_keys import hash_of
 from tests.fixtures_default import own_home
 from tests.live.server import ANSWER_S, Server, serving, wait_for
 from tests.live.test_runner_loss import tabular_example

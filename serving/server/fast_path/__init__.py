@@ -1,0 +1,1 @@
+"""The fast path: answer small JSON requests in batches, without a task or middleware for each."""
