@@ -75,6 +75,11 @@ class TensorMetadata(Response):
     shape: list[int]
 
 
+def tensor_metadata(name: str, datatype: Datatype, *shape: int) -> TensorMetadata:
+    """Return the metadata of a tensor with one row per item; `shape` is that of one row."""
+    return TensorMetadata(name=name, datatype=datatype, shape=[-1, *shape])
+
+
 class ModelMetadata(Response):
     """A model, as clients of the Open Inference Protocol ask for it."""
 

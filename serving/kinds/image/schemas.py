@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, JsonValue
 
+from serving.kinds.responses import ItemProblem
 from serving.schemas.fields import InferenceTime, ModelUsed, Request, Response, WholeNumber
 
 MAX_TOP_K = 20
@@ -61,15 +62,6 @@ class Classification(Response):
     model: ModelUsed
     predictions: Predictions
     inference_time_ms: InferenceTime
-
-
-class ItemProblem(Response):
-    """Why one item of a batch has no answer."""
-
-    type: str = Field(description="Kind of problem, as in problem documents.", examples=["/problems/validation"])
-    title: str
-    status: int = Field(ge=400, le=599, description="The HTTP status that this item alone would have got.")
-    detail: str
 
 
 class ImageResult(Response):

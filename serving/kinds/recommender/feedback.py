@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.feedback_schemas import Accepted, FeedbackEvent, FeedbackRequest
-from serving.kinds.recommender.feedback_writer import FeedbackWriter
-from serving.kinds.served_models import Append
+from serving.kinds.recommender.feedback_writer import Append, FeedbackWriter
 from serving.observability.metrics import service_metrics
 from serving.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
+class NewEvent:
+    """An event before it is written: a `models.recommender.feedback_log.Event`."""
+
     user_id: str
     item_id: str
     kind: str
@@ -56,10 +57,10 @@ class FeedbackHandler:
         self._writer.close()
 
 
-def _event(event: FeedbackEvent, index: int, now: float, request_key: str | None) -> _Event:
+def _event(event: FeedbackEvent, index: int, now: float, request_key: str | None) -> NewEvent:
     # Of several events the latest decides: one that a wrong clock dates ahead would decide for good.
     at = now if event.time is None else min(event.time.timestamp(), now)
-    return _Event(event.user_id, event.item_id, event.kind, event.value, at, _key(event, index, request_key))
+    return NewEvent(event.user_id, event.item_id, event.kind, event.value, at, _key(event, index, request_key))
 
 
 def _key(event: FeedbackEvent, index: int, request_key: str | None) -> str:

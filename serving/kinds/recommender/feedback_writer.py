@@ -7,11 +7,14 @@ its transaction is durable. Knows events and a function that appends them, no SQ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from models.errors import Overloaded
-from serving.kinds.served_models import Append, Event
+from models.recommender.feedback_log import Event
+
+# Writes events durably before it returns, and returns True for each new one. Blocks; raises FeedbackUnavailable.
+Append = Callable[[Sequence[Event]], list[bool]]
 
 MAX_WAITING = 20_000
 MAX_COMMIT = 5_000

@@ -12,10 +12,10 @@ from serving.errors.problem_types import CALL_FAILURES, NOT_KNOWN, VALIDATION
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
+from serving.kinds.recommender.examples import item
 from serving.kinds.recommender.item_schemas import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.kinds.recommender.items import ItemHandler
 from serving.kinds.recommender.schemas import MAX_ITEMS, known_models
-from serving.routes.examples import item
 from serving.schemas.fields import EXAMPLE_VERSION
 
 _MODEL = {"name": "recommender", "version": EXAMPLE_VERSION}
@@ -70,15 +70,15 @@ class _Top(Query):
     category: str | None = Field(None, min_length=1, max_length=_MAX_CHARACTERS, description="Only of this category.")
 
 
-def operations(calls: ItemHandler) -> list[Operation]:
+def operations(handler: ItemHandler) -> list[Operation]:
     """Everything below /v1/items, the fixed paths before those with an id."""
-    return [_list(calls), _top(calls), _similar(calls), _details(calls)]
+    return [_list(handler), _top(handler), _similar(handler), _details(handler)]
 
 
-def _list(calls: ItemHandler) -> Operation:
+def _list(handler: ItemHandler) -> Operation:
     async def list_items(request: Request) -> Response:
         asked = read_query(request, _List)
-        return resource(request, await calls.list(**asked.model_dump()))
+        return resource(request, await handler.list(**asked.model_dump()))
 
     return Operation(
         id="list_items",
@@ -97,10 +97,10 @@ def _list(calls: ItemHandler) -> Operation:
     )
 
 
-def _top(calls: ItemHandler) -> Operation:
+def _top(handler: ItemHandler) -> Operation:
     async def top_items(request: Request) -> Response:
         asked = read_query(request, _Top)
-        return resource(request, await calls.top(asked.n, window_days=asked.window_days, category=asked.category))
+        return resource(request, await handler.top(asked.n, window_days=asked.window_days, category=asked.category))
 
     return Operation(
         id="top_items",
@@ -119,10 +119,10 @@ def _top(calls: ItemHandler) -> Operation:
     )
 
 
-def _similar(calls: ItemHandler) -> Operation:
+def _similar(handler: ItemHandler) -> Operation:
     async def similar_items(request: Request) -> Response:
         asked = read_query(request, _Similar)
-        return resource(request, await calls.similar(str(request.path_params["item_id"]), asked.n, asked.model))
+        return resource(request, await handler.similar(str(request.path_params["item_id"]), asked.n, asked.model))
 
     def example() -> dict[str, Any]:
         items = [{**_ITEM, "item_id": "181", "title": "Return of the Jedi (1983)", "year": 1983, "score": 0.969}]
@@ -137,7 +137,7 @@ def _similar(calls: ItemHandler) -> Operation:
         access="read",
         summary="Items alike",
         handler=similar_items,
-        parameters=lambda: (_path(calls), *parameters_of(_Similar, models=known_models(calls.served.card()), n=5)),
+        parameters=lambda: (_path(handler), *parameters_of(_Similar, models=known_models(handler.model.card), n=5)),
         answer=Content(JSON, lambda: SimilarItems, lambda: {"items": example()}),
         answer_description="Items, most alike first.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
@@ -145,10 +145,10 @@ def _similar(calls: ItemHandler) -> Operation:
     )
 
 
-def _details(calls: ItemHandler) -> Operation:
+def _details(handler: ItemHandler) -> Operation:
     async def get_item(request: Request) -> Response:
         read_query(request, Query)
-        return resource(request, await calls.details(str(request.path_params["item_id"])))
+        return resource(request, await handler.details(str(request.path_params["item_id"])))
 
     def example() -> dict[str, Any]:
         features = {"release_year": 1977, "genres": ["Action", "Sci-Fi"]}
@@ -163,7 +163,7 @@ def _details(calls: ItemHandler) -> Operation:
         access="read",
         summary="What is known of an item",
         handler=get_item,
-        parameters=lambda: (_path(calls),),
+        parameters=lambda: (_path(handler),),
         answer=Content(JSON, lambda: ItemDetails, lambda: {"item": example()}),
         answer_description="The item.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
@@ -171,8 +171,8 @@ def _details(calls: ItemHandler) -> Operation:
     )
 
 
-def _path(calls: ItemHandler) -> JsonSchema:
-    return path_parameter("item_id", "Id of the item, as it was in the training data.", item(calls.served.card()))
+def _path(handler: ItemHandler) -> JsonSchema:
+    return path_parameter("item_id", "Id of the item, as it was in the training data.", item(handler.model.card))
 
 
 def _page() -> dict[str, Any]:

@@ -11,28 +11,27 @@ import orjson
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.item_schemas import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.kinds.recommender.queries import ask
+from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.responses import model_used
-from serving.kinds.served_models import ServedRecommender
+from serving.kinds.served_model import ServedModel
 from serving.schemas.fields import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
-from serving.settings.settings import Settings
 
 
 class ItemHandler:
     """`get_item`, `similar_items`, `list_items` and `top_items`."""
 
-    def __init__(self, served: ServedRecommender, settings: Settings) -> None:
-        self.served = served
-        self._timeout_s = settings.request_timeout_s
+    def __init__(self, model: ServedModel[RecommenderVersion]) -> None:
+        self.model = model
 
     async def details(self, item_id: str) -> ItemDetails:
         """One item. Raises NotKnown."""
-        found, model = await ask(self.served, {"ask": "item", "item_id": item_id}, timeout_s=self._timeout_s)
+        found, model = await ask(self.model, {"ask": "item", "item_id": item_id})
         return ItemDetails(model=model_used(model), **_item(found))
 
     async def similar(self, item_id: str, n: int, model: str | None) -> SimilarItems:
         """The items most like one. Raises NotKnown, and InvalidInput for an algorithm that cannot tell."""
         question = {"ask": "similar_items", "item_id": item_id, "n": n, "model": model}
-        found, used = await ask(self.served, question, timeout_s=self._timeout_s)
+        found, used = await ask(self.model, question)
         return SimilarItems(
             model=model_used(used),
             item_id=item_id,
@@ -58,7 +57,7 @@ class ItemHandler:
         asked = {"query": query, "category": category, "year_from": year_from, "year_to": year_to}
         after, offset = _place(page_token, asked) if page_token is not None else (None, 0)
         question = {"ask": "items", **asked, "after": after, "offset": offset, "limit": page_size}
-        found, used = await ask(self.served, question, timeout_s=self._timeout_s)
+        found, used = await ask(self.model, question)
         end = found["offset"] + len(found["items"])
         more = end < found["total"] and found["items"]
         return ItemList(
@@ -71,7 +70,7 @@ class ItemHandler:
     async def top(self, n: int, *, window_days: float | None, category: str | None) -> TopItems:
         """The items that most users took to."""
         question = {"ask": "top_items", "n": n, "window_days": window_days, "category": category}
-        found, used = await ask(self.served, question, timeout_s=self._timeout_s)
+        found, used = await ask(self.model, question)
         return TopItems(model=model_used(used), items=[_item(each) for each in found["items"]])
 
 

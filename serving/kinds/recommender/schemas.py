@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, create_model
 
 from models.card import Card
-from serving.kinds.image.schemas import ItemProblem
+from serving.kinds.responses import ItemProblem
 from serving.schemas.fields import (
     MAX_ID_CHARACTERS,
     MAX_SAFE_INTEGER,

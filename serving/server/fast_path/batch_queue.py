@@ -25,7 +25,7 @@ from serving.server.fast_path.request import FastRequest
 
 # From the JSON bodies of several requests to the JSON of each answer, or None where the ordinary road has to say what
 # is wrong. `current_caller` has the deadline.
-AnswerEach = Callable[[Sequence[bytearray]], Awaitable[Sequence[bytes | None]]]
+AnswerEach = Callable[[Sequence[bytes | bytearray]], Awaitable[Sequence[bytes | Exception]]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_REQUESTS: Final = 64
@@ -125,11 +125,11 @@ class BatchQueue:
         try:
             answers = await self.call.answer_each([asked.body for asked in batch])
             for asked, answer in zip(batch, answers, strict=True):
-                if answer is None:
+                if isinstance(answer, Exception):
                     asked.divert()
                 else:
                     asked.answer(answer)
-            self.telemetry.by_short_road(self.path, sum(answer is not None for answer in answers))
+            self.telemetry.by_short_road(self.path, sum(isinstance(answer, bytes) for answer in answers))
         except _OF_THE_RUNNER as error:
             for asked in batch:
                 self._refuse(asked, error)
