@@ -1,4 +1,4 @@
-"""Tests of all pages: the files, sections, modules and targets that they name exist."""
+"""Tests of all pages: the files, sections, modules, settings and classes that they name exist."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("models", "training", "serving", "benchmarks", "deploy", "docs", "tests")
+# Variables of training and of the settings file itself, which are no settings of the service.
+OTHER_VARIABLES = {"MAKUNOUCHI_CACHE", "MAKUNOUCHI_ENV_FILE"}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
@@ -45,6 +47,19 @@ def test_every_path_exists(page: Path) -> None:
 def test_every_module_that_is_run_exists(page: Path) -> None:
     modules = set(re.findall(rf"python -m\s+((?:{'|'.join(FOLDERS)})[\w.]*\w)", page.read_text()))
     assert [module for module in sorted(modules) if importlib.util.find_spec(module) is None] == []
+
+
+@by_page
+def test_every_setting_exists(page: Path) -> None:
+    known = set(re.findall(r"`(MAKUNOUCHI_\w+)`", (ROOT / "docs" / "settings.md").read_text())) | OTHER_VARIABLES
+    assert set(re.findall(r"MAKUNOUCHI_\w*[A-Z]", page.read_text())) - known == set()
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md"])
+def test_every_class_exists(page: str) -> None:
+    files = [ROOT / "service.py", *(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))]
+    words = {word for file in files for word in re.findall(r"\w+", file.read_text())}
+    assert set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", (ROOT / page).read_text())) - words == set()
 
 
 def test_every_page_is_linked() -> None:
