@@ -3,7 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first Python of 3.11 or later that runs: a version manager may have the name on PATH and no Python behind it.
+FIND_PYTHON = for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$name && break; done
+PYTHON ?= $(shell $(FIND_PYTHON))
 PORT ?= 3000
 HOST ?= 127.0.0.1
 # Downloads and trained models of the tests: kept outside the clone, so that a second run is quick.
@@ -24,19 +27,10 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv and install everything, at the locked versions
 
-# pip says a line per package on stdout, which becomes a count; what goes wrong is on stderr.
-PIP_PROGRESS = awk '/^Collecting/ { n++; printf "\r  %d packages found", n; fflush() } \
-	/^Installing collected/ { printf "%s  installing them\n", n ? "\n" : ""; fflush() } \
-	/^The conflict/, 0 { print }'
-
 $(READY): pyproject.toml requirements.lock
 	@echo "> install into $(VENV)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25" 2> >(grep -v "^WARNING: Location" >&2 || true)
-	@started=$$(date +%s); $(BIN)/python -m pip install --constraint requirements.lock ".[train,dev]" \
-		2> >(grep -v "^WARNING: Location" >&2 || true) | $(PIP_PROGRESS); \
-		echo "  done in $$(( $$(date +%s) - started )) s"
-	@rm -rf build makunouchi.egg-info
+	@test -x $(BIN)/python || $(or $(PYTHON),$(error no Python of 3.11 or later on PATH)) -m venv $(VENV)
+	@$(BIN)/python -m deploy.install
 	@touch $(READY)
 
 train: $(READY)  ## train the default models that the store lacks or has of an older recipe (FORCE=1: all)
@@ -93,12 +87,16 @@ image: train  ## build the container image: ENGINE=podman VARIANT=gpu BASE=debia
 test-container: $(READY)  ## build the image and run it for real (needs podman and runc, or docker)
 	@TEST_CONTAINER=1 $(BIN)/python -m pytest tests/deploy/test_container.py
 
-lock: $(READY)  ## upgrade within pyproject.toml's bounds and write requirements.lock
-	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager ".[train,dev]"
-	@{ echo "# Versions of a repeatable install, as constraints. Made by: make lock"; \
-		$(BIN)/python -m pip freeze --exclude makunouchi | sed 's/+cpu$$//'; } > requirements.lock
-	@rm -rf build makunouchi.egg-info
-	@$(BIN)/python -m deploy.lock
+# One lock for every Python from 3.11 on. uv reads no configuration of pip's here: a lock must not depend on what this
+# machine has on its disk. UV_DEFAULT_INDEX names another index.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
+LOCK_FILES = $(LOCK) --generate-hashes --only-binary :all: --constraint requirements.lock
+
+lock: $(READY)  ## upgrade within pyproject.toml's bounds and write the locks, for Python 3.11, 3.12, 3.13 and later
+	@$(LOCK) --upgrade --extra train --extra dev --extra scale --output-file requirements.lock pyproject.toml
+	@$(LOCK_FILES) --output-file requirements.serving.lock pyproject.toml
+	@$(LOCK_FILES) --extra gpu --output-file requirements.serving-gpu.lock pyproject.toml
+	@echo uv | $(LOCK_FILES) --output-file deploy/container/requirements.build.lock -
 
 clean:  ## remove what the targets made inside the clone
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

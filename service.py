@@ -209,7 +209,7 @@ app = build_app(
 
 
 # What `bentoml containerize` builds on; with "none" it adds no compiler. `make image` puts its own in its place.
-base = bentoml.images.Image(base_image="python:3.11-slim-bookworm", distro="none", python_version="3.11")
+base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none", python_version="3.13")
 
 
 @bentoml.service(service_class=GatewayService.using(settings), image=base, **service_config(settings))

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from deploy.base import base_image
+from deploy.base import IMAGE_PYTHON, base_image
 from deploy.builder import builder_image
 from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.inventory import write_inventory
@@ -62,8 +62,9 @@ def build_image(engine: Engine, *, bento: str, base: str, variant: str, dist: Pa
         for file in (_PRUNING, _LEFT_OUT):
             shutil.copy(file, context)
         arguments = {
-            "BASE": base, "BENTO_IMAGE": raw, "BENTO": bento, "VERSION": version, "MODELS": models,
-            "REVISION": _revision(), "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
+            "BASE": base, "PYTHON": IMAGE_PYTHON, "BENTO_IMAGE": raw,
+            "BENTO": bento, "VERSION": version, "MODELS": models, "REVISION": _revision(),
+            "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         options = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         engine.build(Path(context), tag=image, file=_FILES / "Containerfile", options=options)
