@@ -93,5 +93,5 @@ def try_out(engine: Engine, folder: Path) -> None:
     file = folder / "Containerfile"
     file.write_text('FROM scratch\nCOPY program /program\nRUN ["/program", "--version"]\n')
     engine.build(folder, tag="localhost/makunouchi-try:latest", file=file)
-    engine.ask("localhost/makunouchi-try:latest", ["/program", "--version"])
+    engine.run_in("localhost/makunouchi-try:latest", ["/program", "--version"])
     engine.run("rmi", "--force", "localhost/makunouchi-try:latest")
