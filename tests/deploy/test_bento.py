@@ -1,4 +1,4 @@
-"""The Bento: what is in it, and that it serves in another folder, with another store and the repository gone."""
+"""The Bento: its content, and that it serves from another folder, with another store and without the repository."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_its_models_are_pinned_by_exact_version(bento: BuiltBento) -> None:
 
 @pytest.fixture(scope="module")
 def image_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment like the image's: the locked packages, less what the image leaves out of them."""
+    """The Python of an environment like the image's: the locked packages without the files that the image omits."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
@@ -99,7 +99,7 @@ def copy_package(name: str, site: Path) -> None:
 
 @pytest.fixture(scope="module")
 def other_home(bento: BuiltBento, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME of another machine, whose store holds a newer image model than the Bento's."""
+    """The BENTOML_HOME of another machine. Its store holds a newer image model than the Bento."""
     home = tmp_path_factory.mktemp("other")
     artifact = find("image", store=bento.home / "models")
     card = replace(artifact.card, created=datetime.now(UTC))
@@ -112,7 +112,7 @@ def other_home(bento: BuiltBento, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def server(bento: BuiltBento, image_python: Path, other_home: Path) -> Iterator[Server]:
-    """The exported Bento, started as the image starts it."""
+    """The exported Bento, started with the command of the image."""
     env = {"BENTOML_HOME": str(other_home), "PYTHONPATH": ""}
     program = (str(image_python), "-m", "serving.supervision")
     with serving(str(bento.folder), folder=bento.folder / "src", env=env, program=program) as running:
