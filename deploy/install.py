@@ -1,7 +1,7 @@
 """Install the project's packages into the running Python's environment: `python -m deploy.install`, for `make setup`.
 
-uv installs where it is on PATH or the package index has it, and reads the indexes, folders and certificates that pip is
-configured with. pip installs where uv cannot. Standard library only: this runs before anything is installed.
+uv installs where it is on PATH or the package index has it, and uses the indexes, folders, constraints and certificates
+that pip is configured with. pip installs where uv cannot. Standard library only: this runs before anything is installed.
 """
 
 from __future__ import annotations
