@@ -1,7 +1,7 @@
 """Install the project's packages into the running Python's environment: `python -m deploy.install`, for `make setup`.
 
 uv installs where it is on PATH or the package index has it, and uses the indexes, folders, constraints and certificates
-that pip is configured with. pip installs where uv cannot. Standard library only: this runs before anything is installed.
+that pip is configured with. pip installs where uv cannot. Standard library only: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ def install_with_uv() -> bool:
 
 
 def install_with_pip() -> None:
-    """Install with pip, which prints warnings and errors only. Exits with its status when it fails."""
+    """Install with a current pip, which prints errors only. Exits with its status when it fails."""
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--constraint", str(_ROOT / _LOCK)]
+    subprocess.run([*pip, "--upgrade", "pip"], check=False)  # noqa: S603
     with tempfile.TemporaryDirectory() as scratch:
         # pip builds the project to read its dependencies; the build stays out of the clone.
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(_ROOT / name, scratch)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(_ROOT / _LOCK),
-                   f"{scratch}[{','.join(_EXTRAS)}]"]  # fmt: skip
-        done = subprocess.run(command, check=False)  # noqa: S603
+        done = subprocess.run([*pip, f"{scratch}[{','.join(_EXTRAS)}]"], check=False)  # noqa: S603
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,8 +65,8 @@ def test_pip_installs_uv_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tm
         return subprocess.CompletedProcess(command, 1)
 
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(install.shutil, "which", lambda name: None)
-    monkeypatch.setattr(install.subprocess, "run", record)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", record)
     assert find_uv() is None
     (command,) = [each for each in commands if "install" in each]
     assert command[1:4] == ["-m", "pip", "install"]
