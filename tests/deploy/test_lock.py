@@ -27,6 +27,7 @@ def uv(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("lock", HASHED, ids=lambda path: path.name)
 def test_a_lock_installs_on_each_python_from_wheels_alone(lock: Path, python: str, tmp_path: Path) -> None:
@@ -37,6 +38,7 @@ def test_a_lock_installs_on_each_python_from_wheels_alone(lock: Path, python: st
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_development_environment_resolves_on_each_python_to_the_locked_versions(python: str) -> None:
     resolved = uv(
