@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.store import Artifact
+from models.store.artifacts import Artifact
 
 
 class ArrayPredictor(Protocol):

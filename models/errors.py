@@ -1,4 +1,4 @@
-"""The errors of the platform. Knows no HTTP: `serving/errors.py` maps classes to status codes.
+"""The errors of the platform. Knows no HTTP: `serving/errors/mapping.py` maps classes to status codes.
 
 PlatformError
 ├── InputError                what the caller sent cannot be used; the message is safe to show to the caller

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kept_store import kept_home, sources_key
+from tests.artifact_cache import kept_home, sources_key
 from tests.live.server import Server, serving
 
 

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.kept_store import kept_home, sources_key
+from tests.artifact_cache import kept_home, sources_key
 
+SOURCES = (
+    "models/*.py",
+    "models/store/*.py",
+    "models/recommender/**/*.py",
+    "training/*.py",
+    "training/recommender/**/*.py",
+)
 _OPTIONS = ("--epochs", "10", "--factors", "32", "--algorithms", "lightfm-warp,ease,item-knn,popular")
 
 
 @pytest.fixture(scope="session")
 def recommender_store() -> Path:
     """A model store (its parent is a BENTOML_HOME) that holds the artifact "recommender"."""
-    key = sources_key("models/**/*.py", "training/**/*.py", also=" ".join(_OPTIONS))
+    key = sources_key(*SOURCES, also=" ".join(_OPTIONS))
     return kept_home("recommender", key, "training.recommender", *_OPTIONS) / "models"

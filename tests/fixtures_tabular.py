@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from models.store import Artifact, find
-from tests.kept_store import kept_store, sources_key
+from models.store.artifacts import Artifact, find
+from tests.artifact_cache import kept_store, sources_key
+
+SOURCES = ("models/*.py", "models/store/*.py", "models/tabular/**/*.py", "training/*.py", "training/tabular/**/*.py")
 
 
 @pytest.fixture(scope="session")
 def tabular_store() -> Path:
     """A model store (a folder) that holds `tabular`, trained on German credit with default options."""
-    from training.tabular import train
-    from training.tabular_params import Params
+    from training.tabular.params import Params
+    from training.tabular.train import train
 
-    return kept_store(
-        "tabular", sources_key("models/*.py", "training/*.py"), lambda store: train(Params(), store=store)
-    )
+    return kept_store("tabular", sources_key(*SOURCES), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What docs/own-models.md says can be brought, is brought and answers."""
+"""Tests of docs/own-models.md: its example trains a model that answers, and its tables match the code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.store import find, verify
-from models.tabular import TabularModel
-from models.tabular_rows import RowEncoder
-from tests.training.tables import mixed_frame
-from training.columns import ColumnRules, read_inputs
+from models.store.artifacts import find, verify
+from models.tabular.model import TabularModel
+from models.tabular.row_encoder import RowEncoder
+from tests.training.example_tables import mixed_frame
+from training.tabular.columns import ColumnRules, read_inputs
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "own-models.md").read_text()

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from models.store import versions
+from models.store.artifacts import versions
 from training.command import option, run
 from training.recipes import is_outdated
 from training.report import console
@@ -46,7 +46,7 @@ def _more(name: str) -> list[str]:
     """Options of one script: the recommender learns from the feedback that the service has collected."""
     if name != "recommender":
         return []
-    from training.feedback import existing_url
+    from training.recommender.feedback import existing_url
 
     url = existing_url(os.environ.get("MAKUNOUCHI_FEEDBACK_URL"))
     return ["--feedback", url] if url else []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.card import Column
 from models.profile import CategoryProfile, NumericProfile, Profile
-from models.tabular_rows import MISSING, NONE_OF_THESE
+from models.tabular.row_encoder import MISSING, NONE_OF_THESE
 
 BINS = 20
 NONE_OF_THESE_LABEL = "(none of these)"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import DataInvalid
-from models.store import file_sha256
+from models.store.artifacts import file_sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from models.card import DataSource
 from models.errors import DataInvalid
-from models.store import file_sha256
+from models.store.artifacts import file_sha256
 
 # Between the words of a cell that holds a list of them.
 TAG_SEPARATOR = "|"

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactInvalid, InvalidInput
-from models.recommender.approximate import ApproximateIndex, Effort
-from models.recommender.base import Arrays
-from models.recommender.dataset import Dataset, csr
-from models.recommender.dated import Dated
-from models.recommender.encoding import Encoder
-from models.recommender.factors import Factors
-from models.recommender.ids import IdIndex, Texts
+from models.recommender.algorithms.ann_index import ApproximateIndex, Effort
+from models.recommender.algorithms.base import Arrays
+from models.recommender.algorithms.factors import Factors
+from models.recommender.dataset.dataset import Dataset, csr
+from models.recommender.dataset.encoding import Encoder
+from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.temporal_features import TemporalFeatures
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 
 log = logging.getLogger("makunouchi.recommender")
@@ -138,7 +138,7 @@ def _dataset_arrays(dataset: Dataset) -> dict[str, NDArray[np.generic]]:
             arrays |= {f"{owner}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
             arrays[f"{owner}_width"] = np.array([matrix.shape[1]])
     for name in ("dated_users", "dated_items"):
-        dated: Dated | None = getattr(dataset, name)
+        dated: TemporalFeatures | None = getattr(dataset, name)
         if dated is not None:
             arrays |= {f"{name}_{part}": array for part, array in dated.arrays().items()}
     return arrays
@@ -151,9 +151,9 @@ def _dataset(arrays: Arrays, shape: tuple[int, int]) -> Dataset:
         data, indices, indptr = (arrays[f"{owner}_{part}"] for part in ("data", "indices", "indptr"))
         return csr(data, indices, indptr, (rows, int(arrays[f"{owner}_width"].item())))
 
-    def dated(name: str) -> Dated | None:
+    def dated(name: str) -> TemporalFeatures | None:
         own = {key.removeprefix(f"{name}_"): array for key, array in arrays.items() if key.startswith(f"{name}_")}
-        return Dated.restore(own) if own else None
+        return TemporalFeatures.restore(own) if own else None
 
     return Dataset(
         interactions=csr(arrays["seen_data"], arrays["seen_indices"], arrays["seen_indptr"], shape),

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.errors import InvalidInput
-from models.recommender.base import Algorithm, Capability
-from models.recommender.content import Content, ContentNeighbours
-from models.recommender.ease import Ease
-from models.recommender.ease_session import EaseSession
-from models.recommender.fastrp import FastRP, FastRPItem
-from models.recommender.implicit_factors import Als, Bpr, Lmf
-from models.recommender.lightfm_factors import LightFMBpr, LightFMWarp
-from models.recommender.neighbours import ItemNeighbours, UserNeighbours
-from models.recommender.popularity import Popularity
-from models.recommender.two_level import TwoLevel
+from models.recommender.algorithms.base import Algorithm, Capability
+from models.recommender.algorithms.content import Content, ContentNeighbours
+from models.recommender.algorithms.ease import Ease
+from models.recommender.algorithms.ease_session import EaseSession
+from models.recommender.algorithms.fastrp import FastRP, FastRPItem
+from models.recommender.algorithms.implicit_factors import Als, Bpr, Lmf
+from models.recommender.algorithms.lightfm_factors import LightFMBpr, LightFMWarp
+from models.recommender.algorithms.neighbours import ItemNeighbours, UserNeighbours
+from models.recommender.algorithms.popularity import Popularity
+from models.recommender.ranking.two_stage import TwoStage
 
 # Any: every algorithm has its own dataclass of hyperparameters.
 AnyAlgorithm = Algorithm[Any]
@@ -74,7 +74,7 @@ for _algorithm in (
     Lmf,
     FastRP,
     FastRPItem,
-    TwoLevel,
+    TwoStage,
 ):
     ALGORITHMS.add(_algorithm)
-TwoLevel.kinds = {name: ALGORITHMS.find(name) for name in ALGORITHMS.names() if name != TwoLevel.name}
+TwoStage.kinds = {name: ALGORITHMS.find(name) for name in ALGORITHMS.names() if name != TwoStage.name}

@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from serving.jobs.database import Database
-from serving.jobs.errors import JobsUnavailable
-from serving.jobs.folder import JobFolders
+from serving.concurrency import ThreadPool
+from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.metrics import job_metrics
-from serving.jobs.store import JobStore
+from serving.jobs.storage.database import Database
+from serving.jobs.storage.files import JobFiles
+from serving.jobs.storage.store import JobStore
 from serving.jobs.worker import Worker
-from serving.threads import Threads
 
 log = logging.getLogger("makunouchi.jobs")
 
@@ -26,7 +26,7 @@ class Background:
     """Runs in one event loop, from `start` to `stop`."""
 
     def __init__(
-        self, database: Database, store: JobStore, folders: JobFolders, threads: Threads, workers: Sequence[Worker]
+        self, database: Database, store: JobStore, folders: JobFiles, threads: ThreadPool, workers: Sequence[Worker]
     ) -> None:
         self._database = database
         self._store = store

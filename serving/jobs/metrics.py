@@ -6,23 +6,23 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from serving.jobs.record import KINDS, STATUSES, JobKind, JobStatus
-from serving.jobs.store import Counts
-from serving.telemetry import telemetry
+from serving.jobs.storage.record import KINDS, STATUSES, JobKind, JobStatus
+from serving.jobs.storage.store import JobCounts
+from serving.observability.metrics import service_metrics
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
 
 
 class JobMetrics:
-    """Counts in the registry of this process. Every gateway of a host sees the same jobs: gauges are the highest."""
+    """JobCounts in the registry of this process. Every gateway of a host sees the same jobs: gauges are the highest."""
 
     @cached_property
     def _ended(self) -> Counter:
         from prometheus_client import Counter
 
         return Counter(
-            "makunouchi_jobs_ended", "Jobs that are over.", ["kind", "status"], registry=telemetry().registry
+            "makunouchi_jobs_ended", "Jobs that are over.", ["kind", "status"], registry=service_metrics().registry
         )
 
     @cached_property
@@ -31,7 +31,7 @@ class JobMetrics:
 
         return Counter(
             "makunouchi_job_items", "Items of jobs that were answered.", ["kind", "status"],
-            registry=telemetry().registry,
+            registry=service_metrics().registry,
         )  # fmt: skip
 
     @cached_property
@@ -51,7 +51,7 @@ class JobMetrics:
         self._items.labels(kind, "ok").inc(done - failed)
         self._items.labels(kind, "error").inc(failed)
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: JobCounts) -> None:
         """How many jobs there are now."""
         for kind in KINDS:
             for status in STATUSES:
@@ -62,7 +62,7 @@ class JobMetrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         from prometheus_client import Gauge
 
-        return Gauge(name, text, labels, registry=telemetry().registry, multiprocess_mode="livemax")
+        return Gauge(name, text, labels, registry=service_metrics().registry, multiprocess_mode="livemax")
 
 
 _metrics = JobMetrics()

@@ -21,16 +21,16 @@ from models.errors import (
     PredictionFailed,
     RunnerUnavailable,
 )
-from serving.calls.images import ImageCalls
-from serving.calls.recommendations import RecommenderCalls
-from serving.calls.tabular import TabularCalls
-from serving.errors import detail_of, kind_of
-from serving.jobs.packed import Item
-from serving.problems import faults_of
-from serving.runners import ModelRef
+from serving.errors.faults import faults_of
+from serving.errors.mapping import detail_of, problem_type_of
+from serving.jobs.storage.item_file import Item
+from serving.kinds.image.handler import ImageHandler
+from serving.kinds.image.schemas import ClassifyOptions, ImageFailure
+from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.schemas import BulkRecommendRequest, UserFailure
+from serving.kinds.tabular.handler import TabularHandler
+from serving.runners.interface import ModelRef
 from serving.schemas.fields import ModelUsed
-from serving.schemas.images import ClassifyOptions, ImageFailure
-from serving.schemas.recommendations import BulkRecommendRequest, UserFailure
 
 # What another try may mend: no item is at fault.
 TRANSIENT = (Overloaded, RunnerUnavailable, DeadlineExceeded)
@@ -63,7 +63,7 @@ class Answers(Protocol):
 
 def failed(error: Exception) -> Outcome:
     """The outcome of an item that has no answer. Not logged: there may be a million of them, and the engine does."""
-    kind = kind_of(error)
+    kind = problem_type_of(error)
     problem = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": detail_of(error)}
     return Outcome({"status": "error", "error": problem})
 
@@ -105,7 +105,7 @@ def _fault_of(item: Item) -> Outcome | None:
 class RowAnswers:
     """Rows of a table. A small batch: a request that comes meanwhile waits for no more than one."""
 
-    def __init__(self, calls: TabularCalls, *, max_rows: int) -> None:
+    def __init__(self, calls: TabularHandler, *, max_rows: int) -> None:
         self._calls = calls
         self.batch_items = min(64, max_rows)
 
@@ -118,7 +118,7 @@ class RowAnswers:
         left = list(range(len(items)))
         while left:
             try:
-                answer = await self._calls.predict([items[place].head["row"] for place in left])
+                answer = (await self._calls.predict([items[place].head["row"] for place in left])).to_response()
             except (ValidationError, InvalidInput) as error:
                 faults = _by_row(error)
                 if not faults:
@@ -150,7 +150,7 @@ def _by_row(error: ValidationError | InvalidInput) -> dict[int, InvalidInput]:
 class ImageAnswers:
     """Images. Few at a time: their decoding shares threads with that of requests."""
 
-    def __init__(self, calls: ImageCalls) -> None:
+    def __init__(self, calls: ImageHandler) -> None:
         self._calls = calls
         self.batch_items = min(4, calls.max_images)
 
@@ -168,7 +168,7 @@ class ImageAnswers:
 class UserAnswers:
     """Users to recommend to."""
 
-    def __init__(self, calls: RecommenderCalls) -> None:
+    def __init__(self, calls: RecommenderHandler) -> None:
         self._calls = calls
         self.batch_items = min(16, calls.max_users)
 

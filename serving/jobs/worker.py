@@ -19,17 +19,16 @@ from typing import Any, Final
 import orjson
 
 from models.errors import DeadlineExceeded
-from serving.asker import Asker, set_asker
-from serving.jobs.errors import JobsUnavailable
-from serving.jobs.folder import JobFolders, SegmentWriter
-from serving.jobs.leases import Claim, Leases
+from serving.concurrency import ThreadPool
+from serving.context import VersionRequest, set_request_id, set_version_request
+from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.metrics import job_metrics
 from serving.jobs.outcomes import TRANSIENT, Answers, Outcome, failed
-from serving.jobs.packed import Item, read_items
-from serving.jobs.record import Answered, Job, JobKind, JobStatus
-from serving.request_id import set_request_id
-from serving.runners import ModelRef
-from serving.threads import Threads
+from serving.jobs.storage.files import JobFiles, SegmentWriter
+from serving.jobs.storage.item_file import Item, read_items
+from serving.jobs.storage.leases import Claim, Leases
+from serving.jobs.storage.record import Answered, Job, JobKind, JobStatus
+from serving.runners.interface import ModelRef
 
 log = logging.getLogger("makunouchi.jobs")
 
@@ -83,9 +82,9 @@ class Worker:
     def __init__(
         self,
         leases: Leases,
-        folders: JobFolders,
+        folders: JobFiles,
         answers: Mapping[JobKind, Answers],
-        threads: Threads,
+        threads: ThreadPool,
         *,
         max_disk_bytes: int,
         poll_s: float = 1.0,
@@ -136,7 +135,7 @@ class Worker:
         set_request_id(f"job-{claim.job.id}")
         owner = claim.job.owner
         # Where versions share the traffic a job meets the one that its owner's requests meet; without a name, one.
-        set_asker(Asker(unit=lambda: f"key:{owner}") if owner else Asker())
+        set_version_request(VersionRequest(unit=lambda: f"key:{owner}") if owner else VersionRequest())
         work = asyncio.create_task(self._work(claim))
         try:
             while not work.done():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from pydantic import Field
@@ -13,24 +13,33 @@ from starlette.responses import Response
 
 from models.card import Card
 from models.errors import UnsupportedMedia
-from serving.calls.jobs import JobCalls, Submission
-from serving.calls.recommendations import RecommenderCalls
-from serving.calls.tabular import TabularCalls
-from serving.errors import BODY_FAULTS, DEADLINE, INTERNAL, OVERLOADED, Malformed
+from serving.errors.exceptions import Malformed
+from serving.errors.problem_types import (
+    BODY_FAULTS,
+    DEADLINE,
+    INTERNAL,
+    JOBS_UNAVAILABLE,
+    KEY_REUSED,
+    OVERLOADED,
+    TOO_MANY_JOBS,
+)
+from serving.http.operation import Content, JsonSchema, Operation
+from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
+from serving.http.requests.json_body import JSON, answer, check_content_type
+from serving.http.requests.query import Flag, Query, parameters_of, read_query
 from serving.jobs.decoding.decode import media_type
-from serving.jobs.decoding.order import ARCHIVES, CSV, MULTIPART, NDJSON, PARQUET, READS
-from serving.jobs.errors import JOBS_UNAVAILABLE, KEY_REUSED, TOO_MANY_JOBS
-from serving.jobs.record import JobKind
-from serving.jobs.transfers import JOBS
-from serving.routes.body import JSON, answer, check_content_type
-from serving.routes.idempotency import idempotency_parameter, read_idempotency_key
-from serving.routes.image_body import ClassifyQuery
+from serving.jobs.decoding.task import ARCHIVES, CSV, MULTIPART, NDJSON, PARQUET, READS
+from serving.jobs.schemas import FolderJob, JobInfo, RecommendJob
+from serving.jobs.service import JobService, Submission
+from serving.jobs.storage.record import JobKind
+from serving.kinds.handlers import Handlers
+from serving.kinds.image.upload import ClassifyQuery
+from serving.kinds.recommender.examples import item, user
+from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.schemas import MAX_ITEMS, UnknownUser, name_models
+from serving.kinds.tabular.handler import TabularHandler
+from serving.routes.job_paths import JOBS
 from serving.routes.jobs import example, info_of, owner_of, wait_s
-from serving.routes.operation import Content, JsonSchema, Operation
-from serving.routes.query import Flag, Query, parameters_of, read_query
-from serving.routes.recommendations import item, user
-from serving.schemas.jobs import FolderJob, JobInfo, RecommendJob
-from serving.schemas.recommendations import MAX_ITEMS, UnknownUser, name_models
 
 _PROBLEMS = (*BODY_FAULTS, KEY_REUSED, INTERNAL, TOO_MANY_JOBS, OVERLOADED, JOBS_UNAVAILABLE, DEADLINE)
 _MAX_FOLDER_BYTES = 65_536
@@ -53,12 +62,14 @@ class UsersQuery(Query):
     unknown_user: UnknownUser | None = Field(None, description="What a user gets who is not in the training data.")
 
 
-def operations(calls: JobCalls, table: TabularCalls, recommendations: RecommenderCalls) -> list[Operation]:
+def operations(calls: JobService, handlers: Handlers) -> list[Operation]:
     """`submit_image_job`, `submit_tabular_job` and `submit_recommendation_job`."""
+    table = cast("TabularHandler", handlers.by_alias["tabular"])
+    recommendations = cast("RecommenderHandler", handlers.by_alias["recommender"])
     return [_images(calls), _tabular(calls, table), _recommendations(calls, recommendations)]
 
 
-def _images(calls: JobCalls) -> Operation:
+def _images(calls: JobService) -> Operation:
     form: JsonSchema = {
         "title": "ImageJobForm",
         "type": "object",
@@ -86,7 +97,7 @@ def _images(calls: JobCalls) -> Operation:
     )
 
 
-def _tabular(calls: JobCalls, table: TabularCalls) -> Operation:
+def _tabular(calls: JobService, table: TabularHandler) -> Operation:
     form: JsonSchema = {
         "title": "TableJobForm",
         "type": "object",
@@ -96,7 +107,7 @@ def _tabular(calls: JobCalls, table: TabularCalls) -> Operation:
     }
 
     def rows() -> dict[str, Any]:
-        example_row = table.schema.example_row
+        example_row = table.model.current.schema.example_row
         cells = ("" if value is None else f'"{value}"' for value in example_row.values())
         return {"rows": ",".join(f'"{name}"' for name in example_row) + "\n" + ",".join(cells) + "\n"}
 
@@ -115,15 +126,19 @@ def _tabular(calls: JobCalls, table: TabularCalls) -> Operation:
         body=Content(CSV, lambda: _text("A header, then rows."), rows),
         more_bodies=(
             Content(PARQUET, _file),
-            Content(NDJSON, lambda: _text("A row in each line."), lambda: {"rows": _lines(table.schema.example_row)}),
+            Content(
+                NDJSON,
+                lambda: _text("A row in each line."),
+                lambda: {"rows": _lines(table.model.current.schema.example_row)},
+            ),
             Content(MULTIPART, lambda: form),
         ),
     )
 
 
-def _recommendations(calls: JobCalls, recommendations: RecommenderCalls) -> Operation:
+def _recommendations(calls: JobService, recommendations: RecommenderHandler) -> Operation:
     def card() -> Card:
-        return recommendations.served.card()
+        return recommendations.model.card
 
     return _operation(
         calls,
@@ -154,7 +169,7 @@ def _recommendations(calls: JobCalls, recommendations: RecommenderCalls) -> Oper
     )
 
 
-def _operation(calls: JobCalls, kind: JobKind, query: type[Query], **told: Any) -> Operation:  # Any: of Operation
+def _operation(calls: JobService, kind: JobKind, query: type[Query], **told: Any) -> Operation:  # Any: of Operation
     async def submit(request: Request) -> Response:
         job = await calls.submit(await _asked(calls, kind, query, request), _body(request))
         response = answer(info_of(job))
@@ -185,7 +200,7 @@ _NEW: dict[str, Any] = {
 }  # fmt: skip
 
 
-async def _asked(calls: JobCalls, kind: JobKind, query: type[Query], request: Request) -> Submission:
+async def _asked(calls: JobService, kind: JobKind, query: type[Query], request: Request) -> Submission:
     options = read_query(request, query).model_dump(exclude_none=True)
     key = read_idempotency_key(request)
     content_type = request.headers.get("content-type", "")

@@ -12,19 +12,28 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from serving.access import Identity
-from serving.calls.jobs import JobCalls
-from serving.errors import DEADLINE, INTERNAL, NOT_KNOWN, VALIDATION, FieldFault
-from serving.guard import IDENTITY
-from serving.jobs.decoding.order import CSV, NDJSON, PARQUET
-from serving.jobs.errors import JOB_GONE, JOB_NOT_DONE, JOBS_UNAVAILABLE, NOT_ACCEPTABLE, NotAcceptable
-from serving.jobs.record import Job, JobKind, JobStatus
-from serving.jobs.transfers import JOBS
-from serving.routes.body import JSON, answer, resource
-from serving.routes.operation import Content, JsonSchema, Operation
-from serving.routes.query import Query, parameters_of, path_parameter, read_query
+from serving.access.guard import IDENTITY
+from serving.access.roles import Identity
+from serving.errors.exceptions import FieldFault, NotAcceptable
+from serving.errors.problem_types import (
+    DEADLINE,
+    INTERNAL,
+    JOB_GONE,
+    JOB_NOT_DONE,
+    JOBS_UNAVAILABLE,
+    NOT_ACCEPTABLE,
+    NOT_KNOWN,
+    VALIDATION,
+)
+from serving.http.operation import Content, JsonSchema, Operation
+from serving.http.requests.json_body import JSON, answer, resource
+from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
+from serving.jobs.schemas import JobInfo, JobLinks, JobModel, JobPage, JobProgress, ResultFormat
+from serving.jobs.service import JobService
+from serving.jobs.storage.record import Job, JobKind, JobStatus
+from serving.routes.job_paths import JOBS
 from serving.schemas.fields import EXAMPLE_VERSION
-from serving.schemas.jobs import JobInfo, JobLinks, JobModel, JobPage, JobProgress, ResultFormat
 
 EXAMPLE_ID = "5f0c1b9e4a7d4e2f8b3a6c9d0e1f2a3b"
 _PATH = path_parameter("job_id", "Id of the job.", EXAMPLE_ID)
@@ -47,7 +56,7 @@ class _Format(Query):
     format: ResultFormat | None = Field(None, description="In place of `Accept`; NDJSON when neither says.")
 
 
-def operations(calls: JobCalls) -> list[Operation]:
+def operations(calls: JobService) -> list[Operation]:
     """Everything below /v1/jobs."""
     return [_list(calls), _get(calls), _result(calls), _cancel(calls), _delete(calls)]
 
@@ -69,7 +78,7 @@ def _seen_by(request: Request) -> str | None:
     return None if caller is not None and caller.may("admin") else owner_of(request)
 
 
-def _list(calls: JobCalls) -> Operation:
+def _list(calls: JobService) -> Operation:
     async def list_jobs(request: Request) -> Response:
         asked = read_query(request, _Page)
         before = _place(asked.page_token) if asked.page_token is not None else None
@@ -98,7 +107,7 @@ def _list(calls: JobCalls) -> Operation:
     )
 
 
-def _get(calls: JobCalls) -> Operation:
+def _get(calls: JobService) -> Operation:
     async def get_job(request: Request) -> Response:
         read_query(request, Query)
         job = await calls.find(str(request.path_params["job_id"]), owner=_seen_by(request))
@@ -125,7 +134,7 @@ def _get(calls: JobCalls) -> Operation:
     )
 
 
-def _result(calls: JobCalls) -> Operation:
+def _result(calls: JobService) -> Operation:
     async def get_job_result(request: Request) -> Response:
         asked = read_query(request, _Format)
         format_ = asked.format or _accepted(request.headers.get("accept", ""))
@@ -159,7 +168,7 @@ def _result(calls: JobCalls) -> Operation:
     )
 
 
-def _cancel(calls: JobCalls) -> Operation:
+def _cancel(calls: JobService) -> Operation:
     async def cancel_job(request: Request) -> Response:
         job = await calls.cancel(str(request.path_params["job_id"]), owner=_seen_by(request))
         return answer(info_of(job))
@@ -179,7 +188,7 @@ def _cancel(calls: JobCalls) -> Operation:
     )
 
 
-def _delete(calls: JobCalls) -> Operation:
+def _delete(calls: JobService) -> Operation:
     async def delete_job(request: Request) -> Response:
         await calls.delete(str(request.path_params["job_id"]), owner=_seen_by(request))
         return Response(status_code=204)

@@ -8,12 +8,12 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
-from serving.errors import INTERNAL, NOT_KNOWN
-from serving.routes.body import JSON, resource
-from serving.routes.operation import Content, Operation
-from serving.routes.query import model_parameter
+from serving.errors.problem_types import INTERNAL, NOT_KNOWN
+from serving.http.operation import Content, Operation
+from serving.http.requests.json_body import JSON, resource
+from serving.http.requests.query import model_parameter
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
+from serving.versions.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
 
 
 def operations(catalog: ModelCatalog) -> list[Operation]:

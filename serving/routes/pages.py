@@ -13,9 +13,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from serving.openapi import OpenApiDocument
-from serving.routes.body import resource
-from serving.routes.operation import Handler
+from serving.http.openapi.document import OpenApiDocument
+from serving.http.operation import Handler
+from serving.http.requests.json_body import resource
 
 UI_FOLDER = Path(__file__).parent.parent / "ui"
 # The package that carries Swagger UI and ReDoc.

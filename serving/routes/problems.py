@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import NotKnown
-from serving.errors import INTERNAL, KINDS, NOT_KNOWN, Kind
-from serving.routes.body import JSON, resource
-from serving.routes.operation import Content, Operation
+from serving.errors.problem_types import INTERNAL, NOT_KNOWN, PROBLEM_TYPES, ProblemType
+from serving.http.operation import Content, Operation
+from serving.http.requests.json_body import JSON, resource
 from serving.schemas.problems import ProblemKind, ProblemKinds
 
 
@@ -18,10 +18,10 @@ def operations() -> list[Operation]:
 
 
 def _list_problems() -> Operation:
-    first = _described(KINDS[0]).model_dump()
+    first = _described(PROBLEM_TYPES[0]).model_dump()
 
     async def list_problems(request: Request) -> Response:
-        return resource(request, ProblemKinds(problems=[_described(kind) for kind in KINDS]))
+        return resource(request, ProblemKinds(problems=[_described(kind) for kind in PROBLEM_TYPES]))
 
     return Operation(
         id="list_problems",
@@ -38,15 +38,15 @@ def _list_problems() -> Operation:
 
 
 def _get_problem() -> Operation:
-    first = _described(KINDS[0]).model_dump()
-    slug = {"type": "string", "enum": [kind.slug for kind in KINDS]}
+    first = _described(PROBLEM_TYPES[0]).model_dump()
+    slug = {"type": "string", "enum": [kind.slug for kind in PROBLEM_TYPES]}
 
     async def get_problem(request: Request) -> Response:
         slug = request.path_params["slug"]
-        for kind in KINDS:
+        for kind in PROBLEM_TYPES:
             if kind.slug == slug:
                 return resource(request, _described(kind))
-        known = ", ".join(kind.slug for kind in KINDS)
+        known = ", ".join(kind.slug for kind in PROBLEM_TYPES)
         raise NotKnown(f"no kind of problem '{slug[:100]}'; known: {known}", location=("path", "slug"))
 
     return Operation(
@@ -65,5 +65,5 @@ def _get_problem() -> Operation:
     )
 
 
-def _described(kind: Kind) -> ProblemKind:
+def _described(kind: ProblemType) -> ProblemKind:
     return ProblemKind(type=kind.type, title=kind.title, status=kind.status, description=kind.description)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.errors import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KNOWN, RELOAD_REFUSED, UNAVAILABLE
-from serving.reloads import Reloads
-from serving.routes.body import JSON, answer, read_json
-from serving.routes.operation import Content, Operation
-from serving.routes.query import model_parameter
-from serving.runners import ModelRef
+from serving.errors.problem_types import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KNOWN, RELOAD_REFUSED, UNAVAILABLE
+from serving.http.operation import Content, Operation
+from serving.http.requests.json_body import JSON, answer, read_json
+from serving.http.requests.query import model_parameter
+from serving.runners.interface import ModelRef
 from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, ModelUsed
 from serving.schemas.reload import Reload, ReloadRequest
+from serving.versions.reloader import Reloader
 
 
-def operations(reloads: Reloads) -> list[Operation]:
+def operations(reloads: Reloader) -> list[Operation]:
     """`reload_model`."""
 
     async def reload_model(request: Request) -> Response:

@@ -7,24 +7,24 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.errors import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KNOWN, RELOAD_REFUSED, UNAVAILABLE
-from serving.plan import Plan
-from serving.routes.body import JSON, answer, read_json
-from serving.routes.operation import Content, Operation
-from serving.routes.query import model_parameter
+from serving.errors.problem_types import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KNOWN, RELOAD_REFUSED, UNAVAILABLE
+from serving.http.operation import Content, Operation
+from serving.http.requests.json_body import JSON, answer, read_json
+from serving.http.requests.query import model_parameter
 from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION
 from serving.schemas.traffic import Role, Traffic, TrafficRequest, TrafficVersion
-from serving.traffic_control import Shared, TrafficControl
+from serving.versions.controller import Shared, TrafficController
+from serving.versions.traffic_split import TrafficSplit
 
 PATH = "/v1/models/{name}/traffic"
 
 
-def operations(control: TrafficControl) -> list[Operation]:
+def operations(control: TrafficController) -> list[Operation]:
     """`get_traffic`, `set_traffic` and `reset_traffic`."""
     return [_get(control), _set(control), _reset(control)]
 
 
-def _get(control: TrafficControl) -> Operation:
+def _get(control: TrafficController) -> Operation:
     async def get_traffic(request: Request) -> Response:
         return answer(_told(control.shared(request.path_params["name"])))
 
@@ -43,10 +43,10 @@ def _get(control: TrafficControl) -> Operation:
     )
 
 
-def _set(control: TrafficControl) -> Operation:
+def _set(control: TrafficController) -> Operation:
     async def set_traffic(request: Request) -> Response:
         asked = TrafficRequest.model_validate_json(await read_json(request))
-        return answer(_told(await control.set(request.path_params["name"], Plan(asked.weights, asked.shadow))))
+        return answer(_told(await control.set(request.path_params["name"], TrafficSplit(asked.weights, asked.shadow))))
 
     def examples() -> dict[str, Any]:
         # Of versions that are there: the default one.
@@ -75,7 +75,7 @@ def _set(control: TrafficControl) -> Operation:
     )
 
 
-def _reset(control: TrafficControl) -> Operation:
+def _reset(control: TrafficController) -> Operation:
     async def reset_traffic(request: Request) -> Response:
         return answer(_told(await control.clear(request.path_params["name"])))
 
@@ -116,7 +116,7 @@ def _told(shared: Shared) -> Traffic:
     )
 
 
-def _answer(control: TrafficControl) -> Content:
+def _answer(control: TrafficController) -> Content:
     example: dict[str, Any] = {
         "name": control.names[0],
         "weights": {EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1},

@@ -2,39 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
-ValueType = Literal["absent", "null", "boolean", "number", "string", "array", "object", "file"]
-_JSON_TYPES: dict[type, ValueType] = {
-    type(None): "null",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    str: "string",
-    list: "array",
-    dict: "object",
-    bytes: "file",
-}
-
-
-def json_type(value: object) -> ValueType:
-    """The JSON type of a value that was read from JSON, or from a file part."""
-    return _JSON_TYPES.get(type(value), "object")
-
-
-class Fault(BaseModel):
-    """One fault of a request, and where it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    location: list[str | int] = Field(
-        description="Path to the fault: `body`, `path`, `query` or `header`, then names and positions.",
-        examples=[["body", "instances", 0, "age"]],
-    )
-    message: str = Field(description="What is wrong.", examples=["Input should be a valid number"])
-    value_type: ValueType = Field(description="JSON type of the value that was sent; `absent` when it is missing.")
+from serving.errors.faults import Fault
 
 
 class Problem(BaseModel):

@@ -21,8 +21,8 @@ from packaging.utils import canonicalize_name
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
 from deploy.pruning import prune, read_patterns
 from models.card import CARD_FILE
-from models.packed import pinned_versions
-from models.store import MANIFEST_FILE, find, saving
+from models.store.artifacts import MANIFEST_FILE, find, saving
+from models.store.bento_models import pinned_versions
 from tests.deploy.calls import all_main_calls
 from tests.deploy.conftest import BuiltBento
 from tests.live.server import Server, serving
@@ -44,8 +44,8 @@ def test_it_holds_the_service_and_nothing_else(bento: BuiltBento) -> None:
     assert {file.partition("/")[0] for file in files} == {
         "service.py", "models", "serving", "README.md", "bentofile.yaml"
     }  # fmt: skip
-    assert "models/packed.py" in files
-    assert "serving/settings.py" in files
+    assert "models/store/bento_models.py" in files
+    assert "serving/settings/settings.py" in files
     assert not [file for file in files if file.endswith(".pyc") or "test" in file.rpartition("/")[2]]
 
 
@@ -114,7 +114,7 @@ def other_home(bento: BuiltBento, tmp_path_factory: pytest.TempPathFactory) -> P
 def server(bento: BuiltBento, image_python: Path, other_home: Path) -> Iterator[Server]:
     """The exported Bento, started with the command of the image."""
     env = {"BENTOML_HOME": str(other_home), "PYTHONPATH": ""}
-    program = (str(image_python), "-m", "serving.supervision")
+    program = (str(image_python), "-m", "serving.process.supervisor")
     with serving(str(bento.folder), folder=bento.folder / "src", env=env, program=program) as running:
         yield running
 

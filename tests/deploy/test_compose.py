@@ -14,8 +14,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from deploy.lock import ROOT
-from serving.settings import PREFIX, Settings
-from serving.telemetry import Telemetry
+from serving.observability.metrics import ServiceMetrics
+from serving.settings.settings import PREFIX, Settings
 from training.packages import Package, package_file
 
 DEPLOY = ROOT / "deploy"
@@ -148,5 +148,5 @@ def test_a_dashboard_shows_metrics_that_the_service_has(dashboard: Path) -> None
         for name in re.findall(r"makunouchi_\w+", target["expr"])
     }
     assert queried
-    assert queried <= names(Telemetry().registry)
+    assert queried <= names(ServiceMetrics().registry)
     assert len({panel["id"] for panel in panels}) == len(panels)

@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from models.errors import InvalidInput, PredictionFailed
-from serving.frames import Answer, Question, encode_answers, encode_questions
-from serving.keys import hash_of
-from serving.runners import ModelRef
+from serving.access.api_keys import hash_of
+from serving.runners.interface import ModelRef
+from serving.runners.wire import WireRequest, WireResponse, encode_requests, encode_responses
 from tests.fuzz.corpus import FOLDER
-from tests.serving.kitchen import ROW, encoded
+from tests.serving.in_process_service import ROW, encoded
 
 BOUNDARY = "boundary"
 MODEL = ModelRef("tabular", "v1")
@@ -174,9 +174,9 @@ def tensor_bodies() -> Mapping[str, bytes]:
 def frames() -> Mapping[str, bytes]:
     """Frames of the hop, both ways."""
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-    asked = [Question(rows, 2, "a", 5.0), Question(rows[:1], 1, "b", 6.0, "00-trace")]
-    answers: list[Answer | Exception] = [
-        Answer(rows, MODEL),
+    asked = [WireRequest(rows, 2, "a", 5.0), WireRequest(rows[:1], 1, "b", 6.0, "00-trace")]
+    answers: list[WireResponse | Exception] = [
+        WireResponse(rows, MODEL),
         InvalidInput("no", location=("body", 0)),
         PredictionFailed(),
     ]
@@ -187,9 +187,9 @@ def frames() -> Mapping[str, bytes]:
         return struct.pack("<I", len(text)) + text + body
 
     return {
-        "questions": b"".join(encode_questions(asked, now=0.0)),
-        "queries": b"".join(encode_questions([Question([{"user_id": "a"}], 1, "a", 5.0)], now=0.0)),
-        "answers": b"".join(encode_answers(answers)),
+        "questions": b"".join(encode_requests(asked, now=0.0)),
+        "queries": b"".join(encode_requests([WireRequest([{"user_id": "a"}], 1, "a", 5.0)], now=0.0)),
+        "answers": b"".join(encode_responses(answers)),
         "infinite-rows": struct.pack("<I", 34) + b'{"items":[[1e400,"a",1,""]]       ' + b"}",
         "floating-rows": frame(head | {"items": [[1e300, "a", 1.0, ""]]}, b"xx"),
         "object-type": frame(head | {"dtype": "object"}, b"xx"),

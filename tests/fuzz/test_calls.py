@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.corpus import fuzzing_calls, mutated, seeds
-from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen
+from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService
 
 CALLS = (
     "/v1/tabular/predict",
@@ -34,9 +34,9 @@ class Caller:
     """One service, called many times from one event loop."""
 
     def __init__(self) -> None:
-        self.kitchen = Kitchen()
+        self.local_service = LocalService()
         self._runner = asyncio.Runner()
-        self._client = self.kitchen.client()
+        self._client = self.local_service.client()
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
         response = self._runner.run(self._client.request(method, path, **request))

@@ -15,24 +15,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.errors import ArtifactInvalid, InputError, SettingsInvalid
-from models.pixels import ImageDecoder, Preprocessing
-from models.recommender.feature_store import USERS, read
-from serving.errors import Malformed, Unauthenticated
-from serving.frames import FrameInvalid, decode_answers, decode_questions
-from serving.inference_body import read as read_tensors
-from serving.keys import KeyRing, read_keys
-from serving.routes import conversation
-from serving.routes.multipart import parse
-from serving.tokens import TokenRules, Tokens
+from models.image.preprocessing import ImageDecoder, Preprocessing
+from models.recommender.dataset.feature_store import USERS, read
+from serving.access.api_keys import KeyRing, read_keys
+from serving.access.tokens import TokenRules, TokenVerifier
+from serving.errors.exceptions import Malformed, Unauthenticated
+from serving.http.requests.multipart import parse
+from serving.open_inference.codec import read as read_tensors
+from serving.routes import websocket
+from serving.runners.wire import FrameInvalid, decode_requests, decode_responses
 from tests.fuzz.corpus import fuzzing, mutated, refuses_or_reads, seeds
 from tests.fuzz.seeds import BOUNDARY
-from tests.serving.keyed import AUDIENCE, ISSUER, Signer, write_key_set
+from tests.serving.access.credentials import AUDIENCE, ISSUER, Signer, write_key_set
 
 DECODER = ImageDecoder(Preprocessing(resize=8, crop=8), max_pixels=1_000_000)
 _SIGNER = Signer()
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
 atexit.register(_FOLDER.cleanup)
-_TOKENS = Tokens(TokenRules(ISSUER, AUDIENCE, write_key_set(Path(_FOLDER.name, "jwks.json"), _SIGNER)))
+_TOKENS = TokenVerifier(TokenRules(ISSUER, AUDIENCE, write_key_set(Path(_FOLDER.name, "jwks.json"), _SIGNER)))
 
 
 def read_image(data: bytes) -> bool:
@@ -55,8 +55,8 @@ def read_infer(data: bytes) -> bool:
 
 
 def read_frame(data: bytes) -> bool:
-    asked = refuses_or_reads(lambda: decode_questions(data, now=0.0), FrameInvalid)
-    return refuses_or_reads(lambda: decode_answers(data), FrameInvalid) or asked
+    asked = refuses_or_reads(lambda: decode_requests(data, now=0.0), FrameInvalid)
+    return refuses_or_reads(lambda: decode_responses(data), FrameInvalid) or asked
 
 
 def read_key_file(data: bytes) -> bool:
@@ -75,7 +75,7 @@ def read_table(data: bytes) -> bool:
 
 def read_message(data: bytes) -> bool:
     def decode() -> None:
-        conversation.Message.model_validate(conversation.parsed(data.decode("utf-8", "replace")))
+        websocket.Message.model_validate(websocket.parsed(data.decode("utf-8", "replace")))
 
     return refuses_or_reads(decode, Malformed, ValidationError)
 

@@ -12,9 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from serving.inference_body import read, write
-from serving.routes.multipart import MAX_FIELD_BYTES, parse
-from serving.tensors import DATATYPES, Datatype, Tensor, from_binary, from_json, text_tensor, to_binary, to_json
+from serving.http.requests.multipart import MAX_FIELD_BYTES, parse
+from serving.open_inference.codec import read, write
+from serving.open_inference.tensors import (
+    DATATYPES,
+    Datatype,
+    Tensor,
+    from_binary,
+    from_json,
+    text_tensor,
+    to_binary,
+    to_json,
+)
 from tests.fuzz.corpus import fuzzing
 
 # What a client writes into a part's headers as it is; quotes and line ends it escapes, each in its own way.

@@ -12,12 +12,12 @@ import pytest
 
 from tests.fixtures_default import own_home
 from tests.live.server import ROOT, serving
-from tests.serving.keyed import API_KEYS, KEYS
+from tests.serving.access.credentials import API_KEYS, KEYS
 
 pytestmark = pytest.mark.live
 
 # Of each operation and phase; docs/contract.md shows a run with more. The thousands of cases of the phase `coverage`
-# are tried without a server, by tests/serving/test_contract.py.
+# are tried without a server, by tests/serving/test_openapi_contract.py.
 EXAMPLES = 2
 PHASES = "examples,fuzzing,stateful"
 
@@ -26,7 +26,7 @@ def test_schemathesis_finds_nothing(
     default_home: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = own_home(default_home, tmp_path_factory)
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.serving.contract_hooks", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.serving.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": API_KEYS}) as server:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json"]
         options = ["--checks", "all", "--seed", "1", "--no-color", "--max-examples", str(EXAMPLES), "--phases", PHASES]

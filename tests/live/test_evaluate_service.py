@@ -13,7 +13,7 @@ import pytest
 from models.errors import DataInvalid
 from tests.fixtures_default import own_home
 from tests.live.server import ROOT, Server, serving
-from training.evaluate_service import Params, main
+from training.recommender.evaluate_service import Params, main
 
 pytestmark = pytest.mark.live
 

@@ -15,7 +15,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from models.feedback_log import FeedbackLog
+from models.recommender.feedback_log import FeedbackLog
 from tests.live.server import ANSWER_S, END_S, Server, serving, wait_for
 
 pytestmark = pytest.mark.live

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.live
 
 DEVELOPMENT = (*BENTOML_SERVE, "--development")
 PROJECT = Path(__file__).parent / "projects" / "overhead"
-SUPERVISION = (sys.executable, "-m", "serving.supervision")
+SUPERVISION = (sys.executable, "-m", "serving.process.supervisor")
 # The gateway answers what it holds for as long as the test wants.
 PATIENT = {"OVERHEAD_TIMEOUT_S": "300", "OVERHEAD_GRACE_S": "300"}
 

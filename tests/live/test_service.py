@@ -17,7 +17,7 @@ from bentoml.exceptions import BentoMLException
 
 from tests.fixtures_default import own_home
 from tests.live.server import ANSWER_S, Server, serving, wait_for
-from tests.serving.keyed import API_KEYS, KEYS
+from tests.serving.access.credentials import API_KEYS, KEYS
 
 pytestmark = pytest.mark.live
 

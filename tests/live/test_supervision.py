@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.supervision import FAILED_STARTS
+from serving.process.supervisor import FAILED_STARTS
 from tests.live.server import END_S, START_S, Server, serving, wait_for
 
 pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parent / "projects" / "overhead"
-PROGRAM = (sys.executable, "-m", "serving.supervision")
+PROGRAM = (sys.executable, "-m", "serving.process.supervisor")
 
 
 @pytest.fixture(scope="module")

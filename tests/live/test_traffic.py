@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.store import find
-from serving.plan import Plan
+from models.store.artifacts import find
+from serving.versions.traffic_split import TrafficSplit
 from tests.fixtures_default import own_home
 from tests.live.server import Server, serving, wait_for
 from tests.live.test_reload import ADMIN, KEYS, MARK, relabelled, reload
@@ -56,7 +56,7 @@ def test_a_canary_and_a_shadow_live_through_a_killed_runner_and_a_restart(
     for version in ("b", "c"):
         relabelled(home, "tabular", version)
     first = find("tabular", store=home / "models").version
-    plan = Plan({first: 0.5, "b": 0.5}, "c")
+    plan = TrafficSplit({first: 0.5, "b": 0.5}, "c")
     expected = {f"s{number}": plan.choose(f"tabular\0session:s{number}") for number in range(SESSIONS)}
     env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS}
 

@@ -13,11 +13,11 @@ import tracemalloc
 import numpy as np
 from scipy import sparse
 
-from models.recommender.candidates import _order
-from models.recommender.dataset import Dataset, binary, csr
-from models.recommender.ids import IdIndex, Texts
-from models.recommender.neighbours import normalised
-from models.recommender.people import _overlap
+from models.recommender.algorithms.neighbours import normalised
+from models.recommender.dataset.dataset import Dataset, binary, csr
+from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.online.users import _overlap
+from models.recommender.ranking.candidates import _order
 from tests.measure.timing import median_ms
 
 _READS = 200_000

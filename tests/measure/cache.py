@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from models.store import default_store
+from models.store.artifacts import default_store
 from tests.live.server import ROOT, Server, serving
 
 IMAGE = ROOT / "docs" / "images" / "chelsea.jpg"

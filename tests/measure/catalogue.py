@@ -15,9 +15,9 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.artifacts import synthetic_catalogue
-from models.recommender.desk import Desk
-from models.recommender.recent import Recent
-from models.store import read_artifact
+from models.recommender.online.dispatcher import Dispatcher
+from models.recommender.online.recent_events import RecentEvents
+from models.store.artifacts import read_artifact
 from tests.measure.timing import median_ms
 
 _MIB = 1 << 20
@@ -30,7 +30,7 @@ def main(items: int, repeats: int) -> None:
         size = _bytes(artifact.folder / part)
         print(f"{part:14} {size / _MIB:8.1f} MiB  {size / items:6.1f} bytes per item or user")
     before, started, worked = _memory(), time.perf_counter(), time.process_time()
-    desk = Desk.load(artifact, recent=Recent())
+    desk = Dispatcher.load(artifact, recent=RecentEvents())
     desk.warm_up()
     seconds, worked_s, after = time.perf_counter() - started, time.process_time() - worked, _memory()
     print(f"loaded and warm in {seconds:.1f} s, {worked_s:.1f} s of a processor")
@@ -54,7 +54,7 @@ def main(items: int, repeats: int) -> None:
     print(f"in the end {_memory()[0] - before[0]:.0f} MiB resident, {_memory()[1] - before[1]:.0f} own")
 
 
-def _recommend(desk: Desk, users: list[str], size: int) -> None:
+def _recommend(desk: Dispatcher, users: list[str], size: int) -> None:
     users[:] = users[size:] + users[:size]
     desk.answer([{"user_id": user, "n": 10} for user in users[:size]])
 

@@ -6,10 +6,10 @@ import asyncio
 import time
 from typing import Any
 
-from serving.buckets import Rate
-from serving.guard import Guard
-from serving.keys import KeyRing, hash_of
-from serving.limits import Limits
+from serving.access.api_keys import KeyRing, hash_of
+from serving.access.guard import Guard
+from serving.access.rate_limits import RateLimits
+from serving.access.token_buckets import Rate
 
 CALLS, ROUNDS = 100_000, 5
 KEY = "mk_a-key-that-is-measured"
@@ -21,7 +21,7 @@ async def main() -> None:
     guards = {
         "neither keys nor limits": Guard(),
         "a key": Guard(keys),
-        "a key and a limit in memory": Guard(keys, limits=Limits({"predict": Rate(10 * CALLS * ROUNDS)})),
+        "a key and a limit in memory": Guard(keys, limits=RateLimits({"predict": Rate(10 * CALLS * ROUNDS)})),
     }
     for name, guard in guards.items():
         best_s = min([await _round_s(guard) for _ in range(ROUNDS)])

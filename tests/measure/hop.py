@@ -18,15 +18,15 @@ import aiohttp
 import numpy as np
 import uvloop
 
-from serving.connection import Address, open_connection
-from serving.frames import MEDIA_TYPE, Question, encode_questions
+from serving.runners.client.connection import Address, open_connection
+from serving.runners.wire import MEDIA_TYPE, WireRequest, encode_requests
 
 _HEADER = f"content-type: {MEDIA_TYPE}\r\n"
 
 
 async def measure(socket: str, *, rounds: int, calls: int) -> None:
     """Print processor time in this process and time in all, per call, medians over the rounds."""
-    pieces = encode_questions([Question(np.ones((1, 30), np.float32), 1, "x" * 32, 1e12)], now=0)
+    pieces = encode_requests([WireRequest(np.ones((1, 30), np.float32), 1, "x" * 32, 1e12)], now=0)
     body = b"".join(pieces)
     connection = await open_connection(Address(path=socket))
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)) as session:
@@ -63,7 +63,9 @@ async def _time(call: Callable[[], Awaitable[None]], calls: int) -> tuple[float,
 async def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         socket = Path(scratch) / "runner.sock"
-        runner = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.serving.a_runner", str(socket))
+        runner = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.serving.runners.runner_process", str(socket)
+        )
         try:
             while not socket.exists():
                 assert runner.returncode is None, "the runner did not start"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recommender.products import best_products
+from models.recommender.algorithms.top_k_products import best_products
 
 Matrix = NDArray[np.float32]
 Find = Callable[[Matrix, int], NDArray[np.int64]]

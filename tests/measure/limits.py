@@ -9,7 +9,7 @@ import time
 
 import uvloop
 
-from serving.until import until
+from serving.concurrency import task_timeout
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -18,7 +18,7 @@ async def main(options: argparse.Namespace) -> None:
     for _ in range(options.rounds):
         started = time.process_time()
         for _ in range(options.calls):
-            with until(60):
+            with task_timeout(60):
                 pass
         between = time.process_time()
         for _ in range(options.calls):

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cores import usable_cores
-from models.openvino_runtime import IR_FILE, OpenVINOEngine, cpu_has_bf16
-from models.pixels import Pixels, read_preprocessing
-from models.store import find
-from training.image_export import CLEAR_LEAD
-from training.photographs import views
+from models.image.openvino_runtime import IR_FILE, OpenVINOEngine, cpu_has_bf16
+from models.image.preprocessing import Pixels, read_preprocessing
+from models.store.artifacts import find
+from training.image.export import CLEAR_LEAD
+from training.image.photographs import views
 
 PRECISE = {"name": "precise", "version": "0"}
 WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")

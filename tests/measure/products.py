@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from models.recommender.products import Hidden, best_products
+from models.recommender.algorithms.top_k_products import Hidden, best_products
 from tests.measure.timing import median_ms
 
 _WIDTH = 64

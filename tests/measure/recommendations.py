@@ -11,8 +11,8 @@ import argparse
 import statistics
 import time
 
-from models.recommender.predictor import Query, Recommender
-from models.store import find
+from models.recommender.online.predictor import Query, Recommender
+from models.store.artifacts import find
 
 BATCHES = (1, 16, 64)
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from rapidfuzz import fuzz, process
 
-from models.recommender.predictor import Recommender
-from models.recommender.search import TitleSearch, plain
-from models.store import find
+from models.recommender.online.predictor import Recommender
+from models.recommender.online.title_search import TitleSearch, plain
+from models.store.artifacts import find
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -13,18 +13,18 @@ import time
 
 import numpy as np
 
+from models.adaptive_choice import AdaptiveChoice
 from models.cores import usable_cores
-from models.openvino_runtime import OpenVINOEngine
-from models.quicker import Quicker
-from models.store import find
-from tests.one_way import Only
+from models.image.openvino_runtime import OpenVINOEngine
+from models.store.artifacts import find
+from tests.models.fixed_choice import Only
 
 
 def main(options: argparse.Namespace) -> None:
     """Print one line per way."""
     engine = OpenVINOEngine(find(options.model).folder, threads=usable_cores())
     pixels = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3), np.uint8)
-    ways = {"one stream": Only(0), "all threads": Only(1), "the quicker": Quicker()}
+    ways = {"one stream": Only(0), "all threads": Only(1), "the quicker": AdaptiveChoice()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
     try:

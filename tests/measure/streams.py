@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models.openvino_runtime import IR_FILE, cpu_has_bf16, import_openvino
-from models.pixels import ImageDecoder, Pixels, read_preprocessing
-from models.store import find
+from models.image.openvino_runtime import IR_FILE, cpu_has_bf16, import_openvino
+from models.image.preprocessing import ImageDecoder, Pixels, read_preprocessing
+from models.store.artifacts import find
 from tests.live.server import ROOT
 
 OUTSTANDING = 16

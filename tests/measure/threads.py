@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 
-from serving.threads import Threads
+from serving.concurrency import ThreadPool
 
 
 def nothing(argument: int) -> int:
@@ -20,9 +20,9 @@ def nothing(argument: int) -> int:
 
 async def main(options: argparse.Namespace) -> None:
     """Print processor time and time in all per hand-over, medians over rounds that take turns."""
-    loop, threads, pool = asyncio.get_running_loop(), Threads(1, name="own"), ThreadPoolExecutor(1)
+    loop, threads, pool = asyncio.get_running_loop(), ThreadPool(1, name="own"), ThreadPoolExecutor(1)
     ways: dict[str, Callable[[], Awaitable[int]]] = {
-        "serving.threads": lambda: threads.run(nothing, 1),
+        "serving.concurrency": lambda: threads.run(nothing, 1),
         "run_in_executor": lambda: loop.run_in_executor(pool, nothing, 1),
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import timeit
 
-from serving.asker import asker_of, set_asker
-from serving.guard import Guard
-from serving.plan import NO_PLAN, Plan
-from serving.plans import KeptPlan
-from serving.traffic import ModelTraffic
+from serving.access.guard import Guard
+from serving.context import set_version_request
+from serving.http.version_selection import version_request_of
+from serving.versions.router import VersionRouter
+from serving.versions.state import KeptPlan
+from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 
 CALLS = 100_000
 SCOPE = {"client": ("127.0.0.1", 5000), "headers": [(f"x-header-{n}".encode(), b"value") for n in range(10)]}
@@ -17,12 +18,12 @@ SCOPE = {"client": ("127.0.0.1", 5000), "headers": [(f"x-header-{n}".encode(), b
 
 def main() -> None:
     """Print microseconds for each."""
-    guard, traffic = Guard(), ModelTraffic("tabular")
-    for name, plan in (("no weights", NO_PLAN), ("two weights", Plan({"a": 0.9, "b": 0.1}))):
+    guard, traffic = Guard(), VersionRouter("tabular")
+    for name, plan in (("no weights", NO_SPLIT), ("two weights", TrafficSplit({"a": 0.9, "b": 0.1}))):
         traffic.kept = KeptPlan(plan, "1")
 
         def choose() -> None:
-            set_asker(asker_of(SCOPE, guard))
+            set_version_request(version_request_of(SCOPE, guard))
             traffic.choose()
 
         best_s = min(timeit.repeat(choose, timer=time.process_time, number=CALLS, repeat=5))

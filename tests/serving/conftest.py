@@ -1,4 +1,4 @@
-"""The kitchen: one fresh service in this process for each test."""
+"""The local_service: one fresh service in this process for each test."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from serving import hop
-from tests.serving.kitchen import Kitchen
+from serving.runners.client import remote
+from tests.serving.in_process_service import LocalService
 from tests.serving.redis_server import Redis
 
 
 @pytest.fixture
-def kitchen() -> Kitchen:
-    return Kitchen()
+def local_service() -> LocalService:
+    return LocalService()
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner is not given up because the machine paused; a test of giving up sets limits of its own."""
-    monkeypatch.setattr(hop, "GREETING_S", 30.0)
-    monkeypatch.setattr(hop, "PING_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(remote, "GREETING_S", 30.0)
+    monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
 
 
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
     """A Redis that is not given up because the machine paused."""
-    for limit in ("buckets.TIMEOUT_S", "answer_stores.TIMEOUT_S", "redis_client.CONNECT_S", "redis_client.ANSWER_S"):
+    for limit in (
+        "access.token_buckets.TIMEOUT_S",
+        "http.cache_store.TIMEOUT_S",
+        "redis_client.CONNECT_S",
+        "redis_client.ANSWER_S",
+    ):
         monkeypatch.setattr(f"serving.{limit}", 30.0)
     server = Redis(tmp_path)
     yield server

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.serving.kitchen import COLOURS, ROW, Kitchen, png
+from tests.serving.in_process_service import COLOURS, ROW, LocalService, png
 
 
-def test_classify_image(kitchen: Kitchen) -> None:
-    response = kitchen.post_image(png((0, 0, 255)), top_k="3")
+def test_classify_image(local_service: LocalService) -> None:
+    response = local_service.post_image(png((0, 0, 255)), top_k="3")
 
     assert response.status_code == 200
     answer = response.json()
@@ -21,44 +21,44 @@ def test_classify_image(kitchen: Kitchen) -> None:
     assert answer["inference_time_ms"] >= 0
 
 
-def test_classify_image_answers_five_classes_unless_told(kitchen: Kitchen) -> None:
-    assert len(kitchen.post_image(png()).json()["predictions"]) == 5
+def test_classify_image_answers_five_classes_unless_told(local_service: LocalService) -> None:
+    assert len(local_service.post_image(png()).json()["predictions"]) == 5
 
 
-def test_threshold_leaves_out_classes_below_it(kitchen: Kitchen) -> None:
-    confidences = [each["confidence"] for each in kitchen.post_image(png(), top_k="20").json()["predictions"]]
+def test_threshold_leaves_out_classes_below_it(local_service: LocalService) -> None:
+    confidences = [each["confidence"] for each in local_service.post_image(png(), top_k="20").json()["predictions"]]
     assert len(confidences) == len(COLOURS)
 
-    kept = kitchen.post_image(png(), top_k="20", threshold="0.1").json()["predictions"]
+    kept = local_service.post_image(png(), top_k="20", threshold="0.1").json()["predictions"]
 
     assert [each["confidence"] for each in kept] == [each for each in confidences if each >= 0.1]
     assert 0 < len(kept) < len(COLOURS)
-    assert kitchen.post_image(png(), threshold="1").json()["predictions"] == []
+    assert local_service.post_image(png(), threshold="1").json()["predictions"] == []
 
 
-def test_classify_images_answers_in_order(kitchen: Kitchen) -> None:
+def test_classify_images_answers_in_order(local_service: LocalService) -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     files = [("images", (f"{number}.png", png(colour))) for number, colour in enumerate(colours)]
 
-    answer = kitchen.post("/v1/images/classify-batch", files=files, data={"top_k": "6"}).json()
+    answer = local_service.post("/v1/images/classify-batch", files=files, data={"top_k": "6"}).json()
 
     assert [result["index"] for result in answer["results"]] == [0, 1, 2]
     shares = [{each["label"]: each["confidence"] for each in result["predictions"]} for result in answer["results"]]
     assert shares[2]["blue"] == max(shares[2].values())
     assert shares[1]["green"] > shares[0]["green"]
-    assert kitchen.images.calls == [3]
+    assert local_service.images.calls == [3]
 
 
-def test_a_batch_in_which_no_image_can_be_read_asks_no_model(kitchen: Kitchen) -> None:
-    answer = kitchen.post("/v1/images/classify-batch", files={"images": ("a.png", b"no image")}).json()
+def test_a_batch_in_which_no_image_can_be_read_asks_no_model(local_service: LocalService) -> None:
+    answer = local_service.post("/v1/images/classify-batch", files={"images": ("a.png", b"no image")}).json()
 
     assert answer["model"] is None
     assert answer["results"][0]["error"]["status"] == 415
-    assert kitchen.images.calls == []
+    assert local_service.images.calls == []
 
 
-def test_predict_tabular(kitchen: Kitchen) -> None:
-    answer = kitchen.post(
+def test_predict_tabular(local_service: LocalService) -> None:
+    answer = local_service.post(
         "/v1/tabular/predict", json={"instances": [ROW, {**ROW, "age": 3, "credit amount": 1}]}
     ).json()
 
@@ -69,21 +69,21 @@ def test_predict_tabular(kitchen: Kitchen) -> None:
         assert row["prediction"] == max(row["probabilities"], key=lambda name: row["probabilities"][name])
 
 
-def test_a_thousand_rows_are_predicted_at_once(kitchen: Kitchen) -> None:
-    answer = kitchen.post("/v1/tabular/predict", json={"instances": [ROW] * 1000}).json()
+def test_a_thousand_rows_are_predicted_at_once(local_service: LocalService) -> None:
+    answer = local_service.post("/v1/tabular/predict", json={"instances": [ROW] * 1000}).json()
 
     assert len(answer["predictions"]) == 1000
-    assert kitchen.table.calls == [1000]
+    assert local_service.table.calls == [1000]
 
 
-def test_an_unknown_category_is_served_where_the_card_says_so(kitchen: Kitchen) -> None:
-    response = kitchen.post("/v1/tabular/predict", json={"instances": [{**ROW, "purpose": "boat"}]})
+def test_an_unknown_category_is_served_where_the_card_says_so(local_service: LocalService) -> None:
+    response = local_service.post("/v1/tabular/predict", json={"instances": [{**ROW, "purpose": "boat"}]})
 
     assert response.status_code == 200
 
 
-def test_recommend(kitchen: Kitchen) -> None:
-    answer = kitchen.post("/v1/recommendations", json={"user_id": "alice", "n": 3}).json()
+def test_recommend(local_service: LocalService) -> None:
+    answer = local_service.post("/v1/recommendations", json={"user_id": "alice", "n": 3}).json()
 
     assert answer["user_id"] == "alice"
     assert answer["reason"] is None
@@ -91,30 +91,32 @@ def test_recommend(kitchen: Kitchen) -> None:
     assert answer["items"][0] == {"item_id": "20", "title": "Item 20", "score": 6.0, "causes": []}
 
 
-def test_recommend_can_include_what_was_seen(kitchen: Kitchen) -> None:
-    answer = kitchen.post("/v1/recommendations", json={"user_id": "alice", "n": 3, "filter_seen": False}).json()
+def test_recommend_can_include_what_was_seen(local_service: LocalService) -> None:
+    answer = local_service.post("/v1/recommendations", json={"user_id": "alice", "n": 3, "filter_seen": False}).json()
 
     assert [item["item_id"] for item in answer["items"]] == ["6", "13", "20"]
 
 
 @pytest.mark.parametrize("user_id", ["7", 7, 7.0])
-def test_a_number_for_a_user_is_its_digits(kitchen: Kitchen, user_id: object) -> None:
-    answer = kitchen.post("/v1/recommendations", json={"user_id": user_id}).json()
+def test_a_number_for_a_user_is_its_digits(local_service: LocalService, user_id: object) -> None:
+    answer = local_service.post("/v1/recommendations", json={"user_id": user_id}).json()
 
     assert answer["user_id"] == "7"
     assert answer["reason"] is None
     assert len(answer["items"]) == 10
 
 
-def test_an_unknown_user_gets_popular_items_and_is_told(kitchen: Kitchen) -> None:
-    answer = kitchen.post("/v1/recommendations", json={"user_id": "nobody"}).json()
+def test_an_unknown_user_gets_popular_items_and_is_told(local_service: LocalService) -> None:
+    answer = local_service.post("/v1/recommendations", json={"user_id": "nobody"}).json()
 
     assert answer["reason"] == "unknown_user"
     assert len(answer["items"]) == 10
 
 
-def test_recommend_bulk_answers_in_order_and_one_failure_stays_alone(kitchen: Kitchen) -> None:
-    response = kitchen.post("/v1/recommendations/bulk", json={"user_ids": ["bob", "broken", "alice", 7, "who"], "n": 2})
+def test_recommend_bulk_answers_in_order_and_one_failure_stays_alone(local_service: LocalService) -> None:
+    response = local_service.post(
+        "/v1/recommendations/bulk", json={"user_ids": ["bob", "broken", "alice", 7, "who"], "n": 2}
+    )
 
     results = response.json()["results"]
     assert [result["index"] for result in results] == [0, 1, 2, 3, 4]
@@ -125,28 +127,28 @@ def test_recommend_bulk_answers_in_order_and_one_failure_stays_alone(kitchen: Ki
     assert "secret" not in response.text
 
 
-def test_bulk_refuses_unknown_users_one_by_one_when_asked_to(kitchen: Kitchen) -> None:
+def test_bulk_refuses_unknown_users_one_by_one_when_asked_to(local_service: LocalService) -> None:
     asked = {"user_ids": ["alice", "who"], "unknown_user": "error"}
 
-    results = kitchen.post("/v1/recommendations/bulk", json=asked).json()["results"]
+    results = local_service.post("/v1/recommendations/bulk", json=asked).json()["results"]
 
     assert results[0]["status"] == "ok"
     assert results[1]["error"]["status"] == 404
 
 
-def test_predictions_are_kept_by_no_cache(kitchen: Kitchen) -> None:
-    assert kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}).headers["cache-control"] == "no-store"
+def test_predictions_are_kept_by_no_cache(local_service: LocalService) -> None:
+    assert local_service.post("/v1/tabular/predict", json={"instances": [ROW]}).headers["cache-control"] == "no-store"
 
 
-def test_the_same_answers_at_the_paths_of_native_clients(kitchen: Kitchen) -> None:
-    public = kitchen.post("/v1/tabular/predict", json={"instances": [ROW]}).json()
-    native = kitchen.post("/predict_tabular", json={"instances": [ROW]}).json()
+def test_the_same_answers_at_the_paths_of_native_clients(local_service: LocalService) -> None:
+    public = local_service.post("/v1/tabular/predict", json={"instances": [ROW]}).json()
+    native = local_service.post("/predict_tabular", json={"instances": [ROW]}).json()
 
     assert native["predictions"] == public["predictions"]
 
 
-def test_the_application_can_be_closed_and_called_again(kitchen: Kitchen) -> None:
-    assert kitchen.post_image(png()).status_code == 200
-    kitchen.calls.close()
-    kitchen.calls.close()
-    assert kitchen.post_image(png()).status_code == 200
+def test_the_application_can_be_closed_and_called_again(local_service: LocalService) -> None:
+    assert local_service.post_image(png()).status_code == 200
+    local_service.handlers.close()
+    local_service.handlers.close()
+    assert local_service.post_image(png()).status_code == 200

@@ -9,13 +9,13 @@ SERVING = Path(__file__).parent.parent.parent / "serving"
 WALL = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime"}
 # Who may look at the wall clock: to write down when something happened, or to compare with what others wrote down.
 TELLS = {
-    "access_log.py": "the time of a line",
-    "calls/feedback.py": "when an event came",
-    "jobs/folder.py": "how old a folder is that belongs to no job",
+    "observability/access_log.py": "the time of a line",
+    "kinds/recommender/feedback.py": "when an event came",
+    "jobs/storage/files.py": "how old a folder is that belongs to no job",
     "jobs/metrics.py": "how long the oldest job has waited, over restarts too",
     "routes/jobs.py": "when it is worth looking again, from when a job was begun",
-    "keys.py": "whether a token has expired",
-    "routes/service.py": "the time in an answer about health",
+    "access/api_keys.py": "whether a token has expired",
+    "routes/health.py": "the time in an answer about health",
 }
 
 
@@ -37,7 +37,7 @@ def test_only_what_tells_the_time_reads_the_wall_clock() -> None:
 
 
 def test_the_reading_of_the_source_finds_them() -> None:
-    assert {"access_log.py", "routes/service.py"} <= wall_clock_readers()
+    assert {"observability/access_log.py", "routes/health.py"} <= wall_clock_readers()
     for path in SERVING.rglob("*.py"):
         # So that no call hides behind a shorter name.
         assert "from time import time" not in path.read_text()

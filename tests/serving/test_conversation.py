@@ -15,25 +15,25 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from serving.access_log import AccessLog
 from serving.app import build_app
-from serving.edge import edged
-from serving.middleware.observed import Observed
-from serving.middleware.request_id import RequestId
-from serving.routes.service import Metrics
-from serving.runners import RowsAnswer
-from serving.telemetry import Telemetry
+from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.request_id import RequestId
+from serving.http.middleware.stack import middleware_stack
+from serving.observability.access_log import AccessLog
+from serving.observability.metrics import ServiceMetrics
+from serving.routes.health import Metrics
+from serving.runners.interface import RunnerResponse
 from tests.live.server import wait_for
-from tests.serving.kitchen import ROW, Catalog, Kitchen, png
-from tests.serving.listening import listening
+from tests.serving.http_server import listening
+from tests.serving.in_process_service import ROW, Catalog, LocalService, png
 
 TEXT = base64.b64encode(png((0, 0, 255))).decode()
 PREDICT = {"id": 1, "model": "tabular", "input": {"instances": [ROW]}}
 
 
 @pytest.fixture
-def address(kitchen: Kitchen) -> Iterator[str]:
-    with listening(kitchen.edged) as address:
+def address(local_service: LocalService) -> Iterator[str]:
+    with listening(local_service.edged) as address:
         yield address
 
 
@@ -52,7 +52,7 @@ def closing(socket: ClientConnection) -> tuple[int, str]:
     return caught.value.rcvd.code, caught.value.rcvd.reason
 
 
-def test_the_three_models_answer_by_id(kitchen: Kitchen, address: str) -> None:
+def test_the_three_models_answer_by_id(local_service: LocalService, address: str) -> None:
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         answers = say(
             socket,
@@ -63,21 +63,21 @@ def test_the_three_models_answer_by_id(kitchen: Kitchen, address: str) -> None:
 
     assert {answer["status"] for answer in answers.values()} == {"ok"}
     assert answers["a"]["result"]["predictions"][0]["label"] == "blue"
-    expected = kitchen.post("/v1/tabular/predict", json=PREDICT["input"]).json()
+    expected = local_service.post("/v1/tabular/predict", json=PREDICT["input"]).json()
     assert answers[1]["result"]["predictions"] == expected["predictions"]
     assert len(answers["c"]["result"]["items"]) == 2
 
 
-def test_a_slow_call_does_not_hold_up_a_quick_one(kitchen: Kitchen, address: str) -> None:
-    gate, predict = asyncio.Event(), kitchen.table.predict
+def test_a_slow_call_does_not_hold_up_a_quick_one(local_service: LocalService, address: str) -> None:
+    gate, predict = asyncio.Event(), local_service.table.predict
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def slow(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
+    async def slow(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         loops.append(asyncio.get_running_loop())
         await gate.wait()
         return await predict(rows, deadline=deadline)
 
-    kitchen.table.predict = slow  # type: ignore[method-assign]
+    local_service.table.predict = slow  # type: ignore[method-assign]
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         socket.send(json.dumps(PREDICT))
         quick = say(
@@ -126,14 +126,14 @@ def test_bad_messages_get_a_problem_and_the_connection_stays(
         assert say(socket, {"id": "still", "type": "ping"})["still"]["type"] == "pong"
 
 
-def test_more_messages_than_may_be_in_flight_are_refused_at_once(kitchen: Kitchen, address: str) -> None:
+def test_more_messages_than_may_be_in_flight_are_refused_at_once(local_service: LocalService, address: str) -> None:
     never = asyncio.Event()
 
-    async def hang(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
+    async def hang(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         await never.wait()
         raise AssertionError
 
-    kitchen.table.predict = hang  # type: ignore[method-assign]
+    local_service.table.predict = hang  # type: ignore[method-assign]
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         for number in range(32):
             socket.send(json.dumps(PREDICT | {"id": number}))
@@ -149,14 +149,17 @@ def test_binary_messages_close_with_1003(address: str) -> None:
 
 
 def test_messages_over_the_limit_of_bodies_close_with_1009() -> None:
-    with listening(Kitchen(max_body_bytes=1000).edged) as address, connect(f"ws://{address}/v1/ws/predict") as socket:
+    with (
+        listening(LocalService(max_body_bytes=1000).edged) as address,
+        connect(f"ws://{address}/v1/ws/predict") as socket,
+    ):
         socket.send(json.dumps(PREDICT | {"id": "x" * 1000}))
         assert closing(socket)[0] == 1009
 
 
 def test_every_message_counts_and_one_too_many_says_when_to_come_again() -> None:
     with (
-        listening(Kitchen(rate_limit_predict=3).edged) as address,
+        listening(LocalService(rate_limit_predict=3).edged) as address,
         connect(f"ws://{address}/v1/ws/predict") as socket,
     ):
         # The connection itself was the first.
@@ -168,16 +171,16 @@ def test_every_message_counts_and_one_too_many_says_when_to_come_again() -> None
 
 def test_a_connection_on_which_nothing_is_said_is_closed_with_4408() -> None:
     with (
-        listening(Kitchen(websocket_idle_s=0.2).edged) as address,
+        listening(LocalService(websocket_idle_s=0.2).edged) as address,
         connect(f"ws://{address}/v1/ws/predict") as socket,
     ):
         assert closing(socket) == (4408, "nothing was said for 0.2 s")
 
 
-def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(kitchen: Kitchen) -> None:
-    asked, predict = threading.Event(), kitchen.table.predict
+def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(local_service: LocalService) -> None:
+    asked, predict = threading.Event(), local_service.table.predict
 
-    async def slow(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
+    async def slow(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         asked.set()
         # Longer than the connection may be silent, by the same clock.
         await asyncio.sleep(0.8)
@@ -193,17 +196,17 @@ def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(kitchen
                     if asked.is_set():
                         raise
 
-    for each in (Kitchen(websocket_idle_s=0.2), kitchen):
+    for each in (LocalService(websocket_idle_s=0.2), local_service):
         asked.clear()
         each.table.predict = slow  # type: ignore[method-assign]
         with listening(each.edged) as address:
             assert answered(address) == "ok"
 
 
-def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(kitchen: Kitchen) -> None:
-    telemetry, written = Telemetry(), io.StringIO()
+def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(local_service: LocalService) -> None:
+    telemetry, written = ServiceMetrics(), io.StringIO()
     log = AccessLog(written)
-    app = RequestId(Observed(kitchen.edged, telemetry=telemetry, access_log=log))
+    app = RequestId(RequestMetrics(local_service.edged, telemetry=telemetry, access_log=log))
     with listening(app) as address:
         url = f"ws://{address}/v1/ws/predict"
         with connect(url, additional_headers={"X-Request-ID": "socket-1"}) as socket:
@@ -235,12 +238,17 @@ def test_pings_of_the_protocol_are_answered(address: str) -> None:
         assert socket.ping().wait(60)
 
 
-def test_a_service_that_stops_answers_what_is_in_flight_and_closes_with_1001(kitchen: Kitchen) -> None:
+def test_a_service_that_stops_answers_what_is_in_flight_and_closes_with_1001(local_service: LocalService) -> None:
     stopping: list[bool] = []
     app = build_app(
-        kitchen.calls, Catalog(kitchen), Metrics(lambda: b""), version="1", is_stopping=lambda: bool(stopping)
+        local_service.handlers,
+        Catalog(local_service),
+        Metrics(lambda: b""),
+        local_service.settings,
+        version="1",
+        is_stopping=lambda: bool(stopping),
     )
-    with listening(edged(app, kitchen.settings)) as address:
+    with listening(middleware_stack(app, local_service.settings)) as address:
         with connect(f"ws://{address}/v1/ws/predict") as socket:
             assert say(socket, PREDICT)[1]["status"] == "ok"
             stopping.append(True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving.kitchen import ROW, Kitchen, png
-from tests.serving.listening import listening
+from tests.serving.http_server import listening
+from tests.serving.in_process_service import ROW, LocalService, png
 
 PACKAGE = "makunouchi_client"
 # The generator reads no image types by itself, and its hooks want ruff on the path.
@@ -37,7 +37,7 @@ CONFIG = {
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The generated package, importable."""
     folder = tmp_path_factory.mktemp("generated")
-    (folder / "openapi.json").write_bytes(Kitchen().get("/openapi.json").content)
+    (folder / "openapi.json").write_bytes(LocalService().get("/openapi.json").content)
     (folder / "config.json").write_text(json.dumps(CONFIG))
     command = [
         sys.executable, "-c", "from openapi_python_client.cli import app; app()", "generate", "--path", "openapi.json",
@@ -68,8 +68,8 @@ class Calls:
 
 
 @pytest.fixture
-def calls(package: Path, kitchen: Kitchen) -> Iterator[Calls]:
-    with listening(kitchen.edged) as address:
+def calls(package: Path, local_service: LocalService) -> Iterator[Calls]:
+    with listening(local_service.edged) as address:
         calls = Calls(address)
         with calls.client:
             yield calls
@@ -145,8 +145,8 @@ def test_it_reads_about_models_and_service(calls: Calls) -> None:
     assert calls("service", "index").links
 
 
-def test_it_asks_about_users_and_items(calls: Calls, kitchen: Kitchen) -> None:
-    item = kitchen.get("/v1/items/top").json()["items"][0]["item_id"]
+def test_it_asks_about_users_and_items(calls: Calls, local_service: LocalService) -> None:
+    item = local_service.get("/v1/items/top").json()["items"][0]["item_id"]
 
     assert calls("items", "get_item", item).item_id == item
     assert calls("items", "list_items").items

@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from models.recommender.registry import ALGORITHMS
-from tests.models.recommender.boards import ITEMS, USERS, checkerboard, make
-from training.interactions import Columns, Corpus, build_corpus
+from tests.models.recommender.checkerboard import ITEMS, USERS, checkerboard, make
+from training.recommender.interactions import Columns, Corpus, build_corpus
 from training.tables import read_table
 
 

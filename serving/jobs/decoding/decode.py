@@ -10,19 +10,11 @@ from typing import Any
 from models.errors import InvalidInput, UnsupportedMedia
 from serving.jobs.decoding.archives import archived_images
 from serving.jobs.decoding.folders import folder_images
-from serving.jobs.decoding.forms import FormFile, form_file, form_images
-from serving.jobs.decoding.order import (
-    CSV,
-    MULTIPART,
-    NDJSON,
-    PARQUET,
-    UPLOAD,
-    Decoded,
-    Order,
-)
+from serving.jobs.decoding.multipart import FormFile, form_file, form_images
 from serving.jobs.decoding.tables import csv_rows, ndjson_rows, parquet_rows
+from serving.jobs.decoding.task import CSV, MULTIPART, NDJSON, PARQUET, UPLOAD, Decoded, DecodeTask
 from serving.jobs.decoding.users import csv_users, json_users, ndjson_users
-from serving.jobs.packed import Item, ItemWriter
+from serving.jobs.storage.item_file import Item, ItemWriter
 
 # Names that browsers and command lines give files whose content type they do not know.
 _SUFFIXES = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET, ".pq": PARQUET}
@@ -31,7 +23,7 @@ _TABLES = {CSV: csv_rows, NDJSON: ndjson_rows, PARQUET: parquet_rows}
 _UTF_8 = ("", "utf-8", "utf8", "us-ascii")
 
 
-def decode(order: Order) -> Decoded:
+def decode(order: DecodeTask) -> Decoded:
     """Pack the items of an upload, and remove the upload.
 
     Raises InputError with what is wrong with the whole, and OSError when it cannot be written.
@@ -52,7 +44,7 @@ def decode(order: Order) -> Decoded:
 _NOTHING = {"images": "no image", "tabular": "the table has no row", "recommendations": "no user"}
 
 
-def _items(order: Order, options: dict[str, Any]) -> Iterator[Item]:
+def _items(order: DecodeTask, options: dict[str, Any]) -> Iterator[Item]:
     upload = order.folder / UPLOAD
     match order.kind:
         case "images" if order.source is not None:
@@ -65,7 +57,7 @@ def _items(order: Order, options: dict[str, Any]) -> Iterator[Item]:
             return _users(upload, order, options)
 
 
-def _images(upload: Path, order: Order) -> Iterator[Item]:
+def _images(upload: Path, order: DecodeTask) -> Iterator[Item]:
     if media_type(order.content_type) != MULTIPART:
         yield from archived_images(upload, order.limits)
         return
@@ -76,7 +68,7 @@ def _images(upload: Path, order: Order) -> Iterator[Item]:
             yield found
 
 
-def _rows(upload: Path, order: Order) -> Iterator[Item]:
+def _rows(upload: Path, order: DecodeTask) -> Iterator[Item]:
     content_type, path = order.content_type, upload
     if media_type(content_type) == MULTIPART:
         part = form_file(upload, content_type, order.limits)
@@ -95,7 +87,7 @@ def _type_of(part: FormFile) -> str:
         return _BEGINNINGS.get(stream.read(4), CSV)
 
 
-def _users(upload: Path, order: Order, options: dict[str, Any]) -> Iterator[Item]:
+def _users(upload: Path, order: DecodeTask, options: dict[str, Any]) -> Iterator[Item]:
     _check_charset(order.content_type)
     match media_type(order.content_type):
         case "application/json":

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from models.errors import InputTooLarge, InvalidInput
 from serving.jobs.decoding.archives import image_item, is_passed_over
-from serving.jobs.decoding.order import DecodeLimits
-from serving.jobs.packed import Item
+from serving.jobs.decoding.task import DecodeLimits
+from serving.jobs.storage.item_file import Item
 
 _WHERE = ("body", "folder")
 _NOT_THERE = "no such folder among those that may be read"

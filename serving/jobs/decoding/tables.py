@@ -14,8 +14,8 @@ import orjson
 
 from models.errors import InputTooLarge, InvalidInput
 from serving.jobs.decoding.cells import ReadCell, reader_of, reader_of_text
-from serving.jobs.decoding.order import ColumnSpec, Order
-from serving.jobs.packed import Item
+from serving.jobs.decoding.task import ColumnSpec, DecodeTask
+from serving.jobs.storage.item_file import Item
 
 MAX_LINE_CHARACTERS = 1 << 20
 # Few: a row of a Parquet file may be large although the file is small, where its values repeat.
@@ -24,7 +24,7 @@ _SHOWN = 100
 _SHOWN_NAMES = 50
 
 
-def csv_rows(path: Path, order: Order) -> Iterator[Item]:
+def csv_rows(path: Path, order: DecodeTask) -> Iterator[Item]:
     """The rows of a CSV file (RFC 4180) in UTF-8, whose first line names the columns. Raises InvalidInput."""
     with path.open(encoding="utf-8-sig", errors="strict", newline="") as stream:
         records = csv.reader(lines_of(stream), strict=True)
@@ -75,7 +75,7 @@ def _of_unknown(unknown: Sequence[str], known: Sequence[str], id_column: str | N
     return f"{said}; known: {', '.join(known[:_SHOWN_NAMES])}{remedy}"
 
 
-def _typed(records: Iterator[list[str]], header: list[str], order: Order) -> Iterator[Item]:
+def _typed(records: Iterator[list[str]], header: list[str], order: DecodeTask) -> Iterator[Item]:
     kinds = {column.name: reader_of(column) for column in order.columns}
     named = [(place, name, kinds[name]) for place, name in enumerate(header) if name in kinds]
     id_place = header.index(order.id_column) if order.id_column is not None else None
@@ -93,7 +93,7 @@ def _typed(records: Iterator[list[str]], header: list[str], order: Order) -> Ite
         yield Item(head)
 
 
-def ndjson_rows(path: Path, order: Order) -> Iterator[Item]:
+def ndjson_rows(path: Path, order: DecodeTask) -> Iterator[Item]:
     """The rows of a file with a JSON object in each line. Raises InvalidInput for none."""
     names = {column.name for column in order.columns}
     for value in json_lines(path):
@@ -121,7 +121,7 @@ def json_lines(path: Path) -> Iterator[object]:
                 yield BadLine()
 
 
-def parquet_rows(path: Path, order: Order) -> Iterator[Item]:
+def parquet_rows(path: Path, order: DecodeTask) -> Iterator[Item]:
     """The rows of a Parquet file, some at a time. Raises InvalidInput, InputTooLarge."""
     import pyarrow
     import pyarrow.parquet

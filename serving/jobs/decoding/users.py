@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.errors import FieldFault, Malformed
-from serving.jobs.decoding.order import ColumnSpec, Order
+from serving.errors.exceptions import FieldFault, Malformed
+from serving.errors.faults import faults_of
 from serving.jobs.decoding.tables import BadLine, csv_rows, json_lines
-from serving.jobs.packed import Item
-from serving.problems import faults_of
-from serving.schemas.jobs import RecommendJob, UserLine
+from serving.jobs.decoding.task import ColumnSpec, DecodeTask
+from serving.jobs.schemas import RecommendJob, UserLine
+from serving.jobs.storage.item_file import Item
 
 USER_ID = "user_id"
 _COLUMN = ColumnSpec(USER_ID, "text", is_required=True, is_nullable=False)
@@ -35,9 +35,9 @@ def json_users(path: Path) -> tuple[list[Item], dict[str, Any]]:  # Any: JSON
     return [Item({USER_ID: user_id}) for user_id in asked.user_ids], options
 
 
-def csv_users(path: Path, order: Order) -> Iterator[Item]:
+def csv_users(path: Path, order: DecodeTask) -> Iterator[Item]:
     """The users of a CSV file. Raises InvalidInput for another header."""
-    table = Order(order.kind, order.content_type, order.folder, order.limits, columns=(_COLUMN,))
+    table = DecodeTask(order.kind, order.content_type, order.folder, order.limits, columns=(_COLUMN,))
     for item in csv_rows(path, table):
         yield item if "fault" in item.head else _checked(item.head["row"])
 

@@ -6,15 +6,15 @@ import os
 import time
 from pathlib import Path
 
+from serving.concurrency import ThreadPool
 from serving.jobs.background import Background
-from serving.jobs.database import Database
-from serving.jobs.folder import ORPHAN_S
-from serving.threads import Threads
-from tests.serving.jobs.given import Place
+from serving.jobs.storage.database import Database
+from serving.jobs.storage.files import ORPHAN_S
+from tests.serving.jobs.job_fixtures import Place
 
 
 def background(place: Place) -> Background:
-    return Background(Database(place.root), place.store, place.folders, Threads(1, name="test"), [])
+    return Background(Database(place.root), place.store, place.folders, ThreadPool(1, name="test"), [])
 
 
 def test_the_files_of_a_job_go_when_it_expires(tmp_path: Path) -> None:

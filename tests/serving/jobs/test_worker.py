@@ -12,15 +12,15 @@ import orjson
 import pytest
 
 from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
+from serving.concurrency import ThreadPool
+from serving.errors.exceptions import JobsUnavailable
 from serving.jobs import worker as worker_module
-from serving.jobs.errors import JobsUnavailable
-from serving.jobs.leases import Leases
-from serving.jobs.packed import ITEMS, Item
-from serving.jobs.record import Job
+from serving.jobs.storage.item_file import ITEMS, Item
+from serving.jobs.storage.leases import Leases
+from serving.jobs.storage.record import Job
 from serving.jobs.worker import MAX_LATE, Worker
-from serving.threads import Threads
-from tests.serving.jobs.given import Echo, Place, numbered
-from tests.serving.running import in_loop
+from tests.serving.event_loop import in_loop
+from tests.serving.jobs.job_fixtures import Echo, Place, numbered
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def worker(place: Place, echo: Echo, **more: Any) -> Worker:
     answers = dict.fromkeys(("tabular", "images", "recommendations"), echo)
     leases = place.leases(lease_s=60, clock=time.time)
     made = {"max_disk_bytes": 10**9, "poll_s": 0.01, **more}
-    return Worker(leases, place.folders, answers, Threads(1, name="test"), **made)  # type: ignore[arg-type]
+    return Worker(leases, place.folders, answers, ThreadPool(1, name="test"), **made)  # type: ignore[arg-type]
 
 
 async def work(worker: Worker, until: Callable[[], bool]) -> None:

@@ -13,13 +13,13 @@ import orjson
 import pyarrow.parquet
 import pytest
 
-from serving.jobs.database import Database
-from serving.jobs.store import JobLimits, JobStore
-from serving.keys import hash_of
-from tests.serving.jobs.given import zipped
-from tests.serving.keyed import API_KEYS, headers
-from tests.serving.kitchen import ROW, Kitchen, png
-from tests.serving.listening import listening
+from serving.access.api_keys import hash_of
+from serving.jobs.storage.database import Database
+from serving.jobs.storage.store import JobLimits, JobStore
+from tests.serving.access.credentials import API_KEYS, headers
+from tests.serving.http_server import listening
+from tests.serving.in_process_service import ROW, LocalService, png
+from tests.serving.jobs.job_fixtures import zipped
 
 TABULAR, IMAGES, USERS = "/v1/tabular/jobs", "/v1/images/jobs", "/v1/recommendations/jobs"
 CSV = {"Content-Type": "text/csv"}
@@ -28,8 +28,8 @@ TABLE = "age,credit amount,sex,purpose,class,größe\n" + "33,1169,male,car,true
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """A kitchen that works on jobs."""
-    with listening(Kitchen().edged) as address, httpx.Client(base_url=f"http://{address}", timeout=120) as client:
+    """A local_service that works on jobs."""
+    with listening(LocalService().edged) as address, httpx.Client(base_url=f"http://{address}", timeout=120) as client:
         yield client
 
 
@@ -142,22 +142,22 @@ def test_a_job_is_told_with_a_tag_and_deleted_with_its_result(client: httpx.Clie
 def test_a_job_that_cannot_be_is_refused_and_leaves_nothing(
     tmp_path: Path, path: str, request_: dict[str, Any], status: int, says: str
 ) -> None:
-    kitchen = Kitchen(state_folder=str(tmp_path))
+    local_service = LocalService(state_folder=str(tmp_path))
 
-    answer = kitchen.post(path, **request_)
+    answer = local_service.post(path, **request_)
 
     assert answer.status_code == status, answer.text
     assert says in answer.json()["detail"]
-    assert kitchen.get("/v1/jobs").json()["jobs"] == []
+    assert local_service.get("/v1/jobs").json()["jobs"] == []
     assert [each for each in (tmp_path / "jobs").glob("*") if each.is_dir()] == []
 
 
 def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
-    kitchen = Kitchen(job_max_bytes=1000, max_body_bytes=10, state_folder=str(tmp_path))
-    assert kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV).status_code == 202
+    local_service = LocalService(job_max_bytes=1000, max_body_bytes=10, state_folder=str(tmp_path))
+    assert local_service.post(TABULAR, content=TABLE.encode(), headers=CSV).status_code == 202
 
-    assert kitchen.post(TABULAR, content=TABLE.encode() * 10, headers=CSV).status_code == 413
-    streamed = kitchen.post(TABULAR, content=_pieces(TABLE.encode() * 10), headers=CSV)
+    assert local_service.post(TABULAR, content=TABLE.encode() * 10, headers=CSV).status_code == 413
+    streamed = local_service.post(TABULAR, content=_pieces(TABLE.encode() * 10), headers=CSV)
     assert streamed.status_code == 413
     assert len([each for each in (tmp_path / "jobs").iterdir() if each.is_dir()]) == 1
 
@@ -167,63 +167,66 @@ async def _pieces(data: bytes) -> Any:
         yield data[start : start + 100]
 
 
-def test_the_same_key_is_the_same_job_and_not_another_one(kitchen: Kitchen) -> None:
+def test_the_same_key_is_the_same_job_and_not_another_one(local_service: LocalService) -> None:
     named = {**CSV, "Idempotency-Key": "k1"}
-    first = kitchen.post(TABULAR, content=TABLE.encode(), headers=named)
-    again = kitchen.post(TABULAR, content=TABLE.replace("\n", "\r\n").encode(), headers=named)
+    first = local_service.post(TABULAR, content=TABLE.encode(), headers=named)
+    again = local_service.post(TABULAR, content=TABLE.replace("\n", "\r\n").encode(), headers=named)
 
     assert again.status_code == first.status_code == 202
     assert again.json()["id"] == first.json()["id"]
-    other = kitchen.post(TABULAR, content=(TABLE + "1,1,male,car,true,\n").encode(), headers=named)
+    other = local_service.post(TABULAR, content=(TABLE + "1,1,male,car,true,\n").encode(), headers=named)
     assert other.status_code == 409
     assert other.json()["type"] == "/problems/key-reused"
-    assert len(kitchen.get("/v1/jobs").json()["jobs"]) == 1
+    assert len(local_service.get("/v1/jobs").json()["jobs"]) == 1
 
 
-def test_a_job_that_waits_has_no_result_and_says_when_to_look_again(kitchen: Kitchen) -> None:
-    job = kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
+def test_a_job_that_waits_has_no_result_and_says_when_to_look_again(local_service: LocalService) -> None:
+    job = local_service.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
 
-    told, result = kitchen.get(job["links"]["job"]), kitchen.get(job["links"]["result"])
+    told, result = local_service.get(job["links"]["job"]), local_service.get(job["links"]["result"])
     assert told.json()["status"] == "queued"
     assert told.headers["Retry-After"] == "1"
     assert (result.status_code, result.json()["type"]) == (409, "/problems/job-not-done")
     assert result.headers["Retry-After"] == "2"
 
-    cancelled = kitchen.post(job["links"]["cancel"])
+    cancelled = local_service.post(job["links"]["cancel"])
     assert cancelled.json()["status"] == "cancelled"
-    assert (kitchen.get(job["links"]["result"]).status_code, kitchen.get(job["links"]["result"]).content) == (200, b"")
+    assert (
+        local_service.get(job["links"]["result"]).status_code,
+        local_service.get(job["links"]["result"]).content,
+    ) == (200, b"")
 
 
 def test_an_expired_job_is_gone(tmp_path: Path) -> None:
-    kitchen = Kitchen(state_folder=str(tmp_path), job_ttl_s=0.000001)
-    job = kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
-    kitchen.post(job["links"]["cancel"])
+    local_service = LocalService(state_folder=str(tmp_path), job_ttl_s=0.000001)
+    job = local_service.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
+    local_service.post(job["links"]["cancel"])
     JobStore(Database(tmp_path / "jobs"), JobLimits()).expire()
 
-    gone = kitchen.get(job["links"]["result"])
+    gone = local_service.get(job["links"]["result"])
     assert (gone.status_code, gone.json()["type"]) == (410, "/problems/gone")
-    assert kitchen.get(job["links"]["job"]).json()["status"] == "expired"
+    assert local_service.get(job["links"]["job"]).json()["status"] == "expired"
 
 
-def test_jobs_are_listed_page_by_page(kitchen: Kitchen) -> None:
-    ids = [kitchen.post(USERS, json={"user_ids": ["alice"]}).json()["id"] for _ in range(3)]
-    kitchen.post(TABULAR, content=TABLE.encode(), headers=CSV)
+def test_jobs_are_listed_page_by_page(local_service: LocalService) -> None:
+    ids = [local_service.post(USERS, json={"user_ids": ["alice"]}).json()["id"] for _ in range(3)]
+    local_service.post(TABULAR, content=TABLE.encode(), headers=CSV)
 
-    first = kitchen.get("/v1/jobs", params={"kind": "recommendations", "page_size": 2}).json()
-    second = kitchen.get(
+    first = local_service.get("/v1/jobs", params={"kind": "recommendations", "page_size": 2}).json()
+    second = local_service.get(
         "/v1/jobs", params={"kind": "recommendations", "page_size": 2, "page_token": first["next_page_token"]}
     ).json()
 
     assert [job["id"] for job in (*first["jobs"], *second["jobs"])] == ids[::-1]
     assert second["next_page_token"] is None
-    assert kitchen.get("/v1/jobs", params={"status": "failed"}).json()["jobs"] == []
-    assert kitchen.get("/v1/jobs", params={"page_token": "x"}).status_code == 422
+    assert local_service.get("/v1/jobs", params={"status": "failed"}).json()["jobs"] == []
+    assert local_service.get("/v1/jobs", params={"page_token": "x"}).status_code == 422
 
 
 def test_a_caller_sees_its_own_jobs_and_an_administrator_all() -> None:
     other = "mk_another-key-of-the-tests"
-    kitchen = Kitchen(api_keys=f"{API_KEYS},other:predict:{hash_of(other)}")
-    job = kitchen.post(USERS, json={"user_ids": ["alice"]}, headers=headers("predict")).json()
+    local_service = LocalService(api_keys=f"{API_KEYS},other:predict:{hash_of(other)}")
+    job = local_service.post(USERS, json={"user_ids": ["alice"]}, headers=headers("predict")).json()
     assert job["owner"] == "predicter"
 
     strange = {"X-API-Key": other}
@@ -231,21 +234,21 @@ def test_a_caller_sees_its_own_jobs_and_an_administrator_all() -> None:
         ("GET", job["links"]["job"]), ("GET", job["links"]["result"]), ("POST", job["links"]["cancel"]),
         ("DELETE", job["links"]["job"]),
     ):  # fmt: skip
-        assert kitchen.ask(method, path, headers=strange).status_code == 404
-    assert kitchen.get("/v1/jobs", headers=strange).json()["jobs"] == []
+        assert local_service.ask(method, path, headers=strange).status_code == 404
+    assert local_service.get("/v1/jobs", headers=strange).json()["jobs"] == []
 
     for role in ("predict", "admin"):
-        assert len(kitchen.get("/v1/jobs", headers=headers(role)).json()["jobs"]) == 1
-    assert kitchen.post(USERS, json={"user_ids": ["a"]}, headers=headers("read")).status_code == 403
-    assert kitchen.post(USERS, json={"user_ids": ["a"]}).status_code == 401
-    assert kitchen.ask("DELETE", job["links"]["job"], headers=headers("admin")).status_code == 204
+        assert len(local_service.get("/v1/jobs", headers=headers(role)).json()["jobs"]) == 1
+    assert local_service.post(USERS, json={"user_ids": ["a"]}, headers=headers("read")).status_code == 403
+    assert local_service.post(USERS, json={"user_ids": ["a"]}).status_code == 401
+    assert local_service.ask("DELETE", job["links"]["job"], headers=headers("admin")).status_code == 204
 
 
 def test_a_caller_with_too_many_jobs_is_told_to_delete_some() -> None:
-    kitchen = Kitchen(job_max_per_caller=1)
-    kitchen.post(USERS, json={"user_ids": ["alice"]})
+    local_service = LocalService(job_max_per_caller=1)
+    local_service.post(USERS, json={"user_ids": ["alice"]})
 
-    refused = kitchen.post(USERS, json={"user_ids": ["alice"]})
+    refused = local_service.post(USERS, json={"user_ids": ["alice"]})
 
     assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-jobs")
     assert refused.headers["Retry-After"] == "60"
@@ -253,30 +256,30 @@ def test_a_caller_with_too_many_jobs_is_told_to_delete_some() -> None:
 
 def test_where_jobs_cannot_be_kept_they_are_refused_and_everything_else_goes_on(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("in the way")
-    kitchen = Kitchen(state_folder=str(tmp_path))
+    local_service = LocalService(state_folder=str(tmp_path))
 
-    refused = kitchen.post(USERS, json={"user_ids": ["alice"]})
+    refused = local_service.post(USERS, json={"user_ids": ["alice"]})
 
     assert (refused.status_code, refused.json()["type"]) == (503, "/problems/jobs-unavailable")
     assert str(tmp_path) not in refused.text
-    assert kitchen.get("/v1/jobs").status_code == 503
-    assert kitchen.post("/v1/recommendations", json={"user_id": "alice"}).status_code == 200
+    assert local_service.get("/v1/jobs").status_code == 503
+    assert local_service.post("/v1/recommendations", json={"user_id": "alice"}).status_code == 200
 
 
 def test_a_folder_of_the_machine_is_read_where_a_setting_allows_it(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "red.png").write_bytes(png())
-    kitchen = Kitchen(job_folders=[str(tmp_path / "images")])
+    local_service = LocalService(job_folders=[str(tmp_path / "images")])
 
-    assert kitchen.post(IMAGES, json={"folder": str(tmp_path / "images")}).json()["progress"]["total"] == 1
-    refused = kitchen.post(IMAGES, json={"folder": str(tmp_path)})
+    assert local_service.post(IMAGES, json={"folder": str(tmp_path / "images")}).json()["progress"]["total"] == 1
+    refused = local_service.post(IMAGES, json={"folder": str(tmp_path)})
     assert refused.status_code == 422
     assert "no such folder" in refused.json()["detail"]
 
 
-def test_a_large_table_is_counted_before_the_answer(kitchen: Kitchen) -> None:
+def test_a_large_table_is_counted_before_the_answer(local_service: LocalService) -> None:
     header, row, *_ = TABLE.splitlines(keepends=True)
     table = (header + row * 12_000).encode()
     assert len(table) > 256 << 10
 
-    assert kitchen.post(TABULAR, content=table, headers=CSV).json()["progress"]["total"] == 12_000
+    assert local_service.post(TABULAR, content=table, headers=CSV).json()["progress"]["total"] == 12_000

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from tests.serving.kitchen import Kitchen
+from tests.serving.in_process_service import LocalService
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_a_page_needs_nothing_from_elsewhere(kitchen: Kitchen, path: str) -> None:
-    page = kitchen.get(path)
+def test_a_page_needs_nothing_from_elsewhere(local_service: LocalService, path: str) -> None:
+    page = local_service.get(path)
 
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
@@ -19,22 +19,22 @@ def test_a_page_needs_nothing_from_elsewhere(kitchen: Kitchen, path: str) -> Non
     assert len(needed) >= 4
     for each in needed:
         assert not each.startswith(("http:", "https:", "//"))
-        assert kitchen.get("/" + each.removeprefix("./")).status_code == 200, each
+        assert local_service.get("/" + each.removeprefix("./")).status_code == 200, each
     assert "<script>" not in page.text
     assert "onclick" not in page.text
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_each_page_leads_to_the_other(kitchen: Kitchen, path: str) -> None:
-    page = kitchen.get(path).text
+def test_each_page_leads_to_the_other(local_service: LocalService, path: str) -> None:
+    page = local_service.get(path).text
 
     assert 'href="./"' in page
     assert 'href="redoc"' in page
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_a_page_is_told_to_call_this_host_only(kitchen: Kitchen, path: str) -> None:
-    headers = kitchen.get(path).headers
+def test_a_page_is_told_to_call_this_host_only(local_service: LocalService, path: str) -> None:
+    headers = local_service.get(path).headers
 
     policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -45,15 +45,15 @@ def test_a_page_is_told_to_call_this_host_only(kitchen: Kitchen, path: str) -> N
     assert headers["referrer-policy"] == "no-referrer"
 
 
-def test_scripts_send_nothing_to_a_validator(kitchen: Kitchen) -> None:
-    assert "validatorUrl: null" in kitchen.get("/ui/swagger.js").text
-    assert 'url: "openapi.json"' in kitchen.get("/ui/swagger.js").text
+def test_scripts_send_nothing_to_a_validator(local_service: LocalService) -> None:
+    assert "validatorUrl: null" in local_service.get("/ui/swagger.js").text
+    assert 'url: "openapi.json"' in local_service.get("/ui/swagger.js").text
 
 
-def test_files_are_not_sent_again(kitchen: Kitchen) -> None:
-    first = kitchen.get("/ui/swagger-ui.css")
+def test_files_are_not_sent_again(local_service: LocalService) -> None:
+    first = local_service.get("/ui/swagger-ui.css")
 
-    again = kitchen.get("/ui/swagger-ui.css", headers={"If-None-Match": first.headers["etag"]})
+    again = local_service.get("/ui/swagger-ui.css", headers={"If-None-Match": first.headers["etag"]})
 
     assert first.headers["cache-control"] == "no-cache"
     assert again.status_code == 304
@@ -62,8 +62,8 @@ def test_files_are_not_sent_again(kitchen: Kitchen) -> None:
 @pytest.mark.parametrize(
     "path", ["/ui", "/ui/", "/ui/../app.py", "/ui/..%2Fapp.py", "/ui/%2e%2e/app.py", "/ui//etc/passwd"]
 )
-def test_nothing_is_listed_and_nothing_else_is_given(kitchen: Kitchen, path: str) -> None:
-    response = kitchen.get(path)
+def test_nothing_is_listed_and_nothing_else_is_given(local_service: LocalService, path: str) -> None:
+    response = local_service.get(path)
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"

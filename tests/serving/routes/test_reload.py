@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from serving.keys import hash_of
-from tests.serving.keyed import API_KEYS, headers
-from tests.serving.kitchen import Kitchen
-from tests.serving.small_runners import INTERNAL_TEXT
+from serving.access.api_keys import hash_of
+from tests.serving.access.credentials import API_KEYS, headers
+from tests.serving.in_process_service import LocalService
+from tests.serving.runners.small_runners import INTERNAL_TEXT
 
 PATH = "/v1/models/tabular/reload"
 ADMIN = headers("admin")
 
 
 @pytest.fixture
-def locked() -> Kitchen:
-    return Kitchen(api_keys=API_KEYS)
+def locked() -> LocalService:
+    return LocalService(api_keys=API_KEYS)
 
 
 def test_without_an_admin_key_nobody_reloads() -> None:
-    assert Kitchen().post(PATH).status_code == 403
-    readers_only = Kitchen(api_keys=f"a:read:{hash_of('mk_a')}")
+    assert LocalService().post(PATH).status_code == 403
+    readers_only = LocalService(api_keys=f"a:read:{hash_of('mk_a')}")
     assert readers_only.post(PATH, headers={"X-API-Key": "mk_a"}).status_code == 403
 
 
-def test_only_an_admin_reloads(locked: Kitchen) -> None:
+def test_only_an_admin_reloads(locked: LocalService) -> None:
     assert locked.post(PATH).status_code == 401
     assert locked.post(PATH, headers=headers("predict")).status_code == 403
     assert locked.post(PATH, headers=ADMIN).status_code == 200
 
 
 @pytest.mark.parametrize("body", [None, {}, {"version": None}])
-def test_without_a_version_the_configured_one_is_served(locked: Kitchen, body: object) -> None:
+def test_without_a_version_the_configured_one_is_served(locked: LocalService, body: object) -> None:
     locked.table.version = "v0"
     answer = locked.post(PATH, headers=ADMIN, **({} if body is None else {"json": body}))
 
@@ -40,7 +40,7 @@ def test_without_a_version_the_configured_one_is_served(locked: Kitchen, body: o
     assert answer.json()["previous"] == {"name": "tabular", "version": "v0"}
 
 
-def test_going_back_is_the_same_call_and_is_remembered(locked: Kitchen) -> None:
+def test_going_back_is_the_same_call_and_is_remembered(locked: LocalService) -> None:
     assert locked.post(PATH, headers=ADMIN, json={"version": "v0"}).json()["model"]["version"] == "v0"
     pin = locked.pins.read("tabular")
     assert pin is not None
@@ -58,7 +58,7 @@ def test_going_back_is_the_same_call_and_is_remembered(locked: Kitchen) -> None:
     ],
 )
 def test_a_reload_that_cannot_be_says_why_and_changes_nothing(
-    locked: Kitchen, path: str, version: object, status: int, type_: str, said: str
+    locked: LocalService, path: str, version: object, status: int, type_: str, said: str
 ) -> None:
     answer = locked.post(path, headers=ADMIN, json={"version": version})
 
@@ -69,7 +69,7 @@ def test_a_reload_that_cannot_be_says_why_and_changes_nothing(
     assert locked.pins.read("tabular") is None
 
 
-def test_a_runner_that_is_gone_is_503(locked: Kitchen) -> None:
+def test_a_runner_that_is_gone_is_503(locked: LocalService) -> None:
     locked.table.is_gone = True
     answer = locked.post(PATH, headers=ADMIN)
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from models.errors import Overloaded
-from serving.plan import NO_PLAN, Plan
-from serving.runners import RowsAnswer
-from serving.telemetry import telemetry
-from serving.traffic import MAX_SHADOWS
-from tests.serving.keyed import API_KEYS, headers
-from tests.serving.kitchen import ROW, TABLE_CARD, Kitchen
+from serving.observability.metrics import service_metrics
+from serving.runners.interface import RunnerResponse
+from serving.versions.router import MAX_SHADOWS
+from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
+from tests.serving.access.credentials import API_KEYS, headers
+from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService
 
 PATH = "/v1/models/tabular/traffic"
 ADMIN = headers("admin")
@@ -22,26 +22,26 @@ ROWS = {"instances": [ROW]}
 
 
 @pytest.fixture
-def locked() -> Kitchen:
-    return Kitchen(api_keys=API_KEYS)
+def locked() -> LocalService:
+    return LocalService(api_keys=API_KEYS)
 
 
-def put(kitchen: Kitchen, body: object, path: str = PATH) -> Any:
-    return kitchen.ask("PUT", path, headers=ADMIN, json=body)
+def put(local_service: LocalService, body: object, path: str = PATH) -> Any:
+    return local_service.ask("PUT", path, headers=ADMIN, json=body)
 
 
-def version_of(kitchen: Kitchen, **sent: str) -> str:
-    answer = kitchen.post("/v1/tabular/predict", json=ROWS, headers=headers("predict") | sent)
+def version_of(local_service: LocalService, **sent: str) -> str:
+    answer = local_service.post("/v1/tabular/predict", json=ROWS, headers=headers("predict") | sent)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["model"]["version"])
 
 
 def metric(name: str, **labels: str) -> float:
-    telemetry().flush()
-    return telemetry().registry.get_sample_value(name, labels) or 0.0
+    service_metrics().flush()
+    return service_metrics().registry.get_sample_value(name, labels) or 0.0
 
 
-def test_only_an_admin_shares_out_and_readers_see(locked: Kitchen) -> None:
+def test_only_an_admin_shares_out_and_readers_see(locked: LocalService) -> None:
     body = {"weights": {"v1": 1.0}}
     for method in ("PUT", "DELETE"):
         sent: dict[str, Any] = {"json": body} if method == "PUT" else {}
@@ -49,10 +49,10 @@ def test_only_an_admin_shares_out_and_readers_see(locked: Kitchen) -> None:
         assert locked.ask(method, PATH, headers=headers("predict"), **sent).status_code == 403
         assert locked.ask(method, PATH, headers=ADMIN, **sent).status_code == 200
     assert locked.get(PATH, headers=headers("read")).status_code == 200
-    assert Kitchen().ask("PUT", PATH, json=body).status_code == 403
+    assert LocalService().ask("PUT", PATH, json=body).status_code == 403
 
 
-def test_without_a_plan_the_default_version_has_all(locked: Kitchen) -> None:
+def test_without_a_plan_the_default_version_has_all(locked: LocalService) -> None:
     assert locked.get(PATH, headers=ADMIN).json() == {
         "name": "tabular",
         "weights": {},
@@ -61,7 +61,7 @@ def test_without_a_plan_the_default_version_has_all(locked: Kitchen) -> None:
     }
 
 
-def test_what_was_put_is_told_kept_and_taken_back(locked: Kitchen) -> None:
+def test_what_was_put_is_told_kept_and_taken_back(locked: LocalService) -> None:
     said = put(locked, {"weights": {"v1": 0.9, "v0": 0.1, "v2": 0}, "shadow": "v2"}).json()
 
     assert said == locked.get(PATH, headers=ADMIN).json()
@@ -73,10 +73,10 @@ def test_what_was_put_is_told_kept_and_taken_back(locked: Kitchen) -> None:
     ]
     held = locked.table.held
     assert held == ("v1", "v0", "v2")
-    assert locked.plans.read("tabular").plan == Plan({"v1": 0.9, "v0": 0.1, "v2": 0.0}, "v2")
+    assert locked.plans.read("tabular").plan == TrafficSplit({"v1": 0.9, "v0": 0.1, "v2": 0.0}, "v2")
     assert locked.ask("DELETE", PATH, headers=ADMIN).json()["weights"] == {}
     assert not locked.table.held
-    assert locked.plans.read("tabular").plan == NO_PLAN
+    assert locked.plans.read("tabular").plan == NO_SPLIT
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_was_put_is_told_kept_and_taken_back(locked: Kitchen) -> None:
     ],
 )
 def test_what_cannot_be_says_why_and_leaves_the_traffic_as_it_was(
-    locked: Kitchen, body: object, status: int, said: str
+    locked: LocalService, body: object, status: int, said: str
 ) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v2"})
     before = locked.get(PATH, headers=ADMIN).json()
@@ -106,12 +106,12 @@ def test_what_cannot_be_says_why_and_leaves_the_traffic_as_it_was(
     assert locked.get(PATH, headers=ADMIN).json() == before
 
 
-def test_an_unknown_model_names_the_known_ones(locked: Kitchen) -> None:
+def test_an_unknown_model_names_the_known_ones(locked: LocalService) -> None:
     answer = put(locked, {"weights": {"v1": 1}}, "/v1/models/other/traffic")
     assert (answer.status_code, answer.json()["detail"]) == (404, "no model 'other' is served; served: tabular")
 
 
-def test_versions_that_take_other_columns_share_nothing(locked: Kitchen) -> None:
+def test_versions_that_take_other_columns_share_nothing(locked: LocalService) -> None:
     narrow = replace(TABLE_CARD, inputs=TABLE_CARD.inputs[1:])
     shared = locked.control._shared["tabular"]
     locked.control._shared["tabular"] = replace(shared, card=lambda v: narrow if v == "v2" else TABLE_CARD)
@@ -121,7 +121,7 @@ def test_versions_that_take_other_columns_share_nothing(locked: Kitchen) -> None
     assert put(locked, {"weights": {"v1": 1, "v2": 0}}).status_code == 200
 
 
-def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locked: Kitchen) -> None:
+def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
     assert version_of(locked) == "v1"
     assert version_of(locked, **{"X-Model-Version": "v0"}) == "v0"
@@ -131,9 +131,9 @@ def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locke
     assert answer.json()["errors"][0]["location"] == ["header", "X-Model-Version"]
 
 
-def test_sessions_are_shared_out_by_weight_and_stay(locked: Kitchen) -> None:
+def test_sessions_are_shared_out_by_weight_and_stay(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 0.5, "v0": 0.5}})
-    plan = Plan({"v1": 0.5, "v0": 0.5})
+    plan = TrafficSplit({"v1": 0.5, "v0": 0.5})
     for number in range(20):
         found = {version_of(locked, **{"X-Session-ID": f"s{number}"}) for _ in range(2)}
         assert found == {plan.choose(f"tabular\0session:s{number}")}
@@ -142,14 +142,14 @@ def test_sessions_are_shared_out_by_weight_and_stay(locked: Kitchen) -> None:
 
 
 def test_who_has_no_key_is_an_address() -> None:
-    kitchen = Kitchen()
-    kitchen.table.held = ("v0", "v1")
-    kitchen.traffic.kept = kitchen.plans.write("tabular", Plan({"v1": 0.5, "v0": 0.5}))  # type: ignore[assignment]
-    answers = [kitchen.post("/v1/tabular/predict", json=ROWS).json()["model"]["version"] for _ in range(5)]
-    assert set(answers) == {Plan({"v1": 0.5, "v0": 0.5}).choose("tabular\0address:127.0.0.1")}
+    local_service = LocalService()
+    local_service.table.held = ("v0", "v1")
+    local_service.traffic.kept = local_service.plans.write("tabular", TrafficSplit({"v1": 0.5, "v0": 0.5}))  # type: ignore[assignment]
+    answers = [local_service.post("/v1/tabular/predict", json=ROWS).json()["model"]["version"] for _ in range(5)]
+    assert set(answers) == {TrafficSplit({"v1": 0.5, "v0": 0.5}).choose("tabular\0address:127.0.0.1")}
 
 
-def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(locked: Kitchen) -> None:
+def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(locked: LocalService) -> None:
     put(locked, {"weights": {"v0": 1.0}})
     locked.table.held = ()
     labels = {"model": "tabular", "version": "v0", "role": "answer", "outcome": "fallback"}
@@ -162,16 +162,16 @@ def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(loc
 
 
 def test_each_version_has_answers_of_its_own_in_the_cache() -> None:
-    kitchen = Kitchen(api_keys=API_KEYS, cache_bytes=1 << 20)
-    put(kitchen, {"weights": {"v1": 1.0, "v0": 0.0}})
+    local_service = LocalService(api_keys=API_KEYS, cache_bytes=1 << 20)
+    put(local_service, {"weights": {"v1": 1.0, "v0": 0.0}})
     for version, found in (("v0", "miss"), ("v1", "miss"), ("v0", "hit"), ("v1", "hit")):
-        answer = kitchen.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": version})
+        answer = local_service.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": version})
         assert (answer.headers["X-Cache"], answer.json()["model"]["version"]) == (found, version)
-    unknown = kitchen.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": "v9"})
+    unknown = local_service.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": "v9"})
     assert unknown.status_code == 404
 
 
-def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: Kitchen) -> None:
+def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
     document = locked.get("/openapi.json").json()["paths"]["/v2/models/tabular/infer"]["post"]
     example = document["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
@@ -188,19 +188,19 @@ def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: Kitchen) 
     assert locked.get("/v2/models/tabular", headers=ADMIN).json()["versions"] == ["v1", "v0"]
 
 
-def shadowed(kitchen: Kitchen, times: int = 1) -> list[str]:
+def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
     """The versions that answered, once every shadow is settled."""
 
     async def run() -> list[str]:
-        async with kitchen.client() as client:
+        async with local_service.client() as client:
             said = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
-            await kitchen.traffic.settled()
+            await local_service.traffic.settled()
             return [answer.json()["model"]["version"] for answer in said]
 
     return asyncio.run(run())
 
 
-def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: Kitchen) -> None:
+def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v0"})
     labels = {"model": "tabular", "version": "v0"}
     before = metric("makunouchi_shadow_agreement_count", **labels)
@@ -212,13 +212,17 @@ def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: Kitchen) -> None
 
 @pytest.mark.parametrize(("error", "outcome"), [(ValueError("secret"), "error"), (Overloaded("full"), "dropped")])
 def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
-    locked: Kitchen, error: Exception, outcome: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    locked: LocalService,
+    error: Exception,
+    outcome: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     put(locked, {"shadow": "v0"})
     predict = locked.table.predict
 
-    async def failing(rows: Any, *, is_aside: bool = False, **asked: Any) -> RowsAnswer:
-        if is_aside:
+    async def failing(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RunnerResponse:
+        if is_low_priority:
             raise error
         return await predict(rows, **asked)
 
@@ -231,14 +235,14 @@ def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
 
 
 def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
-    locked: Kitchen, monkeypatch: pytest.MonkeyPatch
+    locked: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(locked, {"shadow": "v0"})
     predict = locked.table.predict
     hanging: list[asyncio.Event] = []
 
-    async def hang(rows: Any, *, is_aside: bool = False, **asked: Any) -> RowsAnswer:
-        if is_aside:
+    async def hang(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RunnerResponse:
+        if is_low_priority:
             hanging.append(asyncio.Event())
             await hanging[-1].wait()
         return await predict(rows, **asked)
@@ -261,9 +265,9 @@ def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
     asyncio.run(run())
 
 
-def test_users_of_the_recommender_keep_their_version_whatever_key_asks(locked: Kitchen) -> None:
+def test_users_of_the_recommender_keep_their_version_whatever_key_asks(locked: LocalService) -> None:
     traffic = locked.recommender_traffic
-    plan = Plan({"v1": 0.5, "v2": 0.5})
+    plan = TrafficSplit({"v1": 0.5, "v2": 0.5})
     traffic.kept = type(traffic.kept)(plan, "1")
     for user in ("alice", "bob", "7", "nobody"):
         expected = plan.choose(f"recommender\0user:{user}")

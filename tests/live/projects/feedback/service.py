@@ -10,27 +10,25 @@ from typing import Any
 import bentoml
 from starlette.applications import Starlette
 
-from models.feedback_log import FeedbackLog
-from models.recommender.listening import Listener
-from models.recommender.predictor import Answer, Query
-from models.recommender.recent import Recent
-from serving.batching import BatchLimits
-from serving.calls.feedback import FeedbackCalls
-from serving.calls.items import ItemCalls
-from serving.calls.people import UserCalls
-from serving.calls.recommendations import RecommenderCalls
-from serving.engine import EngineSettings, service_config
-from serving.gateway_service import GatewayService
-from serving.guard import Guard
-from serving.placement import Placed, connect_queries, place
-from serving.routes import feedback, items, recommendations, users
-from serving.routes.service import Metrics, health_operations
-from serving.runner_service import RunnerService
-from serving.served import ServedRecommender
-from serving.settings import Settings
-from serving.slot import Slot
-from serving.telemetry import metrics_content
-from tests import library
+from models.recommender.feedback_log import FeedbackLog
+from models.recommender.online.feedback_listener import FeedbackListener
+from models.recommender.online.recent_events import RecentEvents
+from serving.access.guard import Guard
+from serving.bento.config import EngineSettings, service_config
+from serving.bento.gateway import GatewayService
+from serving.bento.runner import RunnerService
+from serving.kinds.recommender.feedback import FeedbackHandler
+from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.served_model import ServedModel
+from serving.observability.metrics import metrics_content
+from serving.routes.health import Metrics, health_operations
+from serving.runners.batching import BatchLimits
+from serving.runners.host.loaded_versions import LoadedVersions
+from serving.runners.placement import Placed, connect, place
+from serving.settings.settings import Settings
+from serving.versions.router import VersionRouter
+from tests.models.recommender import film_library
 
 ENGINE = EngineSettings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
 LOG = FeedbackLog(os.environ["FEEDBACK_LOG"])
@@ -39,8 +37,10 @@ LOG = FeedbackLog(os.environ["FEEDBACK_LOG"])
 @bentoml.service(service_class=RunnerService.using(ENGINE), **service_config(ENGINE))
 class LibraryRunner:
     def __init__(self) -> None:
-        listener = Listener(LOG, Recent(), window_days=1).start()
-        self.model = Slot(lambda version: library.desk(listener.recent), warm_up=lambda desk: desk.warm_up())
+        listener = FeedbackListener(LOG, RecentEvents(), window_days=1).start()
+        self.model = LoadedVersions(
+            lambda version: film_library.desk(listener.recent), warm_up=lambda desk: desk.warm_up()
+        )
 
     @bentoml.api(batchable=True)
     def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -49,18 +49,19 @@ class LibraryRunner:
 
 
 runner: Placed[Any] = place(LibraryRunner, "process")
-queries = connect_queries(
-    runner, BatchLimits(max_batch_rows=64, max_batch_bytes=1 << 20, max_queue_rows=512), name="recommender"
+queries = connect(
+    runner,
+    BatchLimits(max_batch_rows=64, max_batch_bytes=1 << 20, max_queue_rows=512),
+    name="recommender",
+    method="ask",
 )
-
-
-def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, Any]:
-    return Query(user_id, n, filter_seen).to_json() | more
-
-
-served = ServedRecommender(queries, lambda: library.artifact().card, query, Answer.from_json)
 settings = Settings()
-recommending, kept = RecommenderCalls(served, settings), FeedbackCalls(LOG.append, settings)
+version = RecommenderVersion(film_library.artifact().card)
+served: ServedModel[RecommenderVersion] = ServedModel(
+    "recommender", queries, lambda _: version, VersionRouter("recommender", runner=queries), timeout_s=10.0
+)
+feedback = FeedbackHandler(LOG.append, settings)
+recommender = RecommenderHandler(served, settings, feedback=feedback)
 
 
 def metrics_text() -> bytes:
@@ -69,19 +70,16 @@ def metrics_text() -> bytes:
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    kept.open()
+    recommender.open()
     yield
-    kept.close()
+    recommender.close()
 
 
 app = Starlette(
     routes=[
         operation.route(Guard())
         for operation in (
-            *recommendations.operations(recommending),
-            *users.operations(recommending, UserCalls(served, settings), max_age_s=0),
-            *items.operations(ItemCalls(served, settings)),
-            *feedback.operations(kept),
+            *recommender.operations(),
             *health_operations([queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),
         )
     ],

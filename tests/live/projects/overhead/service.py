@@ -20,16 +20,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from models.errors import PlatformError
-from serving.batching import BatchLimits
-from serving.caller import current_caller
-from serving.engine import EngineSettings, service_config
-from serving.express.road import MAX_WAITING, ExpressCall, Headers
-from serving.gateway_service import GatewayService
-from serving.placement import Placed, connect_queries, connect_rows, place
-from serving.problems import problem_of
-from serving.runner_service import RunnerService
-from serving.slot import Slot
-from serving.telemetry import metrics_content
+from serving.bento.config import EngineSettings, service_config
+from serving.bento.gateway import GatewayService
+from serving.bento.runner import RunnerService
+from serving.context import current_context
+from serving.http.problem_details import problem_of
+from serving.observability.metrics import metrics_content
+from serving.runners.batching import BatchLimits
+from serving.runners.host.loaded_versions import LoadedVersions
+from serving.runners.placement import Placed, connect, place
+from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
 # What is held is let go while there is a file of this name.
@@ -87,7 +87,7 @@ def load(version: str | None) -> Sum:
 @bentoml.service(name="SumRunner", service_class=RunnerService.using(ENGINE), **service_config(ENGINE))
 class SumRunner:
     def __init__(self) -> None:
-        self.model = Slot(load, warm_up=lambda model: model.predict(model.example()))
+        self.model = LoadedVersions(load, warm_up=lambda model: model.predict(model.example()))
 
     @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -113,20 +113,20 @@ LIMITS = BatchLimits(
     max_batch_rows=int(os.environ.get("OVERHEAD_BATCH_ROWS", "256")),
     calls_in_flight=int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
 )
-sum_rows = connect_rows(sums, LIMITS, name="sum")
-echo_queries = connect_queries(echoes, LIMITS, name="echo")
+sum_rows = connect(sums, LIMITS, name="sum")
+echo_queries = connect(echoes, LIMITS, name="echo", method="ask")
 
 
 async def total(request: Request) -> Response:
     rows = np.array(orjson.loads(await request.body()), dtype=np.float32)
-    answer = await sum_rows.predict(np.atleast_2d(rows), deadline=current_caller().deadline)
+    answer = await sum_rows.predict(np.atleast_2d(rows), deadline=current_context().deadline)
     said = {"sums": answer.values[:, 0].tolist(), "version": answer.model.version}
     return Response(orjson.dumps(said), media_type="application/json")
 
 
-async def total_each(bodies: Sequence[bytearray]) -> list[bytes | None]:
+async def total_each(bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
     each = [np.atleast_2d(np.array(orjson.loads(body), np.float32)) for body in bodies]
-    answer = await sum_rows.predict(np.concatenate(each), deadline=current_caller().deadline)
+    answer = await sum_rows.predict(np.concatenate(each), deadline=current_context().deadline)
     sums = iter(answer.values[:, 0].tolist())
     version = answer.model.version
     return [orjson.dumps({"sums": [next(sums) for _ in rows], "version": version}) for rows in each]
@@ -142,7 +142,7 @@ def _is_ready() -> bool:
 
 async def echo(request: Request) -> Response:
     queries = orjson.loads(await request.body())
-    return JSONResponse((await echo_queries.ask(queries, deadline=current_caller().deadline)).values)
+    return JSONResponse((await echo_queries.predict(queries, deadline=current_context().deadline)).values)
 
 
 async def reload(request: Request) -> Response:
@@ -181,7 +181,7 @@ async def held(_: Request) -> Response:
 
 
 async def one_sum() -> Response:
-    answer = await sum_rows.predict(np.ones((1, 30), np.float32), deadline=current_caller().deadline)
+    answer = await sum_rows.predict(np.ones((1, 30), np.float32), deadline=current_context().deadline)
     return JSONResponse({"sum": float(answer.values[0, 0])})
 
 
@@ -223,11 +223,11 @@ class Gateway:
 
     @bentoml.api
     async def native_sum(self, row: list[float]) -> float:
-        answer = await sum_rows.predict(np.array([row], np.float32), deadline=current_caller().deadline)
+        answer = await sum_rows.predict(np.array([row], np.float32), deadline=current_context().deadline)
         return float(answer.values[0, 0])
 
 
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_EXPRESS", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
-    service.hot_calls = [ExpressCall("/sum", total_each, _admits, _is_ready, waiting)]
+    service.fast_operations = [FastOperation("/sum", total_each, _admits, _is_ready, waiting)]

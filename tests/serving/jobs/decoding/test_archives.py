@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from models.errors import InputError, InputTooLarge, InvalidInput
 from serving.jobs.decoding.decode import decode
-from serving.jobs.packed import read_items
+from serving.jobs.storage.item_file import read_items
 from tests.serving.jobs.decoding.uploads import fuzz, items
-from tests.serving.jobs.given import order, tarred, zipped
+from tests.serving.jobs.job_fixtures import order, tarred, zipped
 
 
 def test_the_files_of_an_archive_are_items_by_their_names(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.tabular_rows import RowEncoder
+from models.tabular.row_encoder import RowEncoder
 from serving.jobs.decoding.cells import reader_of, reader_of_text
-from serving.jobs.decoding.order import CSV, PARQUET, ColumnSpec
+from serving.jobs.decoding.task import CSV, PARQUET, ColumnSpec
 from tests.serving.jobs.decoding.uploads import heads
-from tests.training.tables import mixed_frame
-from training.columns import ColumnRules, read_inputs
-from training.datasets import read_frame
+from tests.training.example_tables import mixed_frame
+from training.tabular.columns import ColumnRules, read_inputs
+from training.tabular.datasets import read_frame
 
 
 @pytest.mark.parametrize("content_type", [CSV, PARQUET])

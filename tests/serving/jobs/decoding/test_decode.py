@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from models.errors import InputError, InputTooLarge, UnsupportedMedia
 from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.order import CSV, NDJSON, PARQUET
-from serving.jobs.packed import read_items
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
+from serving.jobs.storage.item_file import read_items
 from tests.serving.jobs.decoding.uploads import fuzz
-from tests.serving.jobs.given import order
+from tests.serving.jobs.job_fixtures import order
 
 
 def test_more_items_than_a_limit_are_refused(tmp_path: Path) -> None:

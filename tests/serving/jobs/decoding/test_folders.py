@@ -8,8 +8,8 @@ import pytest
 
 from models.errors import InvalidInput
 from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.order import DecodeLimits, Order
-from serving.jobs.packed import read_items
+from serving.jobs.decoding.task import DecodeLimits, DecodeTask
+from serving.jobs.storage.item_file import read_items
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def shelf(tmp_path: Path) -> Path:
 
 
 def test_a_folder_has_its_files_and_no_links(shelf: Path) -> None:
-    asked = Order("images", "", shelf / "job", DecodeLimits(), source=f"{shelf}/images", roots=(str(shelf / "images"),))
+    asked = DecodeTask(
+        "images", "", shelf / "job", DecodeLimits(), source=f"{shelf}/images", roots=(str(shelf / "images"),)
+    )
     assert decode(asked).total == 2
 
     found = {item.head["name"]: item.body for item in read_items(shelf / "job", 0, 9)}
@@ -35,6 +37,8 @@ def test_a_folder_has_its_files_and_no_links(shelf: Path) -> None:
 
 @pytest.mark.parametrize("source", ["private", "images/../private", "images/out", "images/none", "images/a.png", ""])
 def test_a_folder_that_is_not_allowed_is_as_if_it_were_not_there(shelf: Path, source: str) -> None:
-    asked = Order("images", "", shelf / "job", DecodeLimits(), source=f"{shelf}/{source}", roots=(f"{shelf}/images",))
+    asked = DecodeTask(
+        "images", "", shelf / "job", DecodeLimits(), source=f"{shelf}/{source}", roots=(f"{shelf}/images",)
+    )
     with pytest.raises(InvalidInput, match="no such folder among those that may be read"):
         decode(asked)

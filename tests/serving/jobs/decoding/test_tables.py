@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from models.errors import InputError, InputTooLarge, InvalidInput
 from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.order import CSV, NDJSON, PARQUET
-from serving.jobs.packed import read_items
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
+from serving.jobs.storage.item_file import read_items
 from tests.serving.jobs.decoding.uploads import HEADER, ROW, fuzz, heads, parquet
-from tests.serving.jobs.given import order
+from tests.serving.jobs.job_fixtures import order
 
 
 def test_cells_are_values_of_their_columns(tmp_path: Path) -> None:

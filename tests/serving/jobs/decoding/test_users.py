@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from models.errors import InvalidInput
-from serving.errors import FieldFault, Malformed
+from serving.errors.exceptions import FieldFault, Malformed
 from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.order import CSV, NDJSON
-from serving.jobs.packed import read_items
+from serving.jobs.decoding.task import CSV, NDJSON
+from serving.jobs.storage.item_file import read_items
 from tests.serving.jobs.decoding.uploads import heads
-from tests.serving.jobs.given import order
+from tests.serving.jobs.job_fixtures import order
 
 
 def test_users_come_as_json_with_options(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pyarrow.parquet
 from hypothesis import HealthCheck, settings
 
 from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.order import UPLOAD
-from serving.jobs.packed import Item, read_items
-from tests.serving.jobs.given import order
+from serving.jobs.decoding.task import UPLOAD
+from serving.jobs.storage.item_file import Item, read_items
+from tests.serving.jobs.job_fixtures import order
 
 HEADER = "age,sex,income,owns\n"
 ROW = {"age": 33, "sex": "male", "income": None, "owns": True}

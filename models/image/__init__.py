@@ -1,0 +1,1 @@
+"""Image classifiers on OpenVINO or torch, and the decoding of image files."""

@@ -1,0 +1,1 @@
+"""Recommendation algorithms with one interface."""

@@ -1,0 +1,1 @@
+"""Interactions, features and ids."""

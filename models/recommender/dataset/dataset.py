@@ -1,0 +1,168 @@
+"""Who interacted with what: the sparse matrix that algorithms learn from and that hides what a user has seen.
+
+Knows rows and columns, never ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.recommender.dataset.temporal_features import TemporalFeatures
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Interactions of users (rows) with items (columns), and what is known of both.
+
+    `interactions` is canonical CSR, float32, every stored weight above zero. `times` (Unix seconds, int64) and
+    `ratings` (float32) are aligned with `interactions.data`. The feature matrices have one row per user or item and
+    one column per feature, float32; they hold no identity columns.
+
+    Where features change, `dated_users` and `dated_items` hold all that they ever were, and the feature matrices what
+    was known then: of users as of each one's last interaction here, of items as of the last of all.
+    """
+
+    interactions: sparse.csr_array
+    times: NDArray[np.int64] | None = None
+    ratings: NDArray[np.float32] | None = None
+    user_features: sparse.csr_array | None = None
+    item_features: sparse.csr_array | None = None
+    dated_users: TemporalFeatures | None = None
+    dated_items: TemporalFeatures | None = None
+
+    @property
+    def users(self) -> int:
+        return int(self.interactions.shape[0])
+
+    @property
+    def items(self) -> int:
+        return int(self.interactions.shape[1])
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether any features change."""
+        return self.dated_users is not None or self.dated_items is not None
+
+    def histories(self, user_rows: Rows) -> sparse.csr_array:
+        """The interactions of these users, one row each."""
+        return self.interactions[user_rows]
+
+    def activity(self) -> NDArray[np.int64]:
+        """How many items each user has interacted with."""
+        return np.asarray(np.diff(self.interactions.indptr), np.int64)
+
+    def newest(self) -> int:
+        """Time of the last interaction of all, 0 where there are no times."""
+        return int(self.times.max()) if self.times is not None and len(self.times) else 0
+
+    def last_times(self) -> NDArray[np.int64]:
+        """Time of each user's last interaction; that of the last of all for users without one."""
+        found = np.full(self.users, self.newest(), np.int64)
+        has_any = np.flatnonzero(self.activity() > 0)
+        if self.times is not None and len(has_any):
+            found[has_any] = np.maximum.reduceat(self.times, self.interactions.indptr[has_any])
+        return found
+
+    def popularity(self) -> NDArray[np.int64]:
+        """How many users have interacted with each item."""
+        return np.bincount(self.interactions.indices, minlength=self.items).astype(np.int64)
+
+
+def from_triplets(
+    users: Rows,
+    items: Rows,
+    *,
+    shape: tuple[int, int],
+    weights: NDArray[np.float32] | None = None,
+    times: NDArray[np.int64] | None = None,
+    ratings: NDArray[np.float32] | None = None,
+    user_features: sparse.csr_array | None = None,
+    item_features: sparse.csr_array | None = None,
+    dated_users: TemporalFeatures | None = None,
+    dated_items: TemporalFeatures | None = None,
+) -> Dataset:
+    """A data set from one row number, column number (and weight, time, rating) per event.
+
+    Features are given as they are, or dated, which needs times. Events of the same user and item become one: weights
+    are added, the time and the rating are those of the latest event, or of the last one given where there are no times.
+    """
+    weights = np.ones(len(users), np.float32) if weights is None else weights.astype(np.float32)
+    order = np.lexsort((np.arange(len(users)) if times is None else times, items, users))
+    users, items, weights = users[order], items[order], weights[order]
+    is_last = np.ones(len(users), bool)
+    is_last[:-1] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
+    summed = np.add.reduceat(weights, starts) if len(ends) else weights
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(users[ends], minlength=shape[0]))))
+    interactions = csr(summed.astype(np.float32), items[ends], indptr, shape)
+    return _as_known(
+        Dataset(
+            interactions=interactions,
+            times=None if times is None else times[order][ends].astype(np.int64),
+            ratings=None if ratings is None else ratings[order][ends].astype(np.float32),
+            user_features=user_features,
+            item_features=item_features,
+            dated_users=dated_users,
+            dated_items=dated_items,
+        )
+    )
+
+
+def where(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:
+    """The interactions for which `kept` (aligned with the stored ones) is true; rows and columns stay."""
+    matrix = dataset.interactions
+    rows = stored_rows(matrix)[kept]
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=dataset.users))))
+    return _as_known(
+        replace(
+            dataset,
+            interactions=csr(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape),
+            times=None if dataset.times is None else dataset.times[kept],
+            ratings=None if dataset.ratings is None else dataset.ratings[kept],
+        )
+    )
+
+
+def _as_known(dataset: Dataset) -> Dataset:
+    """The data set with dated features as they were then."""
+    users, items = dataset.dated_users, dataset.dated_items
+    if users is not None:
+        dataset = replace(dataset, user_features=users.at(dataset.last_times()))
+    if items is not None:
+        dataset = replace(dataset, item_features=items.at(np.full(dataset.items, dataset.newest(), np.int64)))
+    return dataset
+
+
+def csr(
+    data: NDArray[np.generic], indices: NDArray[np.generic], indptr: NDArray[np.generic], shape: tuple[int, int]
+) -> sparse.csr_array:
+    """A canonical CSR matrix over the given arrays, not copied when their index types already agree."""
+    kind = np.int32 if len(data) < 2**31 else np.int64
+    matrix = sparse.csr_array(
+        (data, indices.astype(kind, copy=False), indptr.astype(kind, copy=False)), shape=shape, copy=False
+    )
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def stored_rows(matrix: sparse.csr_array) -> Rows:
+    """The row of each stored value, aligned with `matrix.data`."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
+def binary(matrix: sparse.csr_array) -> sparse.csr_array:
+    """The same matrix with every stored weight 1."""
+    return csr(np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr, matrix.shape)
+
+
+def history_of(item_rows: Rows, items: int) -> sparse.csr_array:
+    """One user's history as a matrix of one row, from the columns of the items in it."""
+    columns = np.unique(item_rows)
+    return csr(np.ones(len(columns), np.float32), columns, np.array([0, len(columns)]), (1, items))

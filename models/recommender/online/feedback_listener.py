@@ -1,0 +1,62 @@
+"""Follows the feedback log and tells what is new to a `RecentEvents`. Knows a thread and a log, no recommender."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from models.errors import FeedbackUnavailable
+from models.recommender.feedback_log import FeedbackLog, Tail
+from models.recommender.online.recent_events import RecentEvents
+
+log = logging.getLogger("makunouchi.feedback")
+
+POLL_S = 0.2
+_DAY_S = 86_400
+
+
+class FeedbackListener:
+    """Reads the log in a thread of its own. The recommender goes on with what it has while the log is gone."""
+
+    def __init__(
+        self, feedback: FeedbackLog, recent: RecentEvents, *, window_days: float, poll_s: float = POLL_S
+    ) -> None:
+        self._tail = Tail(feedback)
+        self.recent = recent
+        self._window_days = window_days
+        self._poll_s = poll_s
+        self._stop = threading.Event()
+        self._is_failing = False
+        self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
+
+    def start(self) -> FeedbackListener:
+        """Read what is there, then begin to follow."""
+        self.poll()
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def poll(self) -> int:
+        """Take in what is new; how many events that were."""
+        try:
+            events = self._tail.read()
+        except FeedbackUnavailable as error:
+            if not self._is_failing:
+                log.warning("answers go on without new events: %s", error)
+            self._is_failing = True
+            return 0
+        if self._is_failing:
+            log.info("the feedback log can be read again")
+            self._is_failing = False
+        since = time.time() - self._window_days * _DAY_S
+        self.recent.add(event for event in events if event.received >= since)
+        return len(events)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._poll_s):
+            self.poll()

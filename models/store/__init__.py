@@ -1,0 +1,1 @@
+"""Artifacts in the BentoML model store."""

@@ -1,0 +1,1 @@
+"""Tabular models on ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""BentoML service classes, the application factory and service configuration."""

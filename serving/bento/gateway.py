@@ -1,0 +1,229 @@
+"""The service class of the gateway: `@bentoml.service(service_class=GatewayService.using(settings), ...)`.
+
+One ASGI application: the paths of the native API go to BentoML's, unless the application mounted on the service has
+them itself; every other goes to the mounted one, and our own middleware surrounds both. The lifespan is BentoML's,
+which runs the mounted application's too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import bentoml
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from bentoml import on_deployment
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.utils.uri import join_paths
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.asgi import carries_pickle, reply
+from serving.bento.app_factory import HttpAppFactory, tracing_exporter, wrapped
+from serving.bento.config import EngineSettings, _Source, engine_settings
+from serving.bento.models import BentoModels
+from serving.http import problem_details
+from serving.http.middleware.body_timeout import BodyTimeout
+from serving.http.middleware.cors import Cors
+from serving.http.middleware.graceful_shutdown import CloseConnections
+from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.request_id import RequestId
+from serving.http.middleware.server_error import ServerErrors
+from serving.http.middleware.timeout import Timeout
+from serving.kinds.handlers import Handlers
+from serving.observability.access_log import AccessLog
+from serving.observability.logging import set_up_logs
+from serving.observability.metrics import service_metrics
+from serving.process.graceful_shutdown import GracefulShutdown
+from serving.process.parent_watchdog import end_with_parent, name_parent
+from serving.process.startup import raise_file_limit, spare_what_lives, tell_started
+from serving.runners.placement import Placed, client_of
+from serving.runners.readiness import Readiness, readiness
+from serving.server.fast_path.batch_queue import FastOperation
+from serving.server.fast_path.install import install
+
+T = TypeVar("T")
+
+# What BentoML's own clients read first.
+SCHEMA_PATH = "/schema.json"
+
+
+class Routed:
+    """Sends a request to BentoML's application or to the mounted one, by its path."""
+
+    def __init__(self, bento: ASGIApp, mounted: ASGIApp | None, native: frozenset[str]) -> None:
+        self._bento = bento
+        self._mounted = mounted or bento
+        self._native = native
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._native):
+            if scope["type"] == "http" and carries_pickle(scope):
+                await reply(send, 415, {"error": "pickle is not read here"})
+                return
+            await self._bento(scope, receive, send)
+            return
+        await self._mounted(scope, receive, send)
+
+
+def _paths(app: ASGIApp | None) -> set[str]:
+    """The plain paths that a Starlette application answers."""
+    return {str(getattr(route, "path", "")) for route in getattr(app, "routes", ())}
+
+
+class GatewayAppFactory(HttpAppFactory):
+    """Application of one gateway process."""
+
+    def __init__(self, service: GatewayService[Any], *, is_main: bool) -> None:
+        super().__init__(service, is_main=is_main)
+        self._gateway = service
+        self._settings = service.settings
+        self._access_log = AccessLog() if self._settings.access_log else None
+
+    def __call__(self) -> ASGIApp:
+        bento = super().__call__()
+        problem_details.install(bento)
+        service = self.service
+        mounted = service.mount_apps[0][0] if service.mount_apps else None
+        native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
+        native = (native - _paths(mounted)) | {SCHEMA_PATH}
+        draining = self._gateway.draining
+        transfer_timeout_s = self._settings.job_transfer_timeout_s
+        outer = [
+            Middleware(RequestId),
+            Middleware(RequestMetrics, telemetry=service_metrics(), access_log=self._access_log, native=native),
+            *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
+            Middleware(ServerErrors),
+            Middleware(CloseConnections, draining=draining),
+            Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
+            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
+        ]
+        return wrapped(Routed(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
+
+    async def create_instance(self, app: Starlette) -> None:
+        set_up_logs(self._settings.log_level)
+        raise_file_limit()
+        await super().create_instance(app)
+        addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
+        for placed in self._gateway.placed():
+            if placed.connected is not None:
+                gauge = service_metrics().gauge(placed.connected.name)
+                placed.connected.start(client_of(placed, addresses), gauge=gauge)
+        # Before the signals are taken over: they tell which server this is.
+        self._install_fast_path()
+        self._gateway.draining.install()
+        spare_what_lives()
+        tell_started()
+
+    def _install_fast_path(self) -> None:
+        install(
+            # A request that is traced is seen by a middleware.
+            () if tracing_exporter() else self._gateway.fast_operations,
+            metrics=service_metrics(),
+            access_log=self._access_log,
+            shutdown=self._gateway.draining,
+            timeout_s=self._settings.request_timeout_s,
+            head_timeout_s=self._settings.body_timeout_s,
+        )
+
+    async def destroy_instance(self, app: Starlette) -> None:
+        self._gateway.draining.uninstall()
+        await asyncio.gather(*(each.connected.stop() for each in self._gateway.placed() if each.connected is not None))
+        if self._access_log is not None:
+            self._access_log.flush()
+        service_metrics().flush()
+        await super().destroy_instance(app)
+
+
+class GatewayService(Service[T]):  # type: ignore[misc]
+    """A BentoML service whose application is the gateway's. `using` gives it settings."""
+
+    settings: EngineSettings = EngineSettings()
+    # The operations of the fast path.
+    fast_operations: Sequence[FastOperation] = ()
+    _draining: GracefulShutdown | None = None
+
+    @classmethod
+    def using(cls, settings: _Source) -> type[GatewayService[Any]]:
+        """This class with `settings`, to be passed as `service_class=`."""
+        return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        # Called where `bentoml serve` starts the processes, in development too, and nowhere else.
+        self.inner._name_parent = on_deployment(name_parent)
+
+    @property
+    def draining(self) -> GracefulShutdown:
+        """What holds this process until its requests are answered."""
+        if self._draining is None:
+            self._draining = GracefulShutdown(grace_s=self.settings.shutdown_grace_s)
+        return self._draining
+
+    def placed(self) -> list[Placed[Any]]:
+        """The dependencies made by `placement.place`."""
+        return [each for each in self.dependencies.values() if isinstance(each, Placed)]
+
+    def readiness(self) -> Readiness:
+        """Whether this process can answer; for `/readyz`."""
+        watched = [each.connected for each in self.placed() if each.connected is not None]
+        return readiness(watched, is_stopping=lambda: self.draining.is_begun)
+
+    def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
+        """As BentoML's, without the runners inside the gateway when asked which processes to start.
+
+        Those processes end when this one is gone.
+        """
+        services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
+        if exclude_urls:
+            for placed in self.placed():
+                if placed.is_inline and placed.on is not None:
+                    services.pop(placed.on.name, None)
+        return services
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        end_with_parent()
+        self.inject_config()
+        return GatewayAppFactory(self, is_main=is_main)()
+
+
+def gateway_class(
+    models: BentoModels,
+    handlers: Handlers,
+    *,
+    module: str,
+    check: Callable[[], None],
+) -> type[Any]:
+    """Return the class of the gateway: its runners, the methods for BentoML's clients, and `check` before the start.
+
+    `module` is where BentoML finds the service.
+    """
+    members: dict[str, Any] = {
+        "__module__": module,
+        "__doc__": "Answers clients, and sends batches to the runners. Its methods are for BentoML's own clients.",
+        "check_models": bentoml.on_deployment(staticmethod(check)),
+    }
+    for alias, model in models.by_alias.items():
+        members[alias] = model.placed
+    for handler in handlers:
+        members |= {name: bentoml.api(_as_method(method)) for name, method in handler.native_methods.items()}
+    return type("Gateway", (), members)
+
+
+def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as a method: BentoML reads its signature, and its types as they are where it was defined."""
+
+    @functools.wraps(function)
+    async def method(self: object, *args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    signature = inspect.signature(function, eval_str=True)
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [this, *signature.parameters.values()]
+    method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    method.__annotations__ = inspect.get_annotations(function, eval_str=True)
+    return method

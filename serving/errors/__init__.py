@@ -1,0 +1,1 @@
+"""Errors of serving and the problem types that clients receive for them."""

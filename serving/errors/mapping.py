@@ -1,0 +1,127 @@
+"""From an error to the kind of problem a client is told: one table. Knows status codes, no transport."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from models.errors import (
+    DeadlineExceeded,
+    FeedbackUnavailable,
+    InputError,
+    InputTooLarge,
+    InvalidInput,
+    NotKnown,
+    Overloaded,
+    PredictionFailed,
+    RunnerUnavailable,
+    UnsupportedMedia,
+)
+from serving.context import current_request_id
+from serving.errors.exceptions import (
+    BadQuery,
+    EmbeddingMissing,
+    Forbidden,
+    JobGone,
+    JobNotDone,
+    JobsUnavailable,
+    KeyReused,
+    KeysUnavailable,
+    LimitsUnavailable,
+    Malformed,
+    NotAcceptable,
+    RateLimited,
+    ReloadRefused,
+    TooManyJobs,
+    Unauthenticated,
+    UnknownApiVersion,
+)
+from serving.errors.problem_types import (
+    BAD_QUERY,
+    DEADLINE,
+    FEEDBACK_UNAVAILABLE,
+    FORBIDDEN,
+    INTERNAL,
+    JOB_GONE,
+    JOB_NOT_DONE,
+    JOBS_UNAVAILABLE,
+    KEY_REUSED,
+    KEYS_UNAVAILABLE,
+    LIMITS_UNAVAILABLE,
+    MALFORMED,
+    NO_EMBEDDING,
+    NOT_ACCEPTABLE,
+    NOT_KNOWN,
+    OVERLOADED,
+    PREDICTION_FAILED,
+    RATE_LIMITED,
+    RELOAD_REFUSED,
+    TOO_LARGE,
+    TOO_MANY_JOBS,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    UNKNOWN_API_VERSION,
+    UNSUPPORTED,
+    VALIDATION,
+    ProblemType,
+)
+
+_LOG = logging.getLogger("makunouchi.errors")
+
+
+JOB_TABLE: Final[dict[type[Exception], ProblemType]] = {
+    NotAcceptable: NOT_ACCEPTABLE,
+    JobNotDone: JOB_NOT_DONE,
+    KeyReused: KEY_REUSED,
+    JobGone: JOB_GONE,
+    TooManyJobs: TOO_MANY_JOBS,
+    JobsUnavailable: JOBS_UNAVAILABLE,
+}
+
+# The nearest class in an error's ancestry decides; what is not below any of these is INTERNAL.
+TABLE: dict[type[Exception], ProblemType] = {
+    Malformed: MALFORMED,
+    BadQuery: BAD_QUERY,
+    Unauthenticated: UNAUTHENTICATED,
+    Forbidden: FORBIDDEN,
+    RateLimited: RATE_LIMITED,
+    LimitsUnavailable: LIMITS_UNAVAILABLE,
+    KeysUnavailable: KEYS_UNAVAILABLE,
+    NotKnown: NOT_KNOWN,
+    ReloadRefused: RELOAD_REFUSED,
+    EmbeddingMissing: NO_EMBEDDING,
+    UnknownApiVersion: UNKNOWN_API_VERSION,
+    InputTooLarge: TOO_LARGE,
+    UnsupportedMedia: UNSUPPORTED,
+    InvalidInput: VALIDATION,
+    InputError: VALIDATION,
+    RunnerUnavailable: UNAVAILABLE,
+    Overloaded: OVERLOADED,
+    DeadlineExceeded: DEADLINE,
+    PredictionFailed: PREDICTION_FAILED,
+    FeedbackUnavailable: FEEDBACK_UNAVAILABLE,
+    TimeoutError: DEADLINE,
+    **JOB_TABLE,
+}
+
+
+def report(error: BaseException) -> None:
+    """Log `error` with the request's id, where it is this service's fault."""
+    kind = problem_type_of(error)
+    if kind.status >= 500:
+        is_bug = kind.status == 500
+        level = logging.ERROR if is_bug else logging.WARNING
+        _LOG.log(
+            level, "%s [request_id=%s] %s", kind.slug, current_request_id(), error, exc_info=error if is_bug else None
+        )
+
+
+def problem_type_of(error: BaseException) -> ProblemType:
+    """The kind of problem that `error` is to a client."""
+    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), INTERNAL)
+
+
+def detail_of(error: BaseException) -> str:
+    """What a client is told about `error`: its message where it is made for clients, else what its kind means."""
+    kind = problem_type_of(error)
+    return kind.description if kind.fault_is_ours or not str(error) else str(error)

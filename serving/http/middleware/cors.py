@@ -1,0 +1,82 @@
+"""Lets pages of other origins call, where a setting names them. Knows headers, no routes.
+
+Outside of everything that answers by itself (time limits, draining, 500): a browser hides an answer without these
+headers from the page, and with it why there was none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.errors.problem_types import FORBIDDEN
+from serving.http.problem_details import problem
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+ACCEPTED = (
+    "API-Version",
+    "Authorization",
+    "Cache-Control",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Inference-Header-Content-Length",
+    "Traceparent",
+    "X-API-Key",
+    "X-Model-Version",
+    "X-Request-ID",
+    "X-Request-Timeout",
+    "X-Session-ID",
+)
+EXPOSED = (
+    "API-Version",
+    "Deprecation",
+    "ETag",
+    "Inference-Header-Content-Length",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Sunset",
+    "X-Cache",
+    "X-Process-Time",
+    "X-Request-ID",
+)
+_PREFLIGHT_S = 600
+
+
+class Cors(CORSMiddleware):
+    """CORS for `origins`. A preflight that is refused gets a problem document that says for what."""
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=ACCEPTED,
+            # Credentials are never allowed: keys travel in headers, and a wildcard must not let cookies in.
+            allow_credentials=False,
+            expose_headers=EXPOSED,
+            max_age=_PREFLIGHT_S,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        if scope.get("method") == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
+            await self._preflight(headers, scope["path"])(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+    def _preflight(self, headers: Headers, path: str) -> Response:
+        answer = self.preflight_response(request_headers=headers)
+        if answer.status_code < 400:
+            return answer
+        refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
+        detail = f"pages may not call so; not allowed: {refused}. MAKUNOUCHI_CORS_ORIGINS names who may"
+        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        return problem(FORBIDDEN, detail, instance=path, headers=kept)

@@ -1,0 +1,22 @@
+"""What surrounds the application, BentoML's own routes included: limits, compression, paths. Knows no route."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp
+
+from serving.access.guard import Guard
+from serving.http.middleware.body_limit import BodyLimit
+from serving.http.middleware.compression import CompressReads
+from serving.http.middleware.docs_access import DocsAccess
+from serving.http.middleware.trailing_slash import TrailingSlash
+from serving.routes.job_paths import JOB_UPLOADS
+from serving.settings.settings import Settings
+
+
+def middleware_stack(app: ASGIApp, settings: Settings, guard: Guard | None = None) -> ASGIApp:
+    """`app` behind everything that a request passes before it is routed."""
+    if guard is not None and guard.needs("docs"):
+        app = DocsAccess(app, guard)
+    app = BodyLimit(app, max_body_bytes=settings.max_body_bytes, at=dict.fromkeys(JOB_UPLOADS, settings.job_max_bytes))
+    app = CompressReads(app)
+    return TrailingSlash(app)

@@ -1,0 +1,1 @@
+"""Read the parts of a request: query, JSON, multipart forms, idempotency keys."""

@@ -1,0 +1,57 @@
+"""Reads JSON bodies and answers JSON. Knows content types, not what is in the body."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.errors import UnsupportedMedia
+from serving.errors.exceptions import Malformed
+
+JSON = "application/json"
+T = TypeVar("T", bound=BaseModel)
+
+
+async def read_json(request: Request) -> bytes:
+    """The body of a JSON request, unparsed. Raises UnsupportedMedia, or Malformed when there is none."""
+    check_content_type(request, JSON)
+    body = await request.body()
+    if not body:
+        raise Malformed("the body is empty; a JSON object is expected")
+    return body
+
+
+def check_content_type(request: Request, wanted: str) -> None:
+    """Raise UnsupportedMedia unless the body is of the media type `wanted`, not compressed."""
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() != wanted:
+        said = f"not '{given[:100]}'" if given else "and there is none"
+        raise UnsupportedMedia(f"the Content-Type has to be {wanted}, {said}")
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMedia(f"the body must not be compressed; its Content-Encoding is '{coding[:100]}'")
+
+
+def answer(model: BaseModel) -> Response:
+    """200 with `model` as JSON, which no cache keeps."""
+    return Response(model.__pydantic_serializer__.to_json(model), 200, {"Cache-Control": "no-store"}, JSON)
+
+
+def resource(request: Request, content: BaseModel | dict[str, Any], *, vary: str = "") -> Response:
+    """200 with something that changes seldom as JSON, or 304 where the client has it already (RFC 9110, 13.1.2)."""
+    dump = content.__pydantic_serializer__.to_json if isinstance(content, BaseModel) else orjson.dumps
+    body: bytes = dump(content)
+    # Weak: the bytes on the wire may be compressed on their way.
+    etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if vary:
+        headers["Vary"] = vary
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if "*" in known or etag.removeprefix("W/") in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, JSON)

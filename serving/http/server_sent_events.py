@@ -1,0 +1,50 @@
+"""Server-Sent Events: items as they finish, then one terminal event. Knows text, no models.
+
+The format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+
+import orjson
+from pydantic import BaseModel
+from starlette.responses import StreamingResponse
+
+MEDIA_TYPE = "text/event-stream"
+
+
+class EventStream(StreamingResponse):
+    """A response of `events`, which nothing on the way should keep back."""
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, 200, headers, MEDIA_TYPE)
+
+
+async def in_completion_order(items: Sequence[Awaitable[BaseModel]]) -> AsyncIterator[bytes]:
+    """An event `item` for each of `items`, its id the place in `items`; then an event `done`.
+
+    The items answer for their own failures. When nobody listens any more, those that are not finished are cancelled.
+    """
+    tasks = {asyncio.ensure_future(item): index for index, item in enumerate(items)}
+    failed = 0
+    try:
+        pending = set(tasks)
+        while pending:
+            finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(finished, key=lambda each: tasks[each]):
+                item = task.result()
+                failed += getattr(item, "status", "ok") == "error"
+                yield event("item", str(tasks[task]), item.__pydantic_serializer__.to_json(item))
+        yield event("done", "done", orjson.dumps({"items": len(tasks), "failed": failed}))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def event(kind: str, id_: str, data: bytes) -> bytes:
+    """One event. `data` is JSON in one line."""
+    return b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), id_.encode(), data)

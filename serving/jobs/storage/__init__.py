@@ -1,0 +1,1 @@
+"""Storage of jobs: a SQLite database and files of items and results."""

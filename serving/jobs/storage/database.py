@@ -1,0 +1,121 @@
+"""The SQLite file of the jobs: opened late, shared by the gateways of a host, durable at every commit.
+
+Knows tables, and how a row becomes a job. A write-ahead log lets others read while one writes; it needs a local disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from models.write_ahead_log import write_ahead
+from serving.errors.exceptions import JobsUnavailable
+from serving.jobs.storage.record import Answered, Job
+
+FILE = "jobs.db"
+BUSY_S = 15.0
+_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS jobs (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL, status TEXT NOT NULL,
+        total INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL, started REAL, finished REAL, expires REAL,
+        options BLOB NOT NULL, models BLOB NOT NULL, fault TEXT NOT NULL DEFAULT '', fingerprint TEXT NOT NULL,
+        key TEXT, size_bytes INTEGER NOT NULL, result_bytes INTEGER NOT NULL DEFAULT 0,
+        token TEXT, leased_until REAL NOT NULL DEFAULT 0, turn REAL NOT NULL DEFAULT 0,
+        fruitless INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    "CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (owner, key) WHERE key IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created, id)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status)",
+    """
+    CREATE TABLE IF NOT EXISTS segments (
+        job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, token TEXT NOT NULL,
+        position INTEGER NOT NULL, size_bytes INTEGER NOT NULL, PRIMARY KEY (job, token)
+    )
+    """,
+)
+_COLUMNS = tuple(name for name in Job.__dataclass_fields__)
+COLUMNS = ", ".join(_COLUMNS)
+
+
+class Database:
+    """One connection, for any thread, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the write lock from its beginning: what is read in it stays true.
+
+        Raises JobsUnavailable; nothing was written then.
+        """
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state throughout. Raises JobsUnavailable."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                connection = self._connection or self._open()
+                connection.execute(begin)
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            except (sqlite3.Error, OSError) as error:
+                # Whatever state it is in now, the next call begins with a new one.
+                self.close()
+                raise JobsUnavailable(f"the database of the jobs: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        connection = sqlite3.connect(self._folder / FILE, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            write_ahead(connection, patience_s=BUSY_S)
+            connection.execute("PRAGMA foreign_keys=ON")
+            for statement in _TABLES:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+
+def job_of(row: tuple[Any, ...]) -> Job:  # Any: a row of COLUMNS
+    """The job in a row of COLUMNS."""
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    fields["options"] = orjson.loads(fields["options"])
+    fields["models"] = tuple(Answered(*each) for each in orjson.loads(fields["models"]))
+    return Job(**fields)
+
+
+def packed_models(models: tuple[Answered, ...]) -> bytes:
+    """`Job.models` as it is stored."""
+    return orjson.dumps([[each.name, each.version, each.items] for each in models])

@@ -1,0 +1,1 @@
+"""The kinds of models: how each is called, and how its requests become batches."""

@@ -1,0 +1,1 @@
+"""Image classifiers: image files in, classes with confidences out."""

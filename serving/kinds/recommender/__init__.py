@@ -1,0 +1,1 @@
+"""Recommenders: users and items in, ranked items out."""

@@ -1,0 +1,51 @@
+"""Feedback over HTTP: 202 once it is durable."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.errors.problem_types import BODY_FAULTS, DEADLINE, FEEDBACK_UNAVAILABLE, INTERNAL, OVERLOADED
+from serving.http.operation import Content, Operation
+from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
+from serving.http.requests.json_body import JSON, answer, read_json
+from serving.kinds.recommender.feedback import FeedbackHandler
+from serving.kinds.recommender.feedback_schemas import Accepted, feedback_request
+
+_EVENT = {"user_id": "196", "item_id": "50", "kind": "like", "idempotency_key": "b7e1c2"}
+_HEADER = idempotency_parameter(
+    "Names the request: sent again, the events without a key of their own are the same ones."
+)
+
+
+def operations(calls: FeedbackHandler) -> list[Operation]:
+    """`send_feedback`."""
+    kind = feedback_request(calls.max_events)
+
+    async def send_feedback(request: Request) -> Response:
+        key = read_idempotency_key(request)
+        sent = kind.model_validate_json(await read_json(request))
+        response = answer(await calls.send(sent, request_key=key))
+        response.status_code = 202
+        return response
+
+    return [
+        Operation(
+            id="send_feedback",
+            method="POST",
+            path="/v1/feedback",
+            tag="feedback",
+            summary="Tell what users did",
+            description=(
+                f"Up to {calls.max_events} events. They are durable before the answer, and recommendations of their "
+                "users reflect them within a second: what was seen, what is liked, what is popular."
+            ),
+            handler=send_feedback,
+            body=Content(JSON, lambda: kind, lambda: {"like": {"events": [_EVENT]}}),
+            parameters=lambda: (_HEADER,),
+            answer=Content(JSON, lambda: Accepted, lambda: {"accepted": {"accepted": 1, "duplicates": 0}}),
+            answer_description="The events are kept.",
+            problems=(*BODY_FAULTS, INTERNAL, OVERLOADED, FEEDBACK_UNAVAILABLE, DEADLINE),
+            status=202,
+        )
+    ]

@@ -1,0 +1,89 @@
+"""Group commit of feedback: while one transaction is written, later events wait and go together in the next.
+
+One thread of this process writes; several gateway processes take turns at the database. An event is acknowledged when
+its transaction is durable. Knows events and a function that appends them, no SQL, no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from models.errors import Overloaded
+from models.recommender.feedback_log import Event
+
+# Writes events durably before it returns, and returns True for each new one. Blocks; raises FeedbackUnavailable.
+Append = Callable[[Sequence[Event]], list[bool]]
+
+MAX_WAITING = 20_000
+MAX_COMMIT = 5_000
+
+
+class FeedbackWriter:
+    """Writes events through `append`. For one event loop."""
+
+    def __init__(self, append: Append, *, max_waiting: int = MAX_WAITING) -> None:
+        self._append = append
+        self._max_waiting = max_waiting
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: list[tuple[Sequence[Event], asyncio.Future[list[bool]]]] = []
+        self._events = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, events: Sequence[Event]) -> list[bool]:
+        """Return when `events` are durable: True for each that is new.
+
+        Raises FeedbackUnavailable, and Overloaded when too many wait; nothing was acknowledged then.
+        """
+        if self._events + len(events) > self._max_waiting:
+            raise Overloaded("too many events of feedback are waiting")
+        future: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, future))
+        self._events += len(events)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        return await future
+
+    def open(self) -> None:
+        """Write nothing, in the thread: what is opened at the first write is open then."""
+        self._thread().submit(self._append, [])
+
+    def close(self) -> None:
+        """End the thread; what it writes now is written. A later `write` begins another one."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        return self._pool
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = self._next()
+            events = [event for part, _ in batch for event in part]
+            try:
+                is_new = await loop.run_in_executor(self._thread(), self._append, events)
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            start = 0
+            for part, future in batch:
+                # A client that went away waits no more; its events are written all the same.
+                if not future.done():
+                    future.set_result(is_new[start : start + len(part)])
+                start += len(part)
+
+    def _next(self) -> list[tuple[Sequence[Event], asyncio.Future[list[bool]]]]:
+        end = size = 0
+        while end < len(self._waiting) and (end == 0 or size + len(self._waiting[end][0]) <= MAX_COMMIT):
+            size += len(self._waiting[end][0])
+            end += 1
+        batch, self._waiting = self._waiting[:end], self._waiting[end:]
+        self._events -= size
+        return batch

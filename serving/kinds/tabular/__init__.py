@@ -1,0 +1,1 @@
+"""Tabular models: rows of a table in, classes or estimates out."""

@@ -1,0 +1,103 @@
+"""Bodies of the Open Inference Protocol: JSON alone, or JSON with the bytes of tensors behind it. Knows no models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from models.errors import InvalidInput
+from serving.errors.exceptions import FieldFault, Malformed
+from serving.open_inference.schemas import InferInput, InferRequest, InferWanted
+from serving.open_inference.tensors import Tensor, from_binary, from_json, to_binary, to_json
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+BINARY = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRequest:
+    """A request, its tensors read. `is_text` are the names of those that came as JSON."""
+
+    id: str | None
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[InferWanted, ...]
+    is_text: frozenset[str]
+    wants_binary: bool
+
+
+def read(body: bytes, header_length: str | None) -> DecodedRequest:
+    """The request in `body`. Raises Malformed, pydantic's ValidationError, and InvalidInput with the location."""
+    head, tail = _split(body, header_length)
+    request = InferRequest.model_validate_json(head)
+    tensors: list[Tensor] = []
+    place = 0
+    for index, each in enumerate(request.inputs):
+        if any(each.name == other.name for other in tensors):
+            raise FieldFault("given more than once", location=("body", "inputs", index, "name"), value_type="string")
+        size = _binary_size(each, index)
+        try:
+            if size is None:
+                tensors.append(from_json(each.name, each.datatype, each.shape, each.data or []))
+                continue
+            if place + size > len(tail):
+                raise Malformed("the body is shorter than its tensors")
+            tensors.append(from_binary(each.name, each.datatype, each.shape, tail[place : place + size]))
+            place += size
+        except InvalidInput as error:
+            error.location = ("body", "inputs", index, *error.location)
+            raise
+    if place != len(tail):
+        raise Malformed("the body is longer than its tensors")
+    return DecodedRequest(
+        id=request.id,
+        inputs=tuple(tensors),
+        outputs=tuple(request.outputs or ()),
+        is_text=frozenset(each.name for each in request.inputs if each.data is not None),
+        wants_binary=(request.parameters or {}).get("binary_data_output") is True,
+    )
+
+
+def write(asked: DecodedRequest, outputs: Sequence[Tensor], *, model: str, version: str) -> tuple[bytes, int | None]:
+    """The answer, and the length of its JSON where bytes follow it."""
+    parameters = {each.name: each.parameters or {} for each in asked.outputs}
+    described: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for tensor in outputs:
+        output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+        if parameters.get(tensor.name, {}).get("binary_data", asked.wants_binary) is True:
+            tail.append(to_binary(tensor))
+            output["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            output["data"] = to_json(tensor)
+        described.append(output)
+    answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": described}
+    if asked.id is not None:
+        answer["id"] = asked.id
+    head = orjson.dumps(answer)
+    return (b"".join((head, *tail)), len(head)) if tail else (head, None)
+
+
+def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
+    if header_length is None:
+        return body, memoryview(b"")
+    if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 12):
+        raise Malformed(f"{HEADER_LENGTH} has to be a number of bytes")
+    length = int(header_length)
+    if length > len(body):
+        raise Malformed(f"{HEADER_LENGTH} is {length}; the body has {len(body)} bytes")
+    return body[:length], memoryview(body)[length:]
+
+
+def _binary_size(given: InferInput, index: int) -> int | None:
+    size = (given.parameters or {}).get("binary_data_size")
+    if size is None:
+        if given.data is None:
+            raise FieldFault("Field required", location=("body", "inputs", index, "data"), value_type="absent")
+        return None
+    if type(size) is not int or size < 0 or given.data is not None:
+        where = ("body", "inputs", index, "parameters", "binary_data_size")
+        raise InvalidInput("has to be a number of bytes, and there must be no data beside it", location=where)
+    return size

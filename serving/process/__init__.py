@@ -1,0 +1,1 @@
+"""Start, supervision and shutdown of a serving process."""

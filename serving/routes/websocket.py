@@ -1,0 +1,281 @@
+"""`/v1/ws/predict`: calls to the models over one WebSocket, several at a time.
+
+A message is `{"id": ..., "model": NAME, "input": {...}}`; its input is the JSON body of
+the model's own operation, and a `"version"` asks for one version of it. The answer is `{"id": ..., "status": "ok",
+"result": {...}}`, or `"status": "error"` with a problem document as `error`. Answers come in the order in which they
+are finished. `{"id": ..., "type": "ping"}` is answered with `"type": "pong"`.
+
+Closed with 1001 when the service is stopping, 1003 for a binary message, 1008 when the key is no longer valid, 1009 for
+a message that is too large, 1011 for a fault of the service, 4408 when nothing was said for too long. Who may not come
+in gets an HTTP answer, no WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import Field, create_model
+from pydantic_core import from_json, to_json
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from models.errors import InvalidInput, Overloaded, RunnerUnavailable
+from serving.access.guard import Guard
+from serving.context import requesting_version, set_version_request
+from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
+from serving.http.middleware.websocket_metrics import ANSWERED
+from serving.http.problem_details import problem_of
+from serving.http.version_selection import version_request_of
+from serving.kinds.interface import Handler
+from serving.kinds.json_operation import answer_body
+from serving.schemas.fields import MAX_SAFE_INTEGER, VERSION_PATTERN, Request
+from serving.settings.settings import Settings
+
+log = logging.getLogger("makunouchi.errors")
+
+PATH = "/v1/ws/predict"
+MAX_IN_FLIGHT = 32
+LOOK_EVERY_S = 0.25
+# Below 4000 as RFC 6455 has them; 4408 is ours, after 408.
+GOING_AWAY, NO_BINARY, NOT_ALLOWED, TOO_LARGE, FAULT, IDLE = 1001, 1003, 1008, 1009, 1011, 4408
+Id = str | int | None
+
+
+class Message(Request):
+    """A message of a client."""
+
+    id: Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
+    type: Literal["predict", "ping"] = "predict"
+    model: str | None = None
+    input: dict[str, Any] | None = None
+    version: Annotated[str, Field(pattern=VERSION_PATTERN)] | None = None
+
+
+def message_type(models: Sequence[str]) -> type[Message]:
+    """Return the type of messages that may name `models`."""
+    names: Any = Literal[tuple(models)]  # Any: a type made at run time
+    return create_model(Message.__name__, __base__=Message, model=(names | None, None))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection, and all of them together, may take. `idle_s` 0 is for ever."""
+
+    max_bytes: int
+    max_open: int
+    idle_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Bounds:
+        """Those of the settings."""
+        return cls(settings.max_body_bytes, settings.max_websockets, settings.websocket_idle_s)
+
+
+class MessageHandler:
+    """Answers messages with the models, by the names that messages use."""
+
+    def __init__(self, models: Mapping[str, Handler[Any]]) -> None:
+        self._models = models
+        self.message = message_type(tuple(models))
+
+    async def answer(self, message: Message) -> bytes:
+        """Return the JSON of the model's response. Raises what its handler raises."""
+        if message.model is None or message.input is None:
+            raise InvalidInput("a message has a model and an input", location=("body", "model"))
+        with requesting_version(message.version, location=("body", "version")):
+            # Not by orjson, which reads no integer of more than 64 bits.
+            return await answer_body(self._models[message.model], to_json(message.input))
+
+
+def route(
+    messages: MessageHandler,
+    guard: Guard,
+    bounds: Bounds,
+    *,
+    origins: Sequence[str] = (),
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> WebSocketRoute:
+    """The route. `origins` are those whose pages may connect, beside those of this host."""
+    places = bounds.max_open
+
+    async def endpoint(socket: WebSocket) -> None:
+        nonlocal places
+        try:
+            _check_origin(socket, origins)
+            if is_stopping():
+                raise RunnerUnavailable("the service is stopping")
+            await guard.admit(socket.scope, "predict")
+            set_version_request(version_request_of(socket.scope, guard))
+            if not places:
+                raise Overloaded(f"{bounds.max_open} WebSockets are open")
+        except Exception as error:
+            await socket.send_denial_response(problem_of(error, instance=PATH))
+            return
+        places -= 1
+        try:
+            await socket.accept()
+            await WebSocketSession(socket, messages, guard, bounds, is_stopping=is_stopping).run()
+        finally:
+            places += 1
+
+    return WebSocketRoute(PATH, endpoint, name="ws_predict")
+
+
+class WebSocketSession:
+    """One connection: reads messages until it ends, and answers each in a task of its own."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        messages: MessageHandler,
+        guard: Guard,
+        bounds: Bounds,
+        *,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._socket = socket
+        self._messages = messages
+        self._guard = guard
+        self._bounds = bounds
+        self._note: Callable[[int, float], None] = socket.scope.get(ANSWERED, _nobody_counts)
+        self._last_said = time.monotonic()
+        self._is_stopping = is_stopping
+        self._in_flight: dict[str | int, asyncio.Task[None]] = {}
+        self._sending = asyncio.Lock()
+        self._is_admitted = True
+
+    async def run(self) -> None:
+        """Until the client leaves, or the connection is closed with a reason."""
+        reading: asyncio.Task[Any] | None = None
+        try:
+            while True:
+                reading = reading or asyncio.ensure_future(self._socket.receive())
+                await asyncio.wait({reading}, timeout=LOOK_EVERY_S)
+                if not self._is_admitted:
+                    await self._close(NOT_ALLOWED, "the key is no longer valid")
+                    return
+                if self._is_stopping():
+                    await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+                    await self._close(GOING_AWAY, "the service is stopping")
+                    return
+                if self._is_idle() and not reading.done():
+                    await self._close(IDLE, f"nothing was said for {self._bounds.idle_s:g} s")
+                    return
+                if reading.done():
+                    self._last_said = time.monotonic()
+                    received, reading = reading.result(), None
+                    if received["type"] == "websocket.disconnect" or not await self._take(received):
+                        return
+        except Exception:
+            log.exception("a WebSocket broke off")
+            await self._close(FAULT, "a fault of the service")
+        finally:
+            left = [*self._in_flight.values(), *([reading] if reading else [])]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _take(self, received: dict[str, Any]) -> bool:
+        """Begin to answer what was received. False when the connection was closed for it."""
+        text = received.get("text")
+        if text is None:
+            await self._close(NO_BINARY, "messages are JSON text")
+            return False
+        most = self._bounds.max_bytes
+        if len(text) > most or len(text.encode()) > most:
+            await self._close(TOO_LARGE, f"a message has at most {most} bytes")
+            return False
+        id_: Id = None
+        try:
+            content = parsed(text)
+            id_ = _id_of(content)
+            message = self._messages.message.model_validate(content)
+            if message.type == "ping":
+                await self._send({"id": message.id, "type": "pong"})
+                return True
+            if message.id in self._in_flight:
+                raise InvalidInput("a message with this id is in flight", location=("body", "id"))
+            if len(self._in_flight) >= MAX_IN_FLIGHT:
+                raise Overloaded(f"{MAX_IN_FLIGHT} messages of one connection are in flight")
+        except Exception as error:
+            await self._send(self._failure(id_, error, 0.0))
+            return True
+        self._in_flight[message.id] = asyncio.ensure_future(self._answer(message))
+        return True
+
+    def _is_idle(self) -> bool:
+        silent_s = time.monotonic() - self._last_said
+        return 0 < self._bounds.idle_s <= silent_s and not self._in_flight
+
+    async def _answer(self, message: Message) -> None:
+        started = time.perf_counter()
+        try:
+            # For every message: keys are taken back, and limits count, while a connection is open.
+            await self._guard.admit(self._socket.scope, "predict")
+            result = await self._messages.answer(message)
+            said = b'{"id":%s,"status":"ok","result":%s}' % (orjson.dumps(message.id), result)
+            self._note(200, time.perf_counter() - started)
+        except Exception as error:
+            said = orjson.dumps(self._failure(message.id, error, time.perf_counter() - started))
+            self._is_admitted = self._is_admitted and not isinstance(error, Unauthenticated | Forbidden)
+        finally:
+            self._in_flight.pop(message.id, None)
+            self._last_said = time.monotonic()
+        await self._send(said)
+
+    def _failure(self, id_: Id, error: Exception, seconds: float) -> dict[str, Any]:
+        response = problem_of(error, instance=PATH)
+        self._note(response.status_code, seconds)
+        return {"id": id_, "status": "error", "error": orjson.loads(bytes(response.body))}
+
+    async def _send(self, said: dict[str, Any] | bytes) -> None:
+        text = said if isinstance(said, bytes) else orjson.dumps(said)
+        # The client may have left meanwhile; reading tells.
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            async with self._sending:
+                await self._socket.send_text(text.decode())
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._socket.application_state is not WebSocketState.DISCONNECTED:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await self._socket.close(code, reason)
+
+
+def parsed(text: str) -> Any:  # Any: JSON
+    """The JSON of a message. Raises Malformed."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise Malformed(f"Invalid JSON: {str(error)[:200]}") from error
+
+
+def _id_of(content: object) -> Id:
+    id_ = content.get("id") if isinstance(content, dict) else None
+    if isinstance(id_, str):
+        return id_ if len(id_) <= 256 else None
+    return id_ if type(id_) is int and abs(id_) <= MAX_SAFE_INTEGER else None
+
+
+def _nobody_counts(status: int, seconds: float) -> None:
+    """Where nothing surrounds the application, as in tests."""
+
+
+def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:
+    """Browsers let any page connect anywhere: a page of another host is refused unless a setting names it."""
+    origin = socket.headers.get("origin")
+    if origin is None or origin in origins or "*" in origins:
+        return
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:
+        host = ""
+    if not host or host != socket.headers.get("host"):
+        raise Forbidden("pages of this origin may not connect; a setting allows them: MAKUNOUCHI_CORS_ORIGINS")

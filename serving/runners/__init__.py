@@ -1,0 +1,1 @@
+"""Runners: the interface, batching, the wire format and placement."""

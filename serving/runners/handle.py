@@ -1,0 +1,156 @@
+"""The handle of a runner in the gateway: a dynamic batcher in front of a client.
+
+The placements of a runner differ in the client only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+
+from serving.errors.unavailable import model_unavailable
+from serving.runners.batching import BatchLimits, DynamicBatcher, QueuedCall, QueueGauge
+from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
+from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse
+
+# A JSON query's size is not known before it is encoded; queries are small.
+QUERY_BYTES = 256
+
+
+class Call(NamedTuple):
+    """What all requests of one call to a runner share. Empty fields mean the default version and method.
+
+    `shape` is what else must be equal for payloads to be sent together.
+    """
+
+    version: str = ""
+    method: str = ""
+    shape: object = None
+
+
+class Client(Protocol):
+    """The connection to a runner: a `RemoteClient` or a `LocalClient`."""
+
+    @property
+    def last_status(self) -> RunnerStatus: ...
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def call(
+        self, questions: Sequence[WireRequest], *, method: str = ""
+    ) -> Sequence[WireResponse | Exception]: ...
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus: ...
+
+    async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef: ...
+
+    async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]: ...
+
+
+class RunnerHandle:
+    """One runner. It is unavailable until `start` sets its client."""
+
+    def __init__(self, name: str, limits: BatchLimits, *, method: str = "predict") -> None:
+        self.name = name
+        self.method = method
+        self.limits = limits
+        self._client: Client | None = None
+        self._queue: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, limits)
+        # Low-priority payloads have a separate queue with one call at a time and a small bound.
+        few = replace(limits, max_queue_rows=limits.max_batch_rows, calls_in_flight=1)
+        self._low_priority: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, few)
+
+    @property
+    def last_status(self) -> RunnerStatus:
+        """The runner's status as it was last heard, at most some seconds ago. Costs nothing."""
+        if self._client is None:
+            return RunnerStatus(ready=False, model=None, detail="not started")
+        return self._client.last_status
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait."""
+        return self._queue.queued_rows
+
+    def start(self, client: Client, *, gauge: QueueGauge | None = None) -> None:
+        """Use `client` from now on, and start it."""
+        self._client = client
+        self._queue.gauge = gauge
+        client.start()
+
+    async def stop(self) -> None:
+        """Close the client. Calls in flight fail."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.stop()
+
+    def on_state(self, is_up: bool) -> None:
+        """Told by the client: what waits for a runner that is gone is refused now, not at its deadline."""
+        if self._queue.gauge is not None:
+            self._queue.gauge.up(is_up)
+        if not is_up:
+            for queue in (self._queue, self._low_priority):
+                queue.refuse_waiting(model_unavailable())
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus:
+        """Ask the runner how it is. Never raises."""
+        return self.last_status if self._client is None else await self._client.status(timeout_s=timeout_s)
+
+    async def reload(self, version: str | None, *, timeout_s: float = 300.0) -> ModelRef:
+        """Have the runner serve another version: `None` is the configured one, or the latest.
+
+        Raises ArtifactError with the reason when it cannot; the old version then serves on.
+        """
+        if self._client is None:
+            raise model_unavailable()
+        return await self._client.reload(version, timeout_s=timeout_s)
+
+    async def hold(self, versions: Sequence[str], *, timeout_s: float = 300.0) -> tuple[str, ...]:
+        """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
+        if self._client is None:
+            raise model_unavailable()
+        return await self._client.hold(versions, timeout_s=timeout_s)
+
+    async def predict(
+        self,
+        payload: Payload,
+        *,
+        deadline: float,
+        version: str = "",
+        method: str = "",
+        is_low_priority: bool = False,
+    ) -> RunnerResponse:
+        """Answer all rows of `payload`, or raise for this caller alone; see `ModelRunner.predict`."""
+        client = self._client
+        if client is None:
+            raise model_unavailable()
+        queue = self._low_priority if is_low_priority else self._queue
+        if queue.in_flight and not client.last_status.ready:
+            # A call hangs: do not queue behind it.
+            raise model_unavailable()
+        if is_low_priority:
+            method = LOW_PRIORITY + (method or self.method)
+        if isinstance(payload, np.ndarray):
+            call = Call(version, method, (payload.dtype.num, payload.shape[1:]))
+            size_bytes = payload.nbytes
+        else:
+            call = Call(version, method)
+            size_bytes = QUERY_BYTES * len(payload)
+        response = await queue.submit(payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=call)
+        return RunnerResponse(response.payload, response.model)
+
+    async def _call(self, items: Sequence[QueuedCall[Payload, WireResponse]]) -> Sequence[WireResponse | Exception]:
+        client = self._client
+        if client is None:
+            raise model_unavailable()
+        call = cast("Call", items[0].key)
+        questions = [
+            WireRequest(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, call.version)
+            for item in items
+        ]
+        return await client.call(questions, method=call.method)

@@ -1,0 +1,1 @@
+"""The runner's side: loaded versions, batch methods and the ASGI application."""

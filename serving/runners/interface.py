@@ -1,0 +1,87 @@
+"""The interface of a runner, in this process, in another one, or on another host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from models.errors import PredictionFailed
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Name and version of the artifact that answered."""
+
+    name: str
+    version: str
+
+
+class FailedBy(PredictionFailed):
+    """A failure of one version. What was made ready for another one may well fail: see `calls/editions.py`."""
+
+    def __init__(self, message: str, model: ModelRef) -> None:
+        super().__init__(message)
+        self.model = model
+
+
+# What a runner takes and returns for several rows: an array, or one JSON object per row.
+Payload = NDArray[Any] | list[dict[str, Any]]  # Any: JSON, typed by the kind of the model
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerResponse:
+    """One value per row of the request, in order, and the model that computed them."""
+
+    values: Any  # Any: a Payload, typed by the kind of the model
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatus:
+    """Whether a runner has a model that answered its warm-up, and which.
+
+    `versions` are those that it was told to hold, as far as it does.
+    """
+
+    ready: bool
+    model: ModelRef | None
+    detail: str = ""
+    versions: tuple[str, ...] = ()
+
+
+class Runner(Protocol):
+    """A runner that reports its status."""
+
+    name: str
+
+    @property
+    def last_status(self) -> RunnerStatus:
+        """The status as it was last reported, at most some seconds ago. Sends nothing."""
+        ...
+
+    async def status(self, *, timeout_s: float) -> RunnerStatus:
+        """Ask the runner for its status. Never raises: an unreachable runner is `ready=False` with the reason."""
+        ...
+
+
+class ModelRunner(Runner, Protocol):
+    """A runner of one model."""
+
+    async def predict(
+        self,
+        payload: Payload,
+        *,
+        deadline: float,
+        version: str = "",
+        method: str = "",
+        is_low_priority: bool = False,
+    ) -> RunnerResponse:
+        """Answer all rows of `payload`, or raise for this caller alone. `deadline` is in `time.monotonic()` seconds.
+
+        `version` is the version that must answer, and `method` the batch method to call; empty means the default.
+        Low-priority payloads wait in a separate queue, behind everything else. Raises RunnerUnavailable,
+        VersionNotLoaded, Overloaded, DeadlineExceeded, PredictionFailed.
+        """
+        ...

@@ -1,0 +1,61 @@
+"""Installs the fast path in the uvicorn server of this process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterable
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from serving.http.middleware.metrics import OTHER_METHOD, UNMATCHED
+from serving.observability.access_log import AccessLog
+from serving.observability.metrics import ServiceMetrics
+from serving.process.graceful_shutdown import GracefulShutdown
+from serving.server.fast_path.batch_queue import BatchQueue, FastOperation
+from serving.server.fast_path.protocol import FastPathProtocol
+from serving.server.http_protocol import HttpBounds
+from serving.server.websocket_protocol import WebSocketProtocol
+
+log = logging.getLogger("makunouchi.fast_path")
+
+
+def install(
+    operations: Iterable[FastOperation],
+    *,
+    metrics: ServiceMetrics,
+    access_log: AccessLog | None,
+    shutdown: GracefulShutdown,
+    timeout_s: float,
+    head_timeout_s: float,
+) -> bool:
+    """Install the bounded protocols and the fast path to `operations`. Return whether the server supports them.
+
+    Call it while the application starts: connections that were accepted before keep uvicorn's own protocol.
+    """
+    server = running_server()
+    if server is None or server.config.http_protocol_class is not HttpToolsProtocol:
+        log.warning("no fast path and no bounds of headers: the server of this process is not uvicorn with httptools")
+        return False
+    queues = {
+        operation.path.encode("ascii"): BatchQueue(operation, metrics, access_log, shutdown, timeout_s=timeout_s)
+        for operation in operations
+    }
+
+    def count(request_id: str, status: int) -> None:
+        metrics.answered(UNMATCHED, OTHER_METHOD, status, 0.0)
+        if access_log is not None:
+            access_log.write(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
+
+    server.config.http_protocol_class = FastPathProtocol.using(queues, HttpBounds(head_timeout_s, count))
+    if server.config.ws_protocol_class is WebSocketsSansIOProtocol:
+        server.config.ws_protocol_class = WebSocketProtocol
+    return True
+
+
+def running_server() -> uvicorn.Server | None:
+    """Return the uvicorn server of this process: the one that handles SIGTERM. BentoML has no access to it."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return server if isinstance(server, uvicorn.Server) else None

@@ -1,0 +1,46 @@
+"""The operations that the fast path answers."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from serving.access.guard import Guard
+from serving.http.response_cache import ResponseCache
+from serving.kinds.handlers import Handlers
+from serving.kinds.interface import Handler
+from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation
+from serving.server.fast_path.cached import CachedResponses
+from serving.settings.settings import Settings
+
+
+def fast_operations(
+    handlers: Handlers, settings: Settings, guard: Guard, cache: ResponseCache | None
+) -> list[FastOperation]:
+    """Return the main operations of the models whose requests are small JSON.
+
+    Without those whose responses are cached in a store that is not in this process: a look-up would have to wait.
+    """
+    max_waiting = min(MAX_WAITING, settings.max_queue_rows)
+    return [
+        _fast_operation(handler, guard, cache if handler.is_cached else None, max_waiting)
+        for handler in handlers
+        if handler.has_fast_path and not (handler.is_cached and cache is not None and cache.memory is None)
+    ]
+
+
+def _fast_operation(
+    handler: Handler[Any], guard: Guard, cache: ResponseCache | None, max_waiting: int
+) -> FastOperation:
+    main = handler.operations()[0]
+    cached = None
+    if cache is not None and cache.memory is not None:
+        cached = CachedResponses(cache, cache.memory, main.id, handler.model.answering).take
+    return FastOperation(
+        main.path,
+        handler.answer_json,
+        functools.partial(guard.admits_at_once, access=main.access),
+        lambda: handler.model.is_plain,
+        max_waiting,
+        from_cache=cached,
+    )

@@ -1,0 +1,29 @@
+"""Print the settings with their effective values: `python -m serving.settings`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from models.errors import SettingsInvalid
+from serving.settings.loading import load_settings
+from serving.settings.settings import PREFIX, Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print name, value and description of every setting; with `--markdown` the page of them all."""
+    from serving.settings.reference import markdown, shown
+
+    if "--markdown" in (sys.argv[1:] if arguments is None else arguments):
+        sys.stdout.write(markdown())
+        return
+    settings = load_settings()
+    for name, field in Settings.model_fields.items():
+        sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={shown(getattr(settings, name))}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SettingsInvalid as error:
+        sys.exit(f"error: {error}")

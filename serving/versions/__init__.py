@@ -1,0 +1,1 @@
+"""Versions of models: routing, traffic splits, reloading and deployment state."""

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import ArtifactInvalid
+from models.recommender import archive
+from models.recommender.algorithms.ann_index import ApproximateIndex
+from models.recommender.algorithms.factors import Factors
+from models.recommender.algorithms.top_k_products import Hidden, best_products
+from models.recommender.online.messages import Choice, Rules
+from models.recommender.online.predictor import Query, Recommender
+from models.recommender.registry import ALGORITHMS
+from tests.models.recommender import film_library
+
+USERS, ITEMS, WIDTH = 200, 6_000, 16
+
+
+def clusters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors of items, their biases, and vectors of users, in twenty clusters."""
+    random = np.random.default_rng(3)
+    centres = random.normal(size=(20, WIDTH))
+    items = centres[random.integers(0, 20, ITEMS)] + random.normal(scale=0.4, size=(ITEMS, WIDTH))
+    users = centres[random.integers(0, 20, USERS)] + random.normal(scale=0.4, size=(USERS, WIDTH))
+    return items.astype(np.float32), random.normal(scale=0.3, size=ITEMS).astype(np.float32), users.astype(np.float32)
+
+
+def model() -> tuple[Factors, np.ndarray]:  # type: ignore[type-arg]  # whatever its parameters
+    items, biases, users = clusters()
+    algorithm = ALGORITHMS.create("als")
+    assert isinstance(algorithm, Factors)
+    algorithm.item_factors_, algorithm.item_biases_, algorithm.user_factors_ = items, biases, users
+    algorithm.index_ = ApproximateIndex.build(items, biases, users)
+    assert algorithm.index_ is not None
+    return algorithm, users
+
+
+def test_it_finds_as_much_as_it_says() -> None:
+    algorithm, users = model()
+    index = algorithm.index_
+    assert index is not None
+    assert index.effort.recall >= 0.99
+    truth, scores = best_products(users, algorithm.item_factors_, algorithm.item_biases_, 10)
+    found, marks = index.find(users, 10)
+    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
+    assert shared == pytest.approx(index.effort.recall)
+    np.testing.assert_allclose(marks[:, 0], scores[:, 0], rtol=1e-4)
+
+
+def test_what_is_hidden_is_never_found_and_others_take_its_place() -> None:
+    algorithm, users = model()
+    truth, _ = best_products(users, algorithm.item_factors_, algorithm.item_biases_, 30)
+    hidden = Hidden([row[:20] for row in truth])
+    found, scores = algorithm.nearest(users, 10, hidden=hidden)
+    expected, _ = best_products(users, algorithm.item_factors_, algorithm.item_biases_, 10, hidden=hidden)
+    assert not any(set(row[:20]) & set(own) for row, own in zip(truth.tolist(), found.tolist(), strict=True))
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, expected, strict=True)]) > 0.97
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert (found >= 0).all()
+
+
+def test_what_an_index_cannot_fill_is_found_exactly() -> None:
+    algorithm, users = model()
+    all_but_few = Hidden([np.arange(ITEMS - 5)] * 2)
+    found, _ = algorithm.nearest(users[:2], 10, hidden=all_but_few)
+    assert [sorted(row[:5].tolist()) for row in found] == [list(range(ITEMS - 5, ITEMS))] * 2
+    # One list alone, and more asked for than is in it.
+    assert algorithm.index_ is not None
+    algorithm.index_.effort = dataclasses.replace(algorithm.index_.effort, probes=1)
+    found, _ = algorithm.nearest(users[:3], 600)
+    exact, _ = best_products(users[:3], algorithm.item_factors_, algorithm.item_biases_, 600)
+    np.testing.assert_array_equal(found, exact)
+
+
+def test_random_vectors_without_any_order_get_no_index() -> None:
+    random = np.random.default_rng(0)
+    items = random.normal(size=(3_000, 64)).astype(np.float32)
+    assert ApproximateIndex.build(items, np.zeros(3_000, np.float32), items[:200]) is None
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """An artifact of factors with an index, on the small library."""
+    contents = film_library.contents()
+    als = ALGORITHMS.create("als", {"factors": 8, "epochs": 3}).fit(contents.dataset)
+    assert isinstance(als, Factors)
+    als.index_ = ApproximateIndex.build(als.item_factors_, als.item_biases_, als.user_factors_, recall=0.1)
+    assert als.index_ is not None
+    folder = tmp_path / "library" / "v1"
+    folder.mkdir(parents=True)
+    algorithms = {"als": als, "popular": contents.algorithms["popular"]}
+    archive.write(dataclasses.replace(contents, algorithms=algorithms, default="als"), folder)
+    return folder
+
+
+def test_an_index_is_saved_and_opened_again(saved: Path) -> None:
+    opened = archive.read(saved).algorithms["als"]
+    assert isinstance(opened, Factors)
+    assert opened.index_ is not None
+    assert json.loads((saved / "recommender.json").read_text())["indexes"]["als"]["recall"] >= 0.1
+    found, _ = opened.index_.find(opened.user_factors_[:4], 3)
+    assert found.shape == (4, 3)
+
+
+def test_without_faiss_the_same_artifact_is_answered_exactly(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> ApproximateIndex:
+        raise ImportError("no faiss")
+
+    monkeypatch.setattr(ApproximateIndex, "open", missing)
+    opened = archive.read(saved).algorithms["als"]
+    assert isinstance(opened, Factors)
+    assert opened.index_ is None
+    assert opened.recommend(np.arange(3), 5)[0].shape == (3, 5)
+
+
+def test_an_index_that_is_none_breaks_the_artifact(saved: Path) -> None:
+    (saved / "models" / "als" / archive.INDEX_FILE).write_bytes(b"not an index")
+    with pytest.raises(ArtifactInvalid, match="is no index"):
+        archive.read(saved)
+
+
+def test_rules_are_kept_to_whatever_the_index_finds(saved: Path) -> None:
+    recommender = Recommender(film_library.desk().artifact, archive.read(saved))
+    allowed = [str(number) for number in range(1, 20)]
+    rules = Rules(allow=Choice(ids=tuple(allowed)), deny=Choice(ids=("5",)))
+    shown = {item.id for item in recommender.recommend([Query("alice", n=30, rules=rules)])[0].items}
+    own = {str(item + 1) for item in film_library.seen(0)}
+    assert shown == set(allowed) - {"5"} - own
+    plain = recommender.recommend([Query("alice", n=film_library.ITEMS)])[0]
+    assert len(plain.items) == film_library.ITEMS - len(own)

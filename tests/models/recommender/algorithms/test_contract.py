@@ -1,0 +1,230 @@
+"""What every algorithm in the registry must do, whatever it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from models.errors import InvalidInput
+from models.recommender import archive
+from models.recommender.algorithms.base import Capability
+from models.recommender.archive import Contents
+from models.recommender.dataset.dataset import Dataset, from_triplets
+from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.registry import ALGORITHMS, Registry
+from tests.models.recommender.checkerboard import ITEMS, USERS, checkerboard, dataset, make, missed
+
+everyone = pytest.mark.parametrize("name", ALGORITHMS.names())
+ALL_USERS = np.arange(USERS)
+
+
+def featured() -> Dataset:
+    colours = sparse.csr_array(np.eye(2, dtype=np.float32)[np.arange(USERS) % 2])
+    kinds = sparse.csr_array(np.eye(2, dtype=np.float32)[np.arange(ITEMS) % 2])
+    times = np.arange(checkerboard().interactions.nnz)
+    return checkerboard(user_features=colours, item_features=kinds, times=times)
+
+
+def personal(name: str) -> bool:
+    return not make(name).can("anyone")
+
+
+@everyone
+def test_the_missed_item_of_the_own_colour_comes_first(name: str) -> None:
+    items, scores = make(name).fit(featured()).recommend(ALL_USERS, 3)
+    if personal(name):
+        assert items[:, 0].tolist() == [missed(user) for user in range(USERS)]
+    assert (np.diff(np.where(np.isneginf(scores), np.float32(-1e30), scores), axis=1) <= 0).all()
+
+
+@everyone
+def test_saved_and_reloaded_it_answers_the_same(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("artifact")
+    fitted = make(name).fit(featured())
+    users, items = IdIndex.of([str(u) for u in range(USERS)]), IdIndex.of([f"i{i}" for i in range(ITEMS)])
+    archive.write(Contents(users, items, Texts.of([""] * ITEMS), fitted.dataset_, {name: fitted}, name), folder)
+    again = archive.read(folder).algorithms[name]
+    assert again.params == fitted.params
+    for mine, theirs in zip(fitted.recommend(ALL_USERS, 5), again.recommend(ALL_USERS, 5), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    if fitted.can("history"):
+        histories = fitted.dataset_.histories(ALL_USERS)
+        np.testing.assert_array_equal(fitted.score_histories(histories), again.score_histories(histories))
+
+
+@everyone
+def test_the_same_seed_gives_the_same_scores(name: str) -> None:
+    first, second = (make(name).fit(featured()).score(ALL_USERS) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@everyone
+def test_no_seen_item_when_filtered_and_some_when_not(name: str) -> None:
+    fitted = make(name).fit(featured())
+    seen = [set(row.indices.tolist()) for row in map(fitted.dataset_.histories, np.arange(USERS)[:, None])]
+    filtered, _ = fitted.recommend(ALL_USERS, ITEMS)
+    unfiltered, _ = fitted.recommend(ALL_USERS, ITEMS, filter_seen=False)
+    assert all(not own & set(items.tolist()) for own, items in zip(seen, filtered, strict=True))
+    assert any(own & set(items.tolist()) for own, items in zip(seen, unfiltered, strict=True))
+
+
+@everyone
+def test_more_items_than_the_catalogue_holds(name: str) -> None:
+    items, scores = make(name).fit(featured()).recommend(ALL_USERS, 10 * ITEMS)
+    assert items.shape == scores.shape == (USERS, ITEMS)
+    assert (np.isneginf(scores) == (items == -1)).all()
+    for row in items:
+        shown = row[row >= 0]
+        assert len(set(shown.tolist())) == len(shown) <= ITEMS - 7
+
+
+@everyone
+def test_the_answer_for_a_user_does_not_depend_on_who_else_is_asked_for(name: str) -> None:
+    fitted = make(name).fit(featured())
+    together, _ = fitted.recommend(ALL_USERS, 1)
+    alone = [fitted.recommend(np.array([user]), 1)[0][0, 0] for user in range(USERS)]
+    assert together[:, 0].tolist() == alone
+
+
+@everyone
+def test_a_user_without_items_gets_finite_scores_or_none(name: str) -> None:
+    pairs = [(u, i) for u in range(4) for i in range(4) if u % 2 == i % 2]
+    items, scores = make(name).fit(dataset(pairs, (5, 4))).recommend(np.array([4]), 4)
+    assert items.shape == (1, 4)
+    assert not np.isnan(scores).any()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.able("history"))
+def test_an_empty_history_gets_finite_scores_or_none(name: str) -> None:
+    fitted = make(name).fit(featured())
+    scores = fitted.score_histories(sparse.csr_array((1, ITEMS), dtype=np.float32))
+    assert scores.shape == (1, ITEMS)
+    assert not np.isnan(scores).any()
+    assert not np.isposinf(scores).any()
+
+
+@everyone
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_one_user_or_one_item_is_enough(name: str, shape: tuple[int, int]) -> None:
+    fitted = make(name).fit(dataset([(0, 0)], shape))
+    items, scores = fitted.recommend(np.arange(shape[0]), 3)
+    assert items.shape == (shape[0], min(3, shape[1]))
+    assert 0 not in items[0]
+    assert not np.isnan(scores).any()
+
+
+@everyone
+def test_duplicates_count_as_one_interaction_of_more_weight(name: str) -> None:
+    pairs = [(u, i) for u in range(4) for i in range(4) if u % 2 == i % 2 and (u, i) != (0, 2)]
+    kinds = sparse.csr_array(np.eye(2, dtype=np.float32)[np.arange(4) % 2])
+    fitted = make(name).fit(dataset(pairs * 3, (4, 4), item_features=kinds))
+    assert fitted.dataset_.interactions.nnz == len(pairs)
+    assert set(fitted.dataset_.interactions.data.tolist()) == {3.0}
+    items, _ = fitted.recommend(np.array([0]), 4)
+    assert 0 not in items[0]
+    if personal(name):
+        assert items[0, 0] == 2
+
+
+@everyone
+def test_counts_and_ratings_are_accepted(name: str) -> None:
+    board = featured()
+    events = board.interactions.tocoo()
+    counts = (1 + np.arange(len(events.data)) % 5).astype(np.float32)
+    weighted = from_triplets(
+        events.row.astype(np.int64),
+        events.col.astype(np.int64),
+        shape=(USERS, ITEMS),
+        weights=counts,
+        ratings=counts,
+        user_features=board.user_features,
+        item_features=board.item_features,
+    )
+    items, _ = make(name).fit(weighted).recommend(ALL_USERS, 1)
+    if personal(name):
+        # lightfm steps further for heavier events, and so does not learn every single one.
+        assert (items[:, 0] % 2 == ALL_USERS % 2).mean() >= 0.9
+
+
+@everyone
+def test_it_does_what_it_says_it_can_and_refuses_the_rest(name: str) -> None:
+    fitted = make(name).fit(featured())
+    histories, features = fitted.dataset_.histories(ALL_USERS), fitted.dataset_.user_features
+    asked: dict[Capability, Callable[[], object]] = {
+        "history": lambda: fitted.score_histories(histories),
+        "user_features": lambda: fitted.score_features(features),
+        "similar_items": lambda: fitted.similar_items(np.arange(ITEMS), 3),
+        "similar_users": lambda: fitted.similar_users(ALL_USERS, 3),
+        "explanations": lambda: fitted.explain(histories, fitted.recommend(ALL_USERS, 2)[0], 2),
+    }
+    for capability, ask in asked.items():
+        if fitted.can(capability):
+            ask()
+        else:
+            with pytest.raises(InvalidInput, match=f"'{name}' cannot"):
+                ask()
+
+
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS.able("history") if personal(n)])
+def test_a_stranger_with_a_history_gets_items_of_its_colour(name: str) -> None:
+    fitted = make(name).fit(featured())
+    histories = fitted.dataset_.histories(np.array([0, 1]))
+    scores = fitted.score_histories(histories)
+    assert scores[0, missed(0)] > scores[0, 1::2].max()
+    assert scores[1, missed(1)] > scores[1, 0::2].max()
+
+
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS.able("user_features") if personal(n)])
+def test_a_stranger_with_features_gets_items_of_its_colour(name: str) -> None:
+    fitted = make(name).fit(featured())
+    scores = fitted.score_features(sparse.csr_array(np.eye(2, dtype=np.float32)))
+    assert scores[0, 0::2].mean() > scores[0, 1::2].mean()
+    assert scores[1, 1::2].mean() > scores[1, 0::2].mean()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.able("similar_items"))
+def test_similar_items_are_of_the_same_colour_and_others(name: str) -> None:
+    items, _ = make(name).fit(featured()).similar_items(np.arange(ITEMS), 3)
+    assert ((items % 2) == (np.arange(ITEMS) % 2)[:, None]).all()
+    assert (items != np.arange(ITEMS)[:, None]).all()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.able("similar_users"))
+def test_similar_users_are_of_the_same_colour_and_others(name: str) -> None:
+    users, _ = make(name).fit(featured()).similar_users(ALL_USERS, 3)
+    assert ((users % 2) == (ALL_USERS % 2)[:, None]).all()
+    assert (users != ALL_USERS[:, None]).all()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.able("explanations"))
+def test_explanations_name_items_of_the_history(name: str) -> None:
+    fitted = make(name).fit(featured())
+    histories = fitted.dataset_.histories(ALL_USERS)
+    items, _ = fitted.recommend(ALL_USERS, 1)
+    causes, amounts = fitted.explain(histories, items, 3)
+    assert causes.shape == amounts.shape == (USERS, 1, 3)
+    for user in range(USERS):
+        named = causes[user, 0] >= 0
+        assert named[0]
+        assert set(causes[user, 0][named].tolist()) <= set(histories[[user]].indices.tolist())
+        assert (amounts[user, 0][named] > 0).all()
+
+
+def test_the_registry_refuses_the_same_name_twice() -> None:
+    registry = Registry()
+    registry.add(ALGORITHMS.find("ease"))
+    with pytest.raises(ValueError, match="'ease' is registered already"):
+        registry.add(ALGORITHMS.find("ease"))
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(InvalidInput, match=r"no algorithm 'eas'; known: .*ease.*lightfm-warp"):
+        ALGORITHMS.find("eas")
+
+
+def test_an_unknown_parameter_lists_the_known_ones() -> None:
+    with pytest.raises(InvalidInput, match="'ease' has no parameter 'lambda'; known: l2, max_items"):
+        ALGORITHMS.create("ease", {"lambda": 1})

@@ -1,0 +1,76 @@
+"""The feedback log in a real PostgreSQL: what it promises of SQLite, it keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from models.errors import FeedbackUnavailable
+from models.recommender.feedback_log import FeedbackLog, Tail
+from tests.models.recommender.test_feedback_log import Event
+from tests.postgres_server import postgres
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+def test_an_event_is_kept_once_also_by_those_who_write_it_at_the_same_time(url: str) -> None:
+    """The table too is made by all of them at once."""
+    logs = [FeedbackLog(url) for _ in range(4)]
+    events = [Event(f"together-{number}", value=1.5) for number in range(50)]
+    with ThreadPoolExecutor(len(logs)) as pool:
+        is_new = list(pool.map(lambda log: log.append(events), logs))
+    assert [sum(column) for column in zip(*is_new, strict=True)] == [1] * len(events)
+    found = [each for each in logs[0].all() if each.key.startswith("together-")]
+    assert sorted(each.key for each in found) == sorted(event.key for event in events)
+    assert {each.value for each in found} == {1.5}
+    for log in logs:
+        log.close()
+
+
+def test_a_tail_reads_each_event_once(url: str) -> None:
+    log, other = FeedbackLog(url), FeedbackLog(url)
+    tail = Tail(other)
+    tail.read()
+    log.append([Event("tail-1")])
+    assert [each.key for each in tail.read()] == ["tail-1"]
+    log.append([Event("tail-2"), Event("tail-1")])
+    assert [each.key for each in tail.read()] == ["tail-2"]
+    assert tail.read() == []
+    log.close()
+    other.close()
+
+
+def test_a_plain_postgresql_url_finds_the_installed_driver(url: str) -> None:
+    log = FeedbackLog(url.replace("postgresql+psycopg://", "postgresql://"))
+    assert log.append([Event("plain")]) == [True]
+    log.close()
+
+
+def test_a_database_without_an_encoding_answers_text() -> None:
+    with postgres(encoding="SQL_ASCII") as url:
+        log = FeedbackLog(url)
+        log.append([Event("plain", user_id="Zoë")])
+        assert [each.user_id for each in log.read()] == ["Zoë"]
+        log.close()
+
+
+def test_a_server_that_is_gone_is_unavailable_and_its_password_is_not_told() -> None:
+    with postgres() as url:
+        log = FeedbackLog(url.replace("postgres@", "postgres:hunter2@"))
+        log.append([Event("before")])
+    with pytest.raises(FeedbackUnavailable) as raised:
+        log.append([Event("after")])
+    assert "hunter2" not in str(raised.value)
+    log.close()
+
+
+def test_a_database_without_its_driver_says_so() -> None:
+    for url in ("mysql+nodriver://host/db", "mysql+pymysql://host/db"):
+        with pytest.raises(FeedbackUnavailable, match="the driver of the feedback's database is not installed"):
+            FeedbackLog(url).append([Event("a")])

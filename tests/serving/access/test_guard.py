@@ -1,0 +1,168 @@
+"""Who may call what, over HTTP: roles, both headers, tokens, what is open, and what the document says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openapi_spec_validator
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from starlette.routing import Route
+
+import tests.serving.schemathesis_hooks  # noqa: F401  # registers the content of files
+from serving.access.api_keys import hash_of
+from serving.access.roles import Role
+from tests.serving.access.credentials import API_KEYS, AUDIENCE, ISSUER, KEYS, Signer, headers, write_key_set
+from tests.serving.in_process_service import ROW, LocalService
+
+ROWS = {"instances": [ROW]}
+
+
+@pytest.fixture
+def locked() -> LocalService:
+    return LocalService(api_keys=API_KEYS)
+
+
+def test_without_keys_development_is_open(local_service: LocalService) -> None:
+    assert local_service.post("/v1/tabular/predict", json=ROWS).status_code == 200
+    assert local_service.get("/v1/models").status_code == 200
+
+
+def test_without_a_key_401_tells_how_to_send_one(locked: LocalService) -> None:
+    for answer in (locked.post("/v1/tabular/predict", json=ROWS), locked.get("/v1/models")):
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == 'Bearer realm="makunouchi"'
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["type"] == "/problems/unauthenticated"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "wrong", "x" * 10_000, KEYS["predict"][:-1], KEYS["predict"] + "x", "ü", "a.b.c"]
+)
+def test_a_wrong_key_is_401(locked: LocalService, value: str) -> None:
+    answer = locked.get("/v1/models", headers={"X-API-Key": value.encode("latin-1")})
+    assert answer.status_code == 401
+    assert locked.get("/v1/models", headers={"Authorization": b"Bearer " + value.encode("latin-1")}).status_code == 401
+
+
+def test_a_key_without_the_role_is_403_and_with_it_200(locked: LocalService) -> None:
+    expected: dict[Role, tuple[int, int]] = {"read": (403, 200), "predict": (200, 200), "admin": (200, 200)}
+    for role, statuses in expected.items():
+        predicted = locked.post("/v1/tabular/predict", json=ROWS, headers=headers(role))
+        assert (predicted.status_code, locked.get("/v1/models", headers=headers(role)).status_code) == statuses
+        if predicted.status_code == 403:
+            assert predicted.json()["detail"] == "this takes the role 'predict'"
+            assert "www-authenticate" not in predicted.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "reader"),
+    [
+        ("/v1/items", 200),
+        ("/v1/items/top", 200),
+        ("/v1/items/1", 200),
+        ("/v1/items/1/similar", 200),
+        ("/v1/users/alice", 403),
+        ("/v1/users/alice/similar", 403),
+        ("/v1/users/alice/groups", 403),
+        ("/v1/users/alice/recommendations", 403),
+    ],
+)
+def test_who_may_read_sees_the_catalogue_and_nothing_of_users(locked: LocalService, path: str, reader: int) -> None:
+    # What the runner then finds is none of the guard's: 404 has been let in as 200 has.
+    assert (locked.get(path, headers=headers("read")).status_code == 403) == (reader == 403)
+    assert locked.get(path, headers=headers("predict")).status_code in (200, 404)
+
+
+def test_a_key_travels_in_either_header(locked: LocalService) -> None:
+    for sent in ({"X-API-Key": KEYS["read"]}, {"Authorization": f"Bearer {KEYS['read']}"},
+                 {"authorization": f"bearer  {KEYS['read']}"}):  # fmt: skip
+        assert locked.get("/v1/models", headers=sent).status_code == 200
+    assert locked.get("/v1/models", headers={"Authorization": f"Basic {KEYS['read']}"}).status_code == 401
+
+
+def test_a_body_is_not_read_from_who_is_not_let_in(locked: LocalService) -> None:
+    assert locked.post_json("/v1/tabular/predict", "not json").status_code == 401
+    assert locked.post_json("/predict_tabular", "not json").status_code == 401
+
+
+def test_probes_and_pages_are_open_or_not_by_setting(locked: LocalService) -> None:
+    probes, pages = ["/livez", "/readyz", "/health", "/metrics"], ["/", "/redoc", "/openapi.json", "/docs.json", "/v1",
+                                                                  "/problems", "/ui/pages.css"]  # fmt: skip
+    closed = LocalService(api_keys=API_KEYS, probes_access="read", docs_access="read")
+    for path in (*probes, *pages):
+        assert locked.get(path).status_code == 200
+        assert closed.get(path).status_code == 401, path
+        assert closed.get(path + "/").status_code == 401, path
+        assert closed.get(path, headers=headers("read")).status_code == 200
+
+
+def test_every_route_but_the_open_ones_refuses_strangers(locked: LocalService) -> None:
+    opened = set()
+    for route in locked.app.routes:
+        if isinstance(route, Route):
+            method = "POST" if "POST" in (route.methods or ()) else "GET"
+            path = route.path.replace("{name}", "tabular").replace("{slug}", "validation")
+            if locked.ask(method, path).status_code != 401:
+                opened.add(route.path)
+    assert opened == {
+        "/", "/redoc", "/openapi.json", "/docs.json", "/v1", "/problems", "/problems/{slug}",
+        "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready",
+        "/v2/models/{name}/versions/{version}/ready", "/livez", "/readyz", "/health", "/metrics",
+    }  # fmt: skip
+
+
+def test_tokens_are_the_second_way(tmp_path: Path) -> None:
+    signer = Signer()
+    where = write_key_set(tmp_path / "jwks.json", signer)
+    local_service = LocalService(api_keys=API_KEYS, jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=where)
+
+    def status(token: str) -> int:
+        return local_service.post(
+            "/v1/tabular/predict", json=ROWS, headers={"Authorization": f"Bearer {token}"}
+        ).status_code
+
+    assert status(signer.token()) == 200
+    assert status(signer.token(roles="read")) == 403
+    assert status(signer.token(aud="other")) == 401
+    assert status(KEYS["predict"]) == 200
+
+
+def test_tokens_without_any_key_set_are_503(tmp_path: Path) -> None:
+    local_service = LocalService(jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=str(tmp_path / "none.json"))
+    answer = local_service.get("/v1/models", headers={"Authorization": f"Bearer {Signer().token()}"})
+
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems/keys-unavailable"
+    assert answer.headers["retry-after"] == "10"
+    assert str(tmp_path) not in answer.text
+
+
+def test_an_emptied_file_of_keys_locks_and_does_not_open(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# none left\n")
+    local_service = LocalService(api_keys_file=str(tmp_path / "keys"))
+
+    assert local_service.get("/v1/models").status_code == 401
+
+
+def test_the_document_says_who_may(locked: LocalService, local_service: LocalService) -> None:
+    document = locked.get("/openapi.json").json()
+    openapi_spec_validator.validate(document)
+    predict = document["paths"]["/v1/tabular/predict"]["post"]
+
+    assert predict["security"] == [{"ApiKey": []}, {"Bearer": []}]
+    assert {"401", "403"} <= set(predict["responses"])
+    assert "WWW-Authenticate" in predict["responses"]["401"]["headers"]
+    assert document["paths"]["/livez"]["get"]["security"] == []
+    assert "401" not in local_service.get("/openapi.json").json()["paths"]["/v1/tabular/predict"]["post"]["responses"]
+
+
+schema = schemathesis.openapi.from_asgi("/openapi.json", LocalService(api_keys=f"all:admin:{hash_of('mk_all')}").edged)
+
+
+@schema.parametrize()
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+def test_every_operation_keeps_its_contract_behind_keys(case: schemathesis.Case[Any]) -> None:
+    case.call_and_validate(headers={"X-API-Key": "mk_all"})

@@ -1,0 +1,73 @@
+"""What the service does not start with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from models.errors import SettingsInvalid
+from serving.access.api_keys import hash_of
+from serving.settings.__main__ import main
+from serving.settings.loading import load_settings
+
+GOOD = f"a:admin:{hash_of('mk_a good one')}"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("MAKUNOUCHI_"):
+            monkeypatch.delenv(name)
+
+
+def put(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"MAKUNOUCHI_{name.upper()}", value)
+
+
+def test_development_starts_without_keys_and_production_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_settings()
+    put(monkeypatch, environment="production")
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: production does not start without"):
+        load_settings()
+    put(monkeypatch, api_keys=GOOD)
+    load_settings()
+
+
+def test_production_refuses_keys_and_passwords_that_everybody_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, api_keys=f"a:admin:{hash_of('changeme')}")
+    load_settings()
+    put(monkeypatch, environment="production")
+    with pytest.raises(SettingsInvalid, match="the key of 'a' is a placeholder"):
+        load_settings()
+
+
+def test_a_key_that_cannot_be_read_stops_the_start_and_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    put(monkeypatch, api_keys="a:boss:" + "0" * 64)
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 'a': its role"):
+        load_settings()
+    put(monkeypatch, api_keys="", api_keys_file=str(tmp_path / "none"))
+    with pytest.raises(SettingsInvalid, match=r"MAKUNOUCHI_API_KEYS_FILE: .*No such file"):
+        load_settings()
+
+
+def test_tokens_take_three_settings_and_https_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, jwt_issuer="i", jwt_jwks="http://issuer.example/keys")
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_JWT_AUDIENCE"):
+        load_settings()
+    put(monkeypatch, jwt_audience="a")
+    load_settings()
+    put(monkeypatch, environment="production")
+    with pytest.raises(SettingsInvalid, match=r"MAKUNOUCHI_JWT_JWKS: .*https"):
+        load_settings()
+
+
+def test_printed_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    put(monkeypatch, api_keys=GOOD)
+    main([])
+    assert GOOD[-20:] not in (printed := capsys.readouterr().out)
+    assert "MAKUNOUCHI_API_KEYS=****" in printed

@@ -1,0 +1,162 @@
+"""Signed tokens: what is accepted, what is not, and where the keys come from."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from serving.access.tokens import TokenRules, TokenVerifier, read_jwks
+from serving.errors.exceptions import KeysUnavailable, Unauthenticated
+from tests.serving.access.credentials import AUDIENCE, ISSUER, Signer, key_set, write_key_set
+from tests.serving.event_loop import in_loop
+
+
+def tokens(where: str, clock: Any = time.monotonic, **rules: Any) -> TokenVerifier:
+    return TokenVerifier(TokenRules(ISSUER, AUDIENCE, where, **rules), clock=clock)
+
+
+def test_a_token_tells_who_calls_and_with_which_roles(tmp_path: Path) -> None:
+    @in_loop
+    async def run() -> None:
+        signer = Signer()
+        checked = tokens(write_key_set(tmp_path / "jwks.json", signer))
+
+        found = await checked.identify(signer.token(roles=["predict", "boss"]))
+
+        assert (found.name, set(found.roles)) == ("jwt:ann", {"predict"})
+        assert set((await checked.identify(signer.token(roles="read admin"))).roles) == {"read", "admin"}
+        assert not (await checked.identify(signer.token(roles=None))).roles
+
+    run()
+
+
+def unsigned(claims: dict[str, Any]) -> str:
+    return jwt.encode(claims, "", algorithm="none")
+
+
+def confused(signer: Signer) -> str:
+    """A token signed with the public key as if it were a shared secret."""
+    secret = json.dumps(signer.jwk())
+
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    head = part({"alg": "HS256", "kid": signer.kid}) + "." + part({"sub": "x", "iss": ISSUER, "aud": AUDIENCE})
+    digest = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(head.encode(), secret.encode())
+    return head + "." + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+BAD: dict[str, Callable[[Signer], str]] = {
+    "expired": lambda signer: signer.token(exp=time.time() - 3600),
+    "without an end": lambda signer: signer.token(exp=None),
+    "not yet": lambda signer: signer.token(nbf=time.time() + 3600),
+    "of another issuer": lambda signer: signer.token(iss="https://evil.example"),
+    "for another audience": lambda signer: signer.token(aud="other"),
+    "without a subject": lambda signer: signer.token(sub=None),
+    "signed by a stranger": lambda signer: Signer(signer.kid).token(),
+    "with a key unknown": lambda signer: Signer("k9").token(),
+    "unsigned": lambda signer: unsigned({"sub": "x", "iss": ISSUER, "aud": AUDIENCE, "exp": time.time() + 60}),
+    "signed with the public key": confused,
+    "cut": lambda signer: signer.token()[:-8],
+    "nonsense": lambda signer: "a.b.c",
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_token_is_refused_that_is(what: str, tmp_path: Path) -> None:
+    @in_loop
+    async def refused() -> None:
+        signer = Signer()
+        checked = tokens(write_key_set(tmp_path / "jwks.json", signer))
+        with pytest.raises(Unauthenticated):
+            await checked.identify(BAD[what](signer))
+
+    refused()
+
+
+class Issuer:
+    """A server of keys, which counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Any] = {}
+        self.asked = 0
+        self.is_down = False
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked += 1
+                self.send_response(500 if issuer.is_down else 200)
+                self.end_headers()
+                self.wfile.write(json.dumps(issuer.keys).encode())
+
+            def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    served = Issuer()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+def test_keys_of_an_address_are_kept_and_fetched_anew_for_an_unknown_one(issuer: Issuer) -> None:
+    @in_loop
+    async def run() -> None:
+        now = 0.0
+        first, second = Signer("k1"), Signer("k2")
+        issuer.keys = key_set(first)
+        checked = tokens(issuer.url, clock=lambda: now, keep_s=300)
+
+        for _ in range(5):
+            await checked.identify(first.token())
+        assert issuer.asked == 1
+
+        issuer.keys = key_set(first, second)
+        with pytest.raises(Unauthenticated):
+            await checked.identify(second.token())
+        assert issuer.asked == 1, "an unknown key has nothing fetched so soon"
+
+        now += 11
+        assert (await checked.identify(second.token())).name == "jwt:ann"
+        assert issuer.asked == 2
+
+        issuer.is_down = True
+        now += 1000
+        assert (await checked.identify(first.token())).name == "jwt:ann", "old keys do while the issuer is down"
+        assert issuer.asked == 3
+
+    run()
+
+
+def test_a_refusal_of_the_issuer_leaves_no_connection_open(issuer: Issuer) -> None:
+    issuer.is_down = True
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        read_jwks(issuer.url)
+    assert refused.value.closed
+
+
+def test_without_any_key_the_callers_are_told_to_come_back(issuer: Issuer) -> None:
+    @in_loop
+    async def run() -> None:
+        issuer.is_down = True
+        with pytest.raises(KeysUnavailable):
+            await tokens(issuer.url).identify(Signer().token())
+
+    run()

@@ -1,0 +1,298 @@
+"""What is leaned on inside BentoML, one test each: an upgrade that moves it fails here, by name."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import bentoml
+import numpy as np
+import pytest
+from _bentoml_impl.server import app as server_app  # type: ignore[import-untyped]
+from _bentoml_impl.server import serving as server_serving
+from _bentoml_impl.worker import service as worker  # type: ignore[import-untyped]
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from _bentoml_sdk.service.dependency import Dependency  # type: ignore[import-untyped]
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.marshal.dispatcher import CorkDispatcher
+from bentoml._internal.runner.container import AutoContainer
+from bentoml._internal.utils import circus as circus_of_bentoml
+from bentoml._internal.utils.uri import join_paths
+from bentoml.exceptions import ServiceUnavailable
+from bentoml.serving import create_watcher
+from circus.arbiter import Arbiter as CircusArbiter  # type: ignore[import-untyped]
+from circus.watcher import Watcher as CircusWatcher  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from starlette.middleware import Middleware
+
+from serving.asgi import PICKLE
+from serving.bento.app_factory import tracing, tracing_exporter
+from serving.bento.runner import RunnerAppFactory, RunnerService
+from serving.runners.placement import Placed
+from tests.serving.event_loop import in_loop
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@bentoml.service(metrics={"enabled": False}, service_class=RunnerService)
+class Doubling:
+    @bentoml.api(batchable=True, max_batch_size=10, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
+    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return 2 * rows
+
+
+doubling: Any = Doubling  # Any: the decorator gives a service
+
+
+def test_the_decorator_takes_a_service_class() -> None:
+    assert isinstance(doubling, RunnerService)
+    assert "service_class" in parameters(bentoml.service)
+
+
+def test_to_asgi_is_called_with_is_main() -> None:
+    assert parameters(Service.to_asgi) == ["self", "is_main"]
+    assert "service.to_asgi(is_main=" in inspect.getsource(worker)
+
+
+def test_to_asgi_injects_the_configuration_first() -> None:
+    assert "self.inject_config()" in inspect.getsource(Service.to_asgi)
+
+
+def test_a_service_subclass_can_hold_attributes() -> None:
+    doubling.something = 1
+    assert doubling.something == 1
+    del doubling.something
+
+
+def test_the_factory_takes_service_and_is_main() -> None:
+    assert parameters(server_app.ServiceAppFactory.__init__)[:3] == ["self", "service", "is_main"]
+
+
+@pytest.mark.parametrize(
+    "name", ["create_instance", "destroy_instance", "batch_infer", "middlewares", "readyz", "__call__"]
+)
+def test_the_factory_has_what_is_overridden(name: str) -> None:
+    assert hasattr(server_app.ServiceAppFactory, name)
+
+
+def test_batch_infer_is_what_batchable_methods_go_through() -> None:
+    assert parameters(server_app.ServiceAppFactory.batch_infer) == ["self", "name", "input_args", "input_kwargs"]
+    assert "await self.batch_infer(name, call_args, call_kwargs)" in inspect.getsource(server_app.ServiceAppFactory)
+
+
+def test_the_factory_keeps_the_instance_where_it_is_looked_for() -> None:
+    assert "self._service_instance = self.service()" in inspect.getsource(server_app.ServiceAppFactory.create_instance)
+
+
+def test_the_context_middleware_takes_app_and_context() -> None:
+    assert parameters(server_app.ContextMiddleware.__init__) == ["self", "app", "context"]
+
+
+def test_the_factory_makes_one_dispatcher_per_batchable_method() -> None:
+    doubling.inject_config()
+    factory = RunnerAppFactory(doubling, is_main=False, settings=doubling.settings)
+    assert list(factory.dispatchers) == ["predict"]
+    assert isinstance(factory.dispatchers["predict"], CorkDispatcher)
+
+
+def test_the_lean_factory_leaves_out_what_stock_adds() -> None:
+    doubling.inject_config()
+    stock = server_app.ServiceAppFactory(doubling, is_main=False).middlewares
+    lean = RunnerAppFactory(doubling, is_main=False, settings=doubling.settings).middlewares
+    assert "OpenTelemetryMiddleware" in {getattr(each.cls, "__name__", "") for each in stock}
+    assert [getattr(each.cls, "__name__", "") for each in lean] == ["ContextMiddleware"]
+
+
+def test_the_size_of_a_list_is_its_length_to_the_dispatcher() -> None:
+    assert AutoContainer.get_batch_size([1, 2, 3], 0) == 3
+    assert AutoContainer.batch_to_batches([1, 2, 3], [0, 2, 3], 0) == [[1, 2], [3]]
+    assert AutoContainer.batches_to_batch([[1, 2], [3]], 0)[0] == [1, 2, 3]
+
+
+def dispatcher(**options: Any) -> CorkDispatcher[Any, Any]:
+    def fallback() -> None:
+        raise ServiceUnavailable("process is overloaded")
+
+    return CorkDispatcher(60_000, options.pop("max_batch_size", 10), fallback=fallback, get_batch_size=len, **options)
+
+
+@in_loop
+async def test_the_dispatcher_gives_each_call_what_the_batch_gave_in_its_place() -> None:
+    async def answer(batches: Any) -> list[Any]:
+        return [[10 * item for item in batch] for batch in batches]
+
+    merge = dispatcher()
+    assert await asyncio.gather(*(merge(answer)([number]) for number in range(5))) == [[10 * n] for n in range(5)]
+    merge.shutdown()
+    await asyncio.sleep(0.01)
+
+
+@in_loop
+async def test_the_dispatcher_raises_an_exception_that_is_given_as_a_result() -> None:
+    async def answer(batches: Any) -> list[Any]:
+        return [ValueError("this one") if batch == [1] else batch for batch in batches]
+
+    merge = dispatcher()
+    said = await asyncio.gather(*(merge(answer)([number]) for number in range(3)), return_exceptions=True)
+    assert said[0] == [0]
+    assert isinstance(said[1], ValueError)
+    assert said[2] == [2]
+    merge.shutdown()
+    await asyncio.sleep(0.01)
+
+
+@in_loop
+async def test_the_dispatcher_splits_what_is_larger_than_a_batch_and_joins_it_again() -> None:
+    sizes = []
+
+    async def answer(batches: Any) -> list[Any]:
+        sizes.append(sum(len(batch) for batch in batches))
+        return [list(batch) for batch in batches]
+
+    merge = dispatcher(max_batch_size=4)
+    assert await merge(answer)(list(range(10))) == list(range(10))
+    assert max(sizes) <= 4
+    merge.shutdown()
+    await asyncio.sleep(0.01)
+
+
+def test_an_api_method_of_an_instance_has_its_plain_function() -> None:
+    instance = doubling()
+    np.testing.assert_array_equal(instance.predict.local(np.ones((1, 2))), 2 * np.ones((1, 2)))
+
+
+def test_the_apis_of_a_service_say_what_is_batchable() -> None:
+    assert doubling.apis["predict"].batchable
+    assert doubling.apis["predict"].route == "/predict"
+
+
+def test_dependency_has_the_fields_that_a_placed_one_repeats() -> None:
+    fields = {field.name: field for field in attrs.fields(Dependency)}
+    assert set(fields) == {"on", "deployment", "cluster", "url", "_resolved"}
+    assert not fields["_resolved"].init
+
+
+def test_a_placed_dependency_is_found_by_the_service() -> None:
+    class Inner:
+        doubling: Any = Placed(on=doubling)
+
+    found = Service(name="Outer", inner=Inner)
+    assert list(found.dependencies) == ["doubling"]
+
+
+def test_a_dependency_that_has_no_process_is_made_in_this_one() -> None:
+    BentoMLContainer.remote_runner_mapping.set({})
+    try:
+        placed: Any = Placed(on=doubling)
+        np.testing.assert_array_equal(placed.get().predict.local(np.ones((1, 1))), [[2]])
+    finally:
+        BentoMLContainer.remote_runner_mapping.reset()
+
+
+def test_all_services_decides_which_processes_are_started() -> None:
+    assert parameters(Service.all_services) == ["self", "exclude_urls"]
+    source = inspect.getsource(server_serving.serve_http)
+    # Before any of them is described, with what it inherits.
+    assert 0 < source.index("svc.all_services(exclude_urls=True)") < source.index("create_dependency_watcher(\n")
+    assert "copy_env=True" in inspect.getsource(create_watcher)
+    assert "self.env = os.environ.copy()" in inspect.getsource(CircusWatcher)
+
+
+def test_the_runner_map_is_given_to_every_process() -> None:
+    source = inspect.getsource(server_serving.serve_http)
+    assert '"BENTOML_RUNNER_MAP": json.dumps(dependency_map)' in source
+    assert "BentoMLContainer.remote_runner_mapping.set(" in inspect.getsource(worker)
+
+
+def test_the_runner_map_holds_file_or_tcp_addresses() -> None:
+    source = inspect.getsource(server_serving._get_server_socket)
+    assert "path_to_uri(socket_path)" in source
+    assert 'f"tcp://{runner_host}:{runner_port}"' in source
+    from bentoml._internal.utils.uri import path_to_uri
+
+    assert path_to_uri("/run/a b/1.sock") == "file:///run/a%20b/1.sock"
+
+
+def test_a_server_in_a_thread_has_what_the_supervision_takes_hold_of() -> None:
+    assert {"host", "port", "working_dir", "threaded"} <= set(parameters(server_serving.serve_http))
+    assert {"url", "arbiter"} <= {field.name for field in attrs.fields(circus_of_bentoml.Server)}
+    arbiter = inspect.getsource(circus_of_bentoml.ThreadedArbiter)
+    assert "self._thread = Thread(" in arbiter
+    assert "self._thread.join()" in arbiter
+    assert parameters(CircusArbiter.manage_watchers) == ["self"]
+    assert callable(CircusArbiter.iter_watchers)
+    assert "self.processes[process.pid] = process" in inspect.getsource(CircusWatcher.spawn_process)
+    # What makes the supervision of worth: a number that nothing can set.
+    assert 'kwargs.pop("check_delay", 10)' in inspect.getsource(circus_of_bentoml.create_standalone_arbiter)
+    assert "check_delay" not in inspect.getsource(server_serving.serve_http)
+
+
+def test_the_processes_of_services_are_named_after_them() -> None:
+    assert 'name=f"service_{svc.name}"' in inspect.getsource(server_serving.create_dependency_watcher)
+    assert 'name="service"' in inspect.getsource(server_serving.serve_http)
+
+
+def test_every_process_shares_one_folder_of_metrics() -> None:
+    assert '{"PROMETHEUS_MULTIPROC_DIR": ensure_prometheus_dir()}' in inspect.getsource(server_serving.serve_http)
+
+
+def test_the_keep_alive_of_a_runner_is_five_seconds() -> None:
+    option = next(each for each in worker.main.params if each.name == "timeout_keep_alive")
+    assert option.default == 5
+
+
+def test_the_configuration_names_the_exporter_of_traces() -> None:
+    assert tracing_exporter() is None
+    assert tracing() == []
+
+
+def test_a_configured_exporter_brings_the_tracing_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "from serving.bento.app_factory import tracing, tracing_exporter\n"
+        "print(tracing_exporter(), [each.cls.__name__ for each in tracing()])"
+    )
+    env = {**os.environ, "BENTOML_CONFIG_OVERRIDES": json.dumps({"tracing": {"exporter_type": "in_memory"}})}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=env, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.split("\n")[-2] == "in_memory ['OpenTelemetryMiddleware']"
+
+
+def test_mounted_applications_are_kept_with_the_service_and_started_by_its_lifespan() -> None:
+    assert "self.service.mount_apps" in inspect.getsource(server_app.ServiceAppFactory.lifespan)
+    assert "mount_apps" in {field.name for field in attrs.fields(Service)}
+
+
+def test_added_middleware_is_kept_with_the_service() -> None:
+    class Added:
+        pass
+
+    service = Service(name="WithMiddleware", inner=Added)
+    service.add_asgi_middleware(Added, option=1)
+    assert service.middlewares == [(Added, {"option": 1})]
+
+
+def test_join_paths_gives_the_path_of_a_native_method() -> None:
+    assert join_paths("", "/predict") == "/predict"
+    assert join_paths("/v1", "/predict") == "/v1/predict"
+
+
+def test_bentomls_pickle_still_has_this_name() -> None:
+    from _bentoml_impl.serde import ALL_SERDE  # type: ignore[import-untyped]
+
+    assert PICKLE.decode() in ALL_SERDE
+
+
+def test_a_middleware_holds_class_and_arguments() -> None:
+    middleware = Middleware(server_app.ContextMiddleware, context=1)
+    assert (middleware.cls, middleware.args, middleware.kwargs) == (server_app.ContextMiddleware, (), {"context": 1})

@@ -1,0 +1,106 @@
+"""A body that does not arrive in time is a 408, and costs nothing when it came with its headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.http.middleware.body_timeout import BodyTimeout
+from tests.serving.event_loop import in_loop
+
+
+async def reader(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(str(len(body)))(scope, receive, send)
+
+
+async def swallower(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        await reader(scope, receive, send)
+    except Exception:
+        await PlainTextResponse("mine", 500)(scope, receive, send)
+
+
+async def ask(app: ASGIApp, chunks: Sequence[bytes], *, timeout_s: float, is_whole: bool = False) -> list[Any]:
+    """What was sent, when the body is `chunks` and then nothing for ever."""
+    sent: list[Any] = []
+    left = list(chunks)
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left) or not is_whole}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": []}
+    await BodyTimeout(app, timeout_s=timeout_s)(scope, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("app", [reader, swallower])
+@in_loop
+async def test_a_body_that_stops_is_a_408_whatever_the_application_makes_of_it(app: ASGIApp) -> None:
+    start, body = await ask(app, [b"x", b"y"], timeout_s=0.02)
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    assert b"/problems/body-timeout" in body["body"]
+
+
+@in_loop
+async def test_a_body_that_comes_in_time_passes() -> None:
+    start, body = await ask(reader, [b"x", b"yz"], timeout_s=60, is_whole=True)
+    assert (start["status"], body["body"]) == (200, b"3")
+
+
+@in_loop
+async def test_only_the_body_is_waited_for_so_long() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        # Longer than the body was allowed, and watching for the client to leave.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.1)
+        await PlainTextResponse("done")(scope, receive, send)
+
+    start, _ = await ask(slow, [b"x"], timeout_s=0.02, is_whole=True)
+    assert start["status"] == 200
+
+
+@in_loop
+async def test_an_answer_that_has_begun_is_not_answered_again() -> None:
+    async def eager(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        message = await receive()
+        while message["type"] == "http.request":
+            message = await receive()
+        await send({"type": "http.response.body", "body": b"enough"})
+
+    sent = await ask(eager, [b"x"], timeout_s=0.02)
+    assert [each.get("status") for each in sent] == [202, None]
+
+
+@in_loop
+async def test_an_error_of_the_application_is_its_own() -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await ask(broken, [], timeout_s=60)
+
+
+@in_loop
+async def test_other_protocols_pass() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    await BodyTimeout(app, timeout_s=1)({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+    assert seen == ["websocket"]

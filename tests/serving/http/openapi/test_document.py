@@ -1,0 +1,252 @@
+"""The OpenAPI document is valid, complete, and its examples are answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from models.card import Column
+from serving.kinds.registry import KINDS
+from tests.serving.access.credentials import API_KEYS, headers
+from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
+
+PUBLIC = {
+    "classify_image": "POST /v1/images/classify",
+    "classify_image_v2": "POST /v2/images/classify",
+    "classify_image_by_header": "POST /images/classify",
+    "classify_images": "POST /v1/images/classify-batch",
+    "stream_images": "POST /v1/images/classify-stream",
+    "stream_recommendations": "POST /v1/recommendations/stream",
+    "predict_tabular": "POST /v1/tabular/predict",
+    "recommend": "POST /v1/recommendations",
+    "recommend_bulk": "POST /v1/recommendations/bulk",
+    "get_users_recommendations": "GET /v1/users/recommendations",
+    "get_user_recommendations": "GET /v1/users/{user_id}/recommendations",
+    "get_similar_users": "GET /v1/users/{user_id}/similar",
+    "get_user_groups": "GET /v1/users/{user_id}/groups",
+    "get_user": "GET /v1/users/{user_id}",
+    "list_items": "GET /v1/items",
+    "top_items": "GET /v1/items/top",
+    "get_similar_items": "GET /v1/items/{item_id}/similar",
+    "get_item": "GET /v1/items/{item_id}",
+    "send_feedback": "POST /v1/feedback",
+    "submit_image_job": "POST /v1/images/jobs",
+    "submit_tabular_job": "POST /v1/tabular/jobs",
+    "submit_recommendation_job": "POST /v1/recommendations/jobs",
+    "list_jobs": "GET /v1/jobs",
+    "get_job": "GET /v1/jobs/{job_id}",
+    "get_job_result": "GET /v1/jobs/{job_id}/result",
+    "cancel_job": "POST /v1/jobs/{job_id}/cancel",
+    "delete_job": "DELETE /v1/jobs/{job_id}",
+    "list_models": "GET /v1/models",
+    "get_model": "GET /v1/models/{name}",
+    "get_model_metrics": "GET /v1/models/{name}/metrics",
+    "get_model_params": "GET /v1/models/{name}/params",
+    "get_model_param": "GET /v1/models/{name}/params/{param}",
+    "list_model_versions": "GET /v1/models/{name}/versions",
+    "get_model_schema": "GET /v1/models/{name}/schema",
+    "reload_model": "POST /v1/models/{name}/reload",
+    "get_traffic": "GET /v1/models/{name}/traffic",
+    "set_traffic": "PUT /v1/models/{name}/traffic",
+    "reset_traffic": "DELETE /v1/models/{name}/traffic",
+    "livez": "GET /livez",
+    "readyz": "GET /readyz",
+    "health": "GET /health",
+    "metrics": "GET /metrics",
+    "list_problems": "GET /problems",
+    "get_problem": "GET /problems/{slug}",
+    "index": "GET /v1",
+    "inference_server": "GET /v2",
+    "inference_live": "GET /v2/health/live",
+    "inference_ready": "GET /v2/health/ready",
+    "inference_model": "GET /v2/models/{name}",
+    "inference_model_version": "GET /v2/models/{name}/versions/{version}",
+    "inference_model_ready": "GET /v2/models/{name}/ready",
+    "inference_model_ready_version": "GET /v2/models/{name}/versions/{version}/ready",
+    **{f"infer_{kind.alias}": f"POST /v2/models/{kind.alias}/infer" for kind in KINDS},
+    **{f"infer_{kind.alias}_version": f"POST /v2/models/{kind.alias}/versions/{{version}}/infer" for kind in KINDS},
+}
+USERS = {"user_ids": ["1"]}
+# What is not answered 200.
+DONE = dict.fromkeys(
+    ("send_feedback", "submit_image_job", "submit_tabular_job", "submit_recommendation_job"), "202"
+) | {"delete_job": "204"}
+NATIVE = ("classify_image", "classify_images", "predict_tabular", "recommend", "recommend_bulk")
+
+
+def operations(document: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {
+        operation["operationId"]: (f"{method.upper()} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+@pytest.fixture
+def document(local_service: LocalService) -> dict[str, Any]:
+    found: dict[str, Any] = local_service.get("/openapi.json").json()
+    return found
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_both_addresses_give_the_same_document(local_service: LocalService) -> None:
+    assert local_service.get("/docs.json").content == local_service.get("/openapi.json").content
+
+
+def test_every_operation_is_there_under_the_name_of_its_method(document: dict[str, Any]) -> None:
+    named = {name: where for name, (where, _) in operations(document).items()}
+    native = {f"bentoml_{name}": f"POST /{name}" for name in NATIVE}
+
+    assert named == PUBLIC | native
+    assert all(name.isidentifier() for name in named)
+
+
+def test_every_operation_tells_enough(document: dict[str, Any]) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    for name, (_, operation) in operations(document).items():
+        assert operation["summary"], name
+        assert set(operation["tags"]) <= tags
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            assert "X-Request-ID" in response["headers"]
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"]
+        if "requestBody" in operation:
+            done = DONE.get(name, "200")
+            assert {done, "400", "408", "413", "415", "422", "500", "503", "504"} <= set(operation["responses"])
+
+
+def test_every_json_request_and_every_json_answer_has_an_example_that_fits(document: dict[str, Any]) -> None:
+    checked = 0
+    for name, (_, operation) in operations(document).items():
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media_type, media in [each for body in bodies for each in body.get("content", {}).items()]:
+            if "json" in media_type:
+                assert media["examples"], f"{name} {media_type}"
+                for example in media["examples"].values():
+                    schema = {**media["schema"], "components": document["components"]}
+                    jsonschema.validate(example["value"], schema, jsonschema.Draft202012Validator)
+                    checked += 1
+    assert checked > 100
+
+
+def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, Any]) -> None:
+    local_service, admin = LocalService(api_keys=API_KEYS), headers("admin")
+    tried = 0
+    for name, (where, operation) in operations(document).items():
+        method, _, path = where.partition(" ")
+        query = {}
+        if name == "get_job_result":
+            continue  # nobody works in this local_service: see routes/test_jobs.py
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                given = "v1" if parameter["name"] == "version" else parameter["example"]
+                if parameter["name"] == "job_id":
+                    given = local_service.post("/v1/recommendations/jobs", json=USERS, headers=admin).json()["id"]
+                path = path.replace(f"{{{parameter['name']}}}", given)
+            elif parameter["in"] == "query" and "example" in parameter:
+                value = parameter["example"]
+                query[parameter["name"]] = ",".join(value) if isinstance(value, list) else value
+        content = operation.get("requestBody", {}).get("content", {"": {"examples": {"": {"value": None}}}})
+        for media_type, media in content.items():
+            if media_type not in ("", "application/json"):
+                continue
+            for example in media["examples"].values():
+                response = (
+                    local_service.ask(method, path, json=example["value"], headers=admin)
+                    if media_type
+                    else local_service.ask(method, path, params=query, headers=admin)
+                )
+                assert response.status_code == int(DONE.get(name, 200)), f"{name}: {response.text}"
+                tried += 1
+                if name == "delete_job":
+                    continue
+                told = operation["responses"][str(response.status_code)]["content"]
+                assert response.headers["content-type"].partition(";")[0] in told
+                if "application/json" in told:
+                    schema = {**told["application/json"]["schema"], "components": document["components"]}
+                    jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
+    assert tried == 36 + 18 + 2 + 1 + 5
+
+
+def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> None:
+    row = document["components"]["schemas"]["Row"]
+
+    assert list(row["properties"]) == [column.name for column in TABLE_CARD.inputs]
+    assert row["additionalProperties"] is False
+    assert "saving.accounts" not in row["required"]
+    assert row["properties"]["age"]["type"] == "integer"
+    assert row["properties"]["age"]["description"] == "Age in years. 18 to 75 in the training data"
+    assert row["properties"]["sex"]["enum"] == ["female", "male"]
+    assert "enum" not in row["properties"]["purpose"]
+    assert document["components"]["schemas"]["ClassifiedRow"]["properties"]["prediction"]["enum"] == ["good", "bad"]
+
+
+def test_another_card_makes_another_document_and_another_check(
+    local_service: LocalService, document: dict[str, Any]
+) -> None:
+    inputs = (Column("rooms", "number", minimum=1, maximum=9, example=4.0), Column("area m2", "number", example=80.0))
+    local_service.serve_table(card("houses", "tabular-regression", inputs), outputs=1)
+
+    changed = local_service.get("/openapi.json").json()
+    answer = local_service.post("/v1/tabular/predict", json={"instances": [{"rooms": 4.5, "area m2": 80}]})
+
+    assert list(changed["components"]["schemas"]["Row"]["properties"]) == ["rooms", "area m2"]
+    assert "EstimatedRows" in changed["components"]["schemas"]
+    assert "ClassifiedRows" not in changed["components"]["schemas"]
+    assert list(OpenAPIV31SpecValidator(changed).iter_errors()) == []
+    assert answer.json()["predictions"] == [{"prediction": 4.5}]
+    assert local_service.post("/v1/tabular/predict", json={"instances": [ROW]}).status_code == 422
+    assert changed != document
+
+
+def test_another_version_of_the_same_columns_changes_nothing_but_its_own(local_service: LocalService) -> None:
+    before = local_service.get("/openapi.json").json()
+    local_service.table_card = replace(TABLE_CARD, classes=("no", "yes"))
+
+    schemas = local_service.get("/openapi.json").json()["components"]["schemas"]
+
+    assert schemas["ClassifiedRow"]["properties"]["prediction"]["enum"] == ["no", "yes"]
+    assert schemas["Row"] == before["components"]["schemas"]["Row"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({}, "http://test"),
+        ({"X-Forwarded-Host": "api.example", "X-Forwarded-Proto": "https"}, "https://api.example"),
+        ({"X-Forwarded-Host": "api.example:8443, inner", "X-Forwarded-Proto": "https"}, "https://api.example:8443"),
+        ({"X-Forwarded-Host": "api.example", "X-Forwarded-Prefix": "/models/"}, "http://api.example/models"),
+        ({"X-Forwarded-Host": "evil.example/'><script>"}, "/"),
+        ({"X-Forwarded-Proto": "javascript"}, "/"),
+        ({"Host": "[::1]:3000"}, "http://[::1]:3000"),
+    ],
+)
+def test_the_server_is_where_the_client_reached_it(
+    local_service: LocalService, headers: dict[str, str], url: str
+) -> None:
+    assert local_service.get("/openapi.json", headers=headers).json()["servers"] == [{"url": url}]
+
+
+def test_examples_are_of_users_and_items_that_the_model_knows(local_service: LocalService) -> None:
+    local_service.recommender_card = replace(
+        local_service.recommender_card,
+        inputs=(Column("user_id", "text", example="u 7"), *local_service.recommender_card.inputs[1:]),
+        outputs=(Column("item_id", "text", example="sku/7"), Column("score", "number")),
+    )
+    paths = local_service.get("/openapi.json").json()["paths"]
+
+    for path in ("/v1/items/{item_id}", "/v1/items/{item_id}/similar"):
+        assert paths[path]["get"]["parameters"][0]["example"] == "sku/7"
+    bodies = paths["/v1/recommendations"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert bodies["user"]["value"]["user_id"] == "u 7"
+    assert bodies["stranger"]["value"]["history"] == ["sku/7"]
+    assert bodies["rules"]["value"]["deny"] == {"ids": ["sku/7"]}

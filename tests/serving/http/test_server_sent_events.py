@@ -1,0 +1,145 @@
+"""Server-Sent Events: order of finishing, ids, the terminal event, and what happens when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Literal
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from serving.http.server_sent_events import in_completion_order
+from tests.serving.event_loop import in_loop
+from tests.serving.http_server import listening
+from tests.serving.in_process_service import LocalService, png
+
+
+class Item(BaseModel):
+    index: int
+    status: Literal["ok", "error"] = "ok"
+
+
+def events(text: str) -> list[tuple[str, str, Any]]:
+    found = []
+    for block in text.strip("\n").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        found.append((fields["event"], fields["id"], json.loads(fields["data"])))
+    return found
+
+
+@in_loop
+async def test_items_come_as_they_are_finished_and_an_end_is_told() -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+
+    async def item(index: int) -> Item:
+        await gates[index].wait()
+        return Item(index=index, status="error" if index == 1 else "ok")
+
+    stream = in_completion_order([item(index) for index in range(3)])
+    seen = []
+    for index in (2, 0, 1):
+        gates[index].set()
+        seen += events((await anext(stream)).decode())
+    seen += events((await anext(stream)).decode())
+
+    assert [(kind, id_) for kind, id_, _ in seen] == [("item", "2"), ("item", "0"), ("item", "1"), ("done", "done")]
+    assert seen[-1][2] == {"items": 3, "failed": 1}
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+@in_loop
+async def test_what_is_not_finished_is_cancelled_when_nobody_listens() -> None:
+    cancelled = asyncio.Event()
+
+    async def endless() -> Item:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        raise AssertionError
+
+    async def quick() -> Item:
+        return Item(index=1)
+
+    stream = in_completion_order([endless(), quick()])
+    assert b"id: 1\n" in await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator
+
+    assert cancelled.is_set()
+
+
+def test_classify_stream_answers_each_image(local_service: LocalService) -> None:
+    files = [("images", (f"{n}.png", each)) for n, each in enumerate((png((0, 0, 255)), b"no image", png()))]
+
+    response = local_service.post("/v1/images/classify-stream", files=files, data={"top_k": "1"})
+
+    assert response.headers["content-type"].startswith("text/event-stream")
+    found = events(response.text)
+    assert found[-1] == ("done", "done", {"items": 3, "failed": 1})
+    by_id = {id_: data for kind, id_, data in found if kind == "item"}
+    assert by_id["0"]["predictions"][0]["label"] == "blue"
+    assert by_id["1"]["error"]["status"] == 415
+    assert [data["index"] for data in (by_id["0"], by_id["1"], by_id["2"])] == [0, 1, 2]
+
+
+def test_recommendations_stream_answers_each_user(local_service: LocalService) -> None:
+    body = {"user_ids": ["alice", "broken", "bob"], "n": 2}
+
+    found = events(local_service.post("/v1/recommendations/stream", json=body).text)
+
+    assert found[-1] == ("done", "done", {"items": 3, "failed": 1})
+    by_id = {id_: data for kind, id_, data in found if kind == "item"}
+    expected = local_service.post("/v1/recommendations/bulk", json=body).json()["results"]
+    assert [by_id[str(index)] for index in range(3)] == expected
+
+
+def test_what_is_told_of_one_user_of_a_stream_is_that_user_s(local_service: LocalService) -> None:
+    body = {"user_ids": ["new", "other"], "n": 1, "per_user": {"new": {"history": ["3", "7"]}}}
+    found = events(local_service.post("/v1/recommendations/stream", json=body).text)
+    reasons = {data["user_id"]: data["reason"] for kind, _, data in found if kind == "item"}
+    assert reasons == {"new": "request_history", "other": "unknown_user"}
+
+
+def test_a_runner_that_is_gone_fails_the_items_not_the_stream(local_service: LocalService) -> None:
+    local_service.images.is_gone = True
+
+    found = events(local_service.post("/v1/images/classify-stream", files={"images": png()}).text)
+
+    assert found[0][2]["error"]["status"] == 503
+    assert found[-1][0] == "done"
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "status"),
+    [
+        ("/v1/images/classify-stream", {"files": {"image": png()}}, 422),
+        ("/v1/images/classify-stream", {"files": {"images": png()}, "data": {"top_k": "0"}}, 422),
+        ("/v1/images/classify-stream", {"json": {}}, 415),
+        ("/v1/recommendations/stream", {"json": {"user_ids": []}}, 422),
+        ("/v1/recommendations/stream", {"json": {"user_ids": ["a"], "per_user": {"b": {}}}}, 422),
+        ("/v1/recommendations/stream", {"json": {"user_ids": ["a"] * 51}}, 422),
+    ],
+)
+def test_a_request_that_is_not_valid_gets_a_problem_and_no_stream(
+    local_service: LocalService, path: str, request_: dict[str, Any], status: int
+) -> None:
+    response = local_service.post(path, **request_)
+
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_the_first_event_does_not_wait_for_the_last(local_service: LocalService) -> None:
+    files = [("images", ("a.png", png())), ("images", ("b.png", png()))]
+    with (
+        listening(local_service.edged) as address,
+        httpx.stream("POST", f"http://{address}/v1/images/classify-stream", files=files) as response,
+    ):
+        chunks = list(response.iter_raw())
+
+    assert b"".join(chunks).endswith(b'"failed":0}\n\n')
+    assert response.headers["transfer-encoding"] == "chunked"

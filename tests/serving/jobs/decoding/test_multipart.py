@@ -1,0 +1,61 @@
+"""A form becomes the items of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.errors.exceptions import FieldFault, Malformed
+from serving.jobs.decoding.decode import decode
+from tests.serving.jobs.decoding.uploads import form, heads, items, parquet
+from tests.serving.jobs.job_fixtures import order, zipped
+
+
+def test_a_form_has_images_and_an_archive(tmp_path: Path) -> None:
+    body, kind = form(
+        ('name="images"; filename="a.png"', "", b"one\r\n--"),
+        ('name="archive"; filename="b.zip"', "", zipped({"b.png": b"two"})),
+        ('name="images"', "Content-Type: image/png\r\n", b"x" * 100_001),
+    )
+
+    found = items(tmp_path, body, kind, "images")
+
+    assert [(item.head["name"], item.body) for item in found] == [("a.png", b"one\r\n--"), ("b.png", b"two"), ("", b"")]
+    assert found[2].head["kind"] == "too-large"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ends", "items"]
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "data"),
+    [
+        ("t.csv", "", b"age,sex\n1,a\n"),
+        ("t.ndjson", "", b'{"age":1,"sex":"a"}'),
+        ("t.PARQUET", "", parquet([{"age": 1, "sex": "a"}])),
+        ("t", "Content-Type: text/csv\r\n", b"age,sex\n1,a\n"),
+        ("t", "", parquet([{"age": 1, "sex": "a"}])),
+        ("t", "Content-Type: application/octet-stream\r\n", b"age,sex\n1,a\n"),
+    ],
+)
+def test_a_table_in_a_form_is_known_by_its_type_its_name_or_its_beginning(
+    tmp_path: Path, name: str, more: str, data: bytes
+) -> None:
+    body, kind = form((f'name="file"; filename="{name}"', more, data))
+
+    assert heads(tmp_path, body, kind) == [{"row": {"age": 1, "sex": "a"}}]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "error"),
+    [
+        (*form(('name="colour"; filename="a"', "", b"")), FieldFault),
+        (*form(('name="file"', "", b"text")), FieldFault),
+        (*form(('name="file"; filename="a"', "", b"age,sex\n1,a"), ('name="file"; filename="a"', "", b"")), FieldFault),
+        (*form(), FieldFault),
+        (form(('name="file"; filename="a"', "", b"age"))[0][:-9], "multipart/form-data; boundary=B", Malformed),
+        (b"x", "multipart/form-data", Malformed),
+    ],
+)
+def test_a_form_that_is_none_is_refused(tmp_path: Path, body: bytes, kind: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        decode(order(tmp_path, body, kind))

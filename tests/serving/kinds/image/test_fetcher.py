@@ -1,0 +1,292 @@
+"""Images by URL: which addresses are let through, what is read, and for how long. Real servers on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp.resolver import ThreadedResolver
+
+from models.errors import InputError, InputTooLarge, Overloaded
+from serving.kinds.image.fetcher import ImageFetcher, is_public
+from serving.settings.settings import Settings
+from tests.serving.event_loop import in_loop
+from tests.serving.in_process_service import LocalService, png
+
+HERE = ("127.0.0.0/8",)
+# 127.0.0.1 in digits that a browser takes for the usual ones.
+FULL_WIDTH = "127.0.0.1".translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
+Answer = Callable[[str], bytes]
+
+
+def ok(body: bytes, *headers: str) -> bytes:
+    lines = ["HTTP/1.1 200 OK", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def to(location: str, status: str = "302 Found") -> bytes:
+    return f"HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+
+
+@contextlib.asynccontextmanager
+async def server(answer: Answer, *, hangs: bool = False) -> AsyncIterator[tuple[str, list[str]]]:
+    """Answers each path with bytes; `asked` are the paths."""
+    asked: list[str] = []
+
+    handling: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handling.add(asyncio.current_task())  # type: ignore[arg-type]  # in a task of its own
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split()[1].decode())
+        writer.write(answer(asked[-1]))
+        with contextlib.suppress(OSError):
+            await writer.drain()
+            if hangs:
+                await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", asked
+    finally:
+        listener.close()
+        await listener.wait_closed()
+        await asyncio.wait_for(asyncio.gather(*handling, return_exceptions=True), 60)
+
+
+def fetcher(**more: Any) -> ImageFetcher:
+    chosen: dict[str, Any] = {"hosts": ("*",), "networks": HERE, "timeout_s": 60.0, "max_bytes": 10_000}
+    return ImageFetcher(**(chosen | more))
+
+
+async def refused(by: ImageFetcher, url: str) -> str:
+    with pytest.raises(InputError) as caught:
+        await by.fetch(url)
+    assert caught.value.location == ("body", "url")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "0.0.0.1", "10.0.0.1", "172.16.9.9", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "100.100.100.200", "168.63.129.16", "192.0.0.192", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "::1",
+        "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+        "2002:7f00:1::", "2001:0:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2001:db8::1",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public_are_not(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::"])
+def test_public_addresses_are(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+
+
+@in_loop
+async def test_an_image_is_fetched_through_redirects() -> None:
+    pages = {"/a": to("/b?x=1", "301 Moved"), "/b?x=1": to("c"), "/c": ok(png())}
+    async with server(pages.__getitem__) as (url, asked):
+        assert await fetcher().fetch(f"{url}/a") == png()
+        assert asked == ["/a", "/b?x=1", "/c"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/", "http://127.1/", "http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/",
+        "http://[::1]/", "http://[::ffff:7f00:1]/", "http://0/", "http://169.254.169.254/latest/meta-data/",
+        "http://localhost/", "http://localhost./", f"http://{FULL_WIDTH}/", "http://127.0.0.1./",
+    ],
+)  # fmt: skip
+@in_loop
+async def test_every_way_to_write_an_inner_address_is_refused(url: str) -> None:
+    # Some are no address on some systems, and never get as far as being one that is not public.
+    said = await refused(fetcher(networks=()), url)
+    assert "not a public one" in said or "did not answer" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("file:///etc/passwd", "only http:// and https://"),
+        ("ftp://images.example/a", "only http:// and https://"),
+        ("gopher://images.example/a", "only http:// and https://"),
+        ("data:image/png;base64,AAAA", "only http:// and https://"),
+        ("//images.example/a", "only http:// and https://"),
+        ("http://", "only http:// and https://|no URL"),
+        ("http://user@images.example/a", "a user or a password"),
+        ("http://images.example:22/a", "only the ports 80 and 443"),
+        ("http://[::1", "no URL"),
+        ("http://x/" + "a" * 3000, "no URL"),
+    ],
+)
+@in_loop
+async def test_urls_that_are_not_for_the_web_are_refused(url: str, message: str) -> None:
+    said = await refused(fetcher(networks=()), url)
+    assert any(each in said for each in message.split("|"))
+
+
+@in_loop
+async def test_a_network_that_is_let_through_opens_no_port_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ["93.184.215.14"])
+    for url in ("http://8.8.8.8:22/", "http://[2606:4700::1111]:8080/", "http://images.example:22/"):
+        assert "only the ports 80 and 443" in await refused(fetcher(), url)
+
+
+@in_loop
+async def test_a_redirect_to_an_inner_address_is_refused() -> None:
+    for target in ("http://127.0.0.2/", "http://10.0.0.1/", "http://[::1]/", "//127.0.0.3/x", "file:///etc/passwd"):
+        async with server(lambda _, target=target: to(target)) as (url, asked):  # type: ignore[misc]
+            said = await refused(fetcher(networks=("127.0.0.1/32",)), f"{url}/a")
+            assert "not a public one" in said or "only http" in said
+            assert asked == ["/a"]
+
+
+@in_loop
+async def test_a_redirect_to_a_host_that_is_not_allowed_is_refused() -> None:
+    async with server(lambda _: to("http://other.example/")) as (url, _):
+        assert "not fetched from this host" in await refused(fetcher(hosts=("127.0.0.1",)), url)
+
+
+@in_loop
+async def test_redirects_in_a_circle_end() -> None:
+    async with server(lambda _: to("/again")) as (url, asked):
+        assert "more than 3 redirects" in await refused(fetcher(), url)
+        assert len(asked) == 4
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Names resolve to each of `answers` in turn, as a rebinding name server has it."""
+    asked: list[str] = []
+
+    async def resolve(self: Any, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
+        found = answers[min(len(asked), len(answers) - 1)]
+        asked.append(host)
+        return [
+            {"hostname": host, "host": each, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+            for each in found
+        ]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    return asked
+
+
+def test_a_name_that_has_one_inner_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ["93.184.215.14", "127.0.0.1"])
+
+    assert "not a public one" in asyncio.run(refused(fetcher(networks=()), "http://images.example/a"))
+
+
+def test_a_name_is_resolved_once_for_each_hop_and_the_checked_address_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 127.0.0.1 is let through and answers with a redirect to the same name; the second time the name is 127.0.0.2.
+    asked = resolving(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
+
+    async def run() -> list[str]:
+        async with server(lambda path: ok(png()) if path == "/b" else to("/b")) as (url, paths):
+            port = url.rpartition(":")[2]
+            said = await refused(fetcher(networks=("127.0.0.1/32",)), f"http://rebind.example:{port}/a")
+            assert "not a public one" in said
+            return paths
+
+    assert asyncio.run(run()) == ["/a"]
+    assert asked == ["rebind.example", "rebind.example"]
+
+
+@in_loop
+async def test_only_hosts_of_the_list_are_fetched_from() -> None:
+    by = fetcher(hosts=("images.example", ".cdn.example"))
+    for host in ("other.example", "images.example.evil.example", "cdn.example", "xcdn.example"):
+        assert "not fetched from this host" in await refused(by, f"http://{host}/")
+
+
+@in_loop
+async def test_an_image_that_is_too_large_is_not_read_to_its_end() -> None:
+    for headers in ((), ("Content-Length: 10001",)):
+        async with server(lambda _, headers=headers: ok(b"x" * 10_001, *headers)) as (url, _):  # type: ignore[misc]
+            with pytest.raises(InputTooLarge):
+                await fetcher().fetch(url)
+
+
+@in_loop
+async def test_a_server_that_takes_too_long_is_given_up() -> None:
+    for start in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"):
+        async with server(lambda _, start=start: start, hangs=True) as (url, _):  # type: ignore[misc]
+            assert "no whole answer in 0.2 s" in await refused(fetcher(timeout_s=0.2), url)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the answer has the status 404"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "did not answer as a web server does"),
+        (ok(b"x", "Content-Encoding: gzip"), "the answer is compressed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "did not answer as a web server does"),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "redirects"),
+    ],
+)
+@in_loop
+async def test_answers_that_are_no_image_say_so_and_nothing_of_themselves(answer: bytes, message: str) -> None:
+    async with server(lambda _: answer) as (url, _):
+        said = await refused(fetcher(), url)
+        assert message in said
+        assert "OpenSSH" not in said
+
+
+def test_it_is_off_unless_a_setting_names_hosts(local_service: LocalService) -> None:
+    response = local_service.post("/v1/images/classify", json={"url": "http://127.0.0.1:1/cat.png"})
+
+    assert response.status_code == 422
+    assert "not fetched by URL here" in response.json()["detail"]
+    assert "ClassifyUrl" not in local_service.get("/openapi.json").json()["components"]["schemas"]
+
+
+def test_classify_by_url() -> None:
+    async def run() -> None:
+        async with server(lambda _: ok(png((0, 0, 255)))) as (url, _):
+            local_service = LocalService(image_url_hosts=("127.0.0.1",), image_url_networks=HERE)
+            async with local_service.client() as client:
+                answer = await client.post("/v1/images/classify", json={"url": f"{url}/blue.png", "top_k": 1})
+                assert "ClassifyUrl" in (await client.get("/openapi.json")).json()["components"]["schemas"]
+            assert answer.json()["predictions"][0]["label"] == "blue"
+
+    asyncio.run(run())
+
+
+def test_what_was_fetched_is_fetched_again() -> None:
+    async def run() -> None:
+        colours = [(0, 0, 255), (255, 0, 0)]
+        async with server(lambda _: ok(png(colours.pop(0)))) as (url, asked):
+            local_service = LocalService(image_url_hosts=("127.0.0.1",), image_url_networks=HERE, cache_bytes=1_000_000)
+            async with local_service.client() as client:
+                answers = [await client.post("/v1/images/classify", json={"url": url, "top_k": 1}) for _ in range(2)]
+            assert len(asked) == 2
+            assert answers[0].headers["X-Cache"] == answers[1].headers["X-Cache"] == "miss"
+            first, second = (answer.json()["predictions"] for answer in answers)
+            assert first[0]["label"] == "blue"
+            assert second != first
+
+    asyncio.run(run())
+
+
+def test_a_network_that_is_none_stops_the_start() -> None:
+    with pytest.raises(ValueError, match="image_url_networks"):
+        Settings(image_url_networks=("10.0.0.1/8",))
+
+
+def test_fetching_more_than_so_many_at_once_is_refused() -> None:
+    by = fetcher()
+    by._fetching = 16
+
+    with pytest.raises(Overloaded, match="16 images are being fetched"):
+        asyncio.run(by.fetch("http://127.0.0.1/"))

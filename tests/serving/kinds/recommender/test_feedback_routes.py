@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.errors import FeedbackUnavailable
+from tests.serving.in_process_service import LocalService
+from tests.serving.runners.small_runners import INTERNAL_TEXT
+
+EVENT = {"user_id": 7, "item_id": "3", "kind": "like"}
+
+
+def send(local_service: LocalService, *events: dict[str, Any], **headers: str) -> dict[str, int]:
+    response = local_service.post("/v1/feedback", json={"events": list(events)}, headers=headers)
+    assert response.status_code == 202, response.text
+    counts: dict[str, int] = response.json()
+    return counts
+
+
+def test_events_are_kept_and_counted(local_service: LocalService) -> None:
+    timed = {**EVENT, "kind": "rating", "value": 4.5, "time": "2026-01-31T12:00:00+01:00"}
+    assert send(local_service, EVENT, timed) == {"accepted": 2, "duplicates": 0}
+    kept = list(local_service.feedback.events.values())
+    assert [(each.user_id, each.item_id, each.kind, each.value) for each in kept] == [
+        ("7", "3", "like", None),
+        ("7", "3", "rating", 4.5),
+    ]
+    assert kept[1].time == 1769857200.0
+
+
+def test_the_same_event_is_told_by_its_key_its_request_or_its_content(local_service: LocalService) -> None:
+    keyed = {**EVENT, "idempotency_key": "a"}
+    assert send(local_service, keyed, keyed) == {"accepted": 1, "duplicates": 1}
+    assert send(local_service, {**keyed, "item_id": "4"})["accepted"] == 0
+    timed = {**EVENT, "time": "2026-01-31T12:00:00Z"}
+    assert send(local_service, timed, timed, {**timed, "kind": "view"}) == {"accepted": 2, "duplicates": 1}
+    assert send(local_service, EVENT, EVENT, **{"Idempotency-Key": "r1"}) == {"accepted": 2, "duplicates": 0}
+    assert send(local_service, EVENT, EVENT, **{"Idempotency-Key": "r1"}) == {"accepted": 0, "duplicates": 2}
+    assert send(local_service, EVENT)["accepted"] == send(local_service, EVENT)["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"kind": "stare"}, "kind"),
+        ({"time": "yesterday"}, "time"),
+        ({"time": "2026-01-31T12:00:00"}, "time"),
+        ({"time": 1700000000}, "time"),
+        ({"value": "much"}, "value"),
+        ({"colour": 1}, "colour"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "a\0b"}, "user_id"),
+        ({"item_id": "\0"}, "item_id"),
+    ],
+)
+def test_a_fault_is_located_and_nothing_is_kept(
+    local_service: LocalService, change: dict[str, Any], where: str
+) -> None:
+    response = local_service.post("/v1/feedback", json={"events": [EVENT, {**EVENT, **change}]})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["location"] == ["body", "events", 1, where]
+    assert not local_service.feedback.events
+
+
+def test_what_is_wrong_is_said_in_words_of_the_request(local_service: LocalService) -> None:
+    def said(**change: Any) -> str:
+        response = local_service.post("/v1/feedback", json={"events": [{**EVENT, **change}]})
+        return str(response.json()["errors"][0]["message"])
+
+    assert said(user_id="x" * 257) == "String should have at most 256 characters"
+    assert said(time="yesterday") == "should be a time as RFC 3339 writes it, with a time zone"
+
+
+def test_a_clock_that_is_ahead_decides_nothing(local_service: LocalService) -> None:
+    send(local_service, {**EVENT, "time": "2999-01-01T00:00:00Z"}, {**EVENT, "kind": "dislike"})
+    liked, disliked = local_service.feedback.events.values()
+    assert liked.time == disliked.time
+
+
+def test_no_event_and_too_many_are_refused() -> None:
+    local_service = LocalService(max_feedback_events=2)
+    assert local_service.post("/v1/feedback", json={"events": []}).status_code == 422
+    assert local_service.post("/v1/feedback", json={"events": [EVENT] * 3}).status_code == 422
+    bad = local_service.post("/v1/feedback", json={"events": [EVENT]}, headers={"Idempotency-Key": "a b"})
+    assert bad.json()["errors"][0]["location"] == ["header", "Idempotency-Key"]
+
+
+def test_a_log_that_is_gone_is_503_and_says_nothing_of_it(local_service: LocalService) -> None:
+    local_service.feedback.error = FeedbackUnavailable(INTERNAL_TEXT)
+    response = local_service.post("/v1/feedback", json={"events": [EVENT]})
+    assert (response.status_code, response.json()["type"]) == (503, "/problems/feedback-unavailable")
+    assert response.headers["retry-after"]
+    assert INTERNAL_TEXT not in response.text

@@ -1,0 +1,127 @@
+"""Feedback in the gateway: one transaction for all that waits, and each caller told of its own events."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from models.errors import FeedbackUnavailable, Overloaded
+from models.recommender.feedback_log import Event
+from serving.kinds.recommender.feedback_writer import MAX_COMMIT, FeedbackWriter
+
+
+@dataclass(frozen=True)
+class Seen:
+    key: str
+    user_id: str = "u"
+    item_id: str = "i"
+    kind: str = "view"
+    value: float | None = None
+    time: float = 0.0
+
+
+class Store:
+    """A log that writes only when it is let."""
+
+    def __init__(self) -> None:
+        self.commits: list[list[str]] = []
+        self.let = threading.Event()
+        self.let.set()
+        self.error: Exception | None = None
+
+    def append(self, events: Sequence[Event]) -> list[bool]:
+        self.let.wait(120)
+        if self.error:
+            raise self.error
+        self.commits.append([event.key for event in events])
+        return [not event.key.startswith("old") for event in events]
+
+
+def test_what_waits_while_one_is_written_goes_together() -> None:
+    store = Store()
+
+    async def run() -> list[list[bool]]:
+        writer = FeedbackWriter(store.append)
+        store.let.clear()
+        writes = [asyncio.create_task(writer.write([Seen(f"a{n}"), Seen(f"old{n}")])) for n in range(10)]
+        await asyncio.sleep(0.05)
+        store.let.set()
+        answers = await asyncio.gather(*writes)
+        writer.close()
+        return answers
+
+    assert asyncio.run(run()) == [[True, False]] * 10
+    assert [key for commit in store.commits for key in commit if key.startswith("a")] == [f"a{n}" for n in range(10)]
+    assert len(store.commits) <= 2
+
+
+def test_a_commit_that_fails_is_told_to_those_in_it_and_the_next_goes_on() -> None:
+    store = Store()
+
+    async def run() -> list[bool]:
+        writer = FeedbackWriter(store.append)
+        store.error = FeedbackUnavailable("gone")
+        with pytest.raises(FeedbackUnavailable):
+            await writer.write([Seen("a")])
+        store.error = None
+        answer = await writer.write([Seen("b")])
+        writer.close()
+        return answer
+
+    assert asyncio.run(run()) == [True]
+    assert store.commits == [["b"]]
+
+
+def test_too_many_that_wait_are_refused_and_nothing_of_them_is_written() -> None:
+    store = Store()
+
+    async def run() -> None:
+        writer = FeedbackWriter(store.append, max_waiting=3)
+        with pytest.raises(Overloaded):
+            await writer.write([Seen(str(n)) for n in range(4)])
+        assert await writer.write([Seen("a")]) == [True]
+        writer.close()
+
+    asyncio.run(run())
+    assert store.commits == [["a"]]
+
+
+def test_a_caller_who_goes_away_does_not_take_the_others_along() -> None:
+    store = Store()
+
+    async def run() -> list[bool]:
+        writer = FeedbackWriter(store.append)
+        store.let.clear()
+        gone = asyncio.create_task(writer.write([Seen("gone")]))
+        stays = asyncio.create_task(writer.write([Seen("stays")]))
+        await asyncio.sleep(0.02)
+        gone.cancel()
+        store.let.set()
+        answer = await stays
+        writer.close()
+        return answer
+
+    assert asyncio.run(run()) == [True]
+    assert sorted(key for commit in store.commits for key in commit) == ["gone", "stays"]
+
+
+def test_a_commit_is_bounded() -> None:
+    store = Store()
+
+    async def run() -> None:
+        writer = FeedbackWriter(store.append)
+        store.let.clear()
+        writes = [writer.write([Seen(f"{n}-{m}") for m in range(1000)]) for n in range(8)]
+        task = asyncio.gather(*writes)
+        await asyncio.sleep(0.02)
+        store.let.set()
+        await task
+        writer.close()
+
+    asyncio.run(run())
+    assert max(len(commit) for commit in store.commits) <= MAX_COMMIT
+    assert sum(len(commit) for commit in store.commits) == 8000

@@ -1,0 +1,110 @@
+"""Metrics are those of all processes, cost little, and forget the dead."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from prometheus_client import CollectorRegistry, Histogram
+
+from serving.observability.metrics import ServiceMetrics, metrics_folder_fault
+from serving.runners.interface import ModelRef, RunnerStatus
+from serving.runners.readiness import readiness
+from tests.serving.event_loop import in_loop
+
+ROOT = Path(__file__).parents[3]
+ONE_PROCESS = """
+import asyncio
+from serving.observability.metrics import service_metrics
+async def main():
+    service_metrics().began()
+    service_metrics().ended("/x", "GET", 200, 0.003)
+    service_metrics().gauge("sum").up(True)
+    service_metrics().gauge("sum").batch(3, 2, 5)
+    service_metrics().flush()
+asyncio.run(main())
+"""
+READ = "from serving.observability.metrics import metrics_content; print(metrics_content()[0].decode())"
+
+
+def run(code: str, folder: Path) -> str:
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_processes_are_summed_and_the_dead_are_forgotten(tmp_path: Path) -> None:
+    for _ in range(3):
+        run(ONE_PROCESS, tmp_path)
+    text = run(READ, tmp_path)
+    assert 'makunouchi_requests_total{method="GET",route="/x",status="200"} 3.0' in text
+    assert 'makunouchi_request_seconds_bucket{le="0.005",route="/x"} 3.0' in text
+    assert 'makunouchi_request_seconds_bucket{le="0.0025",route="/x"} 0.0' in text
+    assert 'makunouchi_batch_rows_sum{runner="sum"} 9.0' in text
+    # They ended without a word, as a killed process does: what they had waiting is not there any more.
+    assert 'makunouchi_queued_rows{runner="sum"}' not in text
+
+
+@in_loop
+async def test_blocks_add_up_to_what_single_observations_would() -> None:
+    telemetry = ServiceMetrics()
+    for number in range(1000):
+        telemetry.began()
+        telemetry.ended("/x", "GET", 200 if number % 10 else 503, number / 1000)
+        if number % 300 == 0:
+            telemetry.flush()
+    telemetry.flush()
+    telemetry.flush()
+    text = telemetry.content()[0].decode()
+    assert 'makunouchi_request_seconds_count{route="/x"} 1000.0' in text
+    # 0, 1, ... 100 ms: the bound belongs to its bucket.
+    assert 'makunouchi_request_seconds_bucket{le="0.1",route="/x"} 101.0' in text
+    assert 'status="503"} 100.0' in text
+    assert 'status="200"} 900.0' in text
+
+
+class Watched:
+    def __init__(self, name: str, is_ready: bool) -> None:
+        self.name = name
+        self.last_status = RunnerStatus(ready=is_ready, model=ModelRef(name, "v1") if is_ready else None)
+
+
+def test_ready_is_every_runner_and_not_stopping() -> None:
+    up, down = Watched("a", True), Watched("b", False)
+    assert readiness([up, Watched("c", True)]).is_ready
+    assert not readiness([up, down]).is_ready
+    assert readiness([up, down]).runners["b"].ready is False
+    assert not readiness([up], is_stopping=lambda: True).is_ready
+
+
+def test_a_histogram_of_prometheus_has_the_parts_that_are_filled_in_blocks() -> None:
+    histogram = Histogram("parts", "Parts.", ["a"], buckets=(1, 2), registry=CollectorRegistry()).labels("x")
+    histogram._sum.inc(3)
+    histogram._buckets[0].inc(2)
+    assert len(histogram._buckets) == 3
+
+
+def test_a_folder_of_metrics_that_cannot_be_written_is_told_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "metrics"
+    monkeypatch.setattr(BentoMLContainer, "prometheus_multiproc_dir", SimpleNamespace(get=lambda: str(folder)))
+    assert metrics_folder_fault() == ""
+    folder.mkdir()
+    assert metrics_folder_fault() == ""
+
+    def refused(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    assert metrics_folder_fault().endswith(
+        "/metrics' cannot be written (Read-only file system); remove it, or make it writable"
+    )

@@ -1,0 +1,90 @@
+"""Alive, ready, healthy, measured; and what is here."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.app import build_app
+from serving.routes.health import Metrics
+from tests.serving.in_process_service import Catalog, LocalService
+
+
+def test_livez(local_service: LocalService) -> None:
+    local_service.table.is_gone = True
+
+    assert local_service.get("/livez").json() == {"status": "alive"}
+
+
+def test_readyz_when_every_runner_answers(local_service: LocalService) -> None:
+    response = local_service.get("/readyz")
+
+    assert response.status_code == 200
+    runners = response.json()["runners"]
+    assert sorted(runners) == ["image", "recommender", "tabular"]
+    assert runners["image"] == {"ready": True, "model": {"name": "image", "version": "v1"}, "detail": ""}
+
+
+@pytest.mark.parametrize("gone", ["image", "tabular", "recommender"])
+def test_readyz_while_a_runner_is_gone(local_service: LocalService, gone: str) -> None:
+    runners = {"image": local_service.images, "tabular": local_service.table, "recommender": local_service.recommender}
+    runners[gone].is_gone = True  # type: ignore[attr-defined]  # both kinds have it
+
+    response = local_service.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "5"
+    problem = response.json()
+    assert problem["type"] == "/problems/not-ready"
+    assert problem["detail"] == f"not ready: {gone}"
+    assert [name for name, runner in problem["runners"].items() if not runner["ready"]] == [gone]
+
+    runners[gone].is_gone = False  # type: ignore[attr-defined]
+    assert local_service.get("/readyz").status_code == 200
+
+
+def test_readyz_while_stopping(local_service: LocalService) -> None:
+    stopping = [False]
+    app = build_app(
+        local_service.handlers,
+        Catalog(local_service),
+        Metrics(bytes),
+        local_service.settings,
+        version="0.1.0",
+        is_stopping=lambda: stopping[0],
+    )
+    local_service.edged = app
+    assert local_service.get("/readyz").status_code == 200
+
+    stopping[0] = True
+
+    assert local_service.get("/readyz").json()["detail"] == "the service is stopping"
+
+
+def test_health_tells_what_is_wrong_and_answers_all_the_same(local_service: LocalService) -> None:
+    assert local_service.get("/health").json()["status"] == "ok"
+    local_service.images.is_gone = True
+
+    response = local_service.get("/health")
+
+    assert response.status_code == 200
+    assert response.json()["status"] == "degraded"
+    assert response.json()["runners"]["image"] == {"ready": False, "model": None, "detail": "no connection"}
+    assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
+
+
+def test_metrics_are_passed_on_as_they_are(local_service: LocalService) -> None:
+    response = local_service.get("/metrics")
+
+    assert response.content == b"up 1\n"
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_the_index_lists_every_public_operation(local_service: LocalService) -> None:
+    index = local_service.get("/v1").json()
+
+    assert index["method"] == "GET"
+    assert index["url"] == "http://test/v1"
+    listed = {link["operation"]: (link["method"], link["href"]) for link in index["links"]}
+    assert listed["classify_image"] == ("POST", "/v1/images/classify")
+    assert listed["get_model"] == ("GET", "/v1/models/{name}")
+    assert not any(name.startswith("bentoml") for name in listed)

@@ -1,0 +1,290 @@
+"""The hop survives what happens to connections and to runners, and callers are told quickly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import DeadlineExceeded, RunnerUnavailable
+from serving.runners.batching import BatchLimits
+from serving.runners.client import remote
+from serving.runners.client.connection import Address, open_connection
+from serving.runners.client.remote import RemoteClient
+from serving.runners.handle import RunnerHandle
+from serving.runners.wire import MEDIA_TYPE
+from tests.serving.event_loop import in_loop, until
+from tests.serving.runners.blocking_runner import settle
+from tests.serving.runners.runner_servers import RunnerServer, listening, warm
+from tests.serving.runners.sum_predictors import RAISE, WAIT, SumsRunner
+from tests.serving.runners.test_placements import row, soon
+
+ROOT = Path(__file__).parents[4]
+
+
+@contextlib.asynccontextmanager
+async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> AsyncIterator[RunnerHandle]:
+    runner = RunnerHandle("r", BatchLimits(calls_in_flight=connections))
+    client = RemoteClient(path.as_uri(), method="predict", name="r", connections=connections, on_state=runner.on_state)
+    runner.start(client)
+    try:
+        if wait:
+            assert (await runner.status(timeout_s=60)).ready
+        yield runner
+    finally:
+        await runner.stop()
+
+
+@in_loop
+async def test_a_lost_connection_costs_no_call(tmp_path: Path) -> None:
+    instance = SumsRunner()
+    server = RunnerServer(await warm(instance, "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+        instance.model.current.gate.clear()
+        hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        await until(lambda: server.calls == 2)
+        server.cut_connections()
+        await until(lambda: server.calls == 3 or hung.done() or server.requests.count("/hop/predict") >= 3)
+        instance.model.current.gate.set()
+        assert (await hung).values[0, 0] == 3 * WAIT
+        # Once more, not more often than once.
+        assert server.requests.count("/hop/predict") <= 4
+
+
+@in_loop
+async def test_connections_are_kept_and_used_again(tmp_path: Path) -> None:
+    server = RunnerServer(await warm(SumsRunner(), "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s", connections=2) as runner:
+        for _ in range(30):
+            await asyncio.gather(*(runner.predict(row(1), deadline=soon()) for _ in range(4)))
+        assert server.server is not None
+        assert len(server.server.server_state.connections) <= 4
+
+
+@in_loop
+async def test_an_idle_client_keeps_its_connections_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
+    server = RunnerServer(await warm(SumsRunner(), "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s", connections=2):
+        await until(lambda: server.requests.count("/hop/status") > 20)
+        assert server.server is not None
+        # Two for calls, and the one that tells at once when the runner goes.
+        assert len(server.server.server_state.connections) == 3
+
+
+@in_loop
+async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(remote, "TRY_EVERY_S", 0.05)
+    instance = SumsRunner()
+    model = instance.model.current
+    async with (
+        listening(RunnerServer(await warm(instance, "predict")), uds=str(tmp_path / "s")),
+        hopping(tmp_path / "s") as runner,
+    ):
+        predict = model.predict
+        model.predict = lambda rows: predict(np.full_like(rows, RAISE))  # type: ignore[method-assign]
+        await until(lambda: not runner.last_status.ready)
+        assert "example" in runner.last_status.detail or "could not answer" in runner.last_status.detail
+        model.predict = predict  # type: ignore[method-assign]
+        await until(lambda: runner.last_status.ready)
+        assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+
+
+@in_loop
+async def test_a_model_that_is_busy_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(remote, "TRY_EVERY_S", 0.05)
+    monkeypatch.setattr(remote, "TRY_TIMEOUT_S", 0.3)
+    instance = SumsRunner()
+    server = RunnerServer(await warm(instance, "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+        instance.model.current.gate.clear()
+        held = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        tried = server.requests.count("/hop/example")
+        await until(lambda: server.requests.count("/hop/example") > tried + 2)
+        assert runner.last_status.ready
+        instance.model.current.gate.set()
+        assert (await held).values[0, 0] == 3 * WAIT
+
+
+@in_loop
+async def test_nobody_listening_is_told_quickly_and_recovery_needs_no_help(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with hopping(path, wait=False) as runner:
+        assert not (await runner.status(timeout_s=60)).ready
+        with pytest.raises(RunnerUnavailable):
+            await runner.predict(row(1), deadline=soon())
+        async with listening(RunnerServer(await warm(SumsRunner(), "predict")), uds=str(path)):
+            await until(lambda: runner.last_status.ready)
+            assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+        await until(lambda: not runner.last_status.ready)
+        path.unlink(missing_ok=True)
+        async with listening(RunnerServer(await warm(SumsRunner(), "predict")), uds=str(path)):
+            await until(lambda: runner.last_status.ready)
+            assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+
+
+@in_loop
+async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is left of a killed runner: its socket is held open by the process that started it.
+    path = tmp_path / "s"
+    server = RunnerServer(await warm(SumsRunner(), "predict"))
+    async with contextlib.AsyncExitStack() as stack:
+        runner = None
+        async with listening(server, uds=str(path)):
+            runner = await stack.enter_async_context(hopping(path))
+            held = socket.socket(socket.AF_UNIX)
+            stack.callback(held.close)
+            path.unlink()
+            held.bind(str(path))
+            held.listen(100)
+            monkeypatch.setattr(remote, "GREETING_S", 0.5)
+            server.cut_connections()
+            # Long before their deadline, and with another word.
+            said = await asyncio.gather(
+                *(runner.predict(row(1), deadline=soon()) for _ in range(20)), return_exceptions=True
+            )
+            assert all(isinstance(each, RunnerUnavailable) for each in said)
+            # Known to be gone: without waiting for anything.
+            monkeypatch.setattr(remote, "GREETING_S", 30.0)
+            refused = asyncio.create_task(runner.predict(row(1), deadline=soon()))
+            await settle()
+            assert refused.done()
+            assert isinstance(refused.exception(), RunnerUnavailable)
+            assert not runner.last_status.ready
+
+
+@in_loop
+async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PING_EVERY_S", 0.05)
+    monkeypatch.setattr(remote, "PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(remote, "RETURN_WAIT_S", 0.2)
+    async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
+        process.send_signal(signal.SIGSTOP)
+        hung = asyncio.create_task(runner.predict(row(1), deadline=soon(1.5)))
+        await until(lambda: not runner.last_status.ready)
+        # In flight: until its deadline. New: refused at once.
+        with pytest.raises(RunnerUnavailable):
+            await runner.predict(row(1), deadline=soon())
+        with pytest.raises((DeadlineExceeded, RunnerUnavailable)):
+            await hung
+        monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
+        process.send_signal(signal.SIGCONT)
+        await until(lambda: runner.last_status.ready)
+        assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+
+
+@in_loop
+async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not by a ping.
+    monkeypatch.setattr(remote, "PING_EVERY_S", 3600.0)
+    async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
+        assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+        process.kill()
+        await until(lambda: not runner.last_status.ready)
+
+
+@in_loop
+async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
+    instance = SumsRunner()
+    server = RunnerServer(await warm(instance, "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+        assert server.server is not None
+        connections = server.server.server_state.connections
+        hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        await until(lambda: server.calls == 2)
+        before = len(connections)
+        hung.cancel()
+        await until(lambda: len(connections) < before)
+        instance.model.current.gate.set()
+
+
+@in_loop
+async def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
+    server = RunnerServer(await warm(SumsRunner(), "predict"))
+    async with listening(server, uds=str(tmp_path / "s")):
+        for round_ in range(6):
+            async with hopping(tmp_path / "s", connections=2) as runner:
+                await asyncio.gather(*(runner.predict(row(1), deadline=soon()) for _ in range(50)))
+                server.cut_connections()
+                await runner.predict(row(1), deadline=soon())
+            await until(lambda: not server.server.server_state.connections)  # type: ignore[union-attr]
+            gc.collect()
+            if round_ == 1:
+                before = len(os.listdir("/proc/self/fd"))
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/hop/predict", b"nonsense", 400),
+        ("POST", "/hop/elsewhere", b"", 404),
+        ("POST", "/hop/reload", b"[1]", 400),
+        ("POST", "/hop/reload", b"{", 400),
+        ("GET", "/hop/elsewhere", b"", 404),
+        ("PUT", "/hop/predict", b"", 404),
+    ],
+)
+def test_what_is_no_call_is_refused(method: str, path: str, body: bytes, status: int, tmp_path: Path) -> None:
+    @in_loop
+    async def test() -> None:
+        server = RunnerServer(await warm(SumsRunner(), "predict"))
+        async with listening(server, uds=str(tmp_path / "s")) as url:
+            connection = await open_connection(Address.parse(url))
+            reply = await connection.request(method, path, [body], headers=f"content-type: {MEDIA_TYPE}\r\n")
+            assert reply.status == status
+            connection.close()
+
+    test()
+
+
+@in_loop
+async def test_pickle_is_refused_before_anybody_looks_at_it(tmp_path: Path) -> None:
+    server = RunnerServer(await warm(SumsRunner(), "predict"))
+    async with listening(server, uds=str(tmp_path / "s")) as url:
+        connection = await open_connection(Address.parse(url))
+        for media_type in ("application/vnd.bentoml+pickle", "Application/VND.BentoML+Pickle; x=1"):
+            header = f"content-type: {media_type}\r\n"
+            assert (await connection.request("POST", "/predict", [b"cos\nsystem\n"], headers=header)).status == 415
+        connection.close()
+
+
+@in_loop
+async def test_a_large_frame_comes_whole(tmp_path: Path) -> None:
+    server = RunnerServer(await warm(SumsRunner(), "predict"))
+    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+        rows = np.ones((200, 20_000), np.float32)
+        assert (await runner.predict(rows, deadline=soon())).values[:, 0].tolist() == [20_000.0] * 200
+
+
+@contextlib.asynccontextmanager
+async def stoppable(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
+    """A runner in a process of its own, and its socket."""
+    path = folder / "process.sock"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.serving.runners.runner_process", str(path), cwd=ROOT
+    )
+    try:
+        async with asyncio.timeout(120):
+            while not path.exists():
+                await asyncio.sleep(0.02)
+        yield process, path
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,52 @@
+"""A model is called without a thread only where it was seen to be quicker than one."""
+
+from __future__ import annotations
+
+from serving.runners.host.event_loop_policy import QUICK_S, TOO_SLOW_S, EventLoopPolicy
+
+
+def test_before_the_warm_up_nothing_is_quick() -> None:
+    assert not EventLoopPolicy().is_quick(1)
+
+
+def test_a_model_that_was_slow_in_its_warm_up_never_is() -> None:
+    pace = EventLoopPolicy()
+    pace.warmed_up(1, 2 * QUICK_S)
+    assert not any(pace.is_quick(rows) for rows in (1, 1, 1, 100))
+
+
+def test_more_rows_are_tried_step_by_step() -> None:
+    pace = EventLoopPolicy()
+    pace.warmed_up(1, QUICK_S / 10)
+    assert pace.is_quick(1)
+    assert pace.is_quick(3)
+    assert not pace.is_quick(100)
+    pace.took(3, QUICK_S / 5)
+    assert pace.is_quick(7)
+    pace.took(7, QUICK_S * 0.9)
+    # Twice that would be too slow.
+    assert not pace.is_quick(15)
+
+
+def test_a_slow_call_pauses_its_size_ever_longer() -> None:
+    pace = EventLoopPolicy()
+    pace.warmed_up(1, QUICK_S / 10)
+
+    def pause() -> int:
+        pace.took(1, 2 * QUICK_S)
+        calls = 0
+        while not pace.is_quick(1):
+            calls += 1
+        return calls
+
+    first, second = pause(), pause()
+    assert 0 < first < second
+    pace.took(1, QUICK_S / 10)
+    assert pause() == first
+
+
+def test_one_call_that_blocks_the_loop_for_long_is_the_last() -> None:
+    pace = EventLoopPolicy()
+    pace.warmed_up(1, QUICK_S / 10)
+    pace.took(1, 2 * TOO_SLOW_S)
+    assert not any(pace.is_quick(1) for _ in range(10_000))

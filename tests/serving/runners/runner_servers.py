@@ -1,0 +1,83 @@
+"""Real runners behind real sockets, in the event loop of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from serving.process.graceful_shutdown import GracefulShutdown
+from serving.runners.client.local import host
+from serving.runners.host.asgi import RunnerApp
+from serving.runners.host.instance import RunnerInstance
+from serving.runners.wire import WireRequest, WireResponse
+
+
+async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """What is behind the hop in these tests: nothing."""
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+
+
+class RunnerServer:
+    """One runner's application, listening."""
+
+    def __init__(self, hosted: RunnerInstance) -> None:
+        self.hosted = hosted
+        self.draining = GracefulShutdown(grace_s=5, waits_for_sessions=True)
+        self.calls = 0
+        self.requests: list[str] = []
+        self._inner = RunnerApp(no_app, hosted=lambda: hosted, answer=self.answer, draining=lambda: self.draining)
+        self.server: uvicorn.Server | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests.append(scope["path"])
+        await self._inner(scope, receive, send)
+
+    async def answer(
+        self, name: str, questions: Sequence[WireRequest], is_gone: Callable[[], bool]
+    ) -> Sequence[WireResponse | Exception]:
+        self.calls += 1
+        method = self.hosted.answering(name)
+        assert method is not None
+        return await method.answer(questions)
+
+    def cut_connections(self) -> None:
+        """Close every connection at once, as a killed process does."""
+        assert self.server is not None
+        for connection in list(self.server.server_state.connections):
+            connection.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def listening(runner: RunnerServer, **where: Any) -> AsyncIterator[str]:
+    """`runner` behind a socket: `uds=path` or `port=0`. Gives its address."""
+    config = uvicorn.Config(runner, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=5, **where)
+    server = runner.server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+        assert not task.done()
+    try:
+        if "uds" in where:
+            yield Path(where["uds"]).as_uri()
+        else:
+            yield f"tcp://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        runner.draining.begin()
+        runner.draining.sessions_end.set()
+        server.should_exit = True
+        await task
+        runner.hosted.close()
+
+
+async def warm(instance: object, *methods: str, threads: int = 1) -> RunnerInstance:
+    """`instance` hosted and warmed up."""
+    hosted = host(instance, methods, name=type(instance).__name__, threads=threads)
+    await hosted.warm_up()
+    return hosted

@@ -1,0 +1,150 @@
+"""A server of one hot call, `/hot`, in the event loop of a test; and an application for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from models.errors import InvalidInput
+from serving.observability.access_log import AccessLog
+from serving.observability.metrics import service_metrics
+from serving.process.graceful_shutdown import GracefulShutdown
+from serving.server.fast_path.batch_queue import MAX_WAITING, BatchQueue, FastOperation, Headers
+from serving.server.fast_path.protocol import FastPathProtocol
+from serving.server.http_protocol import HttpBounds
+from serving.server.websocket_protocol import WebSocketProtocol
+
+BODY = b'{"a": 1}'
+
+
+@dataclass
+class FastPathServer:
+    """What the server answers, and what it was asked. `call` is another hot call than `/hot`."""
+
+    call: FastOperation | None = None
+    admits: Callable[[Headers], bool] = lambda headers: True
+    is_available: bool = True
+    timeout_s: float = 30.0
+    max_waiting: int = MAX_WAITING
+    head_timeout_s: float = 20.0
+    # Ids and statuses of what the protocol answered itself.
+    counted: list[tuple[str, int]] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    error: Exception | None = None
+    batches: list[list[bytes]] = field(default_factory=list)
+    # What the application was asked, before it has read the body, and then.
+    begun_by_application: list[Scope] = field(default_factory=list)
+    by_application: list[Scope] = field(default_factory=list)
+    draining: GracefulShutdown = field(default_factory=lambda: GracefulShutdown(grace_s=5))
+    lines: io.StringIO = field(default_factory=io.StringIO)
+    server: uvicorn.Server | None = None
+    port: int = 0
+
+    async def answer_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
+        """Return `short` and each body; an error for one that holds `odd`."""
+        self.batches.append([bytes(body) for body in bodies])
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.error is not None:
+            raise self.error
+        return [InvalidInput("odd") if b"odd" in body else b"short " + bytes(body) for body in bodies]
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ordinary road: `ordinary` around the body, or `early` before it; WebSockets are let in."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await receive()
+            return
+        if scope["path"] == "/early":
+            await Response(b"early")(scope, receive, send)
+            return
+        self.begun_by_application.append(scope)
+        body = await Request(scope, receive).body()
+        self.by_application.append(scope)
+        # As `routes.body.answer` does.
+        answer = Response(b"ordinary " + body, 200, {"Cache-Control": "no-store"}, "application/json")
+        await answer(scope, receive, send)
+
+    async def send(self, data: bytes, *more: bytes, answers: int = 1) -> list[bytes]:
+        """Send `data`, then each of `more` some time later, over one connection; the bodies of the answers."""
+        reader, writer = await self.connect()
+        try:
+            for part in (data, *more):
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0.01 if part is not data or more else 0)
+            return [(await read_answer(reader))[2] for _ in range(answers)]
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    @property
+    def connections(self) -> int:
+        """Those that are open as far as the server has noticed."""
+        assert self.server is not None
+        return len(self.server.server_state.connections)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+
+def request(
+    body: bytes = BODY, *, line: bytes = b"POST /hot HTTP/1.1", without: bytes = b"", more: Sequence[bytes] = ()
+) -> bytes:
+    """A plain request, with header lines `more`, without those that start with `without`."""
+    lines = [b"Host: x", b"Content-Type: application/json", b"Content-Length: %d" % len(body), *more]
+    kept = [each for each in lines if not (without and each.lower().startswith(without))]
+    return b"\r\n".join([line, *kept, b"", body])
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the next answer."""
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+    return int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+@contextlib.asynccontextmanager
+async def listening(lane: FastPathServer) -> AsyncIterator[FastPathServer]:
+    """`lane` behind a socket."""
+    call = lane.call or FastOperation(
+        "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
+    )
+    road = BatchQueue(call, service_metrics(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
+    strictness = HttpBounds(lane.head_timeout_s, lambda *answer: lane.counted.append(answer))
+    protocol = FastPathProtocol.using({call.path.encode(): road}, strictness)
+    server = lane.server = uvicorn.Server(
+        uvicorn.Config(
+            lane.application,
+            port=0,
+            http=protocol,
+            ws=WebSocketProtocol,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
+    )
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+        assert not task.done()
+    lane.port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield lane
+    finally:
+        server.should_exit = True
+        await task
+        assert lane.draining.in_flight == 0
+        assert road.access_log is not None
+        road.access_log.flush()
+        service_metrics().flush()

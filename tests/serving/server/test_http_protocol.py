@@ -1,0 +1,278 @@
+"""Hostile and clumsy bytes: each gets its answer, in its place, and costs no memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from serving.server import http_protocol
+from serving.server.http_protocol import MAX_HEAD_BYTES
+from tests.serving.event_loop import in_loop
+from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
+
+ORDINARY = b"X-Plain: no"
+NONSENSE = b"\x00nonsense\r\n\r\n"
+WEBSOCKET = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+CHUNKED = request(b"", without=b"content-length", more=[b"Transfer-Encoding: chunked"])
+
+
+async def told(reader: asyncio.StreamReader, status: int, kind: str) -> dict[str, str]:
+    """The next answer is a problem document, and the last one. Its headers."""
+    seen, headers, body = await read_answer(reader)
+    document = json.loads(body)
+    assert (seen, document["type"]) == (status, f"/problems/{kind}")
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"] == document["request_id"]
+    assert float(headers["x-process-time"]) == 0
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    return headers
+
+
+@pytest.mark.parametrize("more", [(), (ORDINARY,)], ids=["short", "ordinary"])
+@in_loop
+async def test_nonsense_is_answered_after_what_was_asked_before(more: tuple[bytes, ...]) -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(request(b'{"n": 1}', more=more) + request(b'{"n": 2}', more=more) + NONSENSE)
+        for number in (b"1", b"2"):
+            status, _, body = await read_answer(reader)
+            assert status == 200
+            assert body.endswith(b'{"n": %b}' % number)
+        headers = await told(reader, 400, "not-http")
+        assert lane.counted == [(headers["x-request-id"], 400)]
+        writer.close()
+
+
+@in_loop
+async def test_nonsense_alone_is_answered_at_once_by_a_problem_document() -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(NONSENSE)
+        await told(reader, 400, "not-http")
+        writer.close()
+
+
+@in_loop
+async def test_chunks_that_are_none_are_answered_in_the_place_of_their_request() -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(request() + CHUNKED + b"zz\r\n")
+        assert (await read_answer(reader))[2] == b"short " + BODY
+        await told(reader, 400, "not-http")
+        writer.close()
+        reader, writer = await lane.connect()
+        writer.write(CHUNKED)
+        await asyncio.sleep(0.05)
+        writer.write(b"zz\r\n")
+        await told(reader, 400, "not-http")
+        writer.close()
+    assert not lane.by_application
+
+
+@in_loop
+async def test_chunks_that_are_none_do_not_break_into_an_answer() -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await read_answer(reader))[2] == b"early"
+        writer.write(b"zz\r\n")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("more", [(), (ORDINARY,)], ids=["short", "ordinary"])
+@in_loop
+async def test_a_websocket_is_not_opened_behind_a_request_that_waits(more: tuple[bytes, ...]) -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(request(more=more) + WEBSOCKET)
+        assert (await read_answer(reader))[2].endswith(BODY)
+        await told(reader, 400, "not-http")
+        writer.close()
+        assert len(lane.batches) + len(lane.by_application) == 1
+
+
+@in_loop
+async def test_a_websocket_lives_longer_than_a_head_may_take() -> None:
+    async with listening(FastPathServer(head_timeout_s=0.1)) as lane:
+        reader, writer = await lane.connect()
+        writer.write(request())
+        await read_answer(reader)
+        writer.write(WEBSOCKET)
+        assert await reader.readuntil(b"\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.4)
+        writer.close()
+
+
+@pytest.mark.parametrize("piece", [b"a" * 5000, b"a: b\r\n" * 800], ids=["one header", "many headers"])
+@in_loop
+async def test_a_head_without_end_is_refused(piece: bytes) -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(b"GET / HTTP/1.1\r\nX-Request-ID: mine.5\r\nA: ")
+        for _ in range(2 * MAX_HEAD_BYTES // len(piece)):
+            writer.write(piece)
+            await asyncio.sleep(0)
+        headers = await told(reader, 431, "headers-too-large")
+        assert headers["x-request-id"] == "mine.5"
+        writer.close()
+
+
+@in_loop
+async def test_a_head_that_is_too_large_is_refused_however_it_is_cut() -> None:
+    sent = request(more=[b"User-Agent: " + b"u" * MAX_HEAD_BYTES])
+    async with listening(FastPathServer()) as lane:
+        for cuts in ([], [1], [30_000], [60_000, 64_000]):
+            reader, writer = await lane.connect()
+            for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+                writer.write(sent[start:end])
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            await told(reader, 431, "headers-too-large")
+            writer.close()
+        small = request(more=[b"User-Agent: " + b"u" * (MAX_HEAD_BYTES - 1000)])
+        assert await lane.send(small) == [b"short " + BODY]
+
+
+@in_loop
+async def test_a_body_before_a_head_is_not_counted_with_it() -> None:
+    body = b"b" * (MAX_HEAD_BYTES * 2)
+    async with listening(FastPathServer()) as lane:
+        second = request()
+        answers = await lane.send(request(body) + second[:20], second[20:], answers=2)
+        assert answers == [b"ordinary " + body, b"short " + BODY]
+
+
+@pytest.mark.parametrize("before", [b"", request(), request(more=[ORDINARY])], ids=["first", "short", "ordinary"])
+@in_loop
+async def test_a_head_of_one_byte_at_a_time_is_late(before: bytes) -> None:
+    async with listening(FastPathServer(head_timeout_s=0.3)) as lane:
+        reader, writer = await lane.connect()
+        if before:
+            writer.write(before)
+            await read_answer(reader)
+        started = asyncio.get_running_loop().time()
+        answer = asyncio.create_task(told(reader, 408, "headers-timeout"))
+        for byte in request():
+            writer.write(bytes([byte]))
+            await asyncio.wait([answer], timeout=0.05)
+            if answer.done():
+                break
+        await answer
+        assert 0.25 < asyncio.get_running_loop().time() - started < 5
+        writer.close()
+
+
+@in_loop
+async def test_empty_lines_keep_no_connection_open() -> None:
+    async with listening(FastPathServer(head_timeout_s=0.3)) as lane:
+        for before in (b"", request()):
+            reader, writer = await lane.connect()
+            if before:
+                writer.write(before)
+                await read_answer(reader)
+            end = asyncio.create_task(reader.read())
+            for _ in range(100):
+                writer.write(b"\r\n")
+                await asyncio.wait([end], timeout=0.05)
+                if end.done():
+                    break
+            assert await end == b""
+            writer.close()
+
+
+@in_loop
+async def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "SILENCE_S", 0.2)
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+        # Whoever speaks in time is answered.
+        reader, writer = await lane.connect()
+        writer.write(request()[:10])
+        await asyncio.sleep(0.3)
+        writer.write(request()[10:])
+        assert (await read_answer(reader))[2] == b"short " + BODY
+        writer.close()
+
+
+@pytest.mark.parametrize("gap_s", [0, 0.05], ids=["at once", "later"])
+@in_loop
+async def test_trailers_are_no_headers(gap_s: float) -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(CHUNKED)
+        await asyncio.sleep(gap_s)
+        writer.write(b"2\r\n{}\r\n0\r\nX-API-Key: stolen\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")
+        assert (await read_answer(reader))[2] == b"ordinary {}"
+        writer.write(request(more=[b"X-Request-ID: mine.6", ORDINARY]))
+        await read_answer(reader)
+        writer.close()
+    first, second = lane.by_application
+    assert {name for name, _ in first["headers"]} == {b"host", b"content-type", b"transfer-encoding"}
+    assert (b"x-request-id", b"mine.6") in second["headers"]
+
+
+@pytest.mark.parametrize("cut", [None, -len(BODY), 30], ids=["at once", "body later", "in its head"])
+@pytest.mark.parametrize("before", [b"", request(b'{"n": 0}')], ids=["alone", "behind another"])
+@in_loop
+async def test_an_offer_of_http_2_is_ignored_and_takes_no_body(cut: int | None, before: bytes) -> None:
+    offer = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"]
+    sent = request(more=offer)
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(before + sent[:cut])
+        if cut:
+            await asyncio.sleep(0.02)
+            writer.write(sent[cut:])
+        writer.write(request(b'{"n": 2}'))
+        bodies = [(await read_answer(reader))[2] for _ in range(3 if before else 2)]
+        # The connection goes on.
+        writer.write(request(b'{"n": 3}'))
+        assert (await read_answer(reader))[2] == b'short {"n": 3}'
+        writer.close()
+    assert [body.split(b" ", 1)[1] for body in bodies] == [*([b'{"n": 0}'] if before else []), BODY, b'{"n": 2}']
+
+
+@in_loop
+async def test_what_an_offer_stands_beside_is_kept() -> None:
+    more = [b"Connection: Upgrade, close", b"Upgrade: h2c", b"X-API-Key: mine", b"Expect: 100-continue"]
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(request(line=b"POST /other?a=b HTTP/1.1", more=more))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        status, headers, body = await read_answer(reader)
+        assert (status, body, headers["connection"]) == (200, b"ordinary " + BODY, "close")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    (scope,) = lane.by_application
+    assert (scope["path"], scope["query_string"]) == ("/other", b"a=b")
+    assert (b"x-api-key", b"mine") in scope["headers"]
+    assert not {b"upgrade"} & {name for name, _ in scope["headers"]}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere:443\r\n\r\n",
+        WEBSOCKET.replace(b"Host", b"A: b\r\n" * 300 + b"Host"),
+        WEBSOCKET.replace(b"Host", b"A: " + b"a" * 9000 + b"\r\nHost"),
+        WEBSOCKET.replace(b"Host", b"Content-Length: 2\r\nHost") + b"{}",
+    ],
+    ids=["CONNECT", "many headers", "a long header", "a body"],
+)
+@in_loop
+async def test_no_protocol_is_left_without_an_answer(sent: bytes) -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(sent)
+        await told(reader, 400, "not-http")
+        writer.close()

@@ -1,0 +1,35 @@
+"""A WebSocket client that floods and reads nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from tests.serving.event_loop import in_loop
+from tests.serving.server.fast_path.fast_path_server import FastPathServer, listening
+from tests.serving.server.test_http_protocol import WEBSOCKET
+
+PING = b"\x89\xfd\0\0\0\0" + b"p" * 125
+PONG_BYTES = 127
+# More than what the system keeps for two sockets.
+FLOOD = 40 << 20
+
+
+@in_loop
+async def test_pings_are_read_no_faster_than_their_answers_are() -> None:
+    async with listening(FastPathServer()) as lane:
+        reader, writer = await lane.connect()
+        writer.write(WEBSOCKET)
+        await reader.readuntil(b"\r\n\r\n")
+        # It reads nothing more: a StreamReader stops at twice its limit.
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent * len(PING) < FLOOD:
+                writer.write(PING * 1000)
+                sent += 1000
+                await asyncio.wait_for(writer.drain(), 2)
+        assert sent * len(PING) < FLOOD
+        # Nothing is lost, and the connection goes on.
+        await reader.readexactly(sent * PONG_BYTES)
+        await asyncio.wait_for(writer.drain(), 20)
+        writer.close()

@@ -1,0 +1,163 @@
+"""Columns get their kind, and those that no model can use are left out with a reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.card import Column
+from models.errors import DataInvalid
+from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
+from tests.training.example_tables import mixed_frame
+from training.tabular.columns import ColumnRules, Inputs, read_inputs
+
+N = 60
+
+
+def read(rules: ColumnRules | None = None, **columns: object) -> Inputs:
+    return read_inputs(
+        pd.DataFrame({"anchor": np.arange(N) % 7 * 1.5} | columns), rules or ColumnRules(), descriptions={}
+    )
+
+
+def column(values: object, rules: ColumnRules | None = None) -> Column:
+    (_, found) = read(rules, x=values).columns
+    return found
+
+
+def reason(values: object, name: str = "x") -> str:
+    inputs = read(None, **{name: values})
+    assert [column.name for column in inputs.columns] == ["anchor"]
+    ((dropped, why),) = inputs.dropped
+    assert dropped == name
+    return why
+
+
+def test_every_kind_of_a_mixed_table_is_told() -> None:
+    inputs = read_inputs(mixed_frame().drop(columns="bought"), ColumnRules(), descriptions={"city": "where"})
+    assert {c.name: (c.kind, c.nullable, c.required) for c in inputs.columns} == {
+        "größe in cm": ("number", True, False),
+        "no.of.visits": ("integer", True, False),
+        "vip": ("boolean", True, False),
+        "city": ("category", True, False),
+        "is_new": ("boolean", False, True),
+    }
+    assert set(dict(inputs.dropped)) == {"customer_id", "joined", "notes", "country", "fax"}
+    by_name = {c.name: c for c in inputs.columns}
+    assert by_name["city"].categories == ("Aachen", "Bonn, am Rhein", "Köln")
+    assert by_name["city"].description == "where"
+    assert by_name["vip"].description == "true stands for 'yes'"
+    assert inputs.rows.shape == (400, 5)
+    assert inputs.rows.dtype == np.float32
+
+
+def test_the_examples_are_one_row_of_the_table() -> None:
+    frame = mixed_frame().drop(columns="bought")
+    inputs = read_inputs(frame, ColumnRules(), descriptions={})
+    example = RowEncoder.for_columns(inputs.columns).encode([{c.name: c.example for c in inputs.columns}])[0]
+    assert np.isfinite(example).all()
+    assert (inputs.rows == example).all(axis=1).any()
+
+
+def test_limits_are_those_of_the_data() -> None:
+    found = column([-3] + [4] * (N - 2) + [9])
+    assert (found.kind, found.minimum, found.maximum) == ("integer", -3.0, 9.0)
+    assert column(np.arange(N) % 5 / 2).maximum == 2.0
+
+
+@pytest.mark.parametrize("words", [("yes", "no"), ("True", "False"), ("Y", "N"), ("t", "f"), ("YES", "no")])
+def test_words_for_true_and_false_are_booleans(words: tuple[str, str]) -> None:
+    inputs = read(x=list(words) * (N // 2))
+    assert inputs.columns[1].kind == "boolean"
+    assert inputs.rows[:2, 1].tolist() == [1, 0]
+
+
+def test_decimals_categoricals_and_object_columns_are_read() -> None:
+    assert column([Decimal("1.5"), Decimal("2")] * (N // 2)).kind == "number"
+    assert column(pd.Categorical(["a", "b"] * (N // 2))).categories == ("a", "b")
+    assert column(pd.Series([1, None] * (N // 2), dtype=object)).kind == "integer"
+
+
+def test_zero_and_one_stay_integers() -> None:
+    assert column([0, 1] * (N // 2)).kind == "integer"
+
+
+def test_a_constant_with_gaps_is_used_for_the_gaps() -> None:
+    found = column([1.5, None] * (N // 2))
+    assert (found.kind, found.nullable) == ("number", True)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([1] * N, "it is constant: 1"),
+        ([None] * N, "all values are missing"),
+        (pd.date_range("2020-01-01", periods=N), "dates and times"),
+        (["3.4.2020", "31.12.2021"] * (N // 2), "dates and times"),
+        (["2020-01-01T10:00", "2020-02-01 11:00:00"] * (N // 2), "dates and times"),
+        ([f"text {number}" for number in range(N)], "an id or free text"),
+        ([f"text {number % 40}" for number in range(N)], "free text or an id: 40 different values in 60 rows"),
+        (list(range(100, 100 + N)), "row numbers"),
+        ([[1, 2]] * N, "several types"),
+        ([1, "a"] * (N // 2), "several types"),
+    ],
+)
+def test_what_no_model_can_use_is_left_out_with_a_reason(values: object, why: str) -> None:
+    assert why in reason(values)
+
+
+@pytest.mark.parametrize("name", ["id", "PassengerId", "customer_id", "user.id", "uuid", "ID"])
+def test_an_integer_that_is_another_in_every_row_and_is_called_an_id_is_left_out(name: str) -> None:
+    assert reason(np.arange(N) * 37, name) == "an id: another value in every row"
+
+
+def test_an_integer_that_is_another_in_every_row_is_used_otherwise() -> None:
+    assert column(np.arange(N) * 37).kind == "integer"
+    assert read(None, amount_paid=np.arange(N) * 37).columns[1].kind == "integer"
+
+
+def test_numbers_with_some_text_among_them_are_pointed_out() -> None:
+    values = [str(number * 1.5) for number in range(N * 3)]
+    values[7] = "n/k"
+    inputs = read_inputs(pd.DataFrame({"a": np.arange(N * 3) % 5, "x": values}), ColumnRules(), descriptions={})
+    assert "mostly numbers, but also text such as 'n/k'" in dict(inputs.dropped)["x"]
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, 1e39])
+def test_numbers_that_cannot_be_served_are_refused_with_the_column(number: float) -> None:
+    with pytest.raises(DataInvalid, match="column 'x' holds infinity or a number over"):
+        read(x=[number] + [1.0] * (N - 1))
+
+
+def test_columns_are_dropped_on_demand_and_unknown_ones_refused() -> None:
+    inputs = read(ColumnRules(drop=("x",)), x=np.arange(N) % 3)
+    assert inputs.dropped == (("x", "asked for"),)
+    with pytest.raises(DataInvalid, match="no column 'y' to drop; known: anchor, x"):
+        read(ColumnRules(drop=("y",)), x=np.arange(N) % 3)
+
+
+def test_a_table_without_a_usable_column_says_why() -> None:
+    with pytest.raises(DataInvalid, match="no usable column is left: a: it is constant: 1"):
+        read_inputs(pd.DataFrame({"a": [1] * N}), ColumnRules(), descriptions={})
+
+
+def test_rare_categories_stand_for_unknown_ones_where_those_are_accepted() -> None:
+    values = ["a"] * 30 + ["b"] * 26 + ["rare"] * 3 + [None]
+    accepting = read(ColumnRules(accept_unknown=True), x=values)
+    assert accepting.columns[1].categories == ("a", "b")
+    assert accepting.columns[1].accepts_unknown
+    assert accepting.rows[[0, 30, 56, 59], 1].tolist() == [0, 1, NONE_OF_THESE, MISSING]
+    rejecting = read(x=values)
+    assert rejecting.columns[1].categories == ("a", "b", "rare")
+    assert not rejecting.columns[1].accepts_unknown
+
+
+def test_numbers_with_a_decimal_comma_are_told_and_their_remedy() -> None:
+    assert (
+        reason([f"{number},5" for number in range(N)])
+        == "it has a comma in numbers, as in '0,5'; --decimal , reads them"
+    )
+    assert column(["1,5", "2,5", "3,5"] * (N // 3)).categories == ("1,5", "2,5", "3,5")

@@ -1,0 +1,93 @@
+"""What is to be predicted is told by the column, and said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import DataInvalid
+from training.tabular.target import Target, TaskChoice, read_target
+
+N = 120
+
+
+def read(values: object, task: TaskChoice = "auto") -> Target:
+    frame = pd.DataFrame({"x": np.arange(len(list(values))), "y": values})  # type: ignore[call-overload]
+    return read_target(frame, "y", task)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "label_type", "first"),
+    [
+        (["no", "yes"] * (N // 2), ("no", "yes"), "text", 0),
+        ([True, False] * (N // 2), ("false", "true"), "boolean", 1),
+        ([10, 9, 2] * (N // 3), ("2", "9", "10"), "number", 2),
+        ([1.0, 0.0, 0.5] * (N // 3), ("0", "0.5", "1"), "number", 2),
+        (pd.Categorical(["b", "a"] * (N // 2)), ("a", "b"), "text", 1),
+    ],
+)
+def test_classes_are_text_in_a_sensible_order(
+    values: object, classes: tuple[str, ...], label_type: str, first: int
+) -> None:
+    target = read(values)
+    assert (target.classes, target.label_type) == (classes, label_type)
+    assert target.values[0] == first
+
+
+def test_few_different_numbers_are_classes_and_that_is_said() -> None:
+    target = read([0, 1] * (N // 2))
+    assert target.is_classification
+    assert target.notes == ("'y' holds 2 different numbers: they are read as classes (--task regression if not)",)
+    assert not read([0, 1] * (N // 2), "regression").is_classification
+
+
+def test_many_different_numbers_are_numbers() -> None:
+    target = read(np.arange(N) / 3)
+    assert not target.is_classification
+    np.testing.assert_array_equal(target.values, np.arange(N) / 3)
+
+
+def test_rows_without_a_target_are_left_out_and_that_is_said() -> None:
+    target = read(["a", None, "b"] * (N // 3))
+    assert target.notes == ("40 rows without 'y' are left out",)
+    assert target.kept.tolist() == [True, False, True] * (N // 3)
+    assert len(target.values) == 80
+
+
+def test_classes_too_small_to_learn_are_left_out_and_that_is_said() -> None:
+    target = read(["a", "b"] * (N // 2) + ["c"] * 9)
+    assert target.classes == ("a", "b")
+    assert target.kept.tolist() == [True] * N + [False] * 9
+    assert target.notes == ("1 classes of fewer than 10 rows are left out: 'c' (9)",)
+
+
+def test_sixty_classes_are_learnt() -> None:
+    assert len(read([f"c{number % 60}" for number in range(600)]).classes) == 60
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "fault"),
+    [
+        (["a"] * N, "auto", "1 class of at least 10 rows"),
+        ([f"c{number}" for number in range(N)], "auto", "no class"),
+        ([f"{number},5" for number in range(N)], "auto", "such as '0,5', and no numbers: --decimal , reads it"),
+        ([f"{number},5" for number in range(N)], "regression", "and no numbers: --decimal , reads it"),
+        ([f"{number}.000,00 €" for number in range(N)], "auto", "such as '0.000,00 €', and no numbers: write it as"),
+        ([f"EUR 1,{number}00" for number in range(100, 100 + N)], "regression", "write it as 1234.5"),
+        (["a", "b"] * 24, "auto", "48 rows with a value of 'y', at least 50 needed"),
+        ([None] * N, "auto", "0 rows with a value"),
+        (["a", "b"] * (N // 2), "regression", "no numbers but 'a' and the like; regression needs"),
+        ([3.5] * N, "regression", "nothing to predict"),
+        ([np.inf, *range(N)], "auto", "column 'y' holds infinity"),
+        ([f"c{number % 600}" for number in range(6000)], "auto", "600 classes, at most 500"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(values: object, task: TaskChoice, fault: str) -> None:
+    with pytest.raises(DataInvalid, match=fault):
+        read(values, task)
+
+
+def test_an_unknown_target_lists_the_known_columns() -> None:
+    with pytest.raises(DataInvalid, match="no column 'z' to predict; known: x, y"):
+        read_target(pd.DataFrame({"x": [1], "y": [2]}), "z", "auto")

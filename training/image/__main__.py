@@ -1,0 +1,10 @@
+"""Entry point of `python -m training.image`."""
+
+from __future__ import annotations
+
+from training.command import run
+from training.image.params import Params
+from training.image.train import main
+
+if __name__ == "__main__":
+    run(main, Params, description="Make a classifier of images: the published one, or one of your own classes.")

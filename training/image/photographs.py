@@ -1,0 +1,91 @@
+"""Real photographs that are on every machine with scikit-image and scikit-learn: what runtimes are compared on.
+
+They show whether a network sees what is there; they are far too few to say how often it is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.image.preprocessing import ImageDecoder, Pixels, Preprocessing
+from models.store.artifacts import file_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """One photograph: the package and file it lies in, and the ImageNet labels that are right for it, if any is."""
+
+    name: str
+    package: str
+    file: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"the package {self.package} with the photograph '{self.name}' is not installed")
+        return Path(spec.origin).parent / self.file
+
+
+PHOTOGRAPHS = (
+    Photograph("chelsea", "skimage", "data/chelsea.png", ("tabby", "tiger cat", "Egyptian cat")),
+    Photograph("coffee", "skimage", "data/coffee.png", ("espresso", "cup", "coffee mug")),
+    Photograph("rocket", "skimage", "data/rocket.jpg", ("missile", "projectile")),
+    Photograph("motorcycle", "skimage", "data/motorcycle_left.png", ("moped", "motor scooter")),
+    Photograph("astronaut", "skimage", "data/astronaut.png"),
+    Photograph("hubble", "skimage", "data/hubble_deep_field.jpg"),
+    Photograph("retina", "skimage", "data/retina.jpg"),
+    Photograph("china", "sklearn.datasets", "images/china.jpg"),
+    Photograph("flower", "sklearn.datasets", "images/flower.jpg"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Pixels (N, H, W, 3) of photographs and crops of them; `of[i]` is the index of view i's photograph."""
+
+    pixels: Pixels
+    of: NDArray[np.int64]
+
+
+def views(preprocessing: Preprocessing, *, shares: tuple[float, ...] = (0.8, 0.6)) -> Views:
+    """Each photograph whole and in crops, each of these also mirrored: 22 views of each, decoded as serving does.
+
+    Crops are at the corners and the centre, their sides `shares` of the shorter side.
+    """
+    decoder = ImageDecoder(preprocessing)
+    pixels, of = [], []
+    for index, photograph in enumerate(PHOTOGRAPHS):
+        data = photograph.path.read_bytes()
+        for view in (decoder.decode(data), *(decoder.decode(crop) for crop in _crops(data, shares))):
+            pixels += [view, view[:, ::-1]]
+            of += [index, index]
+    return Views(np.stack(pixels), np.array(of))
+
+
+def photographs_sha256() -> str:
+    """One fingerprint of all the photographs."""
+    return hashlib.sha256("".join(file_sha256(each.path) for each in PHOTOGRAPHS).encode()).hexdigest()
+
+
+def _crops(data: bytes, shares: tuple[float, ...]) -> Iterator[bytes]:
+    """Corners and centre, as PNG files."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    for share in shares:
+        side = int(min(image.size) * share)
+        free = (image.width - side, image.height - side)
+        for across, down in ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)):
+            left, top = int(free[0] * across), int(free[1] * down)
+            file = io.BytesIO()
+            image.crop((left, top, left + side, top + side)).save(file, "PNG", compress_level=1)
+            yield file.getvalue()

@@ -1,0 +1,37 @@
+"""Fitted algorithms become artifacts of the store: one that holds all, or one each. Knows cards and files, no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from models.card import Card
+from models.recommender import archive
+from models.recommender.archive import Contents
+from models.recommender.online.predictor import Recommender
+from models.store.artifacts import Artifact, find, saving
+from training.recommender import feature_tables
+from training.recommender.feature_tables import FeatureTables
+from training.report import print_summary, step, write_report
+
+
+def parts(contents: Contents, name: str, *, one_each: bool) -> Iterator[tuple[str, Contents]]:
+    """Names of the artifacts to save and what each holds, that of the default algorithm first."""
+    if not one_each:
+        yield name, contents
+        return
+    for algorithm, fitted in contents.algorithms.items():
+        yield f"{name}-{algorithm}", replace(contents, algorithms={algorithm: fitted}, default=algorithm)
+
+
+def save(card: Card, contents: Contents, tables: FeatureTables) -> Artifact:
+    """Save one artifact, and see that it answers."""
+    with step(f"saving {card.name}"), saving(card) as folder:
+        archive.write(contents, folder)
+        feature_tables.write(tables, folder)
+        write_report(card, folder)
+    artifact = find(card.name)
+    predictor = Recommender.load(artifact)
+    predictor.recommend([predictor.example()])
+    print_summary(card, tag=artifact.tag, folder=artifact.folder)
+    return artifact

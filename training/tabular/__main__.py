@@ -1,0 +1,10 @@
+"""Entry point of `python -m training.tabular`."""
+
+from __future__ import annotations
+
+from training.command import run
+from training.tabular.params import Params
+from training.tabular.train import main
+
+if __name__ == "__main__":
+    run(main, Params, description="Train a classifier or a regression of one table and save it for serving.")
