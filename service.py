@@ -65,7 +65,7 @@ def check() -> None:
 
 
 # What `bentoml containerize` builds on; with "none" it adds no compiler. `make image` puts its own in its place.
-base = bentoml.images.Image(base_image="python:3.11-slim-bookworm", distro="none", python_version="3.11")
+base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none", python_version="3.13")
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
 globals().update({model.runner.name: model.runner for model in models})

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from models.errors import InvalidInput
 from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress
@@ -77,6 +77,9 @@ def check_size(name: str, dataset: Dataset, max_items: int) -> None:
 
 def solved(gram: NDArray[np.float64]) -> NDArray[np.float32]:
     """The weights (items, items), zero on the diagonal, of a Gram matrix with its ridge; `gram` is overwritten."""
+    # Training only: the image has no scipy.linalg.
+    from scipy import linalg
+
     inverse = linalg.inv(gram, overwrite_a=True, assume_a="pos")
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
