@@ -48,8 +48,11 @@ from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect_queries, connect_rows, place
 from serving.server.fast_path.operations import fast_operations
 from serving.settings.loading import load_settings
+from serving.settings.settings import state_folder
 from serving.version import VERSION
-from serving.versions.catalog import StoreCatalog, build_reloads, build_traffic, served_model
+from serving.versions.catalog import StoreCatalog
+from serving.versions.deployed_model import deployed_model
+from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState
 
 SOURCE = Path(__file__).resolve().parent
@@ -65,7 +68,7 @@ recommender_shelf = ArtifactCache(settings.recommender_model, source=SOURCE)
 
 feedback = FeedbackLog(settings.feedback_url or default_url())
 
-kept = DeploymentState(settings.state_folder)
+state = DeploymentState(state_folder(settings.state_folder))
 runner = RunnerService.using(settings)
 
 
@@ -77,7 +80,7 @@ class ImageRunner:
         self.model = LoadedVersions(
             lambda version: ImageClassifier.load(image_shelf.whole(version), threads=usable_cores()),
             warm_up=lambda model: model.predict(model.example()),
-            start=kept.start(settings.image_model, image_shelf.find),
+            start=state.start_versions(image_shelf.name, configured=settings.image_model, find=image_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -99,7 +102,7 @@ class TabularRunner:
         self.model = LoadedVersions(
             lambda version: TabularModel.load(table_shelf.whole(version)),
             warm_up=lambda model: model.predict(model.example()),
-            start=kept.start(settings.tabular_model, table_shelf.find),
+            start=state.start_versions(table_shelf.name, configured=settings.tabular_model, find=table_shelf.find),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -122,7 +125,9 @@ class RecommenderRunner:
                 recent=listener.recent,
             ),
             warm_up=lambda desk: desk.warm_up(),
-            start=kept.start(settings.recommender_model, recommender_shelf.find),
+            start=state.start_versions(
+                recommender_shelf.name, configured=settings.recommender_model, find=recommender_shelf.find
+            ),
         )
 
     @bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
@@ -150,15 +155,17 @@ table_rows = connect_rows(table, limits(), name="tabular")
 recommender_queries = connect_queries(recommender, limits(), name="recommender")
 
 
-images = served_model(image_shelf, image_rows, settings.image_model, kept)
-tables = served_model(table_shelf, table_rows, settings.tabular_model, kept)
-recommenders = served_model(recommender_shelf, recommender_queries, settings.recommender_model, kept)
+images = deployed_model(image_shelf, image_rows, configured=settings.image_model, state=state)
+tables = deployed_model(table_shelf, table_rows, configured=settings.tabular_model, state=state)
+recommenders = deployed_model(
+    recommender_shelf, recommender_queries, configured=settings.recommender_model, state=state
+)
 models = (images, tables, recommenders)
 
 
 def edition(version: str | None) -> ImageModelVersion:
     """What goes with a version of the image classifier; without one, with that which answers now."""
-    artifact = image_shelf.read(version) if version else images.answering
+    artifact = image_shelf.read(version) if version else images.active
     made = decoder(artifact.folder)
     return ImageModelVersion(artifact.card, made.decode, made.fit, takes=made.preprocessing)
 
@@ -183,15 +190,15 @@ calls = build_handlers(
             lambda file: edition(None).decode(file),
             lambda pixels: edition(None).fit(pixels),
             edition,
-            images.traffic,
+            images.router,
         ),
-        table=ServedTable(table_rows, lambda: tables.card, RowEncoder, tables.card_of, tables.traffic),
+        table=ServedTable(table_rows, lambda: tables.card, RowEncoder, tables.card_of, tables.router),
         recommender=ServedRecommender(
             recommender_queries,
             lambda: recommenders.card,
             query,
             Answer.from_json,
-            recommenders.traffic,
+            recommenders.router,
         ),
         feedback=feedback.append,
     ),
@@ -199,12 +206,11 @@ calls = build_handlers(
 )
 app = build_app(
     calls,
-    StoreCatalog(*models),
+    StoreCatalog(models),
     Metrics(lambda: metrics_content()[0]),
     version=VERSION,
     guard=guard,
-    reloads=build_reloads(models, kept, watch_s=settings.watch_store_s),
-    traffic=build_traffic(models, kept, max_versions=settings.max_traffic_versions),
+    reconciler=Reconciler(models, state, max_versions=settings.max_traffic_versions, watch_s=settings.watch_store_s),
     is_stopping=lambda: bool(gateway.draining.is_begun),
 )
 

@@ -30,8 +30,7 @@ from serving.routes import reload as reload_routes
 from serving.routes import traffic as traffic_routes
 from serving.routes.health import Metrics
 from serving.versions.catalog import ModelCatalog
-from serving.versions.controller import TrafficController
-from serving.versions.reloader import Reloader
+from serving.versions.reconciler import Reconciler
 
 
 def build_app(
@@ -41,39 +40,33 @@ def build_app(
     *,
     version: str,
     guard: Guard | None = None,
-    reloads: Reloader | None = None,
-    traffic: TrafficController | None = None,
+    reconciler: Reconciler | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application. It closes `calls` when it is shut down.
 
     `version` is that of this service. Without a `guard` everything but administration is open. It is never ready once
-    `is_stopping`. Without `reloads` no model can be changed, and without `traffic` none has more than one version.
+    `is_stopping`. Without a `reconciler` no model can be changed.
     """
     guard = guard or Guard()
     cache = calls.cache
-    if cache is not None and reloads is not None:
-        reloads.on_reload(cache.clear)
+    if cache is not None and reconciler is not None:
+        reconciler.on_change(cache.clear)
     jobs = build_jobs(calls, calls.settings, is_stopping=is_stopping)
-    operations = build_operations(
-        calls, catalog, metrics, reloads, traffic, jobs, version=version, is_stopping=is_stopping
-    )
+    operations = build_operations(calls, catalog, metrics, reconciler, jobs, version=version, is_stopping=is_stopping)
     document = OpenApiDocument(operations, version=version, depends_on=calls.served.cards, guard=guard)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if calls.feedback is not None:
             calls.feedback.open()
-        if reloads is not None:
-            reloads.start()
-        if traffic is not None:
-            traffic.start()
+        if reconciler is not None:
+            reconciler.start()
         jobs.start()
         yield
         await jobs.stop()
-        for follower in (reloads, traffic):
-            if follower is not None:
-                await follower.stop()
+        if reconciler is not None:
+            await reconciler.stop()
         await guard.limits.close()
         if cache is not None:
             await cache.close()
@@ -106,8 +99,7 @@ def build_operations(
     calls: Handlers,
     catalog: ModelCatalog,
     metrics: Metrics,
-    reloads: Reloader | None,
-    traffic: TrafficController | None,
+    reconciler: Reconciler | None,
     jobs: Jobs,
     *,
     version: str,
@@ -133,8 +125,8 @@ def build_operations(
     describing = [
         *models.operations(catalog),
         *model_details.operations(catalog),
-        *(reload_routes.operations(reloads) if reloads is not None else ()),
-        *(traffic_routes.operations(traffic) if traffic is not None else ()),
+        *(reload_routes.operations(reconciler) if reconciler is not None else ()),
+        *(traffic_routes.operations(reconciler) if reconciler is not None else ()),
         *health.health_operations(calls.served.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
     ]

@@ -71,7 +71,7 @@ class OpenInferenceHandler:
         entries: Sequence[CatalogEntry] = await run_sync(self._catalog.entries)
         name = self.card(kind).name
         served = next((each.version for each in entries if each.name == name and each.served), "")
-        found = dict.fromkeys((served, *self._served[kind].traffic.answering))
+        found = dict.fromkeys((served, *self._served[kind].traffic.available))
         if version is None:
             return list(found)
         if version not in found:

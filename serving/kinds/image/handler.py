@@ -37,7 +37,7 @@ from serving.kinds.responses import item_problem, model_used
 from serving.kinds.served_models import ImageModelVersion, ServedImages
 from serving.runners.interface import FailedBy, RowsAnswer
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_classes
+from serving.versions.shadow_comparison import Comparison, compare_classes
 
 Pixels = NDArray[np.uint8]
 # Swaps of the model that one request lives through.
@@ -182,9 +182,9 @@ class ImageHandler:
             stacked = np.stack(rows)
             asked = self.served.runner.predict(stacked, deadline=until, version=choice.version, method=method)
             try:
-                answer = await traffic.timed(choice, asked)
+                answer = await traffic.measure(choice, asked)
             except VersionNotLoaded:
-                choice = traffic.instead(choice)
+                choice = traffic.fall_back(choice)
                 other = self._edition(None)
             except FailedBy as error:
                 other = self._edition(error.model.version)
@@ -204,14 +204,14 @@ class ImageHandler:
         classes = edition.card.classes
         labels = [classes[place] for place in answer.values[:, : len(classes)].argmax(axis=1)]
 
-        async def agreement(version: str) -> Agreement:
+        async def agreement(version: str) -> Comparison:
             other = self._edition(version)
             rows = stacked if other.takes == edition.takes else await asyncio.to_thread(_decoded, images, other)
             until = time.monotonic() + self._timeout_s
             shadowed = await self.served.runner.predict(rows, deadline=until, version=version, is_low_priority=True)
             named = other.card.classes
             check(shadowed, len(labels), named)
-            return of_classes(labels, [named[place] for place in shadowed.values.argmax(axis=1)])
+            return compare_classes(labels, [named[place] for place in shadowed.values.argmax(axis=1)])
 
         self.served.traffic.shadow(answer.model.version, agreement)
 

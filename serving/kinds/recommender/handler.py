@@ -27,7 +27,7 @@ from serving.kinds.served_models import RecommenderAnswer, ServedRecommender
 from serving.observability.metrics import service_metrics
 from serving.runners.interface import ModelRef, QueryAnswer
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_lists
+from serving.versions.shadow_comparison import Comparison, compare_lists
 
 
 class RecommenderHandler:
@@ -67,7 +67,7 @@ class RecommenderHandler:
         queries = [self._query(request.user_id, request, _more(request)) for request in read]
         answered = await self.served.runner.ask(queries, deadline=deadline(self._timeout_s))
         inference_time_ms = elapsed_ms(started)
-        self.served.traffic.answered(answered.model.version, time.perf_counter() - started, requests=len(read))
+        self.served.traffic.record(answered.model.version, time.perf_counter() - started, requests=len(read))
         each = iter(self._read(answered, len(queries)))
         return [
             None if request is None else _told(request, next(each), answered.model, inference_time_ms)
@@ -144,11 +144,11 @@ class RecommenderHandler:
         except (TypeError, ValueError, KeyError) as error:
             raise PredictionFailed("the recommender answered something that is not an answer") from error
 
-    async def _agreement(self, queries: list[Any], answers: Sequence[RecommenderAnswer], version: str) -> Agreement:
+    async def _agreement(self, queries: list[Any], answers: Sequence[RecommenderAnswer], version: str) -> Comparison:
         """How much of what was answered to `queries` another version would have answered too."""
         until = time.monotonic() + self._timeout_s
         answered = await self.served.runner.ask(queries, deadline=until, version=version, is_low_priority=True)
-        return of_lists(_ids(answers), _ids(self._read(answered, len(queries))))
+        return compare_lists(_ids(answers), _ids(self._read(answered, len(queries))))
 
 
 async def ask_chosen(served: ServedRecommender, queries: list[Any], *, user_id: str, timeout_s: float) -> QueryAnswer:
@@ -156,10 +156,10 @@ async def ask_chosen(served: ServedRecommender, queries: list[Any], *, user_id: 
     choice = served.traffic.choose(user_id)
     asked = served.runner.ask(queries, deadline=deadline(timeout_s), version=choice.version)
     try:
-        return await served.traffic.timed(choice, asked)
+        return await served.traffic.measure(choice, asked)
     except VersionNotLoaded:
-        choice = served.traffic.instead(choice)
-        return await served.traffic.timed(choice, served.runner.ask(queries, deadline=deadline(timeout_s)))
+        choice = served.traffic.fall_back(choice)
+        return await served.traffic.measure(choice, served.runner.ask(queries, deadline=deadline(timeout_s)))
 
 
 def _check_per_user(request: BulkRecommendRequest) -> None:

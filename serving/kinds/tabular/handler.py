@@ -30,7 +30,7 @@ from serving.kinds.tabular.schemas import (
 )
 from serving.runners.interface import FailedBy, ModelRef, RowsAnswer
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_classes, of_numbers
+from serving.versions.shadow_comparison import Comparison, compare_classes, compare_numbers
 
 # Swaps of the model that one request lives through.
 MAX_SWAPS = 4
@@ -81,7 +81,7 @@ class TabularHandler:
             return [None] * len(bodies)
         told = _told(typed, answer, len(rows), elapsed_ms(started))
         fitting = sum(share is not None for share in shares)
-        self.served.traffic.answered(answer.model.version, time.perf_counter() - started, requests=fitting)
+        self.served.traffic.record(answer.model.version, time.perf_counter() - started, requests=fitting)
         return [None if share is None else _part(told, share) for share in shares]
 
     async def predict(self, instances: Sequence[Mapping[str, object]]) -> TabularAnswer:
@@ -103,9 +103,9 @@ class TabularHandler:
             started = time.perf_counter()
             asked = self.served.runner.predict(encoded, deadline=deadline(self._timeout_s), version=choice.version)
             try:
-                answer = await traffic.timed(choice, asked)
+                answer = await traffic.measure(choice, asked)
             except VersionNotLoaded:
-                choice = traffic.instead(choice)
+                choice = traffic.fall_back(choice)
                 other = self._version("")
             except FailedBy as error:
                 other = self._of(error.model, typed)
@@ -120,7 +120,7 @@ class TabularHandler:
             typed = other
         raise RunnerUnavailable("the model changes faster than it answers")
 
-    async def _agreement(self, read: Callable[[_Typed], list[Row]], told: TabularAnswer, version: str) -> Agreement:
+    async def _agreement(self, read: Callable[[_Typed], list[Row]], told: TabularAnswer, version: str) -> Comparison:
         """How far another version agrees with what was told of the same rows."""
         typed = self._version(version)
         rows = read(typed)
@@ -129,10 +129,10 @@ class TabularHandler:
         )
         other = _told(typed, answer, len(rows), 0.0)
         if isinstance(told, EstimatedRows) and isinstance(other, EstimatedRows):
-            return of_numbers(
+            return compare_numbers(
                 [row.prediction for row in told.predictions], [row.prediction for row in other.predictions]
             )
-        return of_classes(
+        return compare_classes(
             [str(row.prediction) for row in told.predictions], [str(row.prediction) for row in other.predictions]
         )
 

@@ -60,7 +60,7 @@ class StartVersions:
     """What a runner starts with: a version, or None for the configured one, and those to hold beside it."""
 
     version: str | None = None
-    beside: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 class LoadedVersions(Generic[P]):
@@ -88,7 +88,7 @@ class LoadedVersions(Generic[P]):
         self._held = self._make(start.version)
         self._beside: dict[str, _Held[P]] = {}
         self._wanted: tuple[str, ...] = ()
-        for version in start.beside:
+        for version in start.held:
             self._hold_if_it_loads(version)
 
     @property

@@ -35,7 +35,7 @@ def test_metrics_are_overall_by_class_and_by_slice(
 
 
 def test_metrics_that_were_not_measured_by_class_say_so(local_service: LocalService) -> None:
-    for name, why in (("image", "not labelled with each of its classes"), ("recommender", "has no classes")):
+    for name, why in (("image", "not labelled with each of the classes"), ("recommender", "has no classes")):
         answer = local_service.get(f"/v1/models/{name}/metrics?filter=class").json()
         assert answer["classes"] == answer["overall"] == {}
         assert why in answer["notes"][-1]

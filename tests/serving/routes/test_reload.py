@@ -42,9 +42,7 @@ def test_without_a_version_the_configured_one_is_served(locked: LocalService, bo
 
 def test_going_back_is_the_same_call_and_is_remembered(locked: LocalService) -> None:
     assert locked.post(PATH, headers=ADMIN, json={"version": "v0"}).json()["model"]["version"] == "v0"
-    pin = locked.pins.read("tabular")
-    assert pin is not None
-    assert pin.version == "v0"
+    assert locked.state.model("tabular").version == "v0"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +50,7 @@ def test_going_back_is_the_same_call_and_is_remembered(locked: LocalService) -> 
     [
         (PATH, "v9", 404, "not-known", "known: v0, v1"),
         ("/v1/models/other/reload", "v1", 404, "not-known", "served: tabular"),
-        (PATH, "cut", 409, "reload-refused", "is missing or cut; v1 serves on"),
+        (PATH, "cut", 409, "reload-refused", "is missing or cut; version 'v1' remains the default"),
         (PATH, "../../etc", 422, "validation", "should match pattern"),
         (PATH, 7, 422, "validation", "valid string"),
     ],
@@ -66,7 +64,7 @@ def test_a_reload_that_cannot_be_says_why_and_changes_nothing(
     assert answer.json()["type"] == f"/problems/{type_}"
     assert said in answer.json()["detail"]
     assert locked.table.version == "v1"
-    assert locked.pins.read("tabular") is None
+    assert locked.state.models() == {}
 
 
 def test_a_runner_that_is_gone_is_503(locked: LocalService) -> None:
