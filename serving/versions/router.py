@@ -97,17 +97,18 @@ class VersionRouter:
 
     def fall_back(self, decision: RoutingDecision) -> RoutingDecision:
         """Return the default version in place of one that is not loaded. Raises RunnerUnavailable for a named one."""
-        if decision.is_named or not decision.version:
+        if decision.is_named:
             raise RunnerUnavailable(f"version '{decision.version}' is not loaded at the moment")
-        version_metrics().record_outcome(self.name, decision.version, "fallback")
+        if decision.version:
+            version_metrics().record_outcome(self.name, decision.version, "fallback")
         return RoutingDecision()
 
     def record(self, version: str, seconds: float, *, requests: int) -> None:
         """Count `requests` requests that one call answered."""
         version_metrics().record_answer(self.name, version, seconds, requests=requests)
 
-    async def measure(self, decision: RoutingDecision, call: Awaitable[A]) -> A:
-        """Await `call` and count its answer for the version that gave it."""
+    async def measure(self, decision: RoutingDecision, call: Awaitable[A], *, requests: int = 1) -> A:
+        """Await `call`, which answers `requests` requests, and count them for the version that gave the answer."""
         started = time.perf_counter()
         try:
             answer = await call
@@ -116,7 +117,9 @@ class VersionRouter:
         except Exception:
             version_metrics().record_outcome(self.name, decision.version or self.default, "error")
             raise
-        version_metrics().record_answer(self.name, answer.model.version, time.perf_counter() - started)
+        version_metrics().record_answer(
+            self.name, answer.model.version, time.perf_counter() - started, requests=requests
+        )
         return answer
 
     def shadow(self, answered: str, call: Callable[[str], Awaitable[Comparison]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import InvalidInput, Overloaded, PredictionFailed, RunnerUnavailable
 from serving.context import set_request_id
-from serving.runners.batching import MAX_PASSED_OVER, DynamicBatcher, QueuedCall
+from serving.runners.batching import MAX_SKIPPED, DynamicBatcher, QueuedCall
 from tests.serving.event_loop import in_loop
 from tests.serving.runners.blocking_runner import BlockingRunner, ask, queue_of, settle
 
@@ -96,10 +96,10 @@ async def test_only_so_many_of_another_kind_are_looked_at() -> None:
     queue = queue_of(gate)
     asked = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, 1, key="a"), *(ask(queue, 2, key="b") for _ in range(MAX_PASSED_OVER)), ask(queue, 3, key="a")]
+    asked += [ask(queue, 1, key="a"), *(ask(queue, 2, key="b") for _ in range(MAX_SKIPPED)), ask(queue, 3, key="a")]
     gate.let(9)
     await asyncio.gather(*asked)
-    assert [len(batch) for batch in gate.asked] == [1, 1, MAX_PASSED_OVER, 1]
+    assert [len(batch) for batch in gate.asked] == [1, 1, MAX_SKIPPED, 1]
 
 
 @in_loop

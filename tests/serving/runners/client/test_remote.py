@@ -17,7 +17,7 @@ import pytest
 
 from models.errors import DeadlineExceeded, RunnerUnavailable
 from serving.runners.batching import BatchLimits
-from serving.runners.client import remote
+from serving.runners.client import timing
 from serving.runners.client.connection import Address, open_connection
 from serving.runners.client.remote import RemoteClient
 from serving.runners.handle import RowRunnerHandle
@@ -49,15 +49,15 @@ async def test_a_lost_connection_costs_no_call(tmp_path: Path) -> None:
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
     async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
-        instance.model.current.gate.clear()
+        instance.model.predictor.gate.clear()
         hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
         await until(lambda: server.calls == 2)
         server.cut_connections()
-        await until(lambda: server.calls == 3 or hung.done() or server.requests.count("/hop/predict") >= 3)
-        instance.model.current.gate.set()
+        await until(lambda: server.calls == 3 or hung.done() or server.requests.count("/runner/predict") >= 3)
+        instance.model.predictor.gate.set()
         assert (await hung).values[0, 0] == 3 * WAIT
         # Once more, not more often than once.
-        assert server.requests.count("/hop/predict") <= 4
+        assert server.requests.count("/runner/predict") <= 4
 
 
 @in_loop
@@ -72,10 +72,10 @@ async def test_connections_are_kept_and_used_again(tmp_path: Path) -> None:
 
 @in_loop
 async def test_an_idle_client_keeps_its_connections_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.02)
     server = RunnerServer(await warm(SumsRunner(), "predict"))
     async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s", connections=2):
-        await until(lambda: server.requests.count("/hop/status") > 20)
+        await until(lambda: server.requests.count("/runner/status") > 20)
         assert server.server is not None
         # Two for calls, and the one that tells at once when the runner goes.
         assert len(server.server.server_state.connections) == 3
@@ -85,10 +85,10 @@ async def test_an_idle_client_keeps_its_connections_warm(tmp_path: Path, monkeyp
 async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_until_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
-    monkeypatch.setattr(remote, "TRY_EVERY_S", 0.05)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(timing, "EXAMPLE_EVERY_S", 0.05)
     instance = SumsRunner()
-    model = instance.model.current
+    model = instance.model.predictor
     async with (
         listening(RunnerServer(await warm(instance, "predict")), uds=str(tmp_path / "s")),
         hopping(tmp_path / "s") as runner,
@@ -104,18 +104,18 @@ async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_un
 
 @in_loop
 async def test_a_model_that_is_busy_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
-    monkeypatch.setattr(remote, "TRY_EVERY_S", 0.05)
-    monkeypatch.setattr(remote, "TRY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(timing, "EXAMPLE_EVERY_S", 0.05)
+    monkeypatch.setattr(timing, "EXAMPLE_TIMEOUT_S", 0.3)
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
     async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
-        instance.model.current.gate.clear()
+        instance.model.predictor.gate.clear()
         held = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
-        tried = server.requests.count("/hop/example")
-        await until(lambda: server.requests.count("/hop/example") > tried + 2)
+        tried = server.requests.count("/runner/example")
+        await until(lambda: server.requests.count("/runner/example") > tried + 2)
         assert runner.last_status.ready
-        instance.model.current.gate.set()
+        instance.model.predictor.gate.set()
         assert (await held).values[0, 0] == 3 * WAIT
 
 
@@ -152,7 +152,7 @@ async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
             path.unlink()
             held.bind(str(path))
             held.listen(100)
-            monkeypatch.setattr(remote, "GREETING_S", 0.5)
+            monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 0.5)
             server.cut_connections()
             # Long before their deadline, and with another word.
             said = await asyncio.gather(
@@ -160,7 +160,7 @@ async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
             )
             assert all(isinstance(each, RunnerUnavailable) for each in said)
             # Known to be gone: without waiting for anything.
-            monkeypatch.setattr(remote, "GREETING_S", 30.0)
+            monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 30.0)
             refused = asyncio.create_task(runner.predict(row(1), deadline=soon()))
             await settle()
             assert refused.done()
@@ -170,9 +170,9 @@ async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
 
 @in_loop
 async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.05)
-    monkeypatch.setattr(remote, "PING_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(remote, "RETURN_WAIT_S", 0.2)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.05)
+    monkeypatch.setattr(timing, "PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(timing, "RECOVERY_TIMEOUT_S", 0.2)
     async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
         process.send_signal(signal.SIGSTOP)
         hung = asyncio.create_task(runner.predict(row(1), deadline=soon(1.5)))
@@ -182,7 +182,7 @@ async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkey
             await runner.predict(row(1), deadline=soon())
         with pytest.raises((DeadlineExceeded, RunnerUnavailable)):
             await hung
-        monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
+        monkeypatch.setattr(timing, "PING_TIMEOUT_S", 30.0)
         process.send_signal(signal.SIGCONT)
         await until(lambda: runner.last_status.ready)
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
@@ -191,7 +191,7 @@ async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkey
 @in_loop
 async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not by a ping.
-    monkeypatch.setattr(remote, "PING_EVERY_S", 3600.0)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 3600.0)
     async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
         process.kill()
@@ -210,7 +210,7 @@ async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
         before = len(connections)
         hung.cancel()
         await until(lambda: len(connections) < before)
-        instance.model.current.gate.set()
+        instance.model.predictor.gate.set()
 
 
 @in_loop
@@ -232,12 +232,12 @@ async def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("POST", "/hop/predict", b"nonsense", 400),
-        ("POST", "/hop/elsewhere", b"", 404),
-        ("POST", "/hop/reload", b"[1]", 400),
-        ("POST", "/hop/reload", b"{", 400),
-        ("GET", "/hop/elsewhere", b"", 404),
-        ("PUT", "/hop/predict", b"", 404),
+        ("POST", "/runner/predict", b"nonsense", 400),
+        ("POST", "/runner/elsewhere", b"", 404),
+        ("POST", "/runner/reload", b"[1]", 400),
+        ("POST", "/runner/reload", b"{", 400),
+        ("GET", "/runner/elsewhere", b"", 404),
+        ("PUT", "/runner/predict", b"", 404),
     ],
 )
 def test_what_is_no_call_is_refused(method: str, path: str, body: bytes, status: int, tmp_path: Path) -> None:
