@@ -17,17 +17,10 @@ from serving.versions.reconciler import Reconciler
 
 def operations(reconciler: Reconciler) -> list[Operation]:
     """Return `reload_model`."""
+    name = reconciler.names[0]
 
     async def reload_model(request: Request) -> Response:
-        body = ReloadRequest()
-        if int(request.headers.get("content-length") or 0) or "transfer-encoding" in request.headers:
-            body = ReloadRequest.model_validate_json(await read_json(request))
-        result = await reconciler.reload(request.path_params["name"], body.version)
-        return answer(
-            Reload(model=_used(result.model), previous=_used(result.previous), duration_ms=result.duration_ms)
-        )
-
-    name = reconciler.names[0]
+        return answer(await _reload(reconciler, request))
 
     def examples() -> dict[str, dict[str, str]]:
         active = reconciler.report(name).active
@@ -56,6 +49,14 @@ def operations(reconciler: Reconciler) -> list[Operation]:
             problems=(*BODY_FAULTS, NOT_KNOWN, RELOAD_REFUSED, INTERNAL, UNAVAILABLE, DEADLINE),
         )
     ]
+
+
+async def _reload(reconciler: Reconciler, request: Request) -> Reload:
+    body = ReloadRequest()
+    if int(request.headers.get("content-length") or 0) or "transfer-encoding" in request.headers:
+        body = ReloadRequest.model_validate_json(await read_json(request))
+    result = await reconciler.reload(request.path_params["name"], body.version)
+    return Reload(model=_used(result.model), previous=_used(result.previous), duration_ms=result.duration_ms)
 
 
 def _example(name: str) -> dict[str, object]:

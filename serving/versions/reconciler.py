@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from models.errors import ArtifactError, ArtifactMissing, NotKnown, RunnerError
 from serving.concurrency import cancel_and_wait
@@ -24,6 +25,8 @@ from serving.versions.state import DeploymentState, ModelState
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 
 log = logging.getLogger("makunouchi.deployment")
+
+T = TypeVar("T")
 
 PASS_EVERY_S = 1.0
 CHANGE_TIMEOUT_S = 300.0
@@ -70,6 +73,7 @@ class Reconciler:
         self._max_versions = max_versions
         self._watch_s = watch_s
         self._callbacks: list[Callable[[], object]] = []
+        self._changes: set[asyncio.Task[Any]] = set()  # Any: results of different changes
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -99,8 +103,14 @@ class Reconciler:
 
         Raises NotKnown for an unknown model or version, ReloadRefused with the reason when the version cannot be
         loaded or does not answer its example, and RunnerUnavailable; the previous version then remains the default.
+        A caller that is cancelled does not stop the reload.
         """
-        model, progress = self.model(name), self._progress[name]
+        return await self._run_change(self._reload(self.model(name), version, timeout_s))
+
+    async def _reload(
+        self, model: DeployedModel[StoredArtifact], version: str | None, timeout_s: float
+    ) -> ReloadResult:
+        progress = self._progress[model.name]
         async with progress.lock:
             started = time.perf_counter()
             previous = model.runner.last_status.model
@@ -111,7 +121,7 @@ class Reconciler:
             except ArtifactError as error:
                 remains = f"version '{previous.version}'" if previous else "the previous version"
                 raise ReloadRefused(f"{error}; {remains} remains the default") from error
-            state = await asyncio.to_thread(self._state.pin, name, version, configured=model.configured)
+            state = await asyncio.to_thread(self._state.pin, model.name, version, configured=model.configured)
             progress.reload_id, progress.active = state.reload_id, active
             progress.reloads.settle()
             self._notify()
@@ -121,12 +131,18 @@ class Reconciler:
         """Split the traffic of a model once every version of `split` is loaded and has answered its example.
 
         Raises NotKnown for an unknown model or version, FieldFault for too many versions, ReloadRefused with the reason
-        when a version cannot be loaded, and RunnerUnavailable; the split then remains as it was.
+        when a version cannot be loaded, and RunnerUnavailable; the split then remains as it was. A caller that is
+        cancelled does not stop the change.
         """
-        model, progress = self.model(name), self._progress[name]
+        model = self.model(name)
         if len(split.versions) > self._max_versions:
             message = f"{len(split.versions)} versions are named; at most {self._max_versions} may be loaded for this"
             raise FieldFault(message, location=("body", "weights"), value_type="object")
+        await self._run_change(self._set_split(model, split, timeout_s))
+        return self.report(name)
+
+    async def _set_split(self, model: DeployedModel[StoredArtifact], split: TrafficSplit, timeout_s: float) -> None:
+        progress = self._progress[model.name]
         async with progress.lock:
             await asyncio.to_thread(check_split, model.artifacts, split)
             try:
@@ -135,11 +151,10 @@ class Reconciler:
                 raise NotKnown(str(error), location=("body", "weights")) from error
             except ArtifactError as error:
                 raise ReloadRefused(f"{error}; the traffic split is unchanged") from error
-            state = await asyncio.to_thread(self._state.set_split, name, split)
+            state = await asyncio.to_thread(self._state.set_split, model.name, split)
             model.router.split = state.split
             progress.holds.settle()
-        log.info("%s: traffic split by %s, shadow %s", name, dict(split.weights) or "default", split.shadow)
-        return self.report(name)
+        log.info("%s: traffic split by %s, shadow %s", model.name, dict(split.weights) or "default", split.shadow)
 
     async def clear_split(self, name: str, *, timeout_s: float = CHANGE_TIMEOUT_S) -> ModelReport:
         """Send all traffic of a model to its default version. Raises NotKnown and RunnerUnavailable."""
@@ -158,9 +173,20 @@ class Reconciler:
         """Stop the loop, changes that it has begun, and shadow calls."""
         task, self._task = self._task, None
         await cancel_and_wait(task)
+        changes = tuple(self._changes)
+        for change in changes:
+            change.cancel()
+        await asyncio.gather(*changes, return_exceptions=True)
         for name, model in self._models.items():
             await cancel_and_wait(self._progress[name].task)
             model.router.close()
+
+    async def _run_change(self, change: Coroutine[Any, Any, T]) -> T:
+        """Run a change to its end also when its caller is cancelled: the runner finishes it in any case."""
+        task = asyncio.get_running_loop().create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
 
     async def _run(self) -> None:
         looked = time.monotonic()

@@ -30,7 +30,7 @@ class Health:
 
     def __init__(self, name: str, on_state: Callable[[bool], None] | None = None) -> None:
         self.state = State.UNKNOWN
-        self.status = RunnerStatus(ready=False, model=None, detail="not asked yet")
+        self.status = RunnerStatus(ready=False, model=None, detail="not checked yet")
         self.check_requested = asyncio.Event()
         self._name = name
         self._on_state = on_state

@@ -34,7 +34,7 @@ class LocalClient:
     def last_status(self) -> RunnerStatus:
         """The status of the runner."""
         if self._instance is None:
-            return RunnerStatus(ready=False, model=None, detail="not asked yet")
+            return RunnerStatus(ready=False, model=None, detail="not checked yet")
         return self._instance.status
 
     def start(self) -> None:

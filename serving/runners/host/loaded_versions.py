@@ -191,7 +191,7 @@ class LoadedVersions(Generic[P]):
             timer.start()
 
     def _drop(self, loaded: list[_LoadedVersion[P]]) -> None:
-        """Drop those of `loaded` that nothing asked for again. Calls in flight keep the predictor that they use."""
+        """Drop those of `loaded` that are not held again. Calls in flight keep the predictor that they use."""
         is_dropped = False
         with self._state:
             for each in loaded:

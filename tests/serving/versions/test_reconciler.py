@@ -164,6 +164,29 @@ def test_a_restarted_runner_gets_its_versions_and_its_pin_again(tmp_path: Path) 
     run()
 
 
+def test_a_reload_whose_caller_times_out_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_loop
+    async def run() -> None:
+        runner = Runner()
+        loading = asyncio.Event()
+        reload = runner.reload
+
+        async def slow(version: str | None, *, timeout_s: float = 1.0) -> ModelRef:
+            await loading.wait()
+            return await reload(version)
+
+        monkeypatch.setattr(runner, "reload", slow)
+        async with gateway(tmp_path, runner) as (reconciler, _):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await reconciler.reload("m", "v0")
+            loading.set()
+            await until(lambda: reconciler.report("m").pinned == "v0")
+            assert runner.version == "v0"
+
+    run()
+
+
 def test_a_reload_that_fails_changes_nothing_and_says_why(tmp_path: Path) -> None:
     @in_loop
     async def run() -> None:
