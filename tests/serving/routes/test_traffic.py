@@ -41,7 +41,7 @@ def metric(name: str, **labels: str) -> float:
     return service_metrics().registry.get_sample_value(name, labels) or 0.0
 
 
-def test_only_an_admin_shares_out_and_readers_see(locked: LocalService) -> None:
+def test_only_an_admin_splits_traffic_and_readers_see_it(locked: LocalService) -> None:
     body = {"weights": {"v1": 1.0}}
     for method in ("PUT", "DELETE"):
         sent: dict[str, Any] = {"json": body} if method == "PUT" else {}
@@ -61,7 +61,7 @@ def test_without_a_split_the_default_version_has_all(locked: LocalService) -> No
     }
 
 
-def test_what_was_put_is_told_kept_and_taken_back(locked: LocalService) -> None:
+def test_a_split_is_returned_saved_and_reset(locked: LocalService) -> None:
     said = put(locked, {"weights": {"v1": 0.9, "v0": 0.1, "v2": 0}, "shadow": "v2"}).json()
 
     assert said == locked.get(PATH, headers=ADMIN).json()
@@ -94,7 +94,7 @@ def test_what_was_put_is_told_kept_and_taken_back(locked: LocalService) -> None:
         ({"weights": {"v1": 0.5, "cut": 0.5}}, 409, "is missing or cut; the traffic split is unchanged"),
     ],
 )
-def test_what_cannot_be_says_why_and_leaves_the_traffic_as_it_was(
+def test_a_refused_split_says_why_and_changes_nothing(
     locked: LocalService, body: object, status: int, said: str
 ) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v2"})
@@ -123,7 +123,7 @@ def test_versions_with_other_columns_cannot_share_traffic(
     assert put(locked, {"weights": {"v1": 1, "v2": 0}}).status_code == 200
 
 
-def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locked: LocalService) -> None:
+def test_a_header_selects_the_version_and_an_error_lists_the_served_ones(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
     assert version_of(locked) == "v1"
     assert version_of(locked, **{"X-Model-Version": "v0"}) == "v0"
@@ -133,17 +133,17 @@ def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locke
     assert answer.json()["errors"][0]["location"] == ["header", "X-Model-Version"]
 
 
-def test_sessions_are_shared_out_by_weight_and_stay(locked: LocalService) -> None:
+def test_sessions_are_split_by_weight_and_keep_their_version(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 0.5, "v0": 0.5}})
     split = TrafficSplit({"v1": 0.5, "v0": 0.5})
     for number in range(20):
         found = {version_of(locked, **{"X-Session-ID": f"s{number}"}) for _ in range(2)}
         assert found == {split.choose(f"tabular\0session:s{number}")}
-    # Without a session the key is who asks, wherever it asks from.
+    # Without a session the API key identifies the caller, from every address.
     assert {version_of(locked) for _ in range(5)} == {split.choose("tabular\0key:predicter")}
 
 
-def test_who_has_no_key_is_an_address() -> None:
+def test_a_caller_without_a_key_is_identified_by_its_address() -> None:
     local_service = LocalService()
     local_service.table.held = ("v0", "v1")
     local_service.traffic.split = TrafficSplit({"v1": 0.5, "v0": 0.5})
@@ -151,7 +151,7 @@ def test_who_has_no_key_is_an_address() -> None:
     assert set(answers) == {TrafficSplit({"v1": 0.5, "v0": 0.5}).choose("tabular\0address:127.0.0.1")}
 
 
-def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(locked: LocalService) -> None:
+def test_a_version_that_is_not_loaded_falls_back_to_the_default_one_unless_it_is_named(locked: LocalService) -> None:
     put(locked, {"weights": {"v0": 1.0}})
     locked.table.held = ()
     labels = {"model": "tabular", "version": "v0", "role": "answer", "outcome": "fallback"}
@@ -163,7 +163,7 @@ def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(loc
     assert answer.headers["Retry-After"]
 
 
-def test_each_version_has_answers_of_its_own_in_the_cache() -> None:
+def test_the_cache_separates_versions() -> None:
     local_service = LocalService(api_keys=API_KEYS, cache_bytes=1 << 20)
     put(local_service, {"weights": {"v1": 1.0, "v0": 0.0}})
     for version, found in (("v0", "miss"), ("v1", "miss"), ("v0", "hit"), ("v1", "hit")):
@@ -173,7 +173,7 @@ def test_each_version_has_answers_of_its_own_in_the_cache() -> None:
     assert unknown.status_code == 404
 
 
-def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: LocalService) -> None:
+def test_the_inference_protocol_selects_a_version_in_its_path(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
     document = locked.get("/openapi.json").json()["paths"]["/v2/models/tabular/infer"]["post"]
     example = document["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
@@ -191,7 +191,7 @@ def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: LocalServ
 
 
 def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
-    """The versions that answered, once every shadow is settled."""
+    """Return the versions that answered, after every shadow call has ended."""
 
     async def run() -> list[str]:
         async with local_service.client() as client:
@@ -202,7 +202,7 @@ def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
     return asyncio.run(run())
 
 
-def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: LocalService) -> None:
+def test_a_shadow_gets_a_copy_and_is_compared(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v0"})
     labels = {"model": "tabular", "version": "v0"}
     before = metric("makunouchi_shadow_agreement_count", **labels)
@@ -213,7 +213,7 @@ def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: LocalService) ->
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(ValueError("secret"), "error"), (Overloaded("full"), "dropped")])
-def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
+def test_a_shadow_that_fails_or_is_full_affects_no_request_and_is_counted(
     locked: LocalService,
     error: Exception,
     outcome: str,
@@ -236,7 +236,7 @@ def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
     assert "secret" not in caplog.text
 
 
-def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
+def test_a_shadow_that_hangs_delays_no_request_and_further_ones_are_dropped(
     locked: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(locked, {"shadow": "v0"})
@@ -267,7 +267,7 @@ def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
     asyncio.run(run())
 
 
-def test_users_of_the_recommender_keep_their_version_whatever_key_asks(locked: LocalService) -> None:
+def test_users_of_the_recommender_keep_their_version_with_every_key(locked: LocalService) -> None:
     traffic = locked.recommender_traffic
     split = TrafficSplit({"v1": 0.5, "v2": 0.5})
     traffic.split = split

@@ -25,7 +25,7 @@ async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class RunnerServer:
-    """One runner's application, listening."""
+    """The application of one runner."""
 
     def __init__(self, instance: RunnerInstance) -> None:
         self.instance = instance
@@ -48,7 +48,7 @@ class RunnerServer:
         return await method.run(requests)
 
     def cut_connections(self) -> None:
-        """Close every connection at once, as a killed process does."""
+        """Close every connection, as a killed process does."""
         assert self.server is not None
         for connection in list(self.server.server_state.connections):
             connection.transport.abort()

@@ -226,7 +226,7 @@ async def test_several_versions_answer_side_by_side_and_no_batch_mixes_them(plac
 
 @everywhere
 @in_loop
-async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_nothing(
+async def test_a_version_that_is_not_held_is_refused_and_one_that_fails_changes_nothing(
     placement: str, tmp_path: Path
 ) -> None:
     async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
@@ -245,7 +245,7 @@ async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_
 
 @everywhere
 @in_loop
-async def test_what_is_asked_aside_delays_nothing_else_and_is_refused_early(placement: str, tmp_path: Path) -> None:
+async def test_low_priority_calls_delay_no_other_and_are_refused_early(placement: str, tmp_path: Path) -> None:
     instance = SumsRunner()
     limits = BatchLimits(max_batch_rows=2)
     async with connected(placement, tmp_path, RowRunnerHandle("r", limits), instance, "predict") as runner:

@@ -1,4 +1,4 @@
-"""What is known of a runner: callers wait while it is being checked, and are states what was found."""
+"""Health of a runner: callers wait during a check, and get its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECOND = RunnerStatus(ready=True, model=ModelRef("m", "2"))
 
 
 @in_loop
-async def test_what_a_runner_says_counts_once_it_is_up() -> None:
+async def test_a_status_is_current_once_the_runner_is_up() -> None:
     health = Health("r")
     health.record_status(FIRST)
     assert not health.status.ready
@@ -26,7 +26,7 @@ async def test_what_a_runner_says_counts_once_it_is_up() -> None:
 
 
 @in_loop
-async def test_a_suspicion_makes_callers_wait_for_what_is_found() -> None:
+async def test_callers_wait_for_the_result_of_a_requested_check() -> None:
     states: list[bool] = []
     health = Health("r", states.append)
     health.set_up()
@@ -41,7 +41,7 @@ async def test_a_suspicion_makes_callers_wait_for_what_is_found() -> None:
 
 
 @in_loop
-async def test_a_suspicion_of_a_runner_that_is_known_to_be_down_holds_nobody_up() -> None:
+async def test_no_caller_waits_for_a_check_of_a_runner_that_is_down() -> None:
     health = Health("r")
     health.set_down("does not answer")
     health.request_check()

@@ -1,4 +1,4 @@
-"""A model is called without a thread only where it was seen to be quicker than one."""
+"""A model runs on the event loop only where measurements show that it is quick enough."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_more_rows_are_tried_step_by_step() -> None:
     policy.record(3, QUICK_S / 5)
     assert policy.is_quick(7)
     policy.record(7, QUICK_S * 0.9)
-    # Twice that would be too slow.
+    # Twice as long is too slow.
     assert not policy.is_quick(15)
 
 
-def test_a_slow_call_pauses_its_size_ever_longer() -> None:
+def test_slow_calls_pause_their_size_for_longer_each_time() -> None:
     policy = EventLoopPolicy()
     policy.record_warm_up(1, QUICK_S / 10)
 
@@ -45,7 +45,7 @@ def test_a_slow_call_pauses_its_size_ever_longer() -> None:
     assert pause() == first
 
 
-def test_one_call_that_blocks_the_loop_for_long_is_the_last() -> None:
+def test_a_very_slow_call_ends_runs_on_the_event_loop() -> None:
     policy = EventLoopPolicy()
     policy.record_warm_up(1, QUICK_S / 10)
     policy.record(1, 2 * TOO_SLOW_S)
