@@ -103,10 +103,6 @@ class VersionRouter:
             version_metrics().record_outcome(self.name, decision.version, "fallback")
         return RoutingDecision()
 
-    def record(self, version: str, seconds: float, *, requests: int) -> None:
-        """Count `requests` requests that one call answered."""
-        version_metrics().record_answer(self.name, version, seconds, requests=requests)
-
     async def measure(self, decision: RoutingDecision, call: Awaitable[A], *, requests: int = 1) -> A:
         """Await `call`, which answers `requests` requests, and count them for the version that gave the answer."""
         started = time.perf_counter()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from tests.serving.in_process_service import TABLE_CARD, LocalService
 
 
@@ -53,8 +57,9 @@ def test_a_client_with_the_etag_gets_304(local_service: LocalService) -> None:
         assert local_service.get(path, headers={"If-None-Match": "*"}).status_code == 304
 
 
-def test_a_change_changes_the_etag(local_service: LocalService) -> None:
-    before = local_service.get("/v1/models/tabular").headers["etag"]
-    local_service.serve_table(local_service.recommender_card, outputs=1)
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tabular"])
+def test_a_change_changes_the_etag(local_service: LocalService, path: str) -> None:
+    before = local_service.get(path).headers["etag"]
+    local_service.serve_table(replace(TABLE_CARD, metrics={"accuracy": 0.5}), outputs=2)
 
-    assert local_service.get("/v1/models").headers["etag"] != before
+    assert local_service.get(path).headers["etag"] != before
