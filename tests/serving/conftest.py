@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.runners.client import remote
+from serving.runners.client import timing
 from tests.serving.in_process_service import LocalService
 from tests.serving.redis_server import Redis
 
@@ -20,8 +20,8 @@ def local_service() -> LocalService:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner is not given up because the machine paused; a test of giving up sets limits of its own."""
-    monkeypatch.setattr(remote, "GREETING_S", 30.0)
-    monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(timing, "PING_TIMEOUT_S", 30.0)
 
 
 @pytest.fixture

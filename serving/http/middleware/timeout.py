@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import DeadlineExceeded
-from serving.asgi import gone
+from serving.asgi import disconnect_checker
 from serving.concurrency import task_timeout
 from serving.context import RequestContext, set_context
 from serving.http.problem_details import problem_of
@@ -46,7 +46,7 @@ class Timeout:
                 timeout_s = min(timeout_s, _seconds(value))
             elif name == TRACE_HEADER:
                 traceparent = value.decode("latin-1")
-        set_context(RequestContext(time.monotonic() + timeout_s, gone(receive), traceparent))
+        set_context(RequestContext(time.monotonic() + timeout_s, disconnect_checker(receive), traceparent))
         has_begun = False
 
         async def watched(message: Message) -> None:

@@ -80,13 +80,13 @@ BAD_REQUESTS = [
     Bad("a header that is longer than the body", INFER, binary(8, b"", length="999"), 400, "999"),
     Bad("a header's length in words", INFER, binary(8, b"", length="ten"), 400, "number of bytes"),
     Bad("a model that there is not", "/v2/models/nothing/infer", tensor(), 404, "no model 'nothing'; known: image"),
-    Bad("a version that does not answer", "/v2/models/tabular/versions/9/infer", tensor(), 404, "answering: v1"),
+    Bad("a version that does not answer", "/v2/models/tabular/versions/9/infer", tensor(), 404, "served: v1"),
     Bad(
         "a version that does not answer, in a header",
         "/v1/tabular/predict",
         {"json": {"instances": [ROW]}, "headers": {"X-Model-Version": "9"}},
         404,
-        "answering: v1",
+        "served: v1",
     ),
     Bad(
         "a version of the API that there is not",
