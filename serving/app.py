@@ -16,7 +16,7 @@ from serving.http import problem_details
 from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Operation
 from serving.jobs.build import Jobs, build_jobs
-from serving.kinds.build import Handlers
+from serving.kinds.build import Handlers, job_kinds
 from serving.kinds.image import routes as image_routes
 from serving.kinds.image import routes_v2 as image_routes_v2
 from serving.kinds.recommender import feedback_routes, item_routes, user_routes
@@ -54,7 +54,7 @@ def build_app(
     cache = calls.cache
     if cache is not None and reloads is not None:
         reloads.on_reload(cache.clear)
-    jobs = build_jobs(calls, calls.settings, is_stopping=is_stopping)
+    jobs = build_jobs(job_kinds(calls), calls.settings, is_stopping=is_stopping)
     operations = build_operations(
         calls, catalog, metrics, reloads, traffic, jobs, version=version, is_stopping=is_stopping
     )
@@ -127,8 +127,8 @@ def build_operations(
         *(feedback_routes.operations(calls.feedback) if calls.feedback is not None else ()),
     ]
     long = [
-        *job_submissions.operations(jobs.calls, calls.tabular, calls.recommendations),
-        *job_routes.operations(jobs.calls),
+        *job_submissions.operations(jobs.service),
+        *job_routes.operations(jobs.service),
     ]
     describing = [
         *models.operations(catalog),

@@ -1,18 +1,24 @@
-"""Which requests carry whole jobs or whole results, and so may take longer, and be larger, than others. Knows paths."""
+"""The paths of jobs. Requests there may be larger, and may take longer, than others."""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from starlette.types import Scope
 
-from serving.jobs.storage.record import KINDS
+JOBS: Final = "/v1/jobs"
+_UPLOAD = re.compile(r"/v1/[^/]+/jobs")
 
-JOB_UPLOADS = frozenset(f"/v1/{kind}/jobs" for kind in KINDS)
-JOBS = "/v1/jobs"
+
+def is_job_upload(path: str) -> bool:
+    """Return whether jobs of some kind are sent to this path."""
+    return path.endswith("/jobs") and _UPLOAD.fullmatch(path) is not None
 
 
 def is_job_transfer(scope: Scope) -> bool:
-    """Whether a request sends a job, or fetches the result of one."""
+    """Return whether a request sends a job, or fetches the result of one."""
     if "/jobs" not in scope["path"]:
         return False
     path = scope["path"].rstrip("/")
-    return path in JOB_UPLOADS or (path.startswith(f"{JOBS}/") and path.endswith("/result"))
+    return is_job_upload(path) or (path.startswith(f"{JOBS}/") and path.endswith("/result"))

@@ -1,4 +1,4 @@
-"""What goes on behind requests: workers, and a look now and then for what has expired and how many jobs there are."""
+"""The tasks of jobs in the background: workers, and a periodic task that removes expired jobs and counts the others."""
 
 from __future__ import annotations
 
@@ -18,62 +18,72 @@ from serving.jobs.worker import Worker
 
 log = logging.getLogger("makunouchi.jobs")
 
-LOOK_EVERY_S: Final = 5.0
-SWEEP_EVERY_S: Final = 60.0
+COUNT_INTERVAL_S: Final = 5.0
+SWEEP_INTERVAL_S: Final = 60.0
 
 
-class Background:
-    """Runs in one event loop, from `start` to `stop`."""
+class JobTasks:
+    """The background tasks of one gateway. They run in one event loop, from `start` to `stop`."""
 
     def __init__(
-        self, database: Database, store: JobStore, folders: JobFiles, threads: ThreadPool, workers: Sequence[Worker]
+        self,
+        database: Database,
+        store: JobStore,
+        folders: JobFiles,
+        threads: ThreadPool,
+        workers: Sequence[Worker],
+        *,
+        kinds: Sequence[str] = (),
     ) -> None:
         self._database = database
         self._store = store
         self._folders = folders
         self._threads = threads
         self._workers = workers
+        self._kinds = kinds
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin. Call inside an event loop."""
+        """Start the tasks. Call this inside an event loop."""
         self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
-        self._tasks.append(asyncio.create_task(self._look()))
+        self._tasks.append(asyncio.create_task(self._maintain()))
 
     def wake(self) -> None:
-        """There is a new job."""
+        """Wake the workers, because there is a new job."""
         for worker in self._workers:
             worker.wake()
 
     async def stop(self) -> None:
-        """End: jobs at hand are let go, for others to go on with at once."""
+        """Stop the tasks. Workers release their jobs, so that other workers can continue at once."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self._threads.run(lambda _: self._database.close(), None)
 
-    async def _look(self) -> None:
-        swept, said = -SWEEP_EVERY_S, ""
+    async def _maintain(self) -> None:
+        swept_at, last_error = -SWEEP_INTERVAL_S, ""
         while True:
             try:
-                if time.monotonic() - swept >= SWEEP_EVERY_S:
-                    swept = time.monotonic()
+                if time.monotonic() - swept_at >= SWEEP_INTERVAL_S:
+                    swept_at = time.monotonic()
                     await self._threads.run(lambda _: self.sweep(), None)
-                job_metrics().show(await self._threads.run(lambda _: self._store.counts(), None))
-                said = ""
+                counts = await self._threads.run(lambda _: self._store.counts(), None)
+                job_metrics().show(counts, self._kinds)
+                last_error = ""
             except (JobsUnavailable, OSError) as error:
-                if said != str(error):
-                    log.error("the jobs cannot be looked at: %s", error)
-                said = str(error)
-            await asyncio.sleep(LOOK_EVERY_S)
+                # One log line per error, not one per attempt.
+                if last_error != str(error):
+                    log.error("the jobs cannot be counted: %s", error)
+                last_error = str(error)
+            await asyncio.sleep(COUNT_INTERVAL_S)
 
     def sweep(self) -> None:
-        """Throw away results that have expired, and files that are nobody's. May block."""
+        """Remove expired results, and folders that belong to no job. May block."""
         for job in self._store.expire():
             self._folders.remove(job.id)
-            job_metrics().ended(job.kind, "expired")
+            job_metrics().count_end(job.kind, "expired")
             log.info("job %s: expired", job.id)
         removed = self._folders.remove_orphans(self._store.with_files())
         if removed:
-            log.warning("%d folders of jobs that nobody knows were removed", removed)
+            log.warning("removed %d folders that belong to no job", removed)

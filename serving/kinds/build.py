@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from serving.http.response_cache import ResponseCache, build_cache
+from serving.jobs.kind import JobKind
+from serving.kinds.image import jobs as image_jobs
 from serving.kinds.image.handler import ImageHandler
+from serving.kinds.recommender import jobs as recommender_jobs
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.handler import RecommenderHandler
 from serving.kinds.recommender.items import ItemHandler
 from serving.kinds.recommender.users import UserHandler
 from serving.kinds.served_models import Served
+from serving.kinds.tabular import jobs as tabular_jobs
 from serving.kinds.tabular.handler import TabularHandler
 from serving.settings.settings import Settings
 
@@ -49,3 +53,12 @@ def build_handlers(served: Served, settings: Settings) -> Handlers:
         cache=build_cache(settings),
         settings=settings,
     )
+
+
+def job_kinds(handlers: Handlers) -> list[JobKind]:
+    """Return the kinds of jobs that the handlers can process."""
+    return [
+        image_jobs.job_kind(handlers.images, handlers.settings),
+        tabular_jobs.job_kind(handlers.tabular, handlers.settings),
+        recommender_jobs.job_kind(handlers.recommendations, handlers.settings),
+    ]

@@ -7,39 +7,39 @@ import time
 from pathlib import Path
 
 from serving.concurrency import ThreadPool
-from serving.jobs.background import Background
+from serving.jobs.background_tasks import JobTasks
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.files import ORPHAN_S
-from tests.serving.jobs.job_fixtures import Place
+from tests.serving.jobs.job_fixtures import JobStorage
 
 
-def background(place: Place) -> Background:
-    return Background(Database(place.root), place.store, place.folders, ThreadPool(1, name="test"), [])
+def background(storage: JobStorage) -> JobTasks:
+    return JobTasks(Database(storage.root), storage.store, storage.folders, ThreadPool(1, name="test"), [])
 
 
 def test_the_files_of_a_job_go_when_it_expires(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    job, other = place.add("a"), place.add("b")
-    place.store.cancel(job.id)
-    place.clock.now += 100
+    storage = JobStorage(tmp_path)
+    job, other = storage.add("a"), storage.add("b")
+    storage.store.cancel(job.id)
+    storage.clock.now += 100
 
-    background(place).sweep()
+    background(storage).sweep()
 
-    assert not place.folders.of(job.id).exists()
-    assert place.folders.of(other.id).exists()
+    assert not storage.folders.of(job.id).exists()
+    assert storage.folders.of(other.id).exists()
 
 
 def test_old_folders_that_are_nobody_s_go_and_new_ones_stay(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    kept = place.add("a")
+    storage = JobStorage(tmp_path)
+    kept = storage.add("a")
     for name in "bc":
-        place.folders.make(name * 32)
+        storage.folders.make(name * 32)
     (tmp_path / "notes").mkdir()
     for path in tmp_path.iterdir():
         if path.name[0] != "c":
             os.utime(path, (time.time() - ORPHAN_S - 10,) * 2)
 
-    background(place).sweep()
+    background(storage).sweep()
 
     assert {path.name[0] for path in tmp_path.iterdir() if path.is_dir()} == {"a", "c", "n"}
-    assert place.folders.of(kept.id).exists()
+    assert storage.folders.of(kept.id).exists()

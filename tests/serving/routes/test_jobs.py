@@ -132,7 +132,7 @@ def test_a_job_is_told_with_a_tag_and_deleted_with_its_result(client: httpx.Clie
         (TABULAR, {"content": TABLE.encode(), "headers": CSV, "params": {"id": "x"}}, 422, "no such field"),
         (TABULAR, {"files": {"table": ("t.csv", b"x")}}, 422, "no such field"),
         (TABULAR, {"content": TABLE.encode(), "headers": {**CSV, "Idempotency-Key": "a b"}}, 422, "no blank"),
-        (IMAGES, {"content": b"x", "headers": {"Content-Type": "application/zip"}}, 422, "no zip or tar"),
+        (IMAGES, {"content": b"x", "headers": {"Content-Type": "application/zip"}}, 422, "not a zip or tar"),
         (IMAGES, {"json": {"folder": "/etc"}}, 415, "application/zip"),
         (USERS, {"json": {"user_ids": []}}, 422, "at least 1"),
         (USERS, {"json": {"user_ids": ["a"], "n": 1000}}, 422, "less than or equal to 100"),

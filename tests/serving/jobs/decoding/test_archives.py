@@ -16,7 +16,7 @@ from models.errors import InputError, InputTooLarge, InvalidInput
 from serving.jobs.decoding.decode import decode
 from serving.jobs.storage.item_file import read_items
 from tests.serving.jobs.decoding.uploads import fuzz, items
-from tests.serving.jobs.job_fixtures import order, tarred, zipped
+from tests.serving.jobs.job_fixtures import FILES, decode_task, tarred, zipped
 
 
 def test_the_files_of_an_archive_are_items_by_their_names(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_the_files_of_an_archive_are_items_by_their_names(tmp_path: Path) -> Non
     for data, kind in zip(
         packed, ("application/zip", "application/gzip", "application/x-tar", "application/x-tar"), strict=True
     ):
-        named = {item.head["name"]: item.body for item in items(tmp_path, data, kind, "images")}
+        named = {item.head["name"]: item.body for item in items(tmp_path, data, kind, FILES)}
         assert {"a.png": b"one", "d/ü.png": b""}.items() <= named.items()
         assert set(named) <= {"a.png", "d/ü.png", "d/"}
 
@@ -38,7 +38,7 @@ def test_names_that_lead_out_are_labels_and_nothing_is_written_there(tmp_path: P
 
     for data, kind in ((zipped(dict.fromkeys(names, b"x")), "application/zip"),
                        (tarred(dict.fromkeys(names, b"x")), "application/x-tar")):  # fmt: skip
-        found = items(folder, data, kind, "images")
+        found = items(folder, data, kind, FILES)
         assert all("fault" in item.head and not item.body for item in found)
         assert len(found) == len(names)
 
@@ -51,7 +51,7 @@ def test_links_and_devices_fail_alone(tmp_path: Path) -> None:
     hard.type, hard.linkname = tarfile.LNKTYPE, "a.png"
     device.type = tarfile.CHRTYPE
 
-    found = items(tmp_path, tarred({"a.png": b"x", "l": link, "h": hard, "d": device}), "application/x-tar", "images")
+    found = items(tmp_path, tarred({"a.png": b"x", "l": link, "h": hard, "d": device}), "application/x-tar", FILES)
 
     assert [item.body for item in found] == [b"x", b"", b"", b""]
     assert ["fault" in item.head for item in found] == [False, True, True, True]
@@ -64,10 +64,10 @@ def test_a_file_that_is_too_large_fails_alone_whatever_the_archive_says(tmp_path
     assert data.count(size) == 2
     lying = bytes(data).replace(size, struct.pack("<I", 1))
 
-    honest = items(tmp_path, bytes(data), "application/zip", "images")
+    honest = items(tmp_path, bytes(data), "application/zip", FILES)
     assert honest[0].head["kind"] == "too-large"
     assert honest[1].body == b"x"
-    found = items(tmp_path, lying, "application/zip", "images")
+    found = items(tmp_path, lying, "application/zip", FILES)
     assert "fault" in found[0].head
     assert found[1].body == b"x"
 
@@ -77,32 +77,32 @@ def test_an_archive_that_unpacks_to_more_than_a_limit_is_refused(tmp_path: Path)
     for data, kind in ((zipped(bomb), "application/zip"), (tarred(bomb), "application/gzip")):
         assert len(data) < 50_000
         with pytest.raises(InputTooLarge, match="1000000 bytes"):
-            decode(order(tmp_path, data, kind, "images"))
+            decode(decode_task(tmp_path, data, kind, FILES))
 
 
 def test_a_tar_of_what_is_passed_over_counts_too(tmp_path: Path) -> None:
     with pytest.raises(InputTooLarge):
-        decode(order(tmp_path, tarred({"__MACOSX/zeros": b"\0" * 2_000_000}), "application/gzip", "images"))
+        decode(decode_task(tmp_path, tarred({"__MACOSX/zeros": b"\0" * 2_000_000}), "application/gzip", FILES))
 
 
 def test_more_files_than_a_limit_are_refused(tmp_path: Path) -> None:
     files = {str(number): b"" for number in range(1001)}
     for data in (zipped(files), tarred(files)):
         with pytest.raises(InputTooLarge, match="at most 1000"):
-            decode(order(tmp_path, data, "application/zip", "images"))
+            decode(decode_task(tmp_path, data, "application/zip", FILES))
 
 
 def test_a_damaged_or_encrypted_file_fails_alone(tmp_path: Path) -> None:
     data = bytearray(zipped({"a.png": b"good and long", "b.png": b"fine"}, method=zipfile.ZIP_STORED))
     data[data.index(b"good")] ^= 1
-    found = items(tmp_path, bytes(data), "application/zip", "images")
+    found = items(tmp_path, bytes(data), "application/zip", FILES)
     assert "damaged" in found[0].head["fault"]
     assert found[1].body == b"fine"
 
     locked = bytearray(zipped({"a.png": b"x"}))
     locked[6] |= 1
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
-    assert "encrypted" in items(tmp_path, bytes(locked), "application/zip", "images")[0].head["fault"]
+    assert "encrypted" in items(tmp_path, bytes(locked), "application/zip", FILES)[0].head["fault"]
 
 
 @pytest.mark.parametrize(
@@ -111,17 +111,17 @@ def test_a_damaged_or_encrypted_file_fails_alone(tmp_path: Path) -> None:
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(InvalidInput, match="archive"):
-        decode(order(tmp_path, data, "application/zip", "images"))
+        decode(decode_task(tmp_path, data, "application/zip", FILES))
 
 
 def test_a_file_without_a_name_is_passed_over(tmp_path: Path) -> None:
     data = zipped({"a.png": b"x", "b.png": b"y"}).replace(b"b.png", b"\0.png")
-    assert [item.head["name"] for item in items(tmp_path, data, "application/zip", "images")] == ["a.png"]
+    assert [item.head["name"] for item in items(tmp_path, data, "application/zip", FILES)] == ["a.png"]
 
 
 def test_an_archive_without_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no image"):
-        decode(order(tmp_path, zipped({}), "application/zip", "images"))
+    with pytest.raises(InvalidInput, match="no file"):
+        decode(decode_task(tmp_path, zipped({}), "application/zip", FILES))
 
 
 @given(st.binary(max_size=400), st.integers(0, 400), st.sampled_from([0, 1, 2]))
@@ -130,7 +130,7 @@ def test_archives_that_are_changed_are_items_or_refused(tmp_path: Path, noise: b
     files = {"a.png": b"first" * 20, "b/c.png": b"second", "d.png": zlib.compress(b"third" * 99)}
     data = (zipped(files), tarred(files, "w"), tarred(files))[which]
     try:
-        decode(order(tmp_path, data[:at] + noise + data[at + len(noise) :], "application/zip", "images"))
+        decode(decode_task(tmp_path, data[:at] + noise + data[at + len(noise) :], "application/zip", FILES))
     except InputError:
         return
     assert read_items(tmp_path, 0, 1)

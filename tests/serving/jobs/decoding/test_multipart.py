@@ -9,17 +9,17 @@ import pytest
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.jobs.decoding.decode import decode
 from tests.serving.jobs.decoding.uploads import form, heads, items, parquet
-from tests.serving.jobs.job_fixtures import order, zipped
+from tests.serving.jobs.job_fixtures import FILES, decode_task, zipped
 
 
-def test_a_form_has_images_and_an_archive(tmp_path: Path) -> None:
+def test_a_form_has_files_and_an_archive(tmp_path: Path) -> None:
     body, kind = form(
-        ('name="images"; filename="a.png"', "", b"one\r\n--"),
+        ('name="files"; filename="a.png"', "", b"one\r\n--"),
         ('name="archive"; filename="b.zip"', "", zipped({"b.png": b"two"})),
-        ('name="images"', "Content-Type: image/png\r\n", b"x" * 100_001),
+        ('name="files"', "Content-Type: image/png\r\n", b"x" * 100_001),
     )
 
-    found = items(tmp_path, body, kind, "images")
+    found = items(tmp_path, body, kind, FILES)
 
     assert [(item.head["name"], item.body) for item in found] == [("a.png", b"one\r\n--"), ("b.png", b"two"), ("", b"")]
     assert found[2].head["kind"] == "too-large"
@@ -58,4 +58,4 @@ def test_a_table_in_a_form_is_known_by_its_type_its_name_or_its_beginning(
 )
 def test_a_form_that_is_none_is_refused(tmp_path: Path, body: bytes, kind: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        decode(order(tmp_path, body, kind))
+        decode(decode_task(tmp_path, body, kind))
