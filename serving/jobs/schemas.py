@@ -30,7 +30,7 @@ class JobProgress(Response):
 class JobModel(Response):
     """A version of a model that answered items of a job."""
 
-    name: str = Field(examples=["tabular"])
+    name: str = Field(examples=["churn"])
     version: str = Field(examples=[EXAMPLE_VERSION])
     items: int = Field(ge=1, description="How many items it answered.")
 

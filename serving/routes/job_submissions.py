@@ -38,7 +38,7 @@ _KEY = idempotency_parameter("Identifies the request: a request with the same ke
 
 
 def operations(service: JobService) -> list[Operation]:
-    """Return the operation that takes jobs of each kind, such as `submit_image_job`."""
+    """Return the operation that takes jobs of each kind."""
     return [_operation(service, kind) for kind in service.kinds.values()]
 
 

@@ -27,7 +27,7 @@ _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*([^\s;]+)", re.IGNORECAS
 
 @dataclass(frozen=True, slots=True)
 class PartHeader:
-    """The headers of one part. `file_name` is None, and `content_type` is empty, where the part has none."""
+    """The headers of one part. Without them `file_name` is None and `content_type` is empty."""
 
     name: str
     file_name: str | None

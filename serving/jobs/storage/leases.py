@@ -42,7 +42,7 @@ class LeaseStore:
         self._clock = clock
 
     def acquire(self) -> Lease | None:
-        """Acquire the job without a lease whose last turn is the oldest. Returns None when there is no such job."""
+        """Acquire the job without a lease whose last turn is the oldest. Returns None without one."""
         now, token = self._clock(), secrets.token_hex(8)
         with self._database.writing() as connection:
             row = connection.execute(

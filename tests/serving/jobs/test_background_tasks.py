@@ -1,4 +1,4 @@
-"""What is over in time is thrown away, and what is left of a process that ended."""
+"""The periodic sweep removes expired results, and the folders of processes that ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def background(storage: JobStorage) -> JobTasks:
     return JobTasks(Database(storage.root), storage.store, storage.folders, ThreadPool(1, name="test"), [])
 
 
-def test_the_files_of_a_job_go_when_it_expires(tmp_path: Path) -> None:
+def test_the_files_of_an_expired_job_are_removed(tmp_path: Path) -> None:
     storage = JobStorage(tmp_path)
     job, other = storage.add("a"), storage.add("b")
     storage.store.cancel(job.id)
@@ -29,9 +29,9 @@ def test_the_files_of_a_job_go_when_it_expires(tmp_path: Path) -> None:
     assert storage.folders.of(other.id).exists()
 
 
-def test_old_folders_that_are_nobody_s_go_and_new_ones_stay(tmp_path: Path) -> None:
+def test_old_folders_without_a_job_are_removed_and_new_ones_stay(tmp_path: Path) -> None:
     storage = JobStorage(tmp_path)
-    kept = storage.add("a")
+    job = storage.add("a")
     for name in "bc":
         storage.folders.make(name * 32)
     (tmp_path / "notes").mkdir()
@@ -42,4 +42,4 @@ def test_old_folders_that_are_nobody_s_go_and_new_ones_stay(tmp_path: Path) -> N
     background(storage).sweep()
 
     assert {path.name[0] for path in tmp_path.iterdir() if path.is_dir()} == {"a", "c", "n"}
-    assert storage.folders.of(kept.id).exists()
+    assert storage.folders.of(job.id).exists()

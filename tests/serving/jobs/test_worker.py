@@ -1,4 +1,4 @@
-"""A worker answers every item once, in order, whatever happens on the way."""
+"""Workers answer every item once and in order, across errors, restarts and cancellation."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def worker(storage: JobStorage, echo: EchoProcessor, **more: Any) -> Worker:
     kinds = {"tabular": job_kind(echo)}
     leases = storage.leases(lease_s=60, clock=time.time)
     options = {"max_disk_bytes": 10**9, "poll_s": 0.01, **more}
-    return Worker(leases, storage.folders, kinds, ThreadPool(1, name="test"), **options)  # type: ignore[arg-type]
+    return Worker(leases, storage.folders, kinds, ThreadPool(1, name="test"), **options)
 
 
 async def work(worker: Worker, until: Callable[[], bool]) -> None:
-    """Run `worker` until something holds; then stop it."""
+    """Run `worker` until `until` is true, then stop it."""
     task = asyncio.create_task(worker.run())
     while not until():
         assert not task.done()
@@ -51,14 +51,14 @@ async def work(worker: Worker, until: Callable[[], bool]) -> None:
     await asyncio.wait({task})
 
 
-def found(storage: JobStorage, job: Job) -> Job:
+def stored(storage: JobStorage, job: Job) -> Job:
     now = storage.store.find(job.id, owner=None)
     assert now is not None
     return now
 
 
 def is_over(storage: JobStorage, job: Job) -> Callable[[], bool]:
-    return lambda: not found(storage, job).is_active
+    return lambda: not stored(storage, job).is_active
 
 
 def indices(storage: JobStorage, job: Job) -> list[int]:
@@ -73,33 +73,33 @@ async def test_every_item_is_answered_in_order(storage: JobStorage) -> None:
 
     await work(worker(storage, EchoProcessor()), is_over(storage, job))
 
-    done = found(storage, job)
+    done = stored(storage, job)
     assert (done.status, done.done, done.failed) == ("succeeded", 10, 0)
     assert [(each.version, each.items) for each in done.models] == [("v1", 10)]
     assert indices(storage, job) == list(range(10))
 
 
 @in_loop
-async def test_a_worker_that_ends_in_the_middle_is_followed_by_one_that_goes_on(storage: JobStorage) -> None:
+async def test_a_second_worker_continues_after_the_first_one_stopped(storage: JobStorage) -> None:
     job = storage.add("a", numbered(20))
 
     def no_more_than_nine(items: Sequence[JobItem]) -> None:
         if items[0].head["n"] >= 9:
             raise RunnerUnavailable("gone")
 
-    await work(worker(storage, EchoProcessor(no_more_than_nine)), lambda: found(storage, job).done == 9)
-    assert found(storage, job).is_active
+    await work(worker(storage, EchoProcessor(no_more_than_nine)), lambda: stored(storage, job).done == 9)
+    assert stored(storage, job).is_active
 
     second = EchoProcessor(version="v2")
     await work(worker(storage, second), is_over(storage, job))
 
     assert indices(storage, job) == list(range(20))
     assert second.batches[0][0] == 9
-    assert {each.version: each.items for each in found(storage, job).models} == {"v1": 9, "v2": 11}
+    assert {each.version: each.items for each in stored(storage, job).models} == {"v1": 9, "v2": 11}
 
 
 @in_loop
-async def test_what_a_killed_worker_wrote_and_did_not_checkpoint_does_not_count(storage: JobStorage) -> None:
+async def test_lines_of_a_killed_worker_without_a_checkpoint_do_not_count(storage: JobStorage) -> None:
     job = storage.add("a", numbered(6))
     killed = storage.leases()
     lease = killed.acquire()
@@ -108,7 +108,7 @@ async def test_what_a_killed_worker_wrote_and_did_not_checkpoint_does_not_count(
     torn.write_bytes(b'{"index":0,"status":"ok","prediction":0}\n{"index":1,"sta')
     killed.checkpoint(lease, done=1, failed=0, models=(), segment_bytes=41)
 
-    # Its lease is of a time long gone.
+    # The lease of the killed worker expired.
     await work(worker(storage, EchoProcessor()), is_over(storage, job))
 
     assert indices(storage, job) == list(range(6))
@@ -132,7 +132,7 @@ async def test_two_workers_share_the_jobs_and_answer_each_once(storage: JobStora
     async with asyncio.TaskGroup() as group:
         for echo in (first, second):
             group.create_task(
-                work(worker(storage, echo), lambda: not any(found(storage, job).is_active for job in jobs))
+                work(worker(storage, echo), lambda: not any(stored(storage, job).is_active for job in jobs))
             )
 
     assert all(indices(storage, job) == list(range(30)) for job in jobs)
@@ -140,7 +140,7 @@ async def test_two_workers_share_the_jobs_and_answer_each_once(storage: JobStora
 
 
 @pytest.mark.parametrize("error", [Overloaded("full"), RunnerUnavailable("gone")])
-def test_a_runner_that_does_not_take_a_batch_is_calls_again(storage: JobStorage, error: Exception) -> None:
+def test_a_batch_is_tried_again_after_a_transient_error(storage: JobStorage, error: Exception) -> None:
     left = [error] * 8
 
     def before(items: Sequence[JobItem]) -> None:
@@ -151,14 +151,14 @@ def test_a_runner_that_does_not_take_a_batch_is_calls_again(storage: JobStorage,
     async def test() -> None:
         job = storage.add("a", numbered(4))
         await work(worker(storage, EchoProcessor(before)), is_over(storage, job))
-        assert (found(storage, job).status, found(storage, job).failed) == ("succeeded", 0)
+        assert (stored(storage, job).status, stored(storage, job).failed) == ("succeeded", 0)
 
     test()
     assert not left
 
 
 @in_loop
-async def test_a_batch_that_is_never_in_time_fails_and_the_others_do_not(storage: JobStorage) -> None:
+async def test_only_a_batch_that_always_misses_its_deadline_fails(storage: JobStorage) -> None:
     tried = 0
 
     def before(items: Sequence[JobItem]) -> None:
@@ -170,12 +170,12 @@ async def test_a_batch_that_is_never_in_time_fails_and_the_others_do_not(storage
     job = storage.add("a", numbered(8))
     await work(worker(storage, EchoProcessor(before)), is_over(storage, job))
 
-    assert (found(storage, job).status, found(storage, job).failed, tried) == ("succeeded", 3, MAX_TIMEOUTS)
+    assert (stored(storage, job).status, stored(storage, job).failed, tried) == ("succeeded", 3, MAX_TIMEOUTS)
     assert indices(storage, job) == list(range(8))
 
 
 @in_loop
-async def test_a_cancelled_job_keeps_what_was_answered_and_its_worker_goes_on_with_the_next(
+async def test_a_cancelled_job_has_a_partial_result_and_its_worker_takes_the_next_job(
     storage: JobStorage,
 ) -> None:
     job = storage.add("a", numbered(300))
@@ -188,15 +188,15 @@ async def test_a_cancelled_job_keeps_what_was_answered_and_its_worker_goes_on_wi
     next_ = storage.add("b", numbered(3))
     await work(worker(storage, EchoProcessor(before)), is_over(storage, next_))
 
-    cancelled = found(storage, job)
+    cancelled = stored(storage, job)
     assert cancelled.status == "cancelled"
     assert indices(storage, job) == list(range(cancelled.done))
     assert 0 < cancelled.done < 300
-    assert found(storage, next_).status == "succeeded"
+    assert stored(storage, next_).status == "succeeded"
 
 
 @in_loop
-async def test_a_worker_that_is_told_to_stop_begins_nothing_and_keeps_what_it_did(storage: JobStorage) -> None:
+async def test_a_stopping_worker_starts_no_batch_and_saves_its_progress(storage: JobStorage) -> None:
     job = storage.add("a", numbered(100))
     stopping = False
 
@@ -205,14 +205,16 @@ async def test_a_worker_that_is_told_to_stop_begins_nothing_and_keeps_what_it_di
         stopping = items[0].head["n"] >= 9
 
     echo = EchoProcessor(before)
-    await work(worker(storage, echo, is_stopping=lambda: stopping), lambda: stopping and found(storage, job).done == 12)
+    await work(
+        worker(storage, echo, is_stopping=lambda: stopping), lambda: stopping and stored(storage, job).done == 12
+    )
     assert len(echo.batches) == 4
-    # It is free at once: nobody waits for a lease to run out.
+    # The job is released at once, not when its lease expires.
     assert storage.leases(clock=time.time).acquire() is not None
 
 
 @in_loop
-async def test_files_that_are_cut_fail_the_job_and_the_worker_lives(storage: JobStorage) -> None:
+async def test_truncated_files_fail_the_job_and_not_the_worker(storage: JobStorage) -> None:
     broken = storage.add("a", numbered(5))
     (storage.folders.of(broken.id) / ITEMS).write_bytes(b"")
     storage.clock.now += 1
@@ -220,23 +222,23 @@ async def test_files_that_are_cut_fail_the_job_and_the_worker_lives(storage: Job
 
     await work(worker(storage, EchoProcessor()), is_over(storage, job))
 
-    assert found(storage, broken).status == "failed"
-    assert "cannot be read" in found(storage, broken).fault
-    assert found(storage, job).status == "succeeded"
+    assert stored(storage, broken).status == "failed"
+    assert "cannot be read" in stored(storage, broken).fault
+    assert stored(storage, job).status == "succeeded"
 
 
 @in_loop
-async def test_a_job_whose_results_take_too_much_room_fails(storage: JobStorage) -> None:
+async def test_a_job_whose_results_exceed_the_disk_limit_fails(storage: JobStorage) -> None:
     job = storage.add("a", numbered(100))
     await work(worker(storage, EchoProcessor(), max_disk_bytes=3000), is_over(storage, job))
 
-    assert found(storage, job).status == "failed"
-    assert "disk limit" in found(storage, job).fault
-    assert indices(storage, job) == list(range(found(storage, job).done))
+    assert stored(storage, job).status == "failed"
+    assert "disk limit" in stored(storage, job).fault
+    assert indices(storage, job) == list(range(stored(storage, job).done))
 
 
 @in_loop
-async def test_jobs_rest_while_requests_are_answered(storage: JobStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_workers_rest_while_requests_are_in_flight(storage: JobStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
 
     async def sleep(seconds: float, sleep: Any = asyncio.sleep) -> None:
@@ -248,7 +250,7 @@ async def test_jobs_rest_while_requests_are_answered(storage: JobStorage, monkey
     monkeypatch.setattr(worker_module, "REST_FACTOR", 1e9)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     task = asyncio.create_task(resting.run())
-    while found(storage, job).is_active:
+    while stored(storage, job).is_active:
         await asyncio.wait({task}, timeout=0.005)
     task.cancel()
     await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""Whatever is uploaded becomes items or is refused."""
+"""Any upload is decoded to items or refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
     st.sampled_from([CSV, NDJSON, PARQUET, "multipart/form-data; boundary=B"]), st.binary(max_size=300), st.booleans()
 )
 @fuzz
-def test_bytes_that_are_anything_are_items_or_refused(tmp_path: Path, kind: str, data: bytes, is_like: bool) -> None:
+def test_any_bytes_are_items_or_refused(tmp_path: Path, kind: str, data: bytes, is_like: bool) -> None:
     starts = {CSV: b"age,sex\n", NDJSON: b'{"age":', PARQUET: b"PAR1"}
     like = starts.get(kind, b'--B\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n')
     try:

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own is the same, and what ends that process ends nothing else."""
+"""Decoding in a child process has the same results and errors, and only the child ends when it exceeds a limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.serving.jobs.decoding.uploads import ROW, form, parquet
 from tests.serving.jobs.job_fixtures import decode_task
 
 
-def test_another_process_gives_and_refuses_the_same(tmp_path: Path) -> None:
+def test_a_child_process_returns_and_raises_the_same(tmp_path: Path) -> None:
     data = parquet([ROW] * 3)
     here = decode(decode_task(tmp_path, data, PARQUET))
     assert decode_in_child(decode_task(tmp_path, data, PARQUET)) == here
@@ -29,8 +29,8 @@ def test_another_process_gives_and_refuses_the_same(tmp_path: Path) -> None:
     assert refused.value.value_type == "string"
 
 
-def test_what_takes_too_much_memory_ends_the_other_process_alone(tmp_path: Path) -> None:
-    # A small file that is hundreds of megabytes of text.
+def test_an_upload_that_needs_too_much_memory_ends_only_the_child(tmp_path: Path) -> None:
+    # A small file with hundreds of megabytes of text.
     column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 64, pyarrow.int32()), ["x" * (4 << 20)])
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(

@@ -1,4 +1,4 @@
-"""Items are found by their numbers, with their bodies; too many and too large ones are refused."""
+"""Items are read by number, and the limits on their number and size hold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ items = st.lists(
 
 @given(items, st.integers(0, 9), st.integers(0, 9))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_any_part_of_what_was_written_is_read(tmp_path: Path, given: list[JobItem], start: int, number: int) -> None:
+def test_any_range_of_items_is_read(tmp_path: Path, given: list[JobItem], start: int, number: int) -> None:
     given = [JobItem({"name": each.head["name"].encode("utf-8", "replace").decode()}, each.body) for each in given]
     with ItemWriter(tmp_path, max_items=9, max_bytes=10_000) as writer:
         for item in given:

@@ -1,4 +1,4 @@
-"""Of several workers one holds a job; what a lost one says does not count."""
+"""One worker at a time holds a job, and updates with a lost lease have no effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def storage(tmp_path: Path) -> JobStorage:
     return JobStorage(tmp_path)
 
 
-def claimed(leases: LeaseStore) -> Lease:
+def acquired(leases: LeaseStore) -> Lease:
     lease = leases.acquire()
     assert lease is not None
     return lease
@@ -29,34 +29,34 @@ def save(leases: LeaseStore, lease: Lease, done: int) -> bool:
     )
 
 
-def test_a_job_is_claimed_once(storage: JobStorage) -> None:
+def test_a_job_is_acquired_once(storage: JobStorage) -> None:
     storage.add("a")
 
-    assert claimed(storage.leases()).job.status == "running"
+    assert acquired(storage.leases()).job.status == "running"
     assert storage.leases().acquire() is None
 
 
-def test_one_claim_wins_of_many_at_once(storage: JobStorage) -> None:
+def test_one_of_many_concurrent_workers_acquires_a_job(storage: JobStorage) -> None:
     storage.add("a")
-    won: list[Lease] = []
+    leases: list[Lease] = []
 
-    def lease() -> None:
-        if (found := storage.leases().acquire()) is not None:
-            won.append(found)
+    def acquire() -> None:
+        if (lease := storage.leases().acquire()) is not None:
+            leases.append(lease)
 
-    threads = [threading.Thread(target=lease) for _ in range(8)]
+    threads = [threading.Thread(target=acquire) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
 
-    assert len(won) == 1
+    assert len(leases) == 1
 
 
-def test_a_lease_that_is_not_kept_goes_to_another_and_the_old_one_is_worth_nothing(storage: JobStorage) -> None:
+def test_an_expired_lease_is_replaced_and_the_old_one_is_invalid(storage: JobStorage) -> None:
     job = storage.add("a", numbered(9))
     first, second = storage.leases(), storage.leases()
-    old = claimed(first)
+    old = acquired(first)
     assert save(first, old, 3)
     storage.clock.now += 9
     assert first.renew(old)
@@ -64,7 +64,7 @@ def test_a_lease_that_is_not_kept_goes_to_another_and_the_old_one_is_worth_nothi
     assert second.acquire() is None
 
     storage.clock.now += 2
-    new = claimed(second)
+    new = acquired(second)
     assert new.job.done == 3
     assert not first.renew(old)
     assert not save(first, old, 6)
@@ -81,7 +81,7 @@ def test_jobs_take_turns(storage: JobStorage) -> None:
     leases, order = storage.leases(), ""
     for _ in range(4):
         storage.clock.now += 1
-        lease = claimed(leases)
+        lease = acquired(leases)
         order += lease.job.id[0]
         assert leases.has_waiting_jobs()
         leases.release(lease)
@@ -89,10 +89,10 @@ def test_jobs_take_turns(storage: JobStorage) -> None:
     assert order == "abab"
 
 
-def test_a_cancelled_job_is_not_held_any_more(storage: JobStorage) -> None:
+def test_the_lease_of_a_cancelled_job_is_lost(storage: JobStorage) -> None:
     job = storage.add("a")
     leases = storage.leases()
-    lease = claimed(leases)
+    lease = acquired(leases)
     storage.store.cancel(job.id)
 
     assert not leases.renew(lease)
@@ -100,10 +100,10 @@ def test_a_cancelled_job_is_not_held_any_more(storage: JobStorage) -> None:
     assert leases.acquire() is None
 
 
-def test_a_deleted_job_is_not_held_any_more(storage: JobStorage) -> None:
+def test_the_lease_of_a_deleted_job_is_lost(storage: JobStorage) -> None:
     job = storage.add("a")
     leases = storage.leases()
-    lease = claimed(leases)
+    lease = acquired(leases)
     assert save(leases, lease, 1)
     storage.store.delete(job.id)
 
@@ -115,29 +115,29 @@ def test_a_job_that_ends_its_workers_uses_up_its_attempts_until_a_checkpoint(sto
     storage.add("a")
     leases = storage.leases()
     for _ in range(MAX_ATTEMPTS):
-        lease = claimed(leases)
+        lease = acquired(leases)
         assert not leases.has_used_attempts(lease)
         storage.clock.now += 11
-    lease = claimed(leases)
+    lease = acquired(leases)
     assert leases.has_used_attempts(lease)
 
     save(leases, lease, 1)
     assert not leases.has_used_attempts(lease)
 
 
-def test_turns_that_were_ended_on_purpose_are_not_fruitless(storage: JobStorage) -> None:
+def test_released_leases_are_not_attempts(storage: JobStorage) -> None:
     storage.add("a")
     leases = storage.leases()
     for _ in range(2 * MAX_ATTEMPTS):
-        leases.release(claimed(leases))
+        leases.release(acquired(leases))
 
-    assert not leases.has_used_attempts(claimed(leases))
+    assert not leases.has_used_attempts(acquired(leases))
 
 
-def test_results_count_towards_what_all_jobs_may_take(storage: JobStorage) -> None:
+def test_results_count_towards_the_disk_limit(storage: JobStorage) -> None:
     storage.add("a")
     leases = storage.leases()
-    save(leases, claimed(leases), 1000)
+    save(leases, acquired(leases), 1000)
 
     assert leases.is_disk_full(1000)
     assert not leases.is_disk_full(2000)

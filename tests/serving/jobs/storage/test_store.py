@@ -1,4 +1,4 @@
-"""Jobs are kept for their callers: listed, found by nobody else, bounded, and thrown away in time."""
+"""Stored jobs are visible to their owners only, limited in number and size, and deleted after they expire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def storage(tmp_path: Path) -> JobStorage:
     return JobStorage(tmp_path)
 
 
-def test_a_job_is_seen_by_its_owner_alone(storage: JobStorage) -> None:
+def test_a_job_is_visible_to_its_owner_only(storage: JobStorage) -> None:
     job = storage.add("a", owner="ann")
 
     assert storage.store.find(job.id, owner="ann") == job
@@ -26,7 +26,7 @@ def test_a_job_is_seen_by_its_owner_alone(storage: JobStorage) -> None:
     assert storage.store.page(owner="bob") == []
 
 
-def test_pages_follow_each_other_newest_first(storage: JobStorage) -> None:
+def test_pages_are_newest_first_without_gaps(storage: JobStorage) -> None:
     for name in "abcd":
         storage.clock.now += name != "b"
         storage.add(name, kind="images" if name == "c" else "tabular")
@@ -46,7 +46,7 @@ def test_the_same_key_is_the_same_job_of_the_same_caller(storage: JobStorage) ->
     assert storage.store.find_by_key("ann", "k") == first
 
 
-def test_a_caller_has_so_many_jobs_and_no_more(tmp_path: Path) -> None:
+def test_the_jobs_of_a_caller_are_limited(tmp_path: Path) -> None:
     storage = JobStorage(tmp_path, limits=JobLimits(max_per_caller=2, ttl_s=100))
     storage.add("a")
     storage.add("b")
@@ -58,7 +58,7 @@ def test_a_caller_has_so_many_jobs_and_no_more(tmp_path: Path) -> None:
     storage.add("e")
 
 
-def test_all_jobs_together_have_so_many_bytes(tmp_path: Path) -> None:
+def test_the_size_of_all_jobs_is_limited(tmp_path: Path) -> None:
     storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=10))
 
     storage.store.check_room("ann", 10)
@@ -66,7 +66,7 @@ def test_all_jobs_together_have_so_many_bytes(tmp_path: Path) -> None:
         storage.store.check_room("ann", 11)
 
 
-def test_a_cancelled_job_stays_until_it_expires_and_is_remembered_for_as_long_again(storage: JobStorage) -> None:
+def test_a_cancelled_job_expires_and_is_deleted_after_the_same_time_again(storage: JobStorage) -> None:
     job = storage.add("a", key="k")
     cancelled = storage.store.cancel(job.id)
     assert cancelled is not None
@@ -110,13 +110,13 @@ def test_counts_are_by_kind_and_status_with_the_oldest_queued_job(storage: JobSt
     assert counts.oldest_queued == 1000.0
 
 
-def test_what_was_added_is_there_after_a_restart(storage: JobStorage) -> None:
+def test_jobs_survive_a_restart(storage: JobStorage) -> None:
     job = storage.add("a")
 
     assert JobStore(Database(storage.root), storage.limits).find(job.id, owner="ann") == job
 
 
-def test_a_database_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_raises_and_is_opened_later(tmp_path: Path) -> None:
     file = tmp_path / "jobs"
     file.write_text("in the way")
     store = JobStore(Database(file), JobLimits())
@@ -127,7 +127,7 @@ def test_a_database_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path
     assert store.counts().jobs == {}
 
 
-def test_a_damaged_database_is_told(storage: JobStorage) -> None:
+def test_a_damaged_database_raises(storage: JobStorage) -> None:
     (storage.root / FILE).write_bytes(b"no database" * 1000)
 
     with pytest.raises(JobsUnavailable):
