@@ -47,12 +47,22 @@ def boundary_of(content_type: str) -> bytes:
     return boundary.encode("latin-1", "replace")
 
 
+class _Parser(PushMultipartParser):  # type: ignore[misc]  # the package has no types
+    """The parser of the package, without its check that a disposition is `form-data`: a part only needs a name."""
+
+    def _create_segment(self, headerlist: list[tuple[str, str]]) -> MultipartSegment:
+        segment = MultipartSegment(headerlist)
+        if segment.name is None:
+            raise Malformed("a part of the multipart body has no name")
+        return segment
+
+
 class FormReader:
     """A reader of one body, fed in chunks of any size. Raises Malformed for a body that is not a form."""
 
     def __init__(self, boundary: bytes, *, max_parts: int | None = None) -> None:
         # Latin-1 decodes any bytes. Names are decoded as UTF-8 in `_header_of`, with replacement characters.
-        self._parser = PushMultipartParser(
+        self._parser = _Parser(
             boundary,
             max_header_size=MAX_HEADER_BYTES,
             max_header_count=MAX_HEADERS,
@@ -101,8 +111,6 @@ class FormReader:
 
 
 def _header_of(segment: MultipartSegment) -> PartHeader:
-    if not segment.name:
-        raise Malformed("a part of the multipart body has no name")
     file_name, content_type = segment.filename, ""
     for name, value in segment.headerlist:
         if name == "Content-Disposition" and file_name is None and "*" in value:
