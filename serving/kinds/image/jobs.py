@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from serving.http.operation import Content, JsonSchema
 from serving.http.requests.form_reader import MULTIPART
@@ -10,11 +11,13 @@ from serving.jobs.decoding.task import ARCHIVES
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.storage.item_file import JobItem
-from serving.kinds.image.handler import ImageHandler
 from serving.kinds.image.schemas import ClassifyOptions, ImageFailure
 from serving.kinds.image.upload import ClassifyQuery
 from serving.runners.interface import ModelRef
 from serving.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.kinds.image.handler import ImageHandler
 
 # Few images in a batch, because their decoding shares threads with that of requests.
 _BATCH_ITEMS = 4

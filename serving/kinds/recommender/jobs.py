@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import Field
@@ -15,7 +16,7 @@ from serving.jobs.decoding.task import CSV, NDJSON
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.storage.item_file import JobItem
-from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.examples import item, user
 from serving.kinds.recommender.job_items import COLUMNS, USER_ID, RecommendJob
 from serving.kinds.recommender.schemas import (
     MAX_ITEMS,
@@ -24,9 +25,11 @@ from serving.kinds.recommender.schemas import (
     UserFailure,
     name_models,
 )
-from serving.routes.examples import item, user
 from serving.runners.interface import ModelRef
 from serving.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.kinds.recommender.handler import RecommenderHandler
 
 _BATCH_ITEMS = 16
 _NAME = "recommendations"
@@ -87,7 +90,7 @@ class UsersQuery(Query):
 
 def _submission(handler: RecommenderHandler) -> JobSubmission:
     def card() -> Card:
-        return handler.served.card()
+        return handler.model.card
 
     return JobSubmission(
         id="submit_recommendation_job",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import Field, ValidationError
@@ -18,10 +18,11 @@ from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, ColumnSpec
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, error_outcome, process_each
 from serving.jobs.storage.item_file import JobItem
-from serving.kinds.tabular.handler import TabularHandler
-from serving.runners.interface import ModelRef
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.kinds.tabular.handler import TabularHandler
 
 # Small batches: a request that arrives during one waits for it.
 _BATCH_ITEMS = 64
@@ -65,9 +66,8 @@ class RowProcessor:
                 outcomes |= {left[row]: error_outcome(fault) for row, fault in faults.items()}
                 left = [position for row, position in enumerate(left) if row not in faults]
             else:
-                model = ModelRef(response.model.name, response.model.version)
-                for position, row in zip(left, response.predictions, strict=True):
-                    outcomes[position] = Outcome({"status": "ok", **row.model_dump()}, model)
+                for position, row in zip(left, response.rows, strict=True):
+                    outcomes[position] = Outcome({"status": "ok", **row}, response.model)
                 break
         return [outcomes[position] for position in range(len(items))]
 
@@ -89,7 +89,7 @@ def _faults_by_row(error: ValidationError | InvalidInput) -> dict[int, InvalidIn
 def _columns(handler: TabularHandler) -> tuple[ColumnSpec, ...]:
     return tuple(
         ColumnSpec(column.name, column.kind, column.required, column.nullable, column.categories)
-        for column in handler.schema.card.inputs
+        for column in handler.model.card.inputs
     )
 
 
@@ -138,13 +138,13 @@ def _text(description: str) -> JsonSchema:
 
 
 def _csv_example(handler: TabularHandler) -> str:
-    row = handler.schema.example_row
+    row = handler.model.current.schema.example_row
     cells = ("" if value is None else f'"{value}"' for value in row.values())
     return ",".join(f'"{name}"' for name in row) + "\n" + ",".join(cells) + "\n"
 
 
 def _ndjson_example(handler: TabularHandler) -> str:
-    return orjson.dumps(handler.schema.example_row).decode() + "\n"
+    return orjson.dumps(handler.model.current.schema.example_row).decode() + "\n"
 
 
 _EXAMPLE_LINES: tuple[dict[str, Any], ...] = (  # Any: JSON

@@ -14,7 +14,7 @@ async def test_images_that_cannot_be_read_fail_alone() -> None:
     local_service = LocalService()
     items = [JobItem({"name": "a"}, png((0, 0, 255))), JobItem({"name": "b"}, b"no image"), JobItem({"name": "c"})]
 
-    outcomes = await ImageProcessor(local_service.calls.images).process(items, {"top_k": 1})
+    outcomes = await ImageProcessor(local_service.image_handler).process(items, {"top_k": 1})
 
     assert statuses(outcomes) == ".xx"
     assert [each["label"] for each in outcomes[0].content["predictions"]] == ["blue"]

@@ -15,7 +15,7 @@ async def test_users_are_answered_by_their_history() -> None:
     local_service = LocalService()
     heads = ({"user_id": "alice"}, {"user_id": "broken"}, {"user_id": "new", "history": ["5"]})
 
-    outcomes = await UserProcessor(local_service.calls.recommendations).process(
+    outcomes = await UserProcessor(local_service.recommender_handler).process(
         [JobItem(head) for head in heads], {"n": 2}
     )
 
@@ -29,6 +29,6 @@ async def test_users_are_answered_by_their_history() -> None:
 async def test_two_lines_of_one_user_keep_their_histories() -> None:
     heads = ({"user_id": "new", "history": ["5"]}, {"user_id": "new"})
 
-    outcomes = await UserProcessor(LocalService().calls.recommendations).process([JobItem(head) for head in heads], {})
+    outcomes = await UserProcessor(LocalService().recommender_handler).process([JobItem(head) for head in heads], {})
 
     assert [outcome.content["reason"] for outcome in outcomes] == ["request_history", "unknown_user"]

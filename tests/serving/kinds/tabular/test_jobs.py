@@ -14,7 +14,7 @@ async def test_rows_that_do_not_fit_fail_alone_and_the_others_are_one_batch() ->
     local_service = LocalService()
     rows = [ROW, {**ROW, "age": "x"}, {}, ROW, {**ROW, "sex": "other"}, {**ROW, "more": 1}, ROW]
 
-    processor = RowProcessor(local_service.calls.tabular, max_rows=64)
+    processor = RowProcessor(local_service.table_handler, max_rows=64)
     outcomes = await processor.process([JobItem({"row": row}) for row in rows], {})
 
     assert statuses(outcomes) == ".xx.xx."
