@@ -50,7 +50,7 @@ def build_app(
     guard = guard or Guard()
     if cache is not None and reconciler is not None:
         reconciler.on_change(cache.clear)
-    jobs = build_jobs(handlers, settings, is_stopping=is_stopping)
+    jobs = build_jobs(handlers.job_kinds(settings), settings, is_stopping=is_stopping)
     inference = OpenInferenceHandler(
         {alias: _inference_model(alias, handler) for alias, handler in handlers.by_alias.items()}, catalog
     )
@@ -108,8 +108,8 @@ def build_operations(
     public = [
         *predicting,
         *(operation for handler in handlers for operation in streams.operations(handler)),
-        *job_submissions.operations(jobs.calls, handlers),
-        *job_routes.operations(jobs.calls),
+        *job_submissions.operations(jobs.service),
+        *job_routes.operations(jobs.service),
         *models.operations(catalog),
         *model_details.operations(catalog),
         *(reload_routes.operations(reconciler) if reconciler is not None else ()),

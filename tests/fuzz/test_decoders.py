@@ -97,8 +97,9 @@ GOOD = {
         *("mode-cmyk.jpeg", "mode-i16.png", "mode-palette.png", "mode-la.png", "animated.gif"),
     },
     "multipart": {
-        "image", "several", "names-twice", "star-names", "quoted", "boundary-inside", "null-bytes", "nested",
-        "only-end",
+        # Not "boundary-inside": a line that begins with the delimiter is a boundary line, whatever follows (RFC 2046,
+        # 5.1.1), so a client has to choose another boundary for such a file.
+        "image", "several", "names-twice", "star-names", "quoted", "null-bytes", "nested", "only-end",
     },
     "tensors": {"json", "numbers", "texts", "bits", "both", "nested-data", "wanted"},
     "frames": {"questions", "queries", "answers"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,29 +18,35 @@ LINGER_S = 5.0
 class BodyLimit:
     """Passes on bodies of at most `max_body_bytes`, and answers 413 to others, reading no further.
 
-    Paths in `at` have limits of their own. A body that says its length is refused before a byte of it is read. One that
-    does not is refused when the limit is passed; whatever the application says then is thrown away, unless it has
-    answered already.
+    `limit_at` returns another limit for a path, or None. A body that says its length is refused before a byte of it is
+    read. One that does not is refused when the limit is passed; whatever the application says then is thrown away,
+    unless it has answered already.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, at: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, limit_at: Callable[[str], int | None] = lambda path: None
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._at = at or {}
+        self._limit_at = limit_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._at.get(scope["path"], self._max_body_bytes)
+        limit = self._limit_of(scope)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > limit:
             await self._refuse(scope, receive, send)
             return
         await _Counted(self._app, limit, self._refuse).run(scope, receive, send)
 
+    def _limit_of(self, scope: Scope) -> int:
+        limit = self._limit_at(scope["path"])
+        return self._max_body_bytes if limit is None else limit
+
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._at.get(scope["path"], self._max_body_bytes)
+        limit = self._limit_of(scope)
         detail = f"the body is larger than the {limit} bytes that are accepted"
         # The rest of the body may never be read, so the connection cannot be used again.
         response = problem(TOO_LARGE, detail, instance=scope["path"], headers={"Connection": "close"})

@@ -14,7 +14,8 @@ from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed
 from serving.context import deadline, requesting_version
 from serving.errors.exceptions import EmbeddingMissing, FieldFault
 from serving.http.operation import Operation
-from serving.kinds.image import open_inference, routes, routes_v2, streams
+from serving.jobs.kind import JobKind
+from serving.kinds.image import jobs, open_inference, routes, routes_v2, streams
 from serving.kinds.image.decoding import DecodingPool, Image, decode_readable
 from serving.kinds.image.fetcher import ImageFetcher
 from serving.kinds.image.schemas import (
@@ -54,6 +55,9 @@ class ImageHandler(Handler[ImageVersion]):
 
     def streams(self) -> list[Stream]:
         return [streams.classify_stream(self)]
+
+    def job_kind(self, settings: Settings) -> JobKind:
+        return jobs.job_kind(self, settings)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:

@@ -12,10 +12,12 @@ from models.errors import InputError, InvalidInput, PredictionFailed
 from models.recommender.online.messages import Answer
 from serving.errors.exceptions import FieldFault
 from serving.http.operation import Operation
+from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json, Stream
 from serving.kinds.recommender import (
     feedback_routes,
     item_routes,
+    jobs,
     open_inference,
     routes,
     streams,
@@ -69,6 +71,9 @@ class RecommenderHandler(Handler[RecommenderVersion]):
 
     def streams(self) -> list[Stream]:
         return [streams.recommendation_stream(self)]
+
+    def job_kind(self, settings: Settings) -> JobKind:
+        return jobs.job_kind(self, settings)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from models.card import Card
 from models.errors import InvalidInput, PredictionFailed
 from serving.http.operation import Operation
+from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json
 from serving.kinds.served_model import Result
-from serving.kinds.tabular import open_inference
+from serving.kinds.tabular import jobs, open_inference
 from serving.kinds.tabular.routes import PREDICT, predict_operation
 from serving.kinds.tabular.schemas import EstimatedRows, Row
 from serving.kinds.tabular.version import Instances, Predictions, TabularVersion, located
@@ -20,6 +21,7 @@ from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
+from serving.settings.settings import Settings
 from serving.versions.shadow_comparison import Comparison, compare_classes, compare_numbers
 
 
@@ -30,6 +32,9 @@ class TabularHandler(Handler[TabularVersion]):
 
     def operations(self) -> list[Operation]:
         return [predict_operation(self)]
+
+    def job_kind(self, settings: Settings) -> JobKind:
+        return jobs.job_kind(self, settings)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
