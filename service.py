@@ -41,7 +41,8 @@ from serving.kinds.recommender.schemas import (
     RecommendRequest,
 )
 from serving.kinds.served_models import ImageModelVersion, Served, ServedImages, ServedRecommender, ServedTable
-from serving.observability.metrics import metrics_content, metrics_folder_fault
+from serving.observability.metrics import metrics_content
+from serving.observability.multiprocess import metrics_folder_fault
 from serving.routes.health import Metrics
 from serving.runners.batching import BatchLimits
 from serving.runners.host.loaded_versions import LoadedVersions
@@ -263,4 +264,4 @@ class Gateway:
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
-gateway.hot_calls = fast_operations(calls, guard)
+gateway.fast_operations = fast_operations(calls, guard)

@@ -9,10 +9,10 @@ RED_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAM
 
 
 def user(card: Card) -> str:
-    """A user of the training data, where the card names one."""
+    """Return a user of the training data, or "1" if the card has no example."""
     return next((str(column.example) for column in card.inputs if column.example is not None), "1")
 
 
 def item(card: Card) -> str:
-    """An item of the training data, where the card names one."""
+    """Return an item of the training data, or "50" if the card has no example."""
     return next((str(column.example) for column in card.outputs if column.example is not None), "50")

@@ -97,7 +97,7 @@ class RunnerHandle:
             self._queue.gauge.up(is_up)
         if not is_up:
             for queue in (self._queue, self._aside):
-                queue.refuse_waiting(RunnerUnavailable("the model is not available"))
+                queue.refuse_waiting(RunnerUnavailable())
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Ask the runner how it is. Never raises."""
@@ -109,13 +109,13 @@ class RunnerHandle:
         Raises ArtifactError with the reason when it cannot; the old version then serves on.
         """
         if self._client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         return await self._client.reload(version, timeout_s=timeout_s)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float = 300.0) -> tuple[str, ...]:
         """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
         if self._client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         return await self._client.hold(versions, timeout_s=timeout_s)
 
     async def _ask(
@@ -123,17 +123,17 @@ class RunnerHandle:
     ) -> WireResponse:
         client = self._client
         if client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         queue = self._aside if is_low_priority else self._queue
         if queue.in_flight and not client.last_status.ready:
             # A call hangs: do not queue behind it.
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         return await queue.submit(payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=call)
 
     async def _call(self, items: Sequence[QueuedCall[Payload, WireResponse]]) -> Sequence[WireResponse | Exception]:
         client = self._client
         if client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         call = cast("Call", items[0].key)
         questions = [
             WireRequest(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, call.version)

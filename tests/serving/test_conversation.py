@@ -206,7 +206,7 @@ def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(local_s
 def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(local_service: LocalService) -> None:
     telemetry, written = ServiceMetrics(), io.StringIO()
     log = AccessLog(written)
-    app = RequestId(RequestMetrics(local_service.edged, telemetry=telemetry, access_log=log))
+    app = RequestId(RequestMetrics(local_service.edged, metrics=telemetry, access_log=log))
     with listening(app) as address:
         url = f"ws://{address}/v1/ws/predict"
         with connect(url, additional_headers={"X-Request-ID": "socket-1"}) as socket:

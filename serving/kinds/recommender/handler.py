@@ -195,7 +195,7 @@ def _told(
 
 def _count(answer: RecommenderAnswer) -> None:
     if answer.error is None:
-        service_metrics().recommended(answer.model, answer.reason, answer.features)
+        service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
 
 
 def _ids(answers: Sequence[RecommenderAnswer]) -> list[list[str]]:

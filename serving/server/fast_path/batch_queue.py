@@ -76,7 +76,7 @@ class BatchQueue:
 
     def take(self, asked: FastRequest) -> None:
         """Have `asked` answered with the next batch, unless its answer is there."""
-        self.telemetry.began()
+        self.telemetry.request_started()
         self.draining.enter()
         if self.call.repeats is not None and self.call.repeats(asked):
             return
@@ -88,7 +88,7 @@ class BatchQueue:
 
     def answered(self, asked: FastRequest, status: int, seconds: float) -> None:
         """Told by `asked` when it is."""
-        self.telemetry.ended(self.path, "POST", status, seconds)
+        self.telemetry.request_ended(self.path, "POST", status, seconds)
         if self.access_log is not None:
             self.access_log.write(asked.request_id, "POST", self.path, status, 1000 * seconds)
         self.draining.leave()
@@ -96,7 +96,7 @@ class BatchQueue:
     def gave_up(self, asked: FastRequest) -> None:
         """Told by `asked` when the ordinary road takes it."""
         if not asked.more_body:
-            self.telemetry.left()
+            self.telemetry.request_released()
             self.draining.leave()
 
     def waited_in_vain(self, asked: FastRequest) -> None:
@@ -129,7 +129,7 @@ class BatchQueue:
                     asked.divert()
                 else:
                     asked.answer(answer)
-            self.telemetry.by_short_road(self.path, sum(answer is not None for answer in answers))
+            self.telemetry.count_fast_path(self.path, sum(answer is not None for answer in answers))
         except _OF_THE_RUNNER as error:
             for asked in batch:
                 self._refuse(asked, error)

@@ -38,7 +38,7 @@ class CachedResponses:
             asked.told = _SAYS["bypass"]
             return False
         key = key_of_json(self.operation, model, asked.body)
-        making = self.cache.making(key)
+        making = self.cache.pending(key)
         if making is not None:
             making.add_done_callback(partial(_follow, asked))
             return True
@@ -72,5 +72,5 @@ def _repeat(asked: FastRequest, kept: bytes) -> None:
         asked.divert()
         return
     asked.told = _SAYS["hit"]
-    asked.road.telemetry.by_short_road(asked.road.path, 1)
+    asked.road.telemetry.count_fast_path(asked.road.path, 1)
     asked.answer(body)

@@ -31,9 +31,9 @@ class FastPathProtocol(HttpProtocol):
     roads: ClassVar[BatchQueues] = {}
 
     @classmethod
-    def using(cls, roads: BatchQueues, strictness: HttpBounds | None = None) -> type[FastPathProtocol]:
+    def using(cls, roads: BatchQueues, bounds: HttpBounds | None = None) -> type[FastPathProtocol]:
         """This class with `roads`, by path."""
-        return type(cls.__name__, (cls,), {"roads": roads, "strictness": strictness or cls.strictness})
+        return type(cls.__name__, (cls,), {"roads": roads, "bounds": bounds or cls.bounds})
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -64,7 +64,7 @@ def test_a_file_of_keys_is_read_again_when_it_changes_and_kept_when_it_breaks(
     file.write_text("broken")
     now += 2
     assert ring.find("b") is not None
-    assert "stay as they were" in caplog.text
+    assert "the previous keys remain valid" in caplog.text
 
     file.unlink()
     now += 2
@@ -77,18 +77,18 @@ def test_a_file_of_keys_is_read_again_when_it_changes_and_kept_when_it_breaks(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
-        ("shop", "letters and digits|its role"),
-        ("shop:boss:" + "a" * 64, "its role has to be of read, predict, admin"),
-        ("shop:read:abc", "not a SHA-256"),
-        ("shop:read:" + "A" * 64, "not a SHA-256"),
-        ("shop:read:" + "a" * 64 + ":soon", "is no date"),
-        (":read:" + "a" * 64, "a line is name:role:sha256"),
+        ("shop", "letters and digits|unknown role"),
+        ("shop:boss:" + "a" * 64, "unknown role; expected read, predict, admin"),
+        ("shop:read:abc", "expected a SHA-256"),
+        ("shop:read:" + "A" * 64, "expected a SHA-256"),
+        ("shop:read:" + "a" * 64 + ":soon", "is not a date"),
+        (":read:" + "a" * 64, "expected name:role:sha256"),
     ],
 )
-def test_a_line_that_is_none_is_named_without_its_hash(line: str, said: str) -> None:
-    with pytest.raises(SettingsInvalid, match=said) as caught:
+def test_an_invalid_line_is_named_without_its_hash(line: str, message: str) -> None:
+    with pytest.raises(SettingsInvalid, match=message) as caught:
         read_keys(line)
     assert "aaaa" not in str(caught.value)
 

@@ -53,7 +53,7 @@ def test_a_key_without_the_role_is_403_and_with_it_200(locked: LocalService) -> 
         predicted = locked.post("/v1/tabular/predict", json=ROWS, headers=headers(role))
         assert (predicted.status_code, locked.get("/v1/models", headers=headers(role)).status_code) == statuses
         if predicted.status_code == 403:
-            assert predicted.json()["detail"] == "this takes the role 'predict'"
+            assert predicted.json()["detail"] == "this operation requires the role 'predict'"
             assert "www-authenticate" not in predicted.headers
 
 

@@ -41,7 +41,7 @@ def test_every_input_error_is_the_clients_fault_and_every_runner_error_is_ours()
             assert problem_type_of(error("")).status < 500
         if issubclass(error, domain.RunnerError) and error is not domain.RunnerError:
             assert problem_type_of(error("")).status >= 500
-            assert problem_type_of(error("")).fault_is_ours
+            assert problem_type_of(error("")).is_internal
 
 
 def test_the_message_of_an_input_error_is_told() -> None:

@@ -15,7 +15,7 @@ from models.recommender.online.feedback_listener import FeedbackListener
 from models.recommender.online.predictor import Answer, Query
 from models.recommender.online.recent_events import RecentEvents
 from serving.access.guard import Guard
-from serving.bento.config import EngineSettings, service_config
+from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
 from serving.kinds.recommender import feedback_routes, item_routes, routes, user_routes
@@ -32,11 +32,11 @@ from serving.runners.placement import Placed, connect_queries, place
 from serving.settings.settings import Settings
 from tests.models.recommender import film_library
 
-ENGINE = EngineSettings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
+SETTINGS = Settings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
 LOG = FeedbackLog(os.environ["FEEDBACK_LOG"])
 
 
-@bentoml.service(service_class=RunnerService.using(ENGINE), **service_config(ENGINE))
+@bentoml.service(service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
 class LibraryRunner:
     def __init__(self) -> None:
         listener = FeedbackListener(LOG, RecentEvents(), window_days=1).start()
@@ -61,8 +61,7 @@ def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, 
 
 
 served = ServedRecommender(queries, lambda: film_library.artifact().card, query, Answer.from_json)
-settings = Settings()
-recommending, kept = RecommenderHandler(served, settings), FeedbackHandler(LOG.append, settings)
+recommending, kept = RecommenderHandler(served, SETTINGS), FeedbackHandler(LOG.append, SETTINGS)
 
 
 def metrics_text() -> bytes:
@@ -81,8 +80,8 @@ app = Starlette(
         operation.route(Guard())
         for operation in (
             *routes.operations(recommending),
-            *user_routes.operations(recommending, UserHandler(served, settings), max_age_s=0),
-            *item_routes.operations(ItemHandler(served, settings)),
+            *user_routes.operations(recommending, UserHandler(served, SETTINGS), max_age_s=0),
+            *item_routes.operations(ItemHandler(served, SETTINGS)),
             *feedback_routes.operations(kept),
             *health_operations([queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),
         )
@@ -91,7 +90,7 @@ app = Starlette(
 )
 
 
-@bentoml.service(service_class=GatewayService.using(ENGINE), **(service_config(ENGINE) | {"workers": 2}))
+@bentoml.service(service_class=GatewayService.using(SETTINGS), **(service_config(SETTINGS) | {"workers": 2}))
 @bentoml.asgi_app(app, path="/")
 class Feedback:
     runner = runner

@@ -223,7 +223,7 @@ async def test_every_request_is_timed_counted_and_logged_by_its_template() -> No
         await fine(scope, receive, send)
 
     log = AccessLog(written)
-    app = RequestId(RequestMetrics(routed, telemetry=telemetry, access_log=log, native=["/native"]))
+    app = RequestId(RequestMetrics(routed, metrics=telemetry, access_log=log, native=["/native"]))
     reply = await ask(app, "/things/secret-id", headers={"X-Request-ID": "id-1"})
     await ask(app, "/native", method="POST")
     await ask(app, "/scanned.php", method="MADEUP")
@@ -247,7 +247,7 @@ async def test_every_request_is_timed_counted_and_logged_by_its_template() -> No
 async def test_a_request_that_breaks_is_counted_too() -> None:
     telemetry = ServiceMetrics()
     with pytest.raises(KeyError):
-        await ask(RequestMetrics(broken, telemetry=telemetry, access_log=None))
+        await ask(RequestMetrics(broken, metrics=telemetry, access_log=None))
     telemetry.flush()
     assert "makunouchi_requests_in_flight 0.0" in telemetry.content()[0].decode()
 
@@ -259,7 +259,7 @@ async def test_a_full_disk_does_not_break_a_request() -> None:
             raise OSError(28, "No space left on device")
 
     log = AccessLog(Full())
-    app = RequestMetrics(fine, telemetry=ServiceMetrics(), access_log=log)
+    app = RequestMetrics(fine, metrics=ServiceMetrics(), access_log=log)
     assert (await ask(app)).status == 200
     log.flush()
 
@@ -273,6 +273,6 @@ async def test_what_is_no_request_passes_through() -> None:
 
     app: ASGIApp = Timeout(inner, timeout_s=1)
     app = CloseConnections(app, draining=GracefulShutdown(grace_s=1))
-    app = RequestId(RequestMetrics(ServerErrors(app), telemetry=ServiceMetrics(), access_log=None))
+    app = RequestId(RequestMetrics(ServerErrors(app), metrics=ServiceMetrics(), access_log=None))
     await app({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]
