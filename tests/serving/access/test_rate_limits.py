@@ -39,9 +39,11 @@ def test_each_key_and_each_class_of_routes_has_its_own_bucket() -> None:
     local_service = LocalService(rate_limit=1, rate_limit_read=3, rate_limit_admin=0, api_keys=API_KEYS)
 
     def status(role: str, path: str = PATH) -> int:
-        sent = headers(role)  # type: ignore[arg-type]
+        credentials = headers(role)  # type: ignore[arg-type]
         return (
-            local_service.post(path, json=ROWS, headers=sent) if path == PATH else local_service.get(path, headers=sent)
+            local_service.post(path, json=ROWS, headers=credentials)
+            if path == PATH
+            else local_service.get(path, headers=credentials)
         ).status_code
 
     assert [status("predict"), status("predict"), status("admin")] == [200, 429, 200]
@@ -72,10 +74,10 @@ def test_an_invalid_request_counts_and_has_the_headers() -> None:
 
 def test_x_forwarded_for_of_an_untrusted_peer_is_ignored() -> None:
     local_service = LocalService(rate_limit=2, trusted_proxies=("10.0.0.0/8",))
-    sent = [
+    statuses = [
         local_service.post(PATH, json=ROWS, headers={"X-Forwarded-For": f"1.1.1.{n}"}).status_code for n in range(3)
     ]
-    assert sent == [200, 200, 429]
+    assert statuses == [200, 200, 429]
 
 
 @pytest.mark.parametrize(("without", "status"), [("open", 200), ("closed", 503)])
