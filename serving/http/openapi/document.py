@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
 
 from serving.access.guard import Guard
 from serving.errors.problem_types import (
@@ -18,12 +14,11 @@ from serving.errors.problem_types import (
     UNAUTHENTICATED,
     ProblemType,
 )
+from serving.http.openapi.components import ComponentSchemas
 from serving.http.openapi.headers import HEADERS, VERSION_PARAMETERS
-from serving.http.operation import Content, JsonSchema, Operation, Schema
+from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.problem_details import MEDIA_TYPE
-from serving.schemas.problems import Problem
 
-_REF = "#/components/schemas/{model}"
 TITLE = "Makunouchi"
 DESCRIPTION = """\
 One service, several models: an image classifier, a tabular model and a recommender.
@@ -90,7 +85,7 @@ class OpenApiDocument:
 
 def build(operations: Sequence[Operation], *, version: str, guard: Guard) -> JsonSchema:
     """Return the document of `operations`, without servers."""
-    schemas = _Schemas(operations)
+    schemas = ComponentSchemas(operations)
     paths: dict[str, JsonSchema] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, guard)
@@ -107,56 +102,7 @@ def build(operations: Sequence[Operation], *, version: str, guard: Guard) -> Jso
     }
 
 
-class _Schemas:
-    """The JSON schemas of all operations, with one component for each type."""
-
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        contents = [(body, "validation") for each in operations for body in (each.body, *each.more_bodies) if body]
-        responses = [content for each in operations for content in (each.answer, *each.more_answers)]
-        contents += [(content, "serialization") for content in responses if content]
-        adapters: dict[int, tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = {}
-        self._schemas: dict[int, JsonSchema] = {}
-        self.components: dict[str, JsonSchema] = {}
-        self._of: dict[int, Schema] = {id(content): content.schema() for content, _ in contents if content}
-        for content, mode in contents:
-            schema = self._of[id(content)]
-            if isinstance(schema, dict):
-                self._add(schema)
-            else:
-                adapters[id(schema)] = (id(schema), mode, _adapter(schema))  # type: ignore[assignment]  # two literals
-        problem = (id(Problem), "serialization", _adapter(Problem))
-        by_key, shared = TypeAdapter.json_schemas([*adapters.values(), problem], ref_template=_REF)  # type: ignore[list-item]
-        self._schemas |= {key: _with_component(schema, self.components) for (key, _), schema in by_key.items()}
-        self.components |= shared.get("$defs", {})
-        for content, _ in contents:
-            if content and content.refine:
-                content.refine(self.components)
-
-    def of(self, content: Content) -> JsonSchema:
-        """Return the schema of a body, or a reference to its component."""
-        return self._schemas[id(self._of[id(content)])]
-
-    def problem(self) -> JsonSchema:
-        """Return the schema of problem documents."""
-        return self._schemas[id(Problem)]
-
-    def _add(self, schema: JsonSchema) -> None:
-        self._schemas[id(schema)] = _with_component(schema, self.components)
-
-
-def _adapter(schema: type[BaseModel] | TypeAdapter[Any]) -> TypeAdapter[Any]:
-    return schema if isinstance(schema, TypeAdapter) else TypeAdapter(schema)
-
-
-def _with_component(schema: JsonSchema, components: dict[str, JsonSchema]) -> JsonSchema:
-    """Add `schema` to the components if it has a title, and return a reference to it; else return it unchanged."""
-    if "$ref" in schema or "title" not in schema:
-        return schema
-    components[schema["title"]] = schema
-    return {"$ref": _REF.format(model=schema["title"])}
-
-
-def _operation(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSchema:
+def _operation(operation: Operation, schemas: ComponentSchemas, guard: Guard) -> JsonSchema:
     described: JsonSchema = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -199,11 +145,11 @@ def _refusals(operation: Operation, guard: Guard) -> tuple[ProblemType, ...]:
     return refusals
 
 
-def _contents(*contents: Content, schemas: _Schemas) -> JsonSchema:
+def _contents(*contents: Content, schemas: ComponentSchemas) -> JsonSchema:
     return {name: media for each in contents for name, media in _content(each, schemas).items()}
 
 
-def _content(content: Content, schemas: _Schemas) -> JsonSchema:
+def _content(content: Content, schemas: ComponentSchemas) -> JsonSchema:
     media: JsonSchema = {"schema": schemas.of(content)}
     examples = content.examples()
     if examples:
@@ -213,7 +159,7 @@ def _content(content: Content, schemas: _Schemas) -> JsonSchema:
     return {content.media_type: media}
 
 
-def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSchema:
+def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) -> JsonSchema:
     success: tuple[str, ...] = ("X-Request-ID", "ETag") if operation.is_conditional else ("X-Request-ID",)
     if guard.limits.limits(operation.access):
         success = (*success, *_LIMITS)
@@ -237,7 +183,7 @@ def _responses(operation: Operation, schemas: _Schemas, guard: Guard) -> JsonSch
     return responses
 
 
-def _problem_response(kinds: Sequence[ProblemType], path: str, schemas: _Schemas) -> JsonSchema:
+def _problem_response(kinds: Sequence[ProblemType], path: str, schemas: ComponentSchemas) -> JsonSchema:
     headers = ("X-Request-ID", "Retry-After") if any(kind.retry_after_s for kind in kinds) else ("X-Request-ID",)
     if RATE_LIMITED in kinds:
         headers = (*headers, *_LIMITS)
