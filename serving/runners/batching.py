@@ -39,7 +39,7 @@ class QueuedCall(Generic[T, R]):
     key: Hashable
     request_id: str
     traceparent: str
-    is_gone: Callable[[], bool]
+    is_disconnected: Callable[[], bool]
     answer: asyncio.Future[R]
     batch: _Batch | None = None
     is_queued: bool = False
@@ -111,7 +111,15 @@ class DynamicBatcher(Generic[T, R]):
         context = current_context()
         answer: asyncio.Future[R] = loop.create_future()
         item = QueuedCall(
-            payload, rows, size_bytes, deadline, key, current_request_id(), context.traceparent, context.is_gone, answer
+            payload,
+            rows,
+            size_bytes,
+            deadline,
+            key,
+            current_request_id(),
+            context.traceparent,
+            context.is_disconnected,
+            answer,
         )
         if not self._queue and self.in_flight < self.limits.calls_in_flight:
             return await self._run_alone(item, remaining_s)
@@ -190,7 +198,7 @@ class DynamicBatcher(Generic[T, R]):
             self.queued_rows -= item.rows
             if item.answer.done():
                 continue
-            if item.deadline <= now or item.is_gone():
+            if item.deadline <= now or item.is_disconnected():
                 item.answer.set_exception(DeadlineExceeded(TOO_LATE))
                 continue
             batch.append(item)

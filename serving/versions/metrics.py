@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, Literal, TypeVar
 
-from serving.observability.metrics import LATENCY_BUCKETS_S, MetricCounts, ServiceMetrics, service_metrics
+from serving.observability.metric_counts import MetricCounts
+from serving.observability.metrics import LATENCY_BUCKETS_S, ServiceMetrics, service_metrics
 
 # Versions with their own series in one process. A long-running service changes versions without end, and series are
 # never dropped; further versions share the label `other`.
@@ -84,7 +85,7 @@ class VersionMetrics:
             _of(self._agreements, key, AGREEMENT_BUCKETS).add(agreement)
         if difference is not None:
             _of(self._differences, key, DIFFERENCE_BUCKETS).add(difference)
-        self._owner.flush_soon()
+        self._owner.schedule_flush()
 
     def flush(self) -> None:
         """Write the counts since the last call to the registry."""
@@ -102,7 +103,7 @@ class VersionMetrics:
 
     def _count(self, key: tuple[str, str, Role, Outcome], requests: int = 1) -> None:
         self._request_counts[key] = self._request_counts.get(key, 0) + requests
-        self._owner.flush_soon()
+        self._owner.schedule_flush()
 
     def _label(self, model: str, version: str) -> str:
         label = self._labels.get((model, version))

@@ -88,7 +88,8 @@ class VersionRouter:
             return RoutingDecision(requested.version, is_named=True)
         if not self.split.weights:
             return RoutingDecision()
-        return RoutingDecision(self.split.choose(f"{self.name}\0{f'user:{user_id}' if user_id else requested.unit()}"))
+        key = f"user:{user_id}" if user_id else requested.sticky_key()
+        return RoutingDecision(self.split.choose(f"{self.name}\0{key}"))
 
     def model(self, default: ModelRef | None) -> ModelRef | None:
         """Return the model for the current request, where `default` is the default one. Raises as `choose` does."""

@@ -227,7 +227,7 @@ def _answers(result: Result[RecommenderVersion]) -> list[Answer]:
 
 def _count(answer: Answer) -> None:
     if answer.error is None:
-        service_metrics().recommended(answer.model, answer.reason, answer.features)
+        service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
 
 
 def _compare(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Comparison:

@@ -57,7 +57,7 @@ class LocalClient:
         """Return one answer or error per request. Raises RunnerUnavailable before the warm-up was answered."""
         batch_method = self._instance.method(method or self._method) if self._instance is not None else None
         if batch_method is None or not self.last_status.ready:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         return await batch_method.run(requests)
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
@@ -69,14 +69,14 @@ class LocalClient:
     async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef:
         """As `RemoteClient.reload`."""
         if self._instance is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         async with asyncio.timeout(timeout_s):
             return await self._instance.reload(version)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]:
         """As `RemoteClient.hold`."""
         if self._instance is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         async with asyncio.timeout(timeout_s):
             return await self._instance.hold(versions)
 

@@ -17,7 +17,7 @@ from models.errors import Overloaded, RunnerError, RunnerUnavailable
 from serving.runners.client import timing
 from serving.runners.client.connection import Connection
 from serving.runners.client.health import Health, State
-from serving.runners.client.pool import UNAVAILABLE, ConnectionPool
+from serving.runners.client.pool import ConnectionPool
 from serving.runners.wire import RUNNER_PATH
 
 
@@ -65,7 +65,7 @@ class Monitor:
                         await self._health.check_requested.wait()
                 if session.done() or self._health.check_requested.is_set():
                     self._health.request_check()
-                    raise RunnerUnavailable(UNAVAILABLE)
+                    raise RunnerUnavailable()
                 await self._pool.ping()
                 if time.monotonic() - checked >= timing.EXAMPLE_EVERY_S:
                     await self._check_example_under_load()

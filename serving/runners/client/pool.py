@@ -18,7 +18,6 @@ from serving.runners.client.control import STATUS_PATH, parse_status
 from serving.runners.client.health import Health, State
 from serving.runners.wire import MEDIA_TYPE
 
-UNAVAILABLE: Final = "the model is not available"
 FRAME_HEADER: Final = f"content-type: {MEDIA_TYPE}\r\n"
 
 
@@ -55,7 +54,7 @@ class ConnectionPool:
             if connection is not None:
                 connection.close()
             if isinstance(error, TimeoutError | RunnerUnavailable):
-                raise RunnerUnavailable(UNAVAILABLE) from error
+                raise RunnerUnavailable() from error
             raise
         return connection
 
@@ -70,7 +69,7 @@ class ConnectionPool:
                 async with asyncio.timeout(timing.CONNECT_TIMEOUT_S):
                     await self._health.wait_until_checked()
         if self._health.state is not State.UP:
-            raise RunnerUnavailable(UNAVAILABLE)
+            raise RunnerUnavailable()
         try:
             return await self.open(timing.CONNECT_TIMEOUT_S)
         except RunnerUnavailable:

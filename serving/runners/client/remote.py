@@ -15,7 +15,7 @@ from serving.runners.client.connection import Address, Connection, ConnectionLos
 from serving.runners.client.control import RELOAD_PATH, VERSIONS_PATH, Json, control_call
 from serving.runners.client.health import Health, State
 from serving.runners.client.monitor import Monitor
-from serving.runners.client.pool import FRAME_HEADER, UNAVAILABLE, ConnectionPool
+from serving.runners.client.pool import FRAME_HEADER, ConnectionPool
 from serving.runners.interface import ModelRef, RunnerStatus
 from serving.runners.wire import (
     RUNNER_PATH,
@@ -141,7 +141,7 @@ class RemoteClient:
             if b"Overloaded" in reply.body:
                 raise Overloaded("too many requests wait for this model")
             self._health.request_check()
-            raise RunnerUnavailable(UNAVAILABLE)
+            raise RunnerUnavailable()
         if reply.status != 200:
             log.error("runner %s answered a call with status %d", self.name, reply.status)
             raise PredictionFailed(FAILED)

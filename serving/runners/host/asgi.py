@@ -79,7 +79,7 @@ class RunnerApp:
             else:
                 await reply(send, 404, {"error": "NotKnown"})
         elif carries_pickle(scope):
-            await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not read here"})
+            await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not accepted"})
         else:
             await self._inner(scope, receive, send)
 
