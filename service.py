@@ -75,7 +75,7 @@ class ImageRunner:
 
     def __init__(self) -> None:
         self.model = LoadedVersions(
-            lambda version: ImageClassifier.load(image_shelf.whole(version), threads=usable_cores()),
+            lambda version: ImageClassifier.load(image_shelf.find_verified(version), threads=usable_cores()),
             warm_up=lambda model: model.predict(model.example()),
             start=kept.start(settings.image_model, image_shelf.find),
         )
@@ -97,7 +97,7 @@ class TabularRunner:
 
     def __init__(self) -> None:
         self.model = LoadedVersions(
-            lambda version: TabularModel.load(table_shelf.whole(version)),
+            lambda version: TabularModel.load(table_shelf.find_verified(version)),
             warm_up=lambda model: model.predict(model.example()),
             start=kept.start(settings.tabular_model, table_shelf.find),
         )
@@ -116,7 +116,7 @@ class RecommenderRunner:
         listener = FeedbackListener(feedback, RecentEvents(), window_days=settings.feedback_window_days).start()
         self.model = LoadedVersions(
             lambda version: Dispatcher.load(
-                recommender_shelf.whole(version),
+                recommender_shelf.find_verified(version),
                 features=settings.features,
                 features_ttl_s=settings.features_ttl_s,
                 recent=listener.recent,

@@ -13,9 +13,9 @@ import tracemalloc
 import numpy as np
 from scipy import sparse
 
-from models.recommender.algorithms.neighbours import normalised
+from models.recommender.algorithms.neighbours import normalise_rows
 from models.recommender.dataset.dataset import Dataset, binary, csr
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.online.users import _overlap
 from models.recommender.ranking.candidates import _order
 from tests.measure.timing import median_ms
@@ -45,7 +45,7 @@ def _ids(count: int) -> None:
 
 
 def _numbers(random: np.random.Generator) -> None:
-    texts = Texts.of(map(str, range(10_000)))
+    texts = StringArray.of(map(str, range(10_000)))
     rows = random.integers(0, len(texts), _READS).tolist()
     view, array = texts._places, texts._ends
 
@@ -75,7 +75,7 @@ def _alike(random: np.random.Generator, interactions: int) -> None:
 
     def product() -> None:
         wanted = sparse.csr_array((np.ones(50, np.float32), own, [0, 50]), shape=(1, items))
-        (normalised(binary(dataset.interactions)) @ normalised(wanted).T).toarray()
+        (normalise_rows(binary(dataset.interactions)) @ normalise_rows(wanted).T).toarray()
 
     for what, call in (("counted", lambda: _overlap(dataset, own)), ("product", product)):
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""A small recommender and the feedback of its users, answered by two gateway processes over one SQLite log."""
+"""A small recommender with feedback, served by two gateway processes with one SQLite log."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class LibraryRunner:
     def __init__(self) -> None:
         listener = FeedbackListener(LOG, RecentEvents(), window_days=1).start()
         self.model = LoadedVersions(
-            lambda version: film_library.desk(listener.recent), warm_up=lambda desk: desk.warm_up()
+            lambda version: film_library.dispatcher(listener.recent), warm_up=lambda dispatcher: dispatcher.warm_up()
         )
 
     @bentoml.api(batchable=True)
     def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        with self.model.lease() as desk:
-            return desk.answer(queries)
+        with self.model.lease() as dispatcher:
+            return dispatcher.answer(queries)
 
 
 runner: Placed[Any] = place(LibraryRunner, "process")
@@ -62,7 +62,7 @@ def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, 
 
 served = ServedRecommender(queries, lambda: film_library.artifact().card, query, Answer.from_json)
 settings = Settings()
-recommending, kept = RecommenderHandler(served, settings), FeedbackHandler(LOG.append, settings)
+recommendations, feedback = RecommenderHandler(served, settings), FeedbackHandler(LOG.append, settings)
 
 
 def metrics_text() -> bytes:
@@ -71,19 +71,19 @@ def metrics_text() -> bytes:
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    kept.open()
+    feedback.open()
     yield
-    kept.close()
+    feedback.close()
 
 
 app = Starlette(
     routes=[
         operation.route(Guard())
         for operation in (
-            *routes.operations(recommending),
-            *user_routes.operations(recommending, UserHandler(served, settings), max_age_s=0),
+            *routes.operations(recommendations),
+            *user_routes.operations(recommendations, UserHandler(served, settings), max_age_s=0),
             *item_routes.operations(ItemHandler(served, settings)),
-            *feedback_routes.operations(kept),
+            *feedback_routes.operations(feedback),
             *health_operations([queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),
         )
     ],

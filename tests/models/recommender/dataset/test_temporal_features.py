@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from models.recommender.dataset.dataset import Dataset, from_triplets, where
+from models.recommender.dataset.dataset import Dataset, filter_interactions, from_triplets
 from models.recommender.dataset.temporal_features import ALWAYS, TemporalFeatures
 
 MOMENTS = st.one_of(st.integers(-20, 20), st.just(ALWAYS), st.just(2**62))
@@ -64,7 +64,7 @@ def test_a_part_of_the_data_has_the_features_of_its_own_time(
 ) -> None:
     dataset = changing()
     assert dataset.times is not None
-    part = where(dataset, dataset.times <= until)
+    part = filter_interactions(dataset, dataset.times <= until)
     assert part.user_features is not None
     assert part.item_features is not None
     assert part.user_features.toarray()[0].tolist() == kind_of_user
