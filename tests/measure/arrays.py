@@ -17,7 +17,7 @@ from models.recommender.algorithms.neighbours import normalise_rows
 from models.recommender.dataset.dataset import Dataset, binary, csr
 from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.online.users import _overlap
-from models.recommender.ranking.candidates import _order
+from models.recommender.ranking.candidates import _stable_argsort
 from tests.measure.timing import median_ms
 
 _READS = 200_000
@@ -47,7 +47,7 @@ def _ids(count: int) -> None:
 def _numbers(random: np.random.Generator) -> None:
     texts = StringArray.of(map(str, range(10_000)))
     rows = random.integers(0, len(texts), _READS).tolist()
-    view, array = texts._places, texts._ends
+    view, array = texts._offsets, texts._ends
 
     def read(numbers: memoryview | np.ndarray) -> None:
         for row in rows:
@@ -60,7 +60,7 @@ def _numbers(random: np.random.Generator) -> None:
 def _places(random: np.random.Generator) -> None:
     for shape in ((1, 1_682), (256, 1_682), (16, 100_000)):
         scores = random.normal(size=shape).astype(np.float32)
-        ours_ms = median_ms(lambda scores=scores: _order(scores), _REPEATS)  # type: ignore[misc]
+        ours_ms = median_ms(lambda scores=scores: _stable_argsort(scores), _REPEATS)  # type: ignore[misc]
         stable_ms = median_ms(lambda scores=scores: np.argsort(scores, axis=1, kind="stable"), _REPEATS)  # type: ignore[misc]
         print(f"places {shape}: whole numbers {ours_ms:.2f} ms, stable argsort {stable_ms:.2f} ms")
 

@@ -84,7 +84,7 @@ def is_finished(progress: Progress, plan: Plan) -> bool:
 
 
 def probabilities(model: nn.Module, pixels: Pixels, *, batch: int = 64, what: str = "") -> NDArray[np.float32]:
-    """What `model` (an InPixels in evaluation mode) answers to uint8 pixels (N, H, W, 3): float32 (N, C)."""
+    """What `model` (a PixelClassifier in evaluation mode) answers to uint8 pixels (N, H, W, 3): float32 (N, C)."""
     device = next(model.parameters()).device
     starts = range(0, len(pixels), batch)
     steps = track(starts, what, console=console, transient=True) if what else starts

@@ -1,6 +1,6 @@
-"""What recent events change in the counts of an artifact: who took to an item since, and who turned it down.
+"""Item counts that include recent events: users who liked or disliked an item after training.
 
-The counts are those that training on the same events would make. Knows ids and rows, no queries.
+The counts equal those of training on the same events.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from models.recommender.online.recent_events import Preference, PreferenceChange
 
 @dataclass(frozen=True, slots=True)
 class ItemCounts:
-    """`added`: how many users each item gained or lost, (items,). `shares`: of all users, those who took to it, 0..1.
+    """`added`: users that each item gained or lost, (items,). `shares`: share of all users with the item, 0..1.
 
-    All users are those of the artifact and those who took to something since.
+    All users are those of the artifact and new users with a liked item.
     """
 
     added: NDArray[np.int64]
@@ -31,7 +31,7 @@ class ItemCounts:
 
 @dataclass(frozen=True, slots=True)
 class CountChange:
-    """When an item gained a user, or lost one: `change` is 1 or -1, `time` that of the interaction."""
+    """An item that gained (`change` 1) or lost (-1) a user. `time` is that of the interaction."""
 
     row: int
     time: float
@@ -39,39 +39,39 @@ class CountChange:
 
 
 class LiveCounts:
-    """EventCounts recent events as they come. Safe to read from several threads at once."""
+    """Item counts that follow recent events. Thread-safe."""
 
     def __init__(self, contents: Contents, popular: Popularity, recent: RecentEvents) -> None:
         self._contents = contents
         self._popular = popular
-        # Looked for once: it takes a look at all interactions.
+        # Computed once, because it scans all interactions.
         self._since = popular.since(contents.dataset)
         self._recent = recent
         self._lock = Lock()
-        self._done = 0
+        self._processed = 0
         self._likes: Counter[str] = Counter()
         self._new_users = 0
         self._in_window = np.zeros(len(contents.items), np.int64)
         self._counts = ItemCounts(np.zeros(len(contents.items), np.int64), popular.scores_)
         self.changes: list[CountChange] = []
-        """What `read` has counted, in the order of arrival; only ever appended to."""
+        """The counted changes in the order of arrival; append-only."""
 
     def read(self) -> ItemCounts:
-        """The counts now."""
+        """Return the current counts."""
         changes = self._recent.changes
-        if self._done < len(changes):
+        if self._processed < len(changes):
             with self._lock:
                 end, added = len(changes), self._counts.added.copy()
-                for change in changes[self._done : end]:
+                for change in changes[self._processed : end]:
                     self._count(change, added)
-                self._counts, self._done = ItemCounts(added, self._shares()), end
+                self._counts, self._processed = ItemCounts(added, self._shares()), end
         return self._counts
 
     def _shares(self) -> Scores:
-        """Those of `popular`: the artifact's are within its window, recent events all are."""
-        learned = max(1, self._contents.dataset.users)
-        counts = np.rint(self._popular.scores_.astype(np.float64) * learned) + self._in_window
-        return (counts / (learned + self._new_users)).astype(np.float32)
+        """Compute shares from interactions of the artifact in the window of `popular`, and all recent events."""
+        trained_users = max(1, self._contents.dataset.users)
+        counts = np.rint(self._popular.scores_.astype(np.float64) * trained_users) + self._in_window
+        return (counts / (trained_users + self._new_users)).astype(np.float32)
 
     def _count(self, change: PreferenceChange, added: NDArray[np.int64]) -> None:
         if self._contents.users.row(change.user_id) is None:

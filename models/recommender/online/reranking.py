@@ -36,7 +36,7 @@ class Reranker:
         self._by_item: sparse.csr_array | None = None
 
     def mask_disallowed(self, scores: Scores, rules: Rules, metadata: ItemMetadata) -> None:
-        """Set the scores (items,) of items that the rules exclude to -inf, in position."""
+        """Set the scores (items,) of items that the rules exclude to -inf in place."""
         if rules.allow:
             scores[~self._mask_of(rules.allow, metadata)] = -np.inf
         if rules.deny:

@@ -194,7 +194,7 @@ class RecommenderState:
     def choose(self, name: str | None, capability: Capability) -> AnyAlgorithm:
         """Return the named algorithm; without a name the default one, or the first with the capability.
 
-        Raise InvalidInput, listing the algorithms with the capability, when there is none.
+        Raise InvalidInput, listing the algorithms with the capability, when no algorithm qualifies.
         """
         algorithm = self.algorithm(name)
         if algorithm.supports(capability):

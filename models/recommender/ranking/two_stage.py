@@ -24,7 +24,7 @@ from models.cores import usable_cores
 from models.errors import InvalidInput
 from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress, no_progress, row_blocks
 from models.recommender.algorithms.top_k import Items, Scores
-from models.recommender.dataset.dataset import Dataset, Rows, filter_interactions, stored_rows
+from models.recommender.dataset.dataset import Dataset, Rows, filter_interactions
 from models.recommender.ranking.candidates import (
     RetrieverScores,
     feature_names,
@@ -32,6 +32,7 @@ from models.recommender.ranking.candidates import (
     standardise_within_rows,
 )
 from models.recommender.ranking.features import RankingFeatures
+from models.recommender.ranking.folds import assign_folds
 from models.recommender.ranking.ranker import (
     Ranker,
     RankerKind,
@@ -91,7 +92,7 @@ class TwoStage(Algorithm[TwoStageParams]):
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         folds = self.params.folds if dataset.interactions.nnz >= _MIN_INTERACTIONS else 0
-        fold_of = _folds(dataset, folds, self.params.seed)
+        fold_of = assign_folds(dataset, folds, self.params.seed)
         splits = [
             (filter_interactions(dataset, fold_of != fold), filter_interactions(dataset, fold_of == fold))
             for fold in range(folds)
@@ -247,11 +248,9 @@ class TwoStage(Algorithm[TwoStageParams]):
             is_held_back = held_back.interactions[rows].toarray() > 0
             sizes = np.bincount(pairs[0], minlength=len(rows))
             parts.append(RankingGroups(view.features(features, pairs, rows), is_held_back[pairs], sizes))
-        return (
-            concatenate_groups(parts)
-            if parts
-            else RankingGroups(np.empty((0, 0), np.float32), np.empty(0, bool), np.empty(0, int))
-        )
+        if not parts:
+            return RankingGroups(np.empty((0, 0), np.float32), np.empty(0, bool), np.empty(0, int))
+        return concatenate_groups(parts)
 
     def _train_ranker(self, groups: list[RankingGroups]) -> Ranker | None:
         usable = [each for each in groups if each.is_relevant.any()]
@@ -298,14 +297,3 @@ def _class_supports(algorithm: type[AnyAlgorithm], capability: Capability) -> bo
     # Non-personalised algorithms ignore attributes; the strategy falls back to the segment instead.
     is_personal = capability != "user_features" or "anyone" not in algorithm.capabilities
     return is_personal and capability in algorithm.capabilities
-
-
-def _folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
-    """Assign a fold to each stored interaction; those of a user are distributed evenly from a random start."""
-    random = np.random.default_rng(seed)
-    matrix = dataset.interactions
-    rows = stored_rows(matrix)
-    order = np.lexsort((random.random(matrix.nnz), rows))
-    position = np.empty(matrix.nnz, np.int64)
-    position[order] = np.arange(matrix.nnz) - matrix.indptr[rows[order]]
-    return np.asarray((position + random.integers(0, max(1, folds), dataset.users)[rows]) % max(1, folds))
