@@ -1,27 +1,35 @@
-"""Measures the service beside its peers. Speaks HTTP to all of them and imports nothing of ours.
+"""Benchmark of the service and its peers over HTTP. It imports no other package of the project.
 
-options       what to measure, from the command line
-scenarios     the questions asked, and their right answers
-photographs   JPEG files of a wanted size
-payloads      how each server wants a question put
-targets       which servers take part in which scenario, and how each is started
-artifacts     files of the model store that peers serve too, and a synthetic catalogue
-environments  a virtual environment per peer
-servers       a server as a group of processes: started, paused, weighed, killed
-closed_loop   wrk: as fast as N connections allow
-open_loop     a fixed rate, latency from the moment a request was due; openloops asks it of each server
-checks        answers under load compared with the right ones
-statistics    percentiles, medians, failures
-rounds        rounds in alternating order, medians
-sweeps        rows a request, size of the catalogue, number of gateways
-starts        seconds until ready
-growth        memory after ten thousand and after a million requests
-machine       what it ran on
-bounds        what the hardware gives without any server
-container     how large the image is, and how soon ready
-running       one run of all that was asked for
-bars          what was to be reached, and what was
-results       what runs measured, as one document
-report, plots RESULTS.md
-peers         one small server per peer; runs in that peer's environment
+Lowest level first; a module imports only from levels above it in this list (`tests/benchmarks/test_import_order.py`).
+
+options               command-line options
+statistics            percentiles, medians, ratios
+artifacts             model store, and a synthetic catalogue
+machine               hardware, operating system, package versions
+http_request          one HTTP request, and the check of its response
+images                JPEG files of a given size
+servers               a server process group: start, pause, resume, memory, stop
+container             size and start time of the container image
+peers                 one small server per peer; runs in the environment of that peer
+results               the results document: read, merge, save
+environments          a virtual environment per peer
+closed_loop           closed-loop load with wrk
+open_loop             open-loop load at a fixed rate
+timerfd               timer of the open loop
+validation            comparison of responses under load with the expected ones
+scenarios             scenarios: workload, artifact, connections, rates
+cases                 requests of a scenario and their expected results
+thresholds            performance thresholds and whether a run meets them
+plots                 bar and line charts as SVG
+payloads              encoding of requests and decoding of responses by server
+targets               servers of a scenario and their start commands
+report                RESULTS.md and its plots; tables in report_tables
+hardware_limit        decoding and inference without a server
+rounds                measurement rounds in alternating order
+selection             targets and requests of one run
+sweeps                rows per request, catalogue size, number of gateways
+cold_start            time to start with and without the page cache
+open_loop_scenarios   open-loop load of the scenarios
+memory_growth         memory after ten thousand and after a million requests
+running               one complete run
 """

@@ -1,32 +1,49 @@
-"""`python -m benchmarks`: measure, report. `make bench` calls it."""
+"""Command line of the benchmark: `python -m benchmarks`, used by `make bench`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from benchmarks import options
+from benchmarks.options import Options
+from benchmarks.results import Document
 
 
 def main() -> None:
-    """Do what the command line says."""
-    chosen = options.parse(sys.argv[1:])
-    if chosen.command == "list":
-        _list()
-        return
-    from benchmarks import growth, report, results, running
+    """Run the command of the command line."""
+    parsed = options.parse(sys.argv[1:])
+    match parsed.command:
+        case "list":
+            _list()
+        case "install":
+            from benchmarks import selection
 
-    if chosen.command == "install":
-        running.install(chosen)
-        return
-    if chosen.command == "report":
-        print(f"wrote {report.publish(results.read(chosen.source))}")
-        return
-    document = running.run(chosen) if chosen.command == "run" else growth.run(chosen)
-    print(f"wrote {running.save(document, chosen.output)}")
-    if chosen.command == "run" and chosen.peers:
-        print("not published: a table is of one run with all its servers; leave out PEERS to publish")
-    elif chosen.report:
-        print(f"wrote {report.publish(results.merged(document))}")
+            selection.install_peers(parsed)
+        case "report":
+            from benchmarks import report, results
+
+            print(f"wrote {report.publish(results.read(parsed.source))}")
+        case "memory":
+            from benchmarks import memory_growth
+
+            _measure(memory_growth.run, parsed)
+        case _:
+            from benchmarks import running
+
+            _measure(running.run, parsed)
+
+
+def _measure(run: Callable[[Options], Document], parsed: Options) -> None:
+    # Imported before the run, so that a missing plotting library does not fail a long run at its end.
+    from benchmarks import report, results
+
+    document = run(parsed)
+    print(f"wrote {results.save(document, parsed.output)}")
+    if parsed.command == "run" and parsed.peers:
+        print("not published: a published table needs a run with all servers; run without --peers")
+    elif parsed.report:
+        print(f"wrote {report.publish(results.merge(document))}")
 
 
 def _list() -> None:

@@ -1,6 +1,6 @@
-"""Files of the model store that peers serve as well, and a synthetic catalogue in the same format.
+"""Artifacts of the model store, and a synthetic recommender artifact in the same format.
 
-Reads and writes files only; what they mean to the service is its own business.
+The peers serve the same files. This module reads and writes them without the code of the service.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ _SEEN_BY_HEAVY_USER = 110
 
 
 def cache_folder() -> Path:
-    """Where environments and made files are kept: `$MAKUNOUCHI_CACHE/bench`."""
+    """Return the folder of the environments and generated files: `$MAKUNOUCHI_CACHE/bench`."""
     return Path(os.environ.get("MAKUNOUCHI_CACHE") or Path.home() / ".cache" / "makunouchi") / "bench"
 
 
 def model_store() -> Path:
-    """The folder `models` of `$BENTOML_HOME`."""
+    """Return the model store: the folder `models` of `$BENTOML_HOME`."""
     return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "models"
 
 
 def newest(name: str, store: Path | None = None) -> Path | None:
-    """The folder of the newest version of an artifact, by its card; None when there is none."""
-    found = []
+    """Return the folder of the latest version of an artifact by creation time, or None if there is no version."""
+    versions = []
     for card in ((store or model_store()) / name).glob("*/card.json"):
         try:
-            found.append((json.loads(card.read_bytes())["created"], card.parent))
+            versions.append((json.loads(card.read_bytes())["created"], card.parent))
         except (ValueError, KeyError, OSError):
             continue
-    return max(found)[1] if found else None
+    return max(versions)[1] if versions else None
 
 
 def read_card(folder: Path) -> dict[str, Any]:  # Any: JSON
-    """The card of an artifact, as plain JSON."""
+    """Return the card of an artifact as JSON."""
     card: dict[str, Any] = json.loads((folder / "card.json").read_bytes())
     return card
 
 
-def home_with(artifacts: Iterable[Path], folder: Path) -> Path:
-    """A home for one running BentoML: a folder whose store holds links to these artifacts.
+def create_home(artifacts: Iterable[Path], folder: Path) -> Path:
+    """Create a BentoML home folder whose model store contains links to the artifacts, and return it.
 
-    Two services with one home delete each other's metrics at start.
+    Each service needs a separate home: at start, a service deletes the metrics of another one in the same home.
     """
     shutil.rmtree(folder, ignore_errors=True)
     for artifact in artifacts:
@@ -68,9 +68,9 @@ def home_with(artifacts: Iterable[Path], folder: Path) -> Path:
 
 
 def synthetic_catalogue(items: int) -> Path:
-    """A recommender of `items` random items and as many users (at least 2,000), 64 factors each, made once and kept.
+    """Return the folder of a recommender with `items` items and as many users (at least 2,000), 64 random factors each.
 
-    Users have seen 20 items, one in ten of them 110.
+    The folder is created once and cached. A user has seen 20 items; every tenth user has seen 110.
     """
     name = f"catalogue-{items}"
     folder = cache_folder() / "store" / name / f"v{_LAYOUT}"
@@ -86,21 +86,21 @@ def synthetic_catalogue(items: int) -> Path:
     _write(folder / "titles", _texts([f"Item {row}" for row in range(items)]))
     _write(folder / "interactions", _interactions(users, items, random))
     _write(folder / "models" / "lightfm-warp", _factors(users, items, random))
-    described = {
+    recommender = {
         "format": 1,
         "default": "lightfm-warp",
         "algorithms": {"lightfm-warp": {}},
         "user_encoder": [],
         "item_encoder": [],
     }
-    (folder / "recommender.json").write_text(json.dumps(described))
+    (folder / "recommender.json").write_text(json.dumps(recommender))
     (folder / "card.json").write_text(json.dumps(_card(name, items)))
     _write_manifest(folder)
     return folder
 
 
 def _factors(users: int, items: int, random: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    # Items in clusters and biases that differ, as learned factors have: what an approximate index would meet.
+    # Clusters of items and varying biases, like those of trained factors: a realistic input for an approximate index.
     centres = random.normal(size=(64, _WIDTH)).astype(np.float32)
     item_factors = random.normal(scale=0.5, size=(items, _WIDTH)).astype(np.float32)
     item_factors += centres[random.integers(0, len(centres), items)]
@@ -118,10 +118,10 @@ def _interactions(users: int, items: int, random: np.random.Generator) -> dict[s
     heavy = np.arange(users) % 10 == 0
     counts = np.minimum(np.where(heavy, _SEEN_BY_HEAVY_USER, _SEEN_PER_USER), max(1, items // 2))
     starts = np.concatenate(([0], np.cumsum(counts)))
-    # Steps of at least one, and so short that the last is still in the catalogue: sorted, and nothing twice.
+    # Steps of at least 1, short enough to stay in the catalogue: item rows are sorted and unique.
     steps = random.integers(1, np.repeat(items // counts, counts) + 1)
-    walked = np.cumsum(steps)
-    columns = walked - np.repeat(walked[starts[:-1]], counts) + np.repeat(random.integers(0, items // counts), counts)
+    offsets = np.cumsum(steps)
+    columns = offsets - np.repeat(offsets[starts[:-1]], counts) + np.repeat(random.integers(0, items // counts), counts)
     return {
         "seen_data": np.ones(len(columns), np.float32),
         "seen_indices": columns.astype(np.int32),
@@ -159,14 +159,14 @@ def _card(name: str, items: int) -> dict[str, Any]:
         "outputs": [{"name": "item_id", "kind": "text", "example": "i0"}],
         "metrics": {"items": float(items)},
         "data": {"name": "random factors", "sha256": hashlib.sha256(name.encode()).hexdigest(), "rows": items},
-        "description": "Random factors: for measuring speed, not for recommending.",
+        "description": "Random factors for performance measurements.",
     }
 
 
 def _write_manifest(folder: Path) -> None:
-    listed = {
+    files = {
         path.relative_to(folder).as_posix(): [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    (folder / "manifest.json").write_text(json.dumps({"files": listed}))
+    (folder / "manifest.json").write_text(json.dumps({"files": files}))

@@ -1,5 +1,5 @@
--- Sends the prepared requests of a folder in turn, and prints what happened as one line of JSON.
--- Arguments after the address: the folder, and how many files 1.http, 2.http, ... are in it.
+-- Sends the requests of a folder in turn and prints the result as one line of JSON.
+-- Arguments after the address: the folder, and the number of files 1.http, 2.http, ... in it.
 local requests, turn = {}, 0
 
 function init(args)

@@ -1,28 +1,18 @@
-"""How large the container image is and how soon it is ready, as `make test-container` saw it. Starts nothing itself."""
+"""Size and start time of the container image, as measured by `make test-container`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from benchmarks.results import Document
+from typing import Any
 
 REPORT = Path(__file__).parent.parent / "reports" / "container.json"
 
 
-def measure(report: Path = REPORT) -> Document:
-    """What the last test of the image on this machine wrote down; why there is nothing, otherwise."""
+def measure(report: Path = REPORT) -> dict[str, Any]:
+    """Return the last results of the container test on this machine, or the reason why they are missing."""
     try:
-        found: Document = json.loads(report.read_text())
+        values: dict[str, Any] = json.loads(report.read_text())
     except (OSError, ValueError):
-        return {"missing": "the image was not measured here; run: make test-container"}
-    return {"image_mb": float(found["image_mb"]), "ready_s": float(found["ready_s"])}
-
-
-def lines(document: Document) -> list[str]:
-    """Its part of the report."""
-    found = document.get("container", {})
-    if "image_mb" not in found:
-        return []
-    said = f"{found['image_mb']:.0f} MB uncompressed; ready {found['ready_s']:.1f} s after its start."
-    return ["## Container image", "", f"{said} `make test-container` measures it.", ""]
+        return {"missing": "the image was not measured on this machine; run: make test-container"}
+    return {"image_mb": float(values["image_mb"]), "ready_s": float(values["ready_s"])}

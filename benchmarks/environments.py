@@ -1,6 +1,6 @@
-"""A virtual environment per peer, made by the benchmark in the cache folder, at the versions that its file pins.
+"""Virtual environments of the peers, in the cache folder, with the versions in their requirements.txt.
 
-They are no dependencies of ours. A peer that cannot be installed is reported with the reason and left out.
+Peers are not dependencies of the project. A peer that cannot be installed is skipped, and the report shows the reason.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ _INSTALL_TIMEOUT_S = 1800
 _STAMP = ".requirements"
 
 
-class NotInstallable(Exception):
-    """The environment of a peer cannot be made; the message is the installer's."""
+class InstallError(Exception):
+    """The environment of a peer cannot be created; the message is that of the installer."""
 
 
 def python_of(peer: str) -> Path:
-    """The interpreter of a peer's environment, whether or not it is made."""
+    """Return the path of the Python interpreter of a peer. The environment may not exist yet."""
     return cache_folder() / "envs" / peer / "bin" / "python"
 
 
 def prepare(peer: str, *, timeout_s: float = _INSTALL_TIMEOUT_S) -> Path:
-    """Make the environment of a peer unless it is there and up to date; its interpreter. Raises NotInstallable."""
+    """Create or update the environment of a peer and return its interpreter. Raises InstallError."""
     requirements = _PEERS / peer / "requirements.txt"
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     python = python_of(peer)
     stamp = python.parent.parent / _STAMP
-    if stamp.is_file() and stamp.read_text() == wanted:
+    if stamp.is_file() and stamp.read_text() == digest:
         return python
-    print(f"> install {peer} into its own environment", flush=True)
+    print(f"> install {peer}", flush=True)
     shutil.rmtree(python.parent.parent, ignore_errors=True)
     try:
         _run([sys.executable, "-m", "venv", str(python.parent.parent)], timeout_s)
         _run([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)], timeout_s)
     except (subprocess.SubprocessError, OSError) as error:
         shutil.rmtree(python.parent.parent, ignore_errors=True)
-        raise NotInstallable(_reason(error)) from error
-    stamp.write_text(wanted)
+        raise InstallError(_reason(error)) from error
+    stamp.write_text(digest)
     return python
 
 
 def versions(peer: str) -> dict[str, str]:
-    """Installed versions of what the peer's file names."""
+    """Return the installed versions of the packages in the requirements.txt of a peer."""
     names = [line.split("==")[0].split("[")[0] for line in (_PEERS / peer / "requirements.txt").read_text().split()]
     code = (
         "import json, sys\nfrom importlib.metadata import version\n"
@@ -58,9 +58,8 @@ def versions(peer: str) -> dict[str, str]:
     run = subprocess.run(
         [str(python_of(peer)), "-c", code, *names], capture_output=True, text=True, check=False, timeout=60
     )
-
-    found: dict[str, str] = json.loads(run.stdout) if run.returncode == 0 else {}
-    return found
+    installed: dict[str, str] = json.loads(run.stdout) if run.returncode == 0 else {}
+    return installed
 
 
 def _run(command: list[str], timeout_s: float) -> None:
@@ -68,6 +67,6 @@ def _run(command: list[str], timeout_s: float) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    printed = str(getattr(error, "stderr", "") or error)
-    lines = [line for line in printed.splitlines() if line.strip() and not line.startswith("WARNING")]
+    output = str(getattr(error, "stderr", "") or error)
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith("WARNING")]
     return " / ".join(lines[-3:])[:400]

@@ -1,4 +1,4 @@
-"""What the measurements were made on: hardware, system, versions, revision. Reads, never changes."""
+"""Description of the machine: hardware, operating system, package versions, source revision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_OURS = (
+_PACKAGES = (
     "bentoml",
     "fastapi",
     "starlette",
@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 def describe() -> dict[str, object]:
-    """Everything that belongs beside a number."""
+    """Return the properties of the machine that are published with the measurements."""
     return {
         "name": os.environ.get("BENCH_MACHINE") or platform.node(),
         "cpu": _cpu_name(),
@@ -40,29 +40,29 @@ def describe() -> dict[str, object]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": _revision(),
         "load_before": os.getloadavg()[0],
-        "versions": installed(_OURS),
+        "versions": installed_versions(_PACKAGES),
     }
 
 
-def installed(names: Iterable[str]) -> dict[str, str]:
-    """Versions of those packages that are installed here."""
-    found = {}
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that are installed."""
+    versions = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _cpu_name() -> str:
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
-    flags = set(found.get("flags", "").split())
-    has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16") if flag in flags]
-    return f"{found.get('model name', platform.machine())} ({', '.join(has)})"
+        fields.setdefault(key.strip(), value.strip())
+    flags = set(fields.get("flags", "").split())
+    present = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16") if flag in flags]
+    return f"{fields.get('model name', platform.machine())} ({', '.join(present)})"
 
 
 def _revision() -> str:

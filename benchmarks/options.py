@@ -1,4 +1,4 @@
-"""What to measure, from the command line. Knows names, not what they stand for."""
+"""Command-line options of the benchmark."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _EPILOGUE = """\
-Through make:  make bench ONLY=tabular,image PEERS=ours,fastapi ROUNDS=1 SECONDS=2
-A name in --only is the beginning of a scenario's name, or one of: openloop, rows, catalogue, gateways, starts.
+With make:  make bench ONLY=tabular,image PEERS=ours,fastapi ROUNDS=1 SECONDS=2
+A name in --only is a prefix of a scenario name, or one of: openloop, rows, catalogue, gateways, starts.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Empty `only` or `peers` stand for all."""
+    """Parsed options. An empty `only` or `peers` selects everything."""
 
     command: str
     only: tuple[str, ...]
@@ -35,52 +35,54 @@ class Options:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line; exits with a message on one that is not understood."""
+    """Parse the command line. Exits with a message if it is not valid."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.rounds < 1 or parsed.seconds < 1 or parsed.requests < 1:
+        parser.error("--rounds, --seconds and --requests must be at least 1")
+    return Options(
+        command=parsed.command,
+        only=_names(parsed.only),
+        peers=_names(parsed.peers),
+        rounds=parsed.rounds,
+        seconds=parsed.seconds,
+        output=parsed.output,
+        report=parsed.report,
+        requests=parsed.requests,
+        source=parsed.source,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the service beside its peers, on this machine, in one run.",
+        description="Measure the service and its peers on this machine, in one run.",
         epilog=_EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "command",
         nargs="?",
         default="run",
         choices=("run", "memory", "install", "report", "list"),
-        help="run: measure and report (default). memory: growth over a million requests. install: the peers' "
-        "environments alone. report: write RESULTS.md again. list: scenarios and servers.",
+        help="run: measure and write the report (default). memory: memory growth over a million requests. install: "
+        "create the environments of the peers. report: write RESULTS.md again. list: scenarios and servers.",
     )
-    parser.add_argument("--only", default="", help="scenarios, comma-separated (all)")
-    parser.add_argument(
-        "--peers", default="", help="ours, bentoml, litserve, mlserver, ray, mosec, fastapi, or targets (all)"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (3)")
-    parser.add_argument(
+    add("--only", default="", help="scenarios, comma-separated (default: all)")
+    add("--peers", default="", help="ours, bentoml, litserve, mlserver, ray, mosec, fastapi, or targets (default: all)")
+    add("--rounds", type=int, default=3, help="number of rounds; the report contains their median (default: 3)")
+    add(
         "--seconds",
         type=float,
         default=1.0,
-        help="length of one load; of images twice that, of the large catalogue four times (1)",
+        help="duration of one load; twice as long for images, four times for the large catalogue (default: 1)",
     )
-    parser.add_argument("--output", type=Path, default=Path("results"), help="where the JSON goes (results)")
-    parser.add_argument(
-        "--requests", type=int, default=1_000_000, help="memory: how many requests in the end (1000000)"
-    )
-    parser.add_argument("--source", type=Path, default=None, help="report: the JSON to read (the published one)")
-    parser.add_argument("--no-report", dest="report", action="store_false", help="leave RESULTS.md as it is")
-    given = parser.parse_args(arguments)
-    if given.rounds < 1 or given.seconds < 1 or given.requests < 1:
-        parser.error("--rounds, --seconds and --requests have to be at least 1")
-    return Options(
-        command=given.command,
-        only=_names(given.only),
-        peers=_names(given.peers),
-        rounds=given.rounds,
-        seconds=given.seconds,
-        output=given.output,
-        report=given.report,
-        requests=given.requests,
-        source=given.source,
-    )
+    add("--output", type=Path, default=Path("results"), help="folder of the JSON documents (default: results)")
+    add("--requests", type=int, default=1_000_000, help="memory: total number of requests (default: 1000000)")
+    add("--source", type=Path, default=None, help="report: JSON document to read (default: the published one)")
+    add("--no-report", dest="report", action="store_false", help="do not write RESULTS.md")
+    return parser
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""How each server wants a question put, and where the answer is in its response. Knows formats, no arithmetic.
+"""Encoding of requests and decoding of responses in the format of each server.
 
-plain      JSON at /predict; images as multipart/form-data
-raw        the same, images as the bytes of the body
-mosec      the same at /inference
-v2         the open inference protocol, one text or base64 tensor
-v2-table   the open inference protocol, one tensor per column of the table
-ours       the public routes of the service
+json       JSON at /predict; images as multipart/form-data
+raw        JSON at /predict; images as the body
+mosec      JSON at /inference; images as the body
+v2         Open Inference Protocol, one text or base64 tensor
+v2-table   Open Inference Protocol, one tensor per column of the table
+ours       public API of the service
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from benchmarks.questions import Question
-from benchmarks.scenarios import Case, Kind, accepts
+from benchmarks.cases import Case, accepts
+from benchmarks.http_request import HttpRequest
+from benchmarks.scenarios import Kind
 
-Style = Literal["plain", "raw", "mosec", "v2", "v2-table", "ours"]
+Style = Literal["json", "raw", "mosec", "v2", "v2-table", "ours"]
 Encoded = tuple[str, str, bytes]
 
 _JSON = "application/json"
@@ -32,11 +33,11 @@ _OUR_PATHS = {
 }
 
 
-def put(style: Style, kind: Kind, case: Case, *, classes: tuple[str, ...] = ()) -> Question:
-    """The question for a server of that style. `classes` are the names that probabilities come by, in their order."""
+def build_request(style: Style, kind: Kind, case: Case, *, classes: tuple[str, ...] = ()) -> HttpRequest:
+    """Return the request of a case in the format `style`. `classes` is the order of the expected probabilities."""
     path, content_type, body = _encode(style, kind, case.request)
-    read = partial(_READERS[style], kind, classes)
-    return Question(path, content_type, body, read, partial(accepts, kind), case.expected)
+    decode = partial(_DECODERS[style], kind, classes)
+    return HttpRequest(path, content_type, body, decode, partial(accepts, kind), case.expected)
 
 
 def _encode(style: Style, kind: Kind, request: Any) -> Encoded:
@@ -44,8 +45,8 @@ def _encode(style: Style, kind: Kind, request: Any) -> Encoded:
         return "/v2/models/bench/infer", _JSON, json.dumps(_v2(style, kind, request)).encode()
     path = {"ours": _OUR_PATHS[kind], "mosec": "/inference"}.get(style, "/predict")
     if kind != "image":
-        bare = style == "ours" and kind == "overhead"
-        return path, _JSON, json.dumps(request["values"] if bare else request).encode()
+        payload = request["values"] if style == "ours" and kind == "overhead" else request
+        return path, _JSON, json.dumps(payload).encode()
     if style in ("raw", "mosec"):
         return path, "image/jpeg", request
     return path, f"multipart/form-data; boundary={_BOUNDARY}", _multipart(request)
@@ -80,51 +81,51 @@ def _column(name: str, values: list[Any]) -> dict[str, Any]:
     return {**column, "parameters": {"content_type": "str"}} if is_text else column
 
 
-def _read_answer(kind: Kind, answer: Any) -> Any:
+def _result(kind: Kind, response: Any) -> Any:
     match kind:
         case "overhead":
-            return float(answer["sum"])
+            return float(response["sum"])
         case "tabular":
-            return answer["probabilities"]
+            return response["probabilities"]
         case "image":
-            return int(answer["class_id"])
+            return int(response["class_id"])
         case _:
-            return [item["id"] for item in answer["items"]]
+            return [item["id"] for item in response["items"]]
 
 
-def _read_plain(kind: Kind, _: tuple[str, ...], response: bytes) -> Any:
-    return _read_answer(kind, json.loads(response))
+def _decode_json(kind: Kind, _: tuple[str, ...], body: bytes) -> Any:
+    return _result(kind, json.loads(body))
 
 
-def _read_v2(kind: Kind, _: tuple[str, ...], response: bytes) -> Any:
-    return _read_answer(kind, json.loads(json.loads(response)["outputs"][0]["data"][0]))
+def _decode_v2(kind: Kind, _: tuple[str, ...], body: bytes) -> Any:
+    return _result(kind, json.loads(json.loads(body)["outputs"][0]["data"][0]))
 
 
-def _read_v2_table(_: Kind, classes: tuple[str, ...], response: bytes) -> Any:
-    (output,) = json.loads(response)["outputs"]
+def _decode_v2_table(_: Kind, classes: tuple[str, ...], body: bytes) -> Any:
+    (output,) = json.loads(body)["outputs"]
     width = len(classes) or 2
-    flat = output["data"]
-    return [flat[start : start + width] for start in range(0, len(flat), width)]
+    values = output["data"]
+    return [values[start : start + width] for start in range(0, len(values), width)]
 
 
-def _read_ours(kind: Kind, classes: tuple[str, ...], response: bytes) -> Any:
-    answer = json.loads(response)
+def _decode_ours(kind: Kind, classes: tuple[str, ...], body: bytes) -> Any:
+    response = json.loads(body)
     match kind:
         case "overhead":
-            return float(answer["sums"][0])
+            return float(response["sums"][0])
         case "tabular":
-            return [[row["probabilities"][name] for name in classes] for row in answer["predictions"]]
+            return [[row["probabilities"][name] for name in classes] for row in response["predictions"]]
         case "image":
-            return int(answer["predictions"][0]["class_id"])
+            return int(response["predictions"][0]["class_id"])
         case _:
-            return [item["item_id"] for item in answer["items"]]
+            return [item["item_id"] for item in response["items"]]
 
 
-_READERS: dict[Style, Callable[[Kind, tuple[str, ...], bytes], Any]] = {
-    "plain": _read_plain,
-    "raw": _read_plain,
-    "mosec": _read_plain,
-    "v2": _read_v2,
-    "v2-table": _read_v2_table,
-    "ours": _read_ours,
+_DECODERS: dict[Style, Callable[[Kind, tuple[str, ...], bytes], Any]] = {
+    "json": _decode_json,
+    "raw": _decode_json,
+    "mosec": _decode_json,
+    "v2": _decode_v2,
+    "v2-table": _decode_v2_table,
+    "ours": _decode_ours,
 }

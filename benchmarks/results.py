@@ -1,4 +1,4 @@
-"""What runs measured, as one JSON document: read, merged with what was measured before, kept. Knows no page."""
+"""The JSON document of a run: read, merge into the published document, save."""
 
 from __future__ import annotations
 
@@ -17,67 +17,76 @@ _SECTIONS = ("scenarios", "bounds", "open_loop", "sweeps", "starts", "container"
 
 
 def read(source: Path | None) -> Document:
-    """A run's document; the published one unless another is named. Raises FileNotFoundError."""
+    """Read a document; the published one if `source` is None. Raises FileNotFoundError."""
     document: Document = json.loads((source or PUBLISHED).read_bytes())
     return document
 
 
-def merged(document: Document) -> Document:
-    """A run of a part takes the place of that part in the published document, if that is of the same machine.
+def merge(document: Document) -> Document:
+    """Replace the measured parts of the published document and keep the others, if both are from the same machine.
 
-    The parts that were not measured stay, and the report says of which revision they are.
+    The result contains the revision of each part.
     """
     if not PUBLISHED.is_file():
         return document
     before = read(None)
     if any(before["machine"].get(key) != document["machine"].get(key) for key in ("cpu", "cores")):
         return document
-    together = {**before, **{key: part for key, part in document.items() if key not in _SECTIONS}}
+    merged = {**before, **{key: part for key, part in document.items() if key not in _SECTIONS}}
     for section in _SECTIONS:
-        together[section] = {**before.get(section, {}), **document.get(section, {})}
-    made = {**_made(before), **before.get("made", {}), **_made(document)}
-    return {**together, "made": made}
+        merged[section] = {**before.get(section, {}), **document.get(section, {})}
+    revisions = {**_revisions(before), **before.get("made", {}), **_revisions(document)}
+    return {**merged, "made": revisions}
 
 
-def keep(document: Document) -> None:
-    """Make it the published document."""
-    PUBLISHED.write_text(json.dumps(slim(document), indent=1) + "\n")
+def save(document: Document, folder: Path) -> Path:
+    """Write a document to FOLDER/bench-DATE.json and return the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    timestamp = str(document["machine"]["date"]).replace(":", "").replace("+0000", "Z")
+    path = folder / f"bench-{timestamp}.json"
+    path.write_text(json.dumps(document, indent=1))
+    return path
 
 
-def slim(document: Document) -> Document:
-    """The document without the single rounds (the medians are what is published) and without this machine's folders."""
+def publish(document: Document) -> None:
+    """Write a document as the published one."""
+    PUBLISHED.write_text(json.dumps(without_rounds(document), indent=1) + "\n")
 
-    def without(part: Any) -> Any:
+
+def without_rounds(document: Document) -> Document:
+    """Return a document without the data of single rounds and without folder names of the machine."""
+
+    def convert(part: Any) -> Any:
         if isinstance(part, dict):
-            return {key: without(one) for key, one in part.items() if key != "rounds" or isinstance(one, int)}
+            return {key: convert(value) for key, value in part.items() if key != "rounds" or isinstance(value, int)}
         if isinstance(part, str):
             return without_folders(part)
-        return [without(one) for one in part] if isinstance(part, list) else part
+        return [convert(value) for value in part] if isinstance(part, list) else part
 
-    found: Document = without(document)
-    return found
+    converted: Document = convert(document)
+    return converted
 
 
 def connections(scenario: Document) -> list[int]:
-    """The numbers of connections that any server was measured with, smallest first."""
+    """Return the numbers of connections in a measured scenario in ascending order."""
     targets = scenario.get("targets", {}).values()
     return sorted({int(count) for target in targets for count in target.get("by_connections", {})})
 
 
 def without_folders(text: str) -> str:
-    """`text` without the folders of the machine that it was written on."""
-    places = {
+    """Replace the folders of the machine by short names."""
+    folders = {
         str(cache_folder()): "CACHE",
         str(_ROOT): ".",
         str(Path.home()): "~",
         tempfile.gettempdir(): "TMP",
     }
-    for place, name in places.items():
-        text = text.replace(place, name)
+    for folder, name in folders.items():
+        text = text.replace(folder, name)
     return text
 
 
-def _made(document: Document) -> dict[str, str]:
-    """By part of a document, revision and time."""
-    when = f"{document['machine']['revision']}, {document['machine']['date']}"
-    return {f"{section}/{key}": when for section in _SECTIONS for key in document.get(section, {})}
+def _revisions(document: Document) -> dict[str, str]:
+    """Return the revision and time by part of a document."""
+    revision = f"{document['machine']['revision']}, {document['machine']['date']}"
+    return {f"{section}/{key}": revision for section in _SECTIONS for key in document.get(section, {})}

@@ -1,44 +1,46 @@
-"""A server as the group of processes that it is: started on a free port, paused, weighed, killed. Knows no HTTP route.
+"""A server as a group of processes: start on a free port, pause, resume, memory, stop.
 
-All servers of a scenario are up at the same time, so that rounds can alternate; those that are not measured are
-stopped with SIGSTOP and take no CPU from the one that is.
+All servers of a scenario run at the same time, so that rounds can alternate. Servers that are not measured are paused
+with SIGSTOP and use no CPU.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from uuid import uuid4
 
-_MARK = "BENCH_MARK"
+import psutil  # type: ignore[import-untyped]
+
+# An environment variable that every descendant inherits, also one that leaves the session of the server.
+_ID_VARIABLE = "BENCH_SERVER_ID"
 _STOP_S = 5.0
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 class Server:
-    """One running server. Every process that it starts, however far removed, belongs to it."""
+    """A running server with all processes that it starts, directly or indirectly."""
 
     def __init__(
         self, command: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, port: int | None = None
     ) -> None:
         self.port = port or free_port()
         self.log = log
-        self._mark = uuid.uuid4().hex
-        self._seen: dict[int, str] = {}
-        # Servers that are killed leave sockets, settings and sessions behind.
+        self._id = uuid4().hex
+        self._known: set[psutil.Process] = set()
+        # A server that is killed does not delete its sockets, settings and sessions.
         self._temporary = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
         log.parent.mkdir(parents=True, exist_ok=True)
-        placed = [part.replace("{port}", str(self.port)) for part in command]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                placed,
-                env={**env, "PORT": str(self.port), "TMPDIR": self._temporary.name, _MARK: self._mark},
+                [part.replace("{port}", str(self.port)) for part in command],
+                env={**env, "PORT": str(self.port), "TMPDIR": self._temporary.name, _ID_VARIABLE: self._id},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -49,116 +51,76 @@ class Server:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def processes(self) -> list[int]:
-        """Ids of its processes: those with its mark in their environment, their descendants, and any seen before."""
-        parents = _parents()
-        found = {pid for pid in parents if _has_mark(pid, self._mark)} | {self._process.pid}
-        grown = True
-        while grown:
-            more = {pid for pid, parent in parents.items() if parent in found} - found
-            found |= more
-            grown = bool(more)
-        self._seen = {pid: since for pid, since in self._seen.items() if _started(pid) == since}
-        self._seen |= {pid: since for pid in found if (since := _started(pid))}
-        return sorted(self._seen)
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes of the server in order of their ids.
+
+        These are the processes with its id in their environment, their descendants, and those of earlier calls.
+        """
+        processes = set(self._known)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid == self._process.pid or process.environ().get(_ID_VARIABLE) == self._id:
+                    processes |= {process, *process.children(recursive=True)}
+        self._known = {process for process in processes if process.is_running()}
+        return sorted(self._known, key=lambda process: process.pid)
 
     def pause(self) -> None:
-        """Stop all its processes where they are."""
+        """Suspend all processes with SIGSTOP."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
+        """Resume all processes with SIGCONT."""
         self._signal(signal.SIGCONT)
 
     def memory(self) -> dict[str, int]:
-        """Proportional set size in bytes of every process, by "name pid". Shared pages are split among their users."""
-        found = {}
-        for pid in self.processes():
-            with contextlib.suppress(OSError):
-                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-                size = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-                found[f"{_command(pid)} {pid}"] = size * 1024
-        return found
-
-    def cpu_s(self) -> float:
-        """Seconds of CPU that its living processes have used."""
-        ticks = 0
-        for pid in self.processes():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        """Return the proportional set size (PSS) in bytes of each process by "command pid"."""
+        sizes = {}
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                sizes[f"{_command(process)} {process.pid}"] = int(process.memory_full_info().pss)
+        return sizes
 
     def stop(self) -> None:
-        """End it, politely first, and leave no process and no temporary file of it behind."""
+        """Terminate the server, kill the processes that are left after 5 s, and delete its temporary files."""
         self.resume()
         if self.is_alive():
             self._process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_S)
         deadline = time.monotonic() + _STOP_S
-        while self._living() and time.monotonic() < deadline:
+        while self._has_processes() and time.monotonic() < deadline:
             self._signal(signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.05)
+            self._process.poll()
             time.sleep(0.05)
         self._temporary.cleanup()
 
     def log_tail(self, characters: int = 600) -> str:
-        """The end of what it printed."""
+        """Return the end of the output of the server."""
         return self.log.read_text(errors="replace")[-characters:] if self.log.is_file() else ""
 
-    def _living(self) -> list[int]:
-        return [pid for pid in self.processes() if _state(pid) not in ("Z", "X", "")]
+    def _has_processes(self) -> bool:
+        return any(_status(process) not in _ENDED for process in self.processes())
 
-    def _signal(self, number: int) -> None:
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
+    """Return a port of the loopback address that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _stat(pid: int) -> list[str]:
+def _status(process: psutil.Process) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return str(psutil.STATUS_DEAD)
 
 
-def _parents() -> dict[int, int]:
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (fields := _stat(int(entry))):
-            found[int(entry)] = int(fields[1])
-    return found
-
-
-def _started(pid: int) -> str:
-    fields = _stat(pid)
-    return fields[19] if fields else ""
-
-
-def _state(pid: int) -> str:
-    fields = _stat(pid)
-    return fields[0] if fields else ""
-
-
-def _has_mark(pid: int, mark: str) -> bool:
-    try:
-        return f"{_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-
-
-def _command(pid: int) -> str:
-    try:
-        parts = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return "?"
-    words = [Path(part.decode(errors="replace")).name for part in parts[:4] if part and not part.startswith(b"-")]
+def _command(process: psutil.Process) -> str:
+    words = [Path(part).name for part in process.cmdline()[:4] if part and not part.startswith("-")]
     return " ".join(words)[:60]

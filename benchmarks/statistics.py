@@ -1,50 +1,39 @@
-"""The arithmetic of measurements: percentiles, medians over rounds, shares. Knows numbers only."""
+"""Percentiles, medians over rounds, ratios."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+import numpy as np
 
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest of the ascending values that at least `percent` of all are not above (nearest rank, no averaging).
-
-    Raises ValueError for no values or a percentage outside of 0..100.
-    """
-    if not ordered or not 0 <= percent <= 100:
-        raise ValueError("percentile needs at least one value, and a percentage in 0..100")
-    # The tolerance keeps 99.9 % of 1,000 at rank 999: the product is 999.0000000000001 in binary.
-    rank = math.ceil(percent / 100 * len(ordered) - 1e-9)
-    return ordered[max(0, rank - 1)]
+# Fractions, not percentages: 99.9 / 100 is above 0.999 in binary, and the rank of 1,000 values would be one too high.
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p90, p99, p99.9 and max of values in any order, as `{"p50": ...}`."""
-    ordered = sorted(values)
-    found = {percentile_name(percent): percentile(ordered, percent) for percent in PERCENTILES}
-    return {**found, "max": ordered[-1]}
+    """Return p50, p90, p99, p99.9 and max by name: nearest rank, without interpolation.
 
-
-def percentile_name(percent: float) -> str:
-    """99.9 to "p99.9"; 50.0 to "p50"."""
-    return f"p{percent:g}"
+    Raises ValueError if `values` is empty.
+    """
+    if not values:
+        raise ValueError("percentiles need at least one value")
+    results = np.quantile(np.asarray(values, np.float64), list(QUANTILES.values()), method="inverted_cdf")
+    return dict(zip(QUANTILES, results.tolist(), strict=True))
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each number, its median over the rounds that have it."""
-    names = list(dict.fromkeys(name for one in rounds for name in one))
-    return {name: statistics.median(one[name] for one in rounds if name in one) for name in names}
+    """Return the median of each value over the rounds that contain it."""
+    names = list(dict.fromkeys(name for values in rounds for name in values))
+    return {name: statistics.median(values[name] for values in rounds if name in values) for name in names}
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:
-    """part / whole, or None where one of them was not measured or `whole` is 0."""
+    """Return part / whole, or None if a value is missing or `whole` is 0."""
     return None if part is None or not whole else part / whole
 
 
 def spread(values: Sequence[float]) -> float:
-    """(largest - smallest) / median, 0 for one value: how far rounds of the same measurement lie apart."""
+    """Return (largest - smallest) / median, a relative measure of the variation between rounds."""
     middle = statistics.median(values)
     return (max(values) - min(values)) / middle if middle else 0.0

@@ -1,123 +1,119 @@
-"""How the service scales: rows in one request, size of the catalogue, number of gateways. Ours alone."""
+"""Scaling of the service: rows per request, size of the catalogue, number of gateways."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.cases import make_cases, tabular_cases
 from benchmarks.closed_loop import closed_loop
+from benchmarks.http_request import HttpRequest
 from benchmarks.options import Options
-from benchmarks.payloads import put
-from benchmarks.questions import Question
-from benchmarks.rounds import NotStarted, Running, start
-from benchmarks.scenarios import SCENARIOS, Scenario, make_cases, tabular_cases
-from benchmarks.statistics import medians
-from benchmarks.targets import OURS, Target, ours
+from benchmarks.rounds import MeasuredServer, StartError, start
+from benchmarks.scenarios import SCENARIO
+from benchmarks.selection import build_requests
+from benchmarks.targets import OURS, ours
 
 ROWS = (1, 3, 10, 30, 100, 300, 1000)
 CATALOGUES = (1_000, 10_000, 100_000, 1_000_000)
 GATEWAYS = (1, 2)
 _ROW_REQUESTS = 8
-# Well below the rows that may wait in the service's queue, so that nothing is shed.
-_ROWS_UNDER_WAY = 2048
-_ROUNDS = 1
-_SCENARIO = {scenario.key: scenario for scenario in SCENARIOS}
+_CONNECTIONS = 16
+_GATEWAY_CONNECTIONS = 64
+# Well below the queue limit of the service in rows, so that no request is rejected.
+_MAX_ROWS_IN_FLIGHT = 2048
+_WARM_UP_S = 1
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Each sweep that is asked for, or why it was not measured."""
+    """Return the results of the selected sweeps, or the reason why a sweep was not measured."""
     sweeps: dict[str, Callable[[Options], Any]] = {"rows": _rows, "catalogue": _catalogue, "gateways": _gateways}
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, sweep in sweeps.items():
         if options.wants(name) and options.wants_peer(OURS, OURS):
             print(f"> sweep: {name}", flush=True)
             try:
-                found[name] = sweep(options)
-            except (FileNotFoundError, NotStarted) as error:
-                print(f"  left out: {str(error)[:300]}", flush=True)
-                found[name] = {"missing": str(error)[:600]}
-    return found
+                results[name] = sweep(options)
+            except (FileNotFoundError, StartError) as error:
+                print(f"  skipped: {str(error)[:300]}", flush=True)
+                results[name] = {"missing": str(error)[:600]}
+    return results
 
 
 def _rows(options: Options) -> Any:
-    """Requests and rows a second by rows in a request, at 16 connections, fewer where requests are large."""
-    scenario = _SCENARIO["tabular"]
+    """Return throughput by rows per request, with at most 16 connections and 2,048 rows in flight."""
+    scenario = SCENARIO["tabular"]
     folder = scenario.artifact()
     if folder is None:
         raise FileNotFoundError("no tabular artifact")
-    classes = _classes(scenario)
     target = ours(scenario)[0]
-    asked = {
-        rows: [
-            put("ours", "tabular", case, classes=classes)
-            for case in tabular_cases(folder, rows=rows, count=_ROW_REQUESTS)
-        ]
-        for rows in ROWS
+    requests = {
+        rows: build_requests(target, scenario, tabular_cases(folder, rows=rows, count=_ROW_REQUESTS)) for rows in ROWS
     }
-    one = start(target, asked[1], options.output / "logs" / "rows")
+    measured = start(target, requests[1], options.output / "logs" / "rows")
     try:
-        return {str(rows): _load(one, asked[rows], options, min(16, _ROWS_UNDER_WAY // rows), rows) for rows in ROWS}
+        return {
+            str(rows): _load(
+                measured, requests[rows], options.seconds, min(_CONNECTIONS, _MAX_ROWS_IN_FLIGHT // rows), rows
+            )
+            for rows in ROWS
+        }
     finally:
-        one.server.stop()
+        measured.server.stop()
 
 
 def _catalogue(options: Options) -> Any:
-    """Requests a second by items in the catalogue, at 16 connections."""
-    found = {}
+    """Return throughput by number of items in the catalogue."""
+    results = {}
     for items in CATALOGUES:
-        scenario = replace(_SCENARIO["recommender-1m"], key=f"catalogue-{items}", catalogue=items)
+        scenario = replace(SCENARIO["recommender-1m"], key=f"catalogue-{items}", catalogue=items)
         target = ours(scenario)[0]
-        questions = [put("ours", "recommender", case) for case in make_cases(scenario)]
-        one = start(target, questions, options.output / "logs" / f"catalogue-{items}")
+        requests = build_requests(target, scenario, make_cases(scenario))
+        measured = start(target, requests, options.output / "logs" / f"catalogue-{items}")
         try:
-            found[str(items)] = _load(one, questions, options, 16, 1, length=scenario.length) | {
-                "start_s": round(one.start_s, 2),
-                "memory_bytes": sum(one.server.memory().values()),
+            results[str(items)] = _load(measured, requests, options.seconds * scenario.length, _CONNECTIONS) | {
+                "start_s": round(measured.start_s, 2),
+                "memory_bytes": sum(measured.server.memory().values()),
             }
         finally:
-            one.server.stop()
-    return found
+            measured.server.stop()
+    return results
 
 
 def _gateways(options: Options) -> Any:
-    """Requests a second of the tabular scenario by number of gateway processes, at 64 connections."""
-    scenario = _SCENARIO["tabular"]
-    questions = [put("ours", "tabular", case, classes=_classes(scenario)) for case in make_cases(scenario)]
-    found: dict[str, Any] = {}
+    """Return throughput of the tabular scenario by number of gateway processes."""
+    scenario = SCENARIO["tabular"]
+    cases = make_cases(scenario)
+    results: dict[str, Any] = {}
     for count in GATEWAYS:
-        for target in _with_gateways(scenario, count):
-            one = start(target, questions, options.output / "logs" / "gateways")
+        for target in ours(scenario, gateways=count):
+            requests = build_requests(target, scenario, cases)
+            measured = start(target, requests, options.output / "logs" / "gateways")
             try:
-                found.setdefault(str(count), {})[target.key] = _load(one, questions, options, 64, 1)
+                load = _load(measured, requests, options.seconds, _GATEWAY_CONNECTIONS)
+                results.setdefault(str(count), {})[target.key] = load
             finally:
-                one.server.stop()
-    return found
-
-
-def _with_gateways(scenario: Scenario, count: int) -> Iterable[Target]:
-    return ours(scenario, gateways=count)
-
-
-def _classes(scenario: Scenario) -> tuple[str, ...]:
-    from benchmarks.artifacts import read_card
-
-    folder = scenario.artifact()
-    return () if folder is None else tuple(read_card(folder)["classes"])
+                measured.server.stop()
+    return results
 
 
 def _load(
-    one: Running, questions: list[Question], options: Options, connections: int, rows: int, *, length: int = 1
+    measured: MeasuredServer, requests: list[HttpRequest], seconds: float, connections: int, rows: int = 1
 ) -> dict[str, Any]:
-    port = one.server.port
-    closed_loop(port, questions, connections=connections, seconds=1)
-    loads = [
-        closed_loop(port, questions, connections=connections, seconds=options.seconds * length) for _ in range(_ROUNDS)
-    ]
-    found = medians([{"per_s": load.answered_per_s, **load.latency_ms} for load in loads])
-    failed = sum(sum(load.failed.values()) for load in loads)
+    port = measured.server.port
+    closed_loop(port, requests, connections=connections, seconds=_WARM_UP_S)
+    load = closed_loop(port, requests, connections=connections, seconds=seconds)
+    failed = sum(load.failed.values())
     print(
-        f"  {one.target.key:22} x{rows:<8} {found['per_s']:9.1f}/s  p99 {found.get('p99', 0):8.2f} ms  failed {failed}",
+        f"  {measured.target.key:22} x{rows:<8} {load.successful_per_s:9.1f}/s  "
+        f"p99 {load.latency_ms.get('p99', 0):8.2f} ms  failed {failed}",
         flush=True,
     )
-    return {**found, "connections": connections, "rows_per_s": found["per_s"] * rows, "failed": failed}
+    return {
+        "per_s": load.successful_per_s,
+        **load.latency_ms,
+        "connections": connections,
+        "rows_per_s": load.successful_per_s * rows,
+        "failed": failed,
+    }

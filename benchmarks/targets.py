@@ -1,4 +1,4 @@
-"""Which servers take part in a scenario, and how each is started.
+"""Servers of a scenario and their start commands.
 
 A target is one server in one configuration: `mosec`, `fastapi-torch`, `ours-inline`.
 """
@@ -19,7 +19,7 @@ from benchmarks.scenarios import Scenario
 
 ROOT = Path(__file__).parent.parent
 OURS = "ours"
-# Peer by the name used on the command line, and its folder under `peers` and under the environments.
+# Name of a peer on the command line to its folder in `peers` and in the environments.
 PEERS = {
     "bentoml": "bentoml_stock",
     "litserve": "litserve",
@@ -31,16 +31,19 @@ PEERS = {
 PLACEMENTS = ("process", "inline")
 _OVERHEAD_PROJECT = ROOT / "tests" / "live" / "projects" / "overhead"
 _THREADS = "2"
-# Batches of images are memory and wait; batches of numbers are neither.
+# Large batches of images and of score vectors need memory and increase the latency.
 _MAX_BATCH = {"image": "16", "recommender": "16"}
 _BRIEF = ("ours-process", "ours-inline", "mosec", "fastapi-torch")
-_TWIN_TIMEOUT_S = 300
+_TRAINING_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`{port}` in the command is the port. `is_own_judge`: its model differs from the artifact, so that its answers
-    are compared with its own when idle."""
+    """One server in one configuration. The command contains `{port}` for the port.
+
+    `is_self_validated`: its model is not that of the artifact. Results under load are compared with its results without
+    load.
+    """
 
     key: str
     peer: str
@@ -49,30 +52,30 @@ class Target:
     env: Mapping[str, str] = field(default_factory=dict)
     folder: Path = ROOT
     note: str = ""
-    is_own_judge: bool = False
+    is_self_validated: bool = False
     artifacts: tuple[Path, ...] = ()
 
 
 def targets_of(scenario: Scenario) -> list[Target]:
-    """Every target of a scenario. Nothing is installed or made by asking."""
-    found = [*ours(scenario), *_peers(scenario)]
-    return [target for target in found if not scenario.is_brief or target.key in _BRIEF]
+    """Return all targets of a scenario. Does not install or create anything for peers."""
+    targets = [*ours(scenario), *_peers(scenario)]
+    return [target for target in targets if not scenario.is_brief or target.key in _BRIEF]
 
 
 def ours(scenario: Scenario, *, gateways: int = 1) -> list[Target]:
-    """The service in each placement."""
+    """Return the service with models in separate processes and in the process of the gateway."""
     return [_ours(scenario, placement, gateways) for placement in PLACEMENTS]
 
 
 def base_env() -> dict[str, str]:
-    """The environment of every server: the caller's without settings of ours or of BentoML, two threads for all."""
-    passed = {
+    """Return the environment of all servers: without settings of the service and of BentoML, with two threads."""
+    variables = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKUNOUCHI_", "BENTOML", "BENCH_"))
     }
     for name in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONWARNINGS"):
-        passed.pop(name, None)
+        variables.pop(name, None)
     return {
-        **passed,
+        **variables,
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": _THREADS,
         "OPENBLAS_NUM_THREADS": _THREADS,
@@ -82,57 +85,55 @@ def base_env() -> dict[str, str]:
     }
 
 
-def twin_file(artifact: Path) -> Path:
-    """Where the scikit-learn pipeline of the plain tabular servers lies."""
-    return artifacts.cache_folder() / "twins" / f"{artifact.parent.name}-{artifact.name}.joblib"
+def baseline_file(artifact: Path) -> Path:
+    """Return the path of the scikit-learn pipeline of the baseline servers."""
+    return artifacts.cache_folder() / "baselines" / f"{artifact.parent.name}-{artifact.name}.joblib"
 
 
-def make_twin(artifact: Path) -> None:
-    """Train it unless it is there, in the environment of the peer that loads it. Raises NotInstallable."""
-    target = twin_file(artifact)
-    if target.is_file():
+def train_baseline(artifact: Path) -> None:
+    """Train the scikit-learn pipeline in the environment of its peer unless it exists. Raises InstallError."""
+    file = baseline_file(artifact)
+    if file.is_file():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     tables = sorted((artifacts.cache_folder().parent / "packages").glob("*/german.csv"))
-    command = [str(environments.prepare(PEERS["fastapi"])), "-m", "benchmarks.peers.fastapi.train_twin"]
-    command += [str(artifact), str(target), *map(str, tables[:1])]
+    command = [str(environments.prepare(PEERS["fastapi"])), "-m", "benchmarks.peers.fastapi.train_baseline"]
+    command += [str(artifact), str(file), *map(str, tables[:1])]
     try:
         subprocess.run(
-            command, cwd=ROOT, env=base_env(), check=True, capture_output=True, text=True, timeout=_TWIN_TIMEOUT_S
+            command, cwd=ROOT, env=base_env(), check=True, capture_output=True, text=True, timeout=_TRAINING_TIMEOUT_S
         )
     except subprocess.CalledProcessError as error:
-        raise environments.NotInstallable(
-            f"the scikit-learn pipeline could not be trained: {error.stderr[-300:]}"
-        ) from error
+        raise environments.InstallError(f"cannot train the scikit-learn pipeline: {error.stderr[-300:]}") from error
 
 
 def _ours(scenario: Scenario, placement: str, gateways: int) -> Target:
     key = f"{OURS}-{placement}" + (f"-{gateways}-gateways" if gateways > 1 else "")
     home = artifacts.cache_folder() / "homes" / f"{scenario.key}-{key}"
     used = () if scenario.kind == "overhead" else _our_artifacts(scenario)
-    env = {**base_env(), "BENTOML_HOME": str(artifacts.home_with(used, home))}
+    env = {**base_env(), "BENTOML_HOME": str(artifacts.create_home(used, home))}
     env.pop("PYTHONPATH")
     models = ("IMAGE", "TABULAR", "RECOMMENDER")
     env |= {f"MAKUNOUCHI_{model}_PLACEMENT": placement for model in models if scenario.kind != "overhead"}
     if scenario.kind == "overhead":
         env |= {"OVERHEAD_PLACEMENT": placement, "PYTHONPATH": str(ROOT)}
     elif scenario.artifact_name or scenario.catalogue:
-        chosen = scenario.artifact()
-        if chosen is not None:
-            env[f"MAKUNOUCHI_{scenario.kind.upper()}_MODEL"] = f"{chosen.parent.name}:{chosen.name}"
+        artifact = scenario.artifact()
+        if artifact is not None:
+            env[f"MAKUNOUCHI_{scenario.kind.upper()}_MODEL"] = f"{artifact.parent.name}:{artifact.name}"
     if gateways > 1:
         env["BENTOML_CONFIG_OVERRIDES"] = json.dumps({"services": {"Gateway": {"workers": gateways}}})
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     command = (bentoml, "serve", "service:Gateway", "--host", "127.0.0.1", "--port", "{port}")
     folder = _OVERHEAD_PROJECT if scenario.kind == "overhead" else ROOT
-    note = {"process": "each model in its own process", "inline": "models in the gateway's process"}[placement]
+    note = {"process": "each model in its own process", "inline": "models in the process of the gateway"}[placement]
     return Target(key, OURS, "ours", command, env, folder, note, artifacts=used)
 
 
 def _our_artifacts(scenario: Scenario) -> tuple[Path, ...]:
-    chosen = scenario.artifact()
+    selected = scenario.artifact()
     defaults = [artifacts.newest(name) for name in ("image", "tabular", "recommender")]
-    return tuple(dict.fromkeys(path for path in [chosen, *defaults] if path is not None))
+    return tuple(dict.fromkeys(path for path in [selected, *defaults] if path is not None))
 
 
 def _peers(scenario: Scenario) -> list[Target]:
@@ -140,32 +141,32 @@ def _peers(scenario: Scenario) -> list[Target]:
     env = {**base_env(), "BENCH_SCENARIO": scenario.kind, "BENCH_MAX_BATCH": _MAX_BATCH.get(scenario.kind, "64")}
     if folder is not None:
         env["BENCH_ARTIFACT"] = str(folder)
-    raw: Style = "raw" if scenario.kind == "image" else "plain"
+    raw: Style = "raw" if scenario.kind == "image" else "json"
     stock_home = artifacts.cache_folder() / "homes" / f"{scenario.key}-bentoml"
     used = () if folder is None else (folder,)
-    found = [
+    targets = [
         _bentoml({**env, "BENTOML_HOME": str(stock_home)}, used),
-        Target("litserve", "litserve", "plain", _script("litserve", "server"), env, artifacts=used),
+        Target("litserve", "litserve", "json", _script("litserve", "server"), env, artifacts=used),
         Target("mlserver", "mlserver", "v2", _script("mlserver", "start"), env, artifacts=used),
         Target("ray", "ray", raw, _script("rayserve", "server"), env, artifacts=used),
         Target("mosec", "mosec", "mosec", _script("mosec", "server"), env, artifacts=used),
-        Target("fastapi", "fastapi", "plain", _script("fastapi", "server"), env, note="no batching", artifacts=used),
+        Target("fastapi", "fastapi", "json", _script("fastapi", "server"), env, note="no batching", artifacts=used),
     ]
     if folder is None or scenario.kind == "recommender":
-        return found
-    plain = {**env, "BENCH_RUNTIME": "plain"}
+        return targets
+    baseline = {**env, "BENCH_RUNTIME": "baseline"}
     if scenario.kind == "tabular":
-        plain["BENCH_MODEL"] = str(twin_file(folder))
+        baseline["BENCH_MODEL"] = str(baseline_file(folder))
         return [
-            *found,
-            _plain("fastapi-sklearn", "fastapi", "plain", plain),
-            _plain("mlserver-sklearn", "mlserver", "v2-table", plain),
+            *targets,
+            _baseline("fastapi-sklearn", "fastapi", "json", baseline),
+            _baseline("mlserver-sklearn", "mlserver", "v2-table", baseline),
         ]
-    plain["BENCH_MODEL"] = "resnet18" if "resnet18" in scenario.artifact_name else "efficientnet_lite0"
+    baseline["BENCH_MODEL"] = "resnet18" if "resnet18" in scenario.artifact_name else "efficientnet_lite0"
     return [
-        *found,
-        _plain("fastapi-torch", "fastapi", "plain", plain),
-        _plain("litserve-torch", "litserve", "plain", plain),
+        *targets,
+        _baseline("fastapi-torch", "fastapi", "json", baseline),
+        _baseline("litserve-torch", "litserve", "json", baseline),
     ]
 
 
@@ -173,15 +174,13 @@ def _bentoml(env: Mapping[str, str], used: tuple[Path, ...]) -> Target:
     bentoml = str(environments.python_of("bentoml_stock").with_name("bentoml"))
     service = "benchmarks.peers.bentoml_stock.service:Gateway"
     command = (bentoml, "serve", service, "--host", "127.0.0.1", "--port", "{port}")
-    return Target(
-        "bentoml", "bentoml", "plain", command, env, note="a gateway that depends on a runner", artifacts=used
-    )
+    return Target("bentoml", "bentoml", "json", command, env, note="a gateway that depends on a runner", artifacts=used)
 
 
-def _plain(key: str, peer: str, style: Style, env: Mapping[str, str]) -> Target:
+def _baseline(key: str, peer: str, style: Style, env: Mapping[str, str]) -> Target:
     note = {"sklearn": "scikit-learn pipeline", "torch": "torch eager fp32"}[key.rpartition("-")[2]]
     module = "start" if peer == "mlserver" else "server"
-    return Target(key, peer, style, _script(PEERS[peer], module), env, note=note, is_own_judge=True)
+    return Target(key, peer, style, _script(PEERS[peer], module), env, note=note, is_self_validated=True)
 
 
 def _script(peer: str, module: str) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Imports go downward only, and importing a module is free. Held by reading the source, not by importing it."""
+"""The structure of the source: packages import downward only, without cycles, and importing a module is free.
+
+Held by reading the source, not by importing it.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,44 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = ("models", "training", "serving", "benchmarks", "service")
+TREES = ("models", "training", "serving", "benchmarks", "service")
 
-# Who may import what of ours. `None` stands for "all of it".
-ALLOWED: dict[str, dict[str, tuple[str, ...] | None]] = {
-    "models": {"models": None},
-    "training": {"training": None, "models": None},
-    "serving": {"serving": None, "models": ("errors", "profile", "card", "write_ahead")},
-    "benchmarks": {"benchmarks": None},
-    "service": {"models": None, "serving": None},
+# The packages of `serving`, from the ground up. Each imports only what stands before it.
+SERVING = (
+    "version",
+    "asgi",
+    "concurrency",
+    "context",
+    "redis_client",
+    "settings",
+    "process",
+    "errors",
+    "schemas",
+    "observability",
+    "runners",
+    "versions",
+    "access",
+    "http",
+    "open_inference",
+    "kinds",
+    "jobs",
+    "server",
+    "routes",
+    "app",
+    "bento",
+    "keys",
+)
+# The packages of `models`: the modules at the top, then what is built on them.
+MODELS = ("errors", "profile", "card", "adaptive_choice", "cores", "blas", "write_ahead_log", "store", "base")
+MODEL_KINDS = ("image", "tabular", "recommender")
+
+# Who may import what of ours.
+ALLOWED = {
+    "models": ("models",),
+    "training": ("training", "models"),
+    "serving": ("serving", "models"),
+    "benchmarks": ("benchmarks",),
+    "service": ("models", "serving"),
 }
 # Only these may import a heavy runtime at all, and never at the top of the module outside training.
 HEAVY = ("torch", "torchvision", "sklearn", "lightfm", "implicit", "skl2onnx", "pandas", "pyarrow", "nncf")
@@ -46,25 +78,95 @@ def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
                 yield f"{node.module}.{alias.name}", node.lineno, id(node) in top
 
 
-def is_allowed(tree: str, name: str) -> bool:
-    top, _, rest = name.partition(".")
-    if top not in OURS:
-        return True
-    if top not in ALLOWED[tree]:
-        return False
-    parts = ALLOWED[tree][top]
-    return parts is None or rest.split(".")[0] in parts
+def package_of(path: Path) -> str:
+    """The package or top module below the tree that a file belongs to."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if len(parts) > 1 else parts[0]
 
 
-@pytest.mark.parametrize("tree", OURS)
-def test_imports_go_downward_only(tree: str) -> None:
+def edges(tree: str) -> Iterator[tuple[str, str, str]]:
+    """Each import between packages of one tree as (importer, imported, place)."""
+    for path in sources(tree):
+        importer = package_of(path)
+        for name, line, _ in imports(path):
+            parts = name.split(".")
+            if parts[0] == tree and len(parts) > 1 and parts[1] != importer:
+                yield importer, parts[1], f"{path.relative_to(ROOT)}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_trees_import_downward_only(tree: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in sources(tree)
         for name, line, _ in imports(path)
-        if not is_allowed(tree, name)
+        if name.split(".")[0] in TREES and name.split(".")[0] not in ALLOWED[tree]
     ]
     assert not wrong
+
+
+def test_every_package_of_serving_is_in_the_order() -> None:
+    present = {package_of(path) for path in sources("serving")} - {"__init__"}
+    assert present == set(SERVING)
+
+
+def test_packages_of_serving_import_what_stands_before_them_only() -> None:
+    wrong = [
+        place
+        for importer, imported, place in edges("serving")
+        if importer != "__init__" and SERVING.index(imported) >= SERVING.index(importer)
+    ]
+    assert not wrong
+
+
+def test_packages_of_models_import_what_stands_before_them_only() -> None:
+    order = {name: level for level, name in enumerate(MODELS)} | dict.fromkeys(MODEL_KINDS, len(MODELS))
+    wrong = [
+        place
+        for importer, imported, place in edges("models")
+        if importer != "__init__" and order[imported] >= order[importer]
+    ]
+    assert not wrong
+
+
+def cycle_in(graph: dict[str, set[str]]) -> list[str]:
+    """A cycle of `graph`, empty where there is none."""
+    done: set[str] = set()
+
+    def visit(node: str, path: list[str]) -> list[str]:
+        if node in path:
+            return path[path.index(node) :]
+        if node in done:
+            return []
+        for following in sorted(graph.get(node, ())):
+            if found := visit(following, [*path, node]):
+                return found
+        done.add(node)
+        return []
+
+    return next((found for node in sorted(graph) if (found := visit(node, []))), [])
+
+
+@pytest.mark.parametrize("tree", ["models", "training", "serving"])
+def test_no_module_imports_itself_through_others(tree: str) -> None:
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sources(tree)}
+    graph: dict[str, set[str]] = {}
+    for path in sources(tree):
+        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for name in runtime_imports(path):
+            target = name if name in modules else name.rpartition(".")[0]
+            if target in modules and target != module:
+                graph.setdefault(module, set()).add(target)
+    assert cycle_in(graph) == []
+
+
+def runtime_imports(path: Path) -> Iterator[str]:
+    """The imports of a file that run when it is imported: not those inside functions, nor those for types alone."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 @pytest.mark.parametrize("tree", ["models", "serving", "service"])

@@ -1,4 +1,4 @@
-"""What docs/own-models.md says can be brought, is brought and answers."""
+"""Tests of docs/own-models.md: its example trains a model that answers, and its tables match the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its targets exist, and its curl lines give the answers that are printed under them."""
+"""Tests of the README: its targets and files exist, and its examples return the printed answers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.live.server import ANSWER_S, END_S, Server, free_port
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Differs from run to run, or from machine to machine, by its nature.
+# Members that differ between runs or machines.
 VOLATILE = {"version", "inference_time_ms", "created", "time", "request_id", "uptime_s"}
-# A retrained model on another processor, or in bfloat16, moves a probability by less than this.
+# A model retrained on another processor, or in bfloat16, changes a probability by less than this.
 TOLERANCE = 0.06
 
 
@@ -31,17 +31,17 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def calls() -> list[tuple[str, Any]]:
-    """Each bash block with a curl line, and the JSON block that follows it."""
-    found = blocks()
+    """Return each bash block with a curl line and the JSON block after it."""
+    all_blocks = blocks()
     return [
-        (code, json.loads(found[index + 1][1]))
-        for index, (language, code) in enumerate(found)
-        if language == "bash" and "curl" in code and found[index + 1][0] == "json"
+        (code, json.loads(all_blocks[index + 1][1]))
+        for index, (language, code) in enumerate(all_blocks)
+        if language == "bash" and "curl" in code and all_blocks[index + 1][0] == "json"
     ]
 
 
 def differences(printed: Any, answered: Any, at: str = "$") -> list[str]:
-    """Where an answer is not what was printed, but for numbers' last digits and what is volatile."""
+    """Return the differences between a printed and a received answer, except volatile members and rounding."""
     if isinstance(printed, dict) and isinstance(answered, dict):
         if printed.keys() != answered.keys():
             return [f"{at}: has {sorted(answered)}, printed {sorted(printed)}"]
@@ -87,12 +87,12 @@ def test_curl_line_gives_the_printed_answer(index: int, service: Server) -> None
 
 @pytest.mark.live
 def test_python_block_prints_what_is_printed(service: Server, tmp_path: Path) -> None:
-    found = blocks()
-    place = next(index for index, (language, _) in enumerate(found) if language == "python")
+    all_blocks = blocks()
+    place = next(index for index, (language, _) in enumerate(all_blocks) if language == "python")
     script = tmp_path / "client.py"
-    script.write_text(found[place][1].replace("http://localhost:3000", service.url))
+    script.write_text(all_blocks[place][1].replace("http://localhost:3000", service.url))
     run = subprocess.run([sys.executable, str(script)], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found[place + 1] == ("text", run.stdout)
+    assert all_blocks[place + 1] == ("text", run.stdout)
 
 
 def training_lines() -> list[str]:
@@ -105,7 +105,7 @@ def training_lines() -> list[str]:
 def test_trains_on_your_own_files(line: str, tmp_path: Path) -> None:
     write_own_files(tmp_path)
     _, *arguments = line.split()
-    # One thread: two that wait for each other are far slower where the suite shares its cores.
+    # One thread: on shared cores, two threads that wait for each other are far slower.
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment = {**os.environ, **one_thread, "BENTOML_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
@@ -116,7 +116,7 @@ def test_trains_on_your_own_files(line: str, tmp_path: Path) -> None:
 
 
 def write_own_files(folder: Path) -> None:
-    """The files that the README's training lines name: a table, a folder of images, who liked what."""
+    """Write the files that the README's training lines name: a table, a folder of images and interactions."""
     rows = [f"{i % 7},{'red' if i % 3 else 'blue'},{'yes' if i % 7 > 3 else 'no'}" for i in range(200)]
     (folder / "my.csv").write_text("\n".join(["size,colour,y", *rows]))
     for name, colour in (("dark", 30), ("light", 220)):

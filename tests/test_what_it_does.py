@@ -1,6 +1,6 @@
-"""One test for each row of the README's table "What it does", by its name. Some rows have theirs elsewhere.
+"""One test for each row of the README's table "What it does". Some of these tests are in other files.
 
-The real service where it says `service`; where a row is about a setting, the application in this process.
+Tests that take `service` call a running server. Tests of settings call the application in this process.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CATS = {"tabby", "tiger cat", "Egyptian cat"}
 
 
 def rows() -> list[tuple[str, str]]:
-    """The table: what it does, and through what."""
+    """Return the rows of the table as (feature, interface)."""
     section = (ROOT / "README.md").read_text().partition("## What it does\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
-    return [row for row in found if not set(row[0]) <= set("-")][1:]
+    cells = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    return [row for row in cells if not set(row[0]) <= set("-")][1:]
 
 
 def name_of(row: str) -> str:
@@ -70,7 +70,7 @@ def test_classifies_an_image(service: Server) -> None:
 
 
 @pytest.mark.live
-def test_classifies_a_batch_of_which_a_bad_image_fails_alone(service: Server) -> None:
+def test_classifies_a_batch_of_images_in_which_an_invalid_image_fails_alone(service: Server) -> None:
     parts = [("images", file) for file in (CAT, b"no image", COFFEE)]
     results = service.post("/v1/images/classify-batch", files=parts, data={"top_k": 1}).json()["results"]
 
@@ -80,9 +80,9 @@ def test_classifies_a_batch_of_which_a_bad_image_fails_alone(service: Server) ->
 
 
 @pytest.mark.live
-def test_describes_an_image_in_numbers_as_an_embedding(service: Server) -> None:
-    asked = [{"image": base64.b64encode(file).decode(), "embedding": True} for file in (CAT, CAT, COFFEE)]
-    answers = [service.post("/v2/images/classify", json=each).json()["embedding"] for each in asked]
+def test_returns_the_embedding_of_an_image(service: Server) -> None:
+    requests = [{"image": base64.b64encode(file).decode(), "embedding": True} for file in (CAT, CAT, COFFEE)]
+    answers = [service.post("/v2/images/classify", json=each).json()["embedding"] for each in requests]
     cat, again, coffee = (np.array(each) / np.linalg.norm(each) for each in answers)
 
     assert cat @ again == pytest.approx(1, abs=1e-3)
@@ -101,28 +101,30 @@ def test_predicts_rows_of_a_table(service: Server) -> None:
 def test_recommends_items_to_users(service: Server) -> None:
     one = service.post("/v1/recommendations", json={"user_id": "1", "n": 3}).json()
     several = service.post("/v1/recommendations/bulk", json={"user_ids": ["1", "nobody"], "n": 3}).json()
-    kept = service.get("/v1/users/1/recommendations", params={"n": 3})
+    of_user = service.get("/v1/users/1/recommendations", params={"n": 3})
 
-    assert several["results"][0]["items"] == one["items"] == kept.json()["items"]
+    assert several["results"][0]["items"] == one["items"] == of_user.json()["items"]
     assert several["results"][1]["reason"] == "unknown_user"
-    again = service.get("/v1/users/1/recommendations", params={"n": 3}, headers={"If-None-Match": kept.headers["ETag"]})
+    again = service.get(
+        "/v1/users/1/recommendations", params={"n": 3}, headers={"If-None-Match": of_user.headers["ETag"]}
+    )
     assert again.status_code == 304
 
 
 @pytest.mark.live
-def test_finds_items_and_people_alike(service: Server) -> None:
-    found = service.get("/v1/items", params={"query": "star wrs", "page_size": 1}).json()["items"][0]
-    alike = service.get(f"/v1/items/{found['item_id']}/similar", params={"n": 3}).json()["items"]
-    people = service.get("/v1/users/1/similar", params={"n": 3}).json()["users"]
+def test_finds_items_similar_items_and_similar_users(service: Server) -> None:
+    item = service.get("/v1/items", params={"query": "star wrs", "page_size": 1}).json()["items"][0]
+    similar = service.get(f"/v1/items/{item['item_id']}/similar", params={"n": 3}).json()["items"]
+    users = service.get("/v1/users/1/similar", params={"n": 3}).json()["users"]
 
-    assert found["title"] == "Star Wars (1977)"
-    assert any("Empire" in item["title"] or "Jedi" in item["title"] for item in alike)
-    assert len(people) == 3
-    assert all(person["user_id"] != "1" for person in people)
+    assert item["title"] == "Star Wars (1977)"
+    assert any("Empire" in each["title"] or "Jedi" in each["title"] for each in similar)
+    assert len(users) == 3
+    assert all(user["user_id"] != "1" for user in users)
 
 
 @pytest.mark.live
-def test_streams_answers_as_they_are_finished(service: Server) -> None:
+def test_streams_results_as_they_are_ready(service: Server) -> None:
     answer = service.post("/v1/recommendations/stream", json={"user_ids": ["1", "2"], "n": 1})
 
     kinds = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
@@ -131,12 +133,12 @@ def test_streams_answers_as_they_are_finished(service: Server) -> None:
 
 
 @pytest.mark.live
-def test_talks_over_a_websocket(service: Server) -> None:
+def test_accepts_requests_over_a_websocket(service: Server) -> None:
     inputs = {"tabular": _example(service, "/v1/tabular/predict"), "recommender": {"user_id": "1", "n": 1},
               "image": {"image": base64.b64encode(COFFEE).decode(), "top_k": 1}}  # fmt: skip
     with connect(f"{service.url.replace('http', 'ws', 1)}/v1/ws/predict") as socket:
-        for model, given in inputs.items():
-            socket.send(json.dumps({"id": model, "model": model, "input": given}))
+        for model, input_ in inputs.items():
+            socket.send(json.dumps({"id": model, "model": model, "input": input_}))
         answers = {answer["id"]: answer for answer in (json.loads(socket.recv(timeout=ANSWER_S)) for _ in inputs)}
 
     assert {answer["status"] for answer in answers.values()} == {"ok"}
@@ -147,17 +149,17 @@ def test_talks_over_a_websocket(service: Server) -> None:
 
 @pytest.mark.live
 @pytest.mark.parametrize("model", ["image", "tabular", "recommender"])
-def test_speaks_the_open_inference_protocol(service: Server, model: str) -> None:
-    asked = _example(service, f"/v2/models/{model}/infer")
-    answer = service.post(f"/v2/models/{model}/infer", json=asked).json()
-    told = service.get(f"/v2/models/{model}").json()
+def test_implements_the_open_inference_protocol(service: Server, model: str) -> None:
+    payload = _example(service, f"/v2/models/{model}/infer")
+    answer = service.post(f"/v2/models/{model}/infer", json=payload).json()
+    metadata = service.get(f"/v2/models/{model}").json()
 
-    assert [each["name"] for each in answer["outputs"]] == [each["name"] for each in told["outputs"]]
-    assert answer["model_version"] == told["versions"][0]
+    assert [each["name"] for each in answer["outputs"]] == [each["name"] for each in metadata["outputs"]]
+    assert answer["model_version"] == metadata["versions"][0]
 
 
 @pytest.mark.live
-def test_answers_bentoml_s_own_clients(service: Server) -> None:
+def test_answers_bentoml_s_clients(service: Server) -> None:
     with bentoml.SyncHTTPClient(service.url) as client:
         assert client.recommend(user_id="1", n=1)["items"]
 
@@ -169,7 +171,7 @@ def test_answers_bentoml_s_own_clients(service: Server) -> None:
 
 
 @pytest.mark.live
-def test_describes_itself(service: Server) -> None:
+def test_serves_its_openapi_document_and_pages(service: Server) -> None:
     document = service.get("/docs.json").json()
     openapi_spec_validator.validate(document)
     assert document["openapi"].startswith("3.1")
@@ -181,17 +183,17 @@ def test_describes_itself(service: Server) -> None:
 
 
 @pytest.mark.live
-def test_says_what_is_wrong_and_where(service: Server) -> None:
-    refused = service.post("/v1/recommendations", json={"user_id": "1", "n": 0})
-    lost = service.get("/v1/models/nothing")
+def test_reports_errors_as_problem_documents(service: Server) -> None:
+    invalid = service.post("/v1/recommendations", json={"user_id": "1", "n": 0})
+    missing = service.get("/v1/models/nothing")
 
-    assert refused.headers["content-type"] == lost.headers["content-type"] == "application/problem+json"
-    assert refused.json()["errors"][0]["location"] == ["body", "n"]
-    assert lost.json()["detail"] == "no model 'nothing'; known: image, recommender, tabular"
+    assert invalid.headers["content-type"] == missing.headers["content-type"] == "application/problem+json"
+    assert invalid.json()["errors"][0]["location"] == ["body", "n"]
+    assert missing.json()["detail"] == "no model 'nothing'; known: image, recommender, tabular"
 
 
 @pytest.mark.live
-def test_tells_how_good_each_model_is(service: Server) -> None:
+def test_reports_the_quality_of_each_model(service: Server) -> None:
     def metrics(name: str, filter_: str) -> Any:
         return service.get(f"/v1/models/{name}/metrics", params={"filter": filter_}).json()
 
@@ -205,14 +207,14 @@ def test_tells_how_good_each_model_is(service: Server) -> None:
 
 
 @pytest.mark.live
-def test_tells_how_it_is(service: Server) -> None:
+def test_reports_health_and_metrics(service: Server) -> None:
     assert service.get("/livez").json() == {"status": "alive"}
     assert set(service.get("/readyz").json()["runners"]) == {"image", "tabular", "recommender"}
     assert service.get("/health").json()["status"] == "ok"
     assert "makunouchi_runner_up" in service.get("/metrics").text
 
 
-def test_lets_in_who_has_a_key() -> None:
+def test_authenticates_callers() -> None:
     local_service = LocalService(api_keys=API_KEYS)
     statuses = [
         local_service.post("/v1/tabular/predict", json={"instances": [ROW]}, headers=sent).status_code
@@ -221,7 +223,7 @@ def test_lets_in_who_has_a_key() -> None:
     assert statuses == [401, 403, 200]
 
 
-def test_limits_how_often() -> None:
+def test_limits_request_rates() -> None:
     local_service = LocalService(rate_limit=1)
     answers = [local_service.post("/v1/tabular/predict", json={"instances": [ROW]}) for _ in range(2)]
 
@@ -229,7 +231,7 @@ def test_limits_how_often() -> None:
     assert answers[1].headers["Retry-After"].isdigit()
 
 
-def test_answers_with_several_versions_side_by_side() -> None:
+def test_serves_several_versions_of_a_model() -> None:
     local_service = LocalService(api_keys=API_KEYS)
     shared = local_service.ask(
         "PUT", "/v1/models/tabular/traffic", headers=headers("admin"), json={"weights": {"v1": 1.0, "v0": 0.0}}
@@ -242,7 +244,7 @@ def test_answers_with_several_versions_side_by_side() -> None:
         assert answer.json()["model"]["version"] == version
 
 
-def test_repeats_answers_from_memory() -> None:
+def test_caches_responses() -> None:
     local_service = LocalService(cache_bytes=1 << 20)
     answers = [local_service.post_image(png()) for _ in range(2)]
 
@@ -250,7 +252,7 @@ def test_repeats_answers_from_memory() -> None:
     assert local_service.images.calls == [1]
 
 
-def test_fetches_images_from_hosts_that_are_named() -> None:
+def test_fetches_images_by_url() -> None:
     async def run() -> None:
         async with server(lambda _: ok(png((0, 0, 255)))) as (url, _):
             local_service = LocalService(image_url_hosts=("127.0.0.1",), image_url_networks=HERE)

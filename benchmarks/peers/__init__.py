@@ -1,4 +1,5 @@
-"""One small server per peer, each run in its own environment. All answer with the code in `workloads`.
+"""One small server per peer; each runs in the environment of that peer. All use the models in `workloads`.
 
-A server reads `PORT` and what `workloads.chosen` reads; batches go up to `BENCH_MAX_BATCH` where the peer batches.
+A server reads `PORT` and the variables of `workloads.loader`. Peers with batching use batches of up to
+`BENCH_MAX_BATCH` requests.
 """

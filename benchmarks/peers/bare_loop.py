@@ -1,6 +1,6 @@
-"""Decoding and inference in a loop on two threads, no server: the most that two cores can give.
+"""Decoding and inference in a loop on two threads without a server: the upper limit of two cores.
 
-Prints one line of JSON: images a second. Reads BENCH_ARTIFACT; arguments: seconds, then JPEG files.
+Prints images per second as one line of JSON. Reads BENCH_ARTIFACT. Arguments: seconds, then JPEG files.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _THREADS = 2
 
 
 def run(folder: Path, images: list[bytes], seconds: float, *, batch: int) -> float:
-    """Images a second with `batch` images in each call."""
+    """Return images per second with `batch` images per inference call."""
     model = OpenVinoImages(folder, streams=_THREADS, threads=_THREADS)
     counts = [0] * _THREADS
 
     def work(thread: int, until: float) -> None:
         request = model.compiled.create_infer_request()
-        turn = thread
+        position = thread
         while time.perf_counter() < until:
-            chosen = [images[(turn + step) % len(images)] for step in range(batch)]
-            pixels = np.stack([decode(image, model.preprocessing) for image in chosen])
+            encoded = [images[(position + step) % len(images)] for step in range(batch)]
+            pixels = np.stack([decode(image, model.preprocessing) for image in encoded])
             request.infer([pixels], share_inputs=True)
             counts[thread] += batch
-            turn += batch
+            position += batch
 
     for length in (0.5, seconds):
         counts[:] = [0] * _THREADS

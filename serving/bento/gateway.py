@@ -8,9 +8,12 @@ which runs the mounted application's too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import bentoml
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from bentoml import on_deployment
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -22,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.asgi import carries_pickle, reply
 from serving.bento.app_factory import HttpAppFactory, tracing_exporter, wrapped
 from serving.bento.config import EngineSettings, _Source, engine_settings
+from serving.bento.models import BentoModels
 from serving.http import problem_details
 from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
@@ -30,6 +34,7 @@ from serving.http.middleware.metrics import RequestMetrics
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
+from serving.kinds.handlers import Handlers
 from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
@@ -109,18 +114,18 @@ class GatewayAppFactory(HttpAppFactory):
                 gauge = service_metrics().gauge(placed.connected.name)
                 placed.connected.start(client_of(placed, addresses), gauge=gauge)
         # Before the signals are taken over: they tell which server this is.
-        self._open_lane()
+        self._install_fast_path()
         self._gateway.draining.install()
         spare_what_lives()
         tell_started()
 
-    def _open_lane(self) -> None:
+    def _install_fast_path(self) -> None:
         install(
             # A request that is traced is seen by a middleware.
-            () if tracing_exporter() else self._gateway.hot_calls,
-            telemetry=service_metrics(),
+            () if tracing_exporter() else self._gateway.fast_operations,
+            metrics=service_metrics(),
             access_log=self._access_log,
-            draining=self._gateway.draining,
+            shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
         )
@@ -138,8 +143,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     """A BentoML service whose application is the gateway's. `using` gives it settings."""
 
     settings: EngineSettings = EngineSettings()
-    # Calls that plain requests reach by a short road, where the server that runs this process has one.
-    hot_calls: Sequence[FastOperation] = ()
+    # The operations of the fast path.
+    fast_operations: Sequence[FastOperation] = ()
     _draining: GracefulShutdown | None = None
 
     @classmethod
@@ -184,3 +189,41 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         end_with_parent()
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()
+
+
+def gateway_class(
+    models: BentoModels,
+    handlers: Handlers,
+    *,
+    module: str,
+    check: Callable[[], None],
+) -> type[Any]:
+    """Return the class of the gateway: its runners, the methods for BentoML's clients, and `check` before the start.
+
+    `module` is where BentoML finds the service.
+    """
+    members: dict[str, Any] = {
+        "__module__": module,
+        "__doc__": "Answers clients, and sends batches to the runners. Its methods are for BentoML's own clients.",
+        "check_models": bentoml.on_deployment(staticmethod(check)),
+    }
+    for alias, model in models.by_alias.items():
+        members[alias] = model.placed
+    for handler in handlers:
+        members |= {name: bentoml.api(_as_method(method)) for name, method in handler.native_methods.items()}
+    return type("Gateway", (), members)
+
+
+def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as a method: BentoML reads its signature, and its types as they are where it was defined."""
+
+    @functools.wraps(function)
+    async def method(self: object, *args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    signature = inspect.signature(function, eval_str=True)
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [this, *signature.parameters.values()]
+    method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    method.__annotations__ = inspect.get_annotations(function, eval_str=True)
+    return method

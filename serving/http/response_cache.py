@@ -62,8 +62,8 @@ class ResponseCache:
         """The store, where looking into it is no waiting."""
         return self._store if isinstance(self._store, MemoryStore) else None
 
-    def making(self, key: str) -> asyncio.Future[bytes | None] | None:
-        """What gives the answer that is being made for `key`, or None when its making fails."""
+    def pending(self, key: str) -> asyncio.Future[bytes | None] | None:
+        """Return the response that is being computed for `key`, if there is one; None on failure."""
         return self._making.get(key)
 
     def begin(self, key: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from serving.concurrency import ThreadPool
 from serving.jobs.background import Background
@@ -21,7 +21,7 @@ from serving.observability.metrics import service_metrics
 from serving.settings.settings import state_folder
 
 if TYPE_CHECKING:
-    from serving.kinds.build import Handlers
+    from serving.kinds.handlers import Handlers
     from serving.settings.settings import Settings
 
 
@@ -50,9 +50,9 @@ def build_jobs(calls: Handlers, settings: Settings, *, is_stopping: Callable[[],
     # One thread: SQLite has one writer, and what is done while a job is worked on keeps its order.
     threads = ThreadPool(1, name="jobs")
     answers: Mapping[JobKind, Answers] = {
-        "images": ImageAnswers(calls.images),
-        "tabular": RowAnswers(calls.tabular, max_rows=settings.max_rows),
-        "recommendations": UserAnswers(calls.recommendations),
+        "images": ImageAnswers(cast("Any", calls.by_alias["image"])),
+        "tabular": RowAnswers(cast("Any", calls.by_alias["tabular"]), max_rows=settings.max_rows),
+        "recommendations": UserAnswers(cast("Any", calls.by_alias["recommender"])),
     }
     workers = [
         Worker(
@@ -76,7 +76,7 @@ def build_jobs(calls: Handlers, settings: Settings, *, is_stopping: Callable[[],
         store,
         folders,
         threads,
-        calls.tabular,
+        cast("Any", calls.by_alias["tabular"]),
         limits=decode_limits,
         max_upload_bytes=settings.job_max_bytes,
         roots=settings.job_folders,

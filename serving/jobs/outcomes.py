@@ -118,7 +118,7 @@ class RowAnswers:
         left = list(range(len(items)))
         while left:
             try:
-                answer = await self._calls.predict([items[place].head["row"] for place in left])
+                answer = (await self._calls.predict([items[place].head["row"] for place in left])).to_response()
             except (ValidationError, InvalidInput) as error:
                 faults = _by_row(error)
                 if not faults:

@@ -141,7 +141,7 @@ class JobService:
         if asked.kind == "tabular":
             columns = tuple(
                 ColumnSpec(column.name, column.kind, column.required, column.nullable, column.categories)
-                for column in self._table.schema.card.inputs
+                for column in self._table.model.card.inputs
             )
         return DecodeTask(
             asked.kind,

@@ -127,7 +127,7 @@ class ServiceMetrics:
         """A request is counted by somebody else from here on."""
         self._count -= 1
 
-    def by_short_road(self, route: str, number: int) -> None:
+    def by_fast_path(self, route: str, number: int) -> None:
         """So many requests were answered by the short road. Call inside an event loop."""
         self._tally(self._express, route, number=number)
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
-from models.errors import InputError, InvalidInput
+from models.errors import InvalidInput
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.open_inference.schemas import InferInput, InferRequest, InferWanted
 from serving.open_inference.tensors import Tensor, from_binary, from_json, to_binary, to_json
@@ -79,21 +78,6 @@ def write(asked: DecodedRequest, outputs: Sequence[Tensor], *, model: str, versi
         answer["id"] = asked.id
     head = orjson.dumps(answer)
     return (b"".join((head, *tail)), len(head)) if tail else (head, None)
-
-
-def located(error: ValidationError | InputError, inputs: Sequence[str]) -> Exception:
-    """The fault of a row, where it is in the request that rows were made from: tensor and position in it."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        parts, message = ("body", *first["loc"]), str(first["msg"])
-    else:
-        parts, message = error.location, str(error)
-    match parts:
-        case ("body", "instances", int(row), str(name), *_) if name in inputs:
-            return InvalidInput(f"{name}: {message}", location=("body", "inputs", inputs.index(name), "data", row))
-        case ("body", "instances", int(), str(name), *_):
-            return InvalidInput(f"a tensor '{name[:100]}' is required", location=("body", "inputs"))
-    return InvalidInput(message, location=("body", "inputs"))
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:

@@ -1,4 +1,4 @@
-"""What a model infers, and what of it a client of the Open Inference Protocol wants. Knows tensors, no models."""
+"""The outputs of a model, and the selection of those that a request asks for."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from serving.open_inference.tensors import Tensor, text_tensor
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """All outputs of a model, and which version made them. `classes` are those of `probabilities`."""
+    """All outputs of a model, and the version that computed them. `classes` are those of `probabilities`."""
 
-    name: str
     version: str
     outputs: list[Tensor]
     classes: Sequence[str] = ()
 
 
-def chosen(outputs: list[Tensor], wanted: Sequence[InferWanted], classes: Sequence[str]) -> list[Tensor]:
-    """The outputs that are wanted, in that order; all of them when none is named. Raises InvalidInput."""
+def select_outputs(outputs: list[Tensor], wanted: Sequence[InferWanted], classes: Sequence[str]) -> list[Tensor]:
+    """Return the outputs that `wanted` names, in that order; all of them for no names. Raises InvalidInput."""
     known = {tensor.name: tensor for tensor in outputs}
     found: list[Tensor] = []
     for index, each in enumerate(wanted):
@@ -36,14 +35,14 @@ def chosen(outputs: list[Tensor], wanted: Sequence[InferWanted], classes: Sequen
 
 
 def _classified(tensor: Tensor, best: object, classes: Sequence[str], index: int) -> Tensor:
-    """The likeliest classes as `value:index:label` (Triton's classification extension)."""
+    """Return the likeliest classes as `value:index:label` (Triton's classification extension)."""
     if tensor.name != "probabilities" or type(best) is not int or best < 1:
         message = "'classification' is a number of classes, of the output 'probabilities'"
         raise InvalidInput(message, location=("body", "outputs", index, "parameters", "classification"))
     top = np.argsort(-tensor.values, axis=1, kind="stable")[:, :best]
-    said = [
+    elements = [
         f"{row[place]:f}:{place}:{classes[place]}".encode()
         for row, places in zip(tensor.values, top, strict=True)
         for place in places
     ]
-    return text_tensor(tensor.name, said, list(top.shape))
+    return text_tensor(tensor.name, elements, list(top.shape))

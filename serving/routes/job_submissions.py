@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from pydantic import Field
@@ -32,11 +32,12 @@ from serving.jobs.decoding.task import ARCHIVES, CSV, MULTIPART, NDJSON, PARQUET
 from serving.jobs.schemas import FolderJob, JobInfo, RecommendJob
 from serving.jobs.service import JobService, Submission
 from serving.jobs.storage.record import JobKind
+from serving.kinds.handlers import Handlers
 from serving.kinds.image.upload import ClassifyQuery
+from serving.kinds.recommender.examples import item, user
 from serving.kinds.recommender.handler import RecommenderHandler
 from serving.kinds.recommender.schemas import MAX_ITEMS, UnknownUser, name_models
 from serving.kinds.tabular.handler import TabularHandler
-from serving.routes.examples import item, user
 from serving.routes.job_paths import JOBS
 from serving.routes.jobs import example, info_of, owner_of, wait_s
 
@@ -61,8 +62,10 @@ class UsersQuery(Query):
     unknown_user: UnknownUser | None = Field(None, description="What a user gets who is not in the training data.")
 
 
-def operations(calls: JobService, table: TabularHandler, recommendations: RecommenderHandler) -> list[Operation]:
+def operations(calls: JobService, handlers: Handlers) -> list[Operation]:
     """`submit_image_job`, `submit_tabular_job` and `submit_recommendation_job`."""
+    table = cast("TabularHandler", handlers.by_alias["tabular"])
+    recommendations = cast("RecommenderHandler", handlers.by_alias["recommender"])
     return [_images(calls), _tabular(calls, table), _recommendations(calls, recommendations)]
 
 
@@ -104,7 +107,7 @@ def _tabular(calls: JobService, table: TabularHandler) -> Operation:
     }
 
     def rows() -> dict[str, Any]:
-        example_row = table.schema.example_row
+        example_row = table.model.current.schema.example_row
         cells = ("" if value is None else f'"{value}"' for value in example_row.values())
         return {"rows": ",".join(f'"{name}"' for name in example_row) + "\n" + ",".join(cells) + "\n"}
 
@@ -123,7 +126,11 @@ def _tabular(calls: JobService, table: TabularHandler) -> Operation:
         body=Content(CSV, lambda: _text("A header, then rows."), rows),
         more_bodies=(
             Content(PARQUET, _file),
-            Content(NDJSON, lambda: _text("A row in each line."), lambda: {"rows": _lines(table.schema.example_row)}),
+            Content(
+                NDJSON,
+                lambda: _text("A row in each line."),
+                lambda: {"rows": _lines(table.model.current.schema.example_row)},
+            ),
             Content(MULTIPART, lambda: form),
         ),
     )
@@ -131,7 +138,7 @@ def _tabular(calls: JobService, table: TabularHandler) -> Operation:
 
 def _recommendations(calls: JobService, recommendations: RecommenderHandler) -> Operation:
     def card() -> Card:
-        return recommendations.served.card()
+        return recommendations.model.card
 
     return _operation(
         calls,

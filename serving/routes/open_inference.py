@@ -16,10 +16,9 @@ from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.problem_details import problem
 from serving.http.requests.json_body import JSON, answer, check_content_type
 from serving.http.requests.query import path_parameter
-from serving.kinds.tabular.schemas import tabular_schema
 from serving.open_inference.codec import BINARY, HEADER_LENGTH, read, write
 from serving.open_inference.handler import OpenInferenceHandler
-from serving.open_inference.metadata import KINDS, Kind
+from serving.open_inference.model import InferenceModel
 from serving.open_inference.schemas import (
     InferAnswer,
     InferRequest,
@@ -29,19 +28,10 @@ from serving.open_inference.schemas import (
     ServerMetadata,
     ServerReady,
 )
-from serving.routes.examples import RED_PIXEL, user
 from serving.routes.health import NAME, readiness
 from serving.schemas.fields import EXAMPLE_VERSION
 
 EXTENSIONS = ["binary_tensor_data", "classification"]
-_DESCRIBED: dict[Kind, str] = {
-    "image": "`image` is BYTES [N], encoded files (base64 in JSON), or UINT8 [N, H, W, 3], pixels, which are scaled "
-    "and cropped as those of a file are.",
-    "tabular": "One tensor for each column, [N] or [N, 1]. NaN, and an empty text, stand for null where a column may "
-    "be null.",
-    "recommender": "`user_id` is BYTES [N]; `n` INT32 [1], or [N] for each user; `filter_seen` BOOL [1]. A list that "
-    "is shorter than the longest is filled up, and `count` says how long it is.",
-}
 Form = Literal["", "_version"]
 
 
@@ -53,7 +43,7 @@ def operations(calls: OpenInferenceHandler, *, version: str, is_stopping: Callab
         _ready(calls, is_stopping),
         *(_metadata(calls, form) for form in _FORMS),
         *(_model_ready(calls, form) for form in _FORMS),
-        *(_infer(calls, kind, form) for kind in KINDS for form in _FORMS),
+        *(_infer(calls, model, form) for model in calls.models.values() for form in _FORMS),
     ]
 
 
@@ -103,7 +93,7 @@ def _live() -> Operation:
 
 def _ready(calls: OpenInferenceHandler, is_stopping: Callable[[], bool]) -> Operation:
     async def ready(request: Request) -> Response:
-        found = await readiness([calls.runner(kind) for kind in KINDS])
+        found = await readiness(calls.runners)
         missing = [name for name, runner in found.items() if not runner.ready]
         if not missing and not is_stopping():
             return answer(ServerReady(ready=True))
@@ -135,7 +125,7 @@ def _metadata(calls: OpenInferenceHandler, form: Form) -> Operation:
         path=_path("{name}", form),
         tag="inference",
         summary="What a model takes and gives",
-        description="By its name in the store, or by its kind: `image`, `tabular`, `recommender`.",
+        description=f"By its name in the store, or by one of: {', '.join(f'`{alias}`' for alias in calls.models)}.",
         handler=metadata,
         parameters=lambda: _parameters(form, is_named=True),
         answer=Content(JSON, lambda: ModelMetadata, lambda: {"model": _metadata_example()}),
@@ -147,11 +137,11 @@ def _metadata(calls: OpenInferenceHandler, form: Form) -> Operation:
 def _model_ready(calls: OpenInferenceHandler, form: Form) -> Operation:
     async def ready(request: Request) -> Response:
         name, version = _named(request)
-        kind = calls.kind(name)
+        model = calls.model(name)
         if version is not None:
-            await calls.answering(kind, version)
-        (found,) = (await readiness([calls.runner(kind)])).values()
-        if found.ready:
+            await calls.answering(model, version)
+        (status,) = (await readiness([model.runner])).values()
+        if status.ready:
             return answer(ModelReady(name=name, ready=True))
         return problem(NOT_READY, f"not ready: {name}", instance=request.scope["path"], ready=False)
 
@@ -170,7 +160,7 @@ def _model_ready(calls: OpenInferenceHandler, form: Form) -> Operation:
     )
 
 
-def _infer(calls: OpenInferenceHandler, kind: Kind | None, form: Form) -> Operation:
+def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form) -> Operation:
     async def infer(request: Request) -> Response:
         if "content-type" in request.headers:
             # Clients send tensors as bytes under either type, or under none.
@@ -178,27 +168,29 @@ def _infer(calls: OpenInferenceHandler, kind: Kind | None, form: Form) -> Operat
             check_content_type(request, BINARY if given == BINARY else JSON)
         asked = read(await request.body(), request.headers.get(HEADER_LENGTH))
         name, version = _named(request)
-        made = await calls.infer(kind or name, version, asked)
-        body, header_length = write(asked, made.outputs, model=made.name, version=made.version)
+        name = model.alias if model is not None else name
+        inferred = await calls.infer(name, version, asked)
+        body, header_length = write(asked, inferred.outputs, model=name, version=inferred.version)
         if header_length is None:
             return Response(body, 200, {"Cache-Control": "no-store"}, JSON)
         return Response(body, 200, {"Cache-Control": "no-store", HEADER_LENGTH: str(header_length)}, BINARY)
 
-    shown = kind or "tabular"
+    shown = model or next(iter(calls.models.values()))
+    alias = model.alias if model is not None else ""
     return Operation(
-        id=f"infer_{kind or 'model'}{form}",
+        id=f"infer_{alias or 'model'}{form}",
         takes_version=not form,
         method="POST",
-        path=f"{_path(kind or '{name}', form)}/infer",
+        path=f"{_path(alias or '{name}', form)}/infer",
         tag="inference",
-        summary=f"Infer with the {kind or 'named'} model",
+        summary=f"Infer with the {alias or 'named'} model",
         description=(
-            f"{_DESCRIBED[shown]} Tensors may be bytes behind the JSON (`{HEADER_LENGTH}` says how long the JSON is), "
+            f"{shown.description} Tensors may be bytes behind the JSON (`{HEADER_LENGTH}` says how long the JSON is), "
             "and outputs are where `binary_data` asks for it."
         ),
         handler=infer,
-        parameters=lambda: (*_parameters(form, is_named=kind is None), _HEADER),
-        body=Content(JSON, lambda: InferRequest, lambda: {"row": _example(calls, shown)}),
+        parameters=lambda: (*_parameters(form, is_named=model is None), _HEADER),
+        body=Content(JSON, lambda: InferRequest, lambda: {"row": shown.example()[0]}),
         more_bodies=(Content(BINARY, lambda: _BYTES),),
         answer=Content(JSON, lambda: InferAnswer, lambda: {"outputs": _answer_example(shown)}),
         more_answers=(Content(BINARY, lambda: _BYTES),),
@@ -241,27 +233,5 @@ def _metadata_example() -> dict[str, Any]:
     }
 
 
-def _example(calls: OpenInferenceHandler, kind: Kind) -> dict[str, Any]:
-    card = calls.card(kind)
-    if kind == "image":
-        return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [RED_PIXEL]}]}
-    if kind == "recommender":
-        users = {"name": "user_id", "datatype": "BYTES", "shape": [1], "data": [user(card)]}
-        return {"inputs": [users, {"name": "n", "datatype": "INT32", "shape": [1], "data": [3]}]}
-    described = calls.described("tabular")[0]
-    row = tabular_schema(card, max_rows=1).example_row
-    # A null that is a number has a datatype that can be none.
-    types = [("FP64" if row[each.name] is None and each.datatype == "INT64" else each.datatype) for each in described]
-    return {
-        "inputs": [
-            {"name": each.name, "datatype": datatype, "shape": [1], "data": [row[each.name]]}
-            for each, datatype in zip(described, types, strict=True)
-        ]
-    }
-
-
-def _answer_example(kind: Kind) -> dict[str, Any]:
-    output: dict[str, Any] = {"name": "probabilities", "datatype": "FP32", "shape": [1, 2], "data": [0.8, 0.2]}
-    if kind == "recommender":
-        output = {"name": "item_id", "datatype": "BYTES", "shape": [1, 2], "data": ["50", "181"]}
-    return {"model_name": kind, "model_version": EXAMPLE_VERSION, "outputs": [output]}
+def _answer_example(model: InferenceModel) -> dict[str, Any]:
+    return {"model_name": model.alias, "model_version": EXAMPLE_VERSION, "outputs": [model.example()[1]]}

@@ -1,7 +1,7 @@
-"""`/v1/ws/predict`: calls to the three models over one WebSocket, several at a time. Knows messages, no models.
+"""`/v1/ws/predict`: calls to the models over one WebSocket, several at a time.
 
-A message is `{"id": ..., "model": "image" | "tabular" | "recommender", "input": {...}}`; its input is the JSON body of
-the model's own call, and a `"version"` asks for one version of it. The answer is `{"id": ..., "status": "ok",
+A message is `{"id": ..., "model": NAME, "input": {...}}`; its input is the JSON body of
+the model's own operation, and a `"version"` asks for one version of it. The answer is `{"id": ..., "status": "ok",
 "result": {...}}`, or `"status": "error"` with a problem document as `error`. Answers come in the order in which they
 are finished. `{"id": ..., "type": "ping"}` is answered with `"type": "pong"`.
 
@@ -16,13 +16,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import Field, create_model
 from pydantic_core import from_json, to_json
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -34,11 +34,8 @@ from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
 from serving.http.problem_details import problem_of
 from serving.http.version_selection import version_request_of
-from serving.kinds.image.handler import ImageHandler
-from serving.kinds.image.upload import CLASSIFY_V1, image_of
-from serving.kinds.recommender.handler import RecommenderHandler
-from serving.kinds.recommender.schemas import RecommendRequest
-from serving.kinds.tabular.handler import TabularHandler
+from serving.kinds.interface import Handler
+from serving.kinds.json_operation import answer_body
 from serving.schemas.fields import MAX_SAFE_INTEGER, VERSION_PATTERN, Request
 from serving.settings.settings import Settings
 
@@ -53,13 +50,19 @@ Id = str | int | None
 
 
 class Message(Request):
-    """What a client sends."""
+    """A message of a client."""
 
     id: Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
     type: Literal["predict", "ping"] = "predict"
-    model: Literal["image", "tabular", "recommender"] | None = None
+    model: str | None = None
     input: dict[str, Any] | None = None
     version: Annotated[str, Field(pattern=VERSION_PATTERN)] | None = None
+
+
+def message_type(models: Sequence[str]) -> type[Message]:
+    """Return the type of messages that may name `models`."""
+    names: Any = Literal[tuple(models)]  # Any: a type made at run time
+    return create_model(Message.__name__, __base__=Message, model=(names | None, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +79,24 @@ class Bounds:
         return cls(settings.max_body_bytes, settings.max_websockets, settings.websocket_idle_s)
 
 
-class Predicting:
-    """The calls, by the names that messages use."""
+class MessageHandler:
+    """Answers messages with the models, by the names that messages use."""
 
-    def __init__(self, images: ImageHandler, tabular: TabularHandler, recommendations: RecommenderHandler) -> None:
-        self._images = images
-        self._tabular = tabular
-        self._recommendations = recommendations
+    def __init__(self, models: Mapping[str, Handler[Any]]) -> None:
+        self._models = models
+        self.message = message_type(tuple(models))
 
-    async def answer(self, message: Message) -> BaseModel:
-        """What the model answers. Raises what its call raises."""
-        with requesting_version(message.version, location=("body", "version")):
-            return await self._answer(message)
-
-    async def _answer(self, message: Message) -> BaseModel:
-        given = message.input
-        if message.model is None or given is None:
+    async def answer(self, message: Message) -> bytes:
+        """Return the JSON of the model's response. Raises what its handler raises."""
+        if message.model is None or message.input is None:
             raise InvalidInput("a message has a model and an input", location=("body", "model"))
-        if message.model == "image":
-            image, options = await image_of(given, {}, self._images, CLASSIFY_V1)
-            return await self._images.classify(image, options)
-        if message.model == "tabular":
-            # Not by orjson, which knows no integer of more than 64 bits.
-            return await self._tabular.predict_json(to_json(given))
-        return await self._recommendations.recommend(RecommendRequest.model_validate(given))
+        with requesting_version(message.version, location=("body", "version")):
+            # Not by orjson, which reads no integer of more than 64 bits.
+            return await answer_body(self._models[message.model], to_json(message.input))
 
 
 def route(
-    predicting: Predicting,
+    messages: MessageHandler,
     guard: Guard,
     bounds: Bounds,
     *,
@@ -129,7 +122,7 @@ def route(
         places -= 1
         try:
             await socket.accept()
-            await WebSocketSession(socket, predicting, guard, bounds, is_stopping=is_stopping).run()
+            await WebSocketSession(socket, messages, guard, bounds, is_stopping=is_stopping).run()
         finally:
             places += 1
 
@@ -142,14 +135,14 @@ class WebSocketSession:
     def __init__(
         self,
         socket: WebSocket,
-        predicting: Predicting,
+        messages: MessageHandler,
         guard: Guard,
         bounds: Bounds,
         *,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._socket = socket
-        self._predicting = predicting
+        self._messages = messages
         self._guard = guard
         self._bounds = bounds
         self._note: Callable[[int, float], None] = socket.scope.get(ANSWERED, _nobody_counts)
@@ -204,7 +197,7 @@ class WebSocketSession:
         try:
             content = parsed(text)
             id_ = _id_of(content)
-            message = Message.model_validate(content)
+            message = self._messages.message.model_validate(content)
             if message.type == "ping":
                 await self._send({"id": message.id, "type": "pong"})
                 return True
@@ -227,10 +220,8 @@ class WebSocketSession:
         try:
             # For every message: keys are taken back, and limits count, while a connection is open.
             await self._guard.admit(self._socket.scope, "predict")
-            result = await self._predicting.answer(message)
-            said = b'{"id":%s,"status":"ok","result":%s}' % (
-                orjson.dumps(message.id), result.__pydantic_serializer__.to_json(result),
-            )  # fmt: skip
+            result = await self._messages.answer(message)
+            said = b'{"id":%s,"status":"ok","result":%s}' % (orjson.dumps(message.id), result)
             self._note(200, time.perf_counter() - started)
         except Exception as error:
             said = orjson.dumps(self._failure(message.id, error, time.perf_counter() - started))

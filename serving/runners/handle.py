@@ -1,20 +1,19 @@
-"""The gateway's runners: a group-commit queue in front of whatever answers, with arrays or JSON going in and out.
+"""The handle of a runner in the gateway: a dynamic batcher in front of a client.
 
-The three placements differ only in the client behind the queue.
+The placements of a runner differ in the client only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.errors import RunnerUnavailable
+from serving.errors.unavailable import model_unavailable
 from serving.runners.batching import BatchLimits, DynamicBatcher, QueuedCall, QueueGauge
-from serving.runners.interface import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
+from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse
 
 # A JSON query's size is not known before it is encoded; queries are small.
@@ -22,18 +21,18 @@ QUERY_BYTES = 256
 
 
 class Call(NamedTuple):
-    """What the questions of one call to a runner have in common. Empty: the default version, the runner's own method.
+    """What all requests of one call to a runner share. Empty fields mean the default version and method.
 
-    `alike` is what else has to be equal for payloads to go together.
+    `shape` is what else must be equal for payloads to be sent together.
     """
 
     version: str = ""
     method: str = ""
-    alike: object = None
+    shape: object = None
 
 
 class Client(Protocol):
-    """What asks a runner: `hop.HopClient` or `inline.InlineClient`."""
+    """The connection to a runner: a `RemoteClient` or a `LocalClient`."""
 
     @property
     def last_status(self) -> RunnerStatus: ...
@@ -54,18 +53,17 @@ class Client(Protocol):
 
 
 class RunnerHandle:
-    """One runner as the gateway sees it. `start` gives it its client; before that it is unavailable."""
+    """One runner. It is unavailable until `start` sets its client."""
 
-    method = ""
-
-    def __init__(self, name: str, limits: BatchLimits) -> None:
+    def __init__(self, name: str, limits: BatchLimits, *, method: str = "predict") -> None:
         self.name = name
+        self.method = method
         self.limits = limits
         self._client: Client | None = None
         self._queue: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, limits)
-        # What nothing may wait for has a queue of its own, one call at a time, and is refused early.
+        # Low-priority payloads have a separate queue with one call at a time and a small bound.
         few = replace(limits, max_queue_rows=limits.max_batch_rows, calls_in_flight=1)
-        self._aside: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, few)
+        self._low_priority: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, few)
 
     @property
     def last_status(self) -> RunnerStatus:
@@ -96,8 +94,8 @@ class RunnerHandle:
         if self._queue.gauge is not None:
             self._queue.gauge.up(is_up)
         if not is_up:
-            for queue in (self._queue, self._aside):
-                queue.refuse_waiting(RunnerUnavailable("the model is not available"))
+            for queue in (self._queue, self._low_priority):
+                queue.refuse_waiting(model_unavailable())
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Ask the runner how it is. Never raises."""
@@ -109,66 +107,50 @@ class RunnerHandle:
         Raises ArtifactError with the reason when it cannot; the old version then serves on.
         """
         if self._client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise model_unavailable()
         return await self._client.reload(version, timeout_s=timeout_s)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float = 300.0) -> tuple[str, ...]:
         """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
         if self._client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise model_unavailable()
         return await self._client.hold(versions, timeout_s=timeout_s)
 
-    async def _ask(
-        self, payload: Payload, call: Call, *, size_bytes: int, deadline: float, is_low_priority: bool
-    ) -> WireResponse:
+    async def predict(
+        self,
+        payload: Payload,
+        *,
+        deadline: float,
+        version: str = "",
+        method: str = "",
+        is_low_priority: bool = False,
+    ) -> RunnerResponse:
+        """Answer all rows of `payload`, or raise for this caller alone; see `ModelRunner.predict`."""
         client = self._client
         if client is None:
-            raise RunnerUnavailable("the model is not available")
-        queue = self._aside if is_low_priority else self._queue
+            raise model_unavailable()
+        queue = self._low_priority if is_low_priority else self._queue
         if queue.in_flight and not client.last_status.ready:
             # A call hangs: do not queue behind it.
-            raise RunnerUnavailable("the model is not available")
-        return await queue.submit(payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=call)
+            raise model_unavailable()
+        if is_low_priority:
+            method = LOW_PRIORITY + (method or self.method)
+        if isinstance(payload, np.ndarray):
+            call = Call(version, method, (payload.dtype.num, payload.shape[1:]))
+            size_bytes = payload.nbytes
+        else:
+            call = Call(version, method)
+            size_bytes = QUERY_BYTES * len(payload)
+        response = await queue.submit(payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=call)
+        return RunnerResponse(response.payload, response.model)
 
     async def _call(self, items: Sequence[QueuedCall[Payload, WireResponse]]) -> Sequence[WireResponse | Exception]:
         client = self._client
         if client is None:
-            raise RunnerUnavailable("the model is not available")
+            raise model_unavailable()
         call = cast("Call", items[0].key)
         questions = [
             WireRequest(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, call.version)
             for item in items
         ]
         return await client.call(questions, method=call.method)
-
-
-class RowRunnerHandle(RunnerHandle):
-    """A `RowsRunner`."""
-
-    method = "predict"
-
-    async def predict(
-        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
-    ) -> RowsAnswer:
-        """WireResponse all rows or raise for this caller alone; see `RowsRunner.predict`."""
-        asked = LOW_PRIORITY + (method or self.method) if is_low_priority else method
-        call = Call(version, asked, (rows.dtype.num, rows.shape[1:]))
-        answer = await self._ask(rows, call, size_bytes=rows.nbytes, deadline=deadline, is_low_priority=is_low_priority)
-        return RowsAnswer(cast("NDArray[np.float32]", answer.payload), answer.model)
-
-
-class QueryRunnerHandle(RunnerHandle):
-    """A `QueryRunner`."""
-
-    method = "ask"
-
-    async def ask(
-        self, queries: list[dict[str, Any]], *, deadline: float, version: str = "", is_low_priority: bool = False
-    ) -> QueryAnswer:
-        """WireResponse all queries, or raise; see `QueryRunner.ask`."""
-        call = Call(version, LOW_PRIORITY + self.method if is_low_priority else "")
-        size_bytes = QUERY_BYTES * len(queries)
-        answer = await self._ask(
-            queries, call, size_bytes=size_bytes, deadline=deadline, is_low_priority=is_low_priority
-        )
-        return QueryAnswer(cast("list[dict[str, Any]]", answer.payload), answer.model)

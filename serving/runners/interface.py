@@ -1,14 +1,10 @@
-"""What the gateway may ask of a runner, wherever it runs: in this process, in another, on another host.
-
-Holds the contract only. `hop` and `batching` implement it.
-"""
+"""The interface of a runner, in this process, in another one, or on another host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PredictionFailed
@@ -30,19 +26,15 @@ class FailedBy(PredictionFailed):
         self.model = model
 
 
-@dataclass(frozen=True, slots=True)
-class RowsAnswer:
-    """float32 (N, K), one row per row asked, and the model that made them."""
-
-    values: NDArray[np.float32]
-    model: ModelRef
+# What a runner takes and returns for several rows: an array, or one JSON object per row.
+Payload = NDArray[Any] | list[dict[str, Any]]  # Any: JSON, typed by the kind of the model
 
 
 @dataclass(frozen=True, slots=True)
-class QueryAnswer:
-    """One JSON object per query asked, in order, and the model that made them."""
+class RunnerResponse:
+    """One value per row of the request, in order, and the model that computed them."""
 
-    values: list[dict[str, Any]]  # Any: JSON, typed by whoever asked
+    values: Any  # Any: a Payload, typed by the kind of the model
     model: ModelRef
 
 
@@ -60,47 +52,36 @@ class RunnerStatus:
 
 
 class Runner(Protocol):
-    """Common to all runners."""
+    """A runner that reports its status."""
 
     name: str
 
+    @property
+    def last_status(self) -> RunnerStatus:
+        """The status as it was last reported, at most some seconds ago. Sends nothing."""
+        ...
+
     async def status(self, *, timeout_s: float) -> RunnerStatus:
-        """Ask the runner how it is. Never raises: a runner that is gone is `ready=False` with the reason."""
+        """Ask the runner for its status. Never raises: an unreachable runner is `ready=False` with the reason."""
         ...
 
 
-def model_of(runner: Runner) -> ModelRef | None:
-    """The model of a runner as it was last heard, where the runner remembers. Costs nothing."""
-    status = last_heard(runner)
-    return status.model if status is not None else None
-
-
-def last_heard(runner: Runner) -> RunnerStatus | None:
-    """The status of a runner as it was last heard, where the runner remembers. Costs nothing."""
-    status: RunnerStatus | None = getattr(runner, "last_status", None)
-    return status
-
-
-class RowsRunner(Runner, Protocol):
-    """A runner whose batch is an array: images as uint8 (N, H, W, 3), table rows as float32 (N, F)."""
+class ModelRunner(Runner, Protocol):
+    """A runner of one model."""
 
     async def predict(
-        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
-    ) -> RowsAnswer:
-        """Answer all rows or raise for this caller alone. `deadline` is in `time.monotonic()` seconds.
+        self,
+        payload: Payload,
+        *,
+        deadline: float,
+        version: str = "",
+        method: str = "",
+        is_low_priority: bool = False,
+    ) -> RunnerResponse:
+        """Answer all rows of `payload`, or raise for this caller alone. `deadline` is in `time.monotonic()` seconds.
 
-        `version` is the one that has to answer, and `method` the method that is asked; the default ones when empty.
-        What is asked aside waits in a queue of its own, and never in front of anything else.
-        Raises RunnerUnavailable, VersionNotLoaded, Overloaded, DeadlineExceeded, PredictionFailed.
+        `version` is the version that must answer, and `method` the batch method to call; empty means the default.
+        Low-priority payloads wait in a separate queue, behind everything else. Raises RunnerUnavailable,
+        VersionNotLoaded, Overloaded, DeadlineExceeded, PredictionFailed.
         """
-        ...
-
-
-class QueryRunner(Runner, Protocol):
-    """A runner whose batch is a list of JSON objects: recommendation queries."""
-
-    async def ask(
-        self, queries: list[dict[str, Any]], *, deadline: float, version: str = "", is_low_priority: bool = False
-    ) -> QueryAnswer:
-        """Answer all queries, or raise as `RowsRunner.predict` does. One query's own failure is in its answer."""
         ...

@@ -1,7 +1,7 @@
 """Where a runner runs: in a process of its own, inside the gateway, or on another host; and the gateway's way to it.
 
     image = place(ImageRunner, settings.image_placement)
-    image_rows = connect_rows(image, limits)
+    handle = connect(image, limits)
 
 Both are free of I/O and can stand at the top of `service.py`. `GatewayService` starts what was connected.
 """
@@ -19,7 +19,7 @@ from models.errors import SettingsInvalid
 from serving.runners.batching import BatchLimits
 from serving.runners.client.local import LocalClient, host
 from serving.runners.client.remote import RemoteClient
-from serving.runners.handle import Client, QueryRunnerHandle, RowRunnerHandle, RunnerHandle
+from serving.runners.handle import Client, RunnerHandle
 from serving.runners.host.instance import RunnerInstance
 
 T = TypeVar("T")
@@ -53,22 +53,14 @@ def place(runner: Service[T], placement: str) -> Placed[T]:
     raise SettingsInvalid(f"a placement is `process`, `inline` or an http:// address, not '{placement}'")
 
 
-def connect_rows(
-    placed: Placed[Any], limits: BatchLimits, *, name: str = "", method: str = "predict"
-) -> RowRunnerHandle:
-    """The gateway's way to a runner whose batch is an array: a `RowsRunner`."""
-    connected = RowRunnerHandle(name or _service(placed).name, limits)
-    _connect(placed, connected, method)
-    return connected
-
-
-def connect_queries(
-    placed: Placed[Any], limits: BatchLimits, *, name: str = "", method: str = "ask"
-) -> QueryRunnerHandle:
-    """The gateway's way to a runner whose batch is a list of JSON objects: a `QueryRunner`."""
-    connected = QueryRunnerHandle(name or _service(placed).name, limits)
-    _connect(placed, connected, method)
-    return connected
+def connect(placed: Placed[Any], limits: BatchLimits, *, name: str = "", method: str = "predict") -> RunnerHandle:
+    """Return the handle of a runner whose default batch method is `method`."""
+    handle = RunnerHandle(name or _service(placed).name, limits, method=method)
+    if method not in _service(placed).apis:
+        raise ValueError(f"{_service(placed).name} has no batch method '{method}'")
+    placed.connected = handle
+    placed.method = method
+    return handle
 
 
 def client_of(placed: Placed[Any], addresses: dict[str, str]) -> Client:
@@ -84,13 +76,6 @@ def client_of(placed: Placed[Any], addresses: dict[str, str]) -> Client:
     if url:
         return RemoteClient(url, connections=connected.limits.calls_in_flight, **options)
     return LocalClient(lambda: _host(placed, service), **options)
-
-
-def _connect(placed: Placed[Any], connected: RunnerHandle, method: str) -> None:
-    if method not in _service(placed).apis:
-        raise ValueError(f"{_service(placed).name} has no batch method '{method}'")
-    placed.connected = connected
-    placed.method = connected.method = method
 
 
 def _service(placed: Placed[T]) -> Service[T]:

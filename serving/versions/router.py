@@ -79,10 +79,6 @@ class VersionRouter:
         """Whether every request that names no version goes to the default one, and to no other."""
         return not self.plan.weights and not self.plan.shadow
 
-    def answered(self, version: str, seconds: float, *, requests: int) -> None:
-        """Count requests that one call answered, as `timed` counts one."""
-        version_metrics().answered(self.name, version, seconds, requests=requests)
-
     def choose(self, user_id: str = "") -> RoutingDecision:
         """The version that answers the current request; for `user_id` always the same one, else for its caller.
 
@@ -102,15 +98,16 @@ class VersionRouter:
         version = self.choose().version
         return ModelRef(heard.name, version) if heard is not None and version else heard
 
-    def instead(self, choice: RoutingDecision) -> RoutingDecision:
-        """What to ask when the version of `choice` is not loaded. Raises RunnerUnavailable where it is named."""
-        if choice.is_named or not choice.version:
-            raise RunnerUnavailable(f"version '{choice.version}' is not loaded at the moment")
-        version_metrics().ended(self.name, choice.version, "fallback")
+    def fall_back(self, decision: RoutingDecision) -> RoutingDecision:
+        """Return the default version instead of one that is not loaded. Raises RunnerUnavailable for a named one."""
+        if decision.is_named:
+            raise RunnerUnavailable(f"version '{decision.version}' is not loaded at the moment")
+        if decision.version:
+            version_metrics().ended(self.name, decision.version, "fallback")
         return RoutingDecision()
 
-    async def timed(self, choice: RoutingDecision, asked: Awaitable[A]) -> A:
-        """Wait for an answer, and count it for the version that gave it."""
+    async def timed(self, choice: RoutingDecision, asked: Awaitable[A], *, requests: int = 1) -> A:
+        """Wait for a response to `requests` requests, and count them for the version that gave it."""
         started = time.perf_counter()
         try:
             answer = await asked
@@ -119,7 +116,7 @@ class VersionRouter:
         except Exception:
             version_metrics().ended(self.name, choice.version or self.default, "error")
             raise
-        version_metrics().answered(self.name, answer.model.version, time.perf_counter() - started)
+        version_metrics().answered(self.name, answer.model.version, time.perf_counter() - started, requests=requests)
         return answer
 
     def shadow(self, answered: str, ask: Callable[[str], Awaitable[Agreement]]) -> None:

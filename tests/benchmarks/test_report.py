@@ -5,19 +5,22 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from benchmarks import plots, report
-from tests.benchmarks.a_run import MACHINE, document
+from tests.benchmarks.example_run import MACHINE, document
 
 
-def test_the_page_tells_what_was_measured_and_what_was_not() -> None:
+def test_the_page_contains_results_and_reasons_for_missing_ones() -> None:
     page = report.markdown(document())
     for part in (
         "a CPU, 2 cores",
         "| ours-process | 10.0 | 1.00 | 2.00 | 1,234 | 1.00 | 2.00 | 0 | 0 | 1.0 |",
-        "Not measured: ray: fell over in ~/x",
+        "Not measured: ray: exited in ~/x",
         "Not measured: no artifact 'image'",
         "| overhead | ours-process | 100 | 1.00 | 1.00 | 2.00 | 3.00 | 0 | 0.20 |",
-        "Not measured: catalogue: not today",
+        "Not measured: catalogue: out of memory",
+        "| 2 | ours-inline-2-gateways | 20 | 2.00 | 0 |",
         "| ours-process | 3.0 | 1.0 |",
+        "798 MB uncompressed, ready 4.2 s",
+        "| overhead | ours-process | 50 | 50 |",
         "| overhead/ours-process | 10,000 | 100.0 | 1,000,000 | 101.0 | 1.010 | 0 |",
         "cannot be installed: no wheel / for this Python",
         "| mosec | mosec 0.9.8 |",
@@ -25,30 +28,41 @@ def test_the_page_tells_what_was_measured_and_what_was_not() -> None:
         assert part in page, part
 
 
-def test_a_document_of_a_few_parts_makes_a_page() -> None:
+def test_a_document_with_few_parts_results_in_a_page() -> None:
     assert report.markdown({"machine": MACHINE}).startswith("# Benchmark")
 
 
 def test_plots_are_well_formed_and_small() -> None:
-    pictures = dict(report.pictures(document()))
-    assert set(pictures) == {"overhead", "sweep-rows"}
-    for picture in pictures.values():
-        ET.fromstring(picture)  # noqa: S314  (made here)
-        assert len(picture) < 20_000
+    drawn = dict(report.draw(document()))
+    assert set(drawn) == {"overhead", "sweep-rows"}
+    for plot in drawn.values():
+        ET.fromstring(plot)  # noqa: S314  (created by this test)
+        assert len(plot) < 20_000
+
+
+def test_plots_of_the_same_data_have_the_same_bytes() -> None:
+    assert dict(report.draw(document())) == dict(report.draw(document()))
+
+
+def test_plots_contain_no_date_and_no_version() -> None:
+    for plot in dict(report.draw(document())).values():
+        assert "<dc:date>" not in plot
+        assert "Matplotlib v" not in plot
 
 
 def test_names_in_a_plot_are_escaped() -> None:
-    ET.fromstring(plots.bar_chart("a < b & c", [("<x>", 1.0, "1")], unit="s"))  # noqa: S314
+    ET.fromstring(plots.bar_chart("a < b & c", [("<x>", 1.0, "1")], unit="s"))  # noqa: S314  (created by this test)
 
 
-def test_a_plot_of_nothing_says_so() -> None:
-    assert "nothing measured" in plots.line_chart("t", {"a": [(0, 1)]}, x_label="x", y_label="y")
+def test_a_plot_without_data_contains_the_reason() -> None:
+    assert "t: not measured" in plots.line_chart("t", {"a": [(0, 1)]}, x_label="x")
+    assert "t: not measured" in plots.bar_chart("t", [], unit="s")
 
 
-def test_what_is_published_leaves_out_the_single_rounds(published: Path) -> None:
+def test_the_published_document_does_not_contain_single_rounds(published: Path) -> None:
     report.publish(document())
     saved = json.loads((published / "results.json").read_text())
     assert "rounds" not in saved["scenarios"]["overhead"]["targets"]["ours-process"]["by_connections"]["1"]
     assert saved["options"]["rounds"] == 3
-    assert saved["scenarios"]["overhead"]["targets"]["ray"]["missing"] == "fell over\nin ~/x"
+    assert saved["scenarios"]["overhead"]["targets"]["ray"]["missing"] == "exited\nin ~/x"
     assert (published / "plots" / "overhead.svg").is_file()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.servers import Server, free_port
 
-# A process whose grandchild leaves its session, as Ray's do.
+# A process whose grandchild leaves the session, like the processes of Ray.
 CODE = """
 import subprocess, sys, time
 child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], " \\
@@ -18,13 +18,13 @@ time.sleep(600)
 """
 
 
-def started(tmp_path: Path, code: str = CODE) -> Server:
+def start(tmp_path: Path, code: str = CODE) -> Server:
     return Server([sys.executable, "-c", code], env=dict(os.environ), folder=tmp_path, log=tmp_path / "log.txt")
 
 
-def until(claim: Callable[[], bool]) -> None:
+def wait_until(is_true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while not claim():
+    while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -33,58 +33,58 @@ def state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return "gone"
+        return "absent"
 
 
-def test_every_process_of_a_server_is_found_paused_resumed_and_ended(tmp_path: Path) -> None:
-    server = started(tmp_path)
+def test_all_processes_of_a_server_are_paused_resumed_and_stopped(tmp_path: Path) -> None:
+    server = start(tmp_path)
     try:
-        until(lambda: len(server.processes()) == 3)
-        pids = server.processes()
+        wait_until(lambda: len(server.processes()) == 3)
+        pids = [process.pid for process in server.processes()]
         server.pause()
-        until(lambda: all(state(pid) == "T" for pid in pids))
+        wait_until(lambda: all(state(pid) == "T" for pid in pids))
         server.resume()
-        until(lambda: all(state(pid) in "SR" for pid in pids))
+        wait_until(lambda: all(state(pid) in "SR" for pid in pids))
     finally:
         server.stop()
-    assert all(state(pid) in ("Z", "gone") for pid in pids)
+    assert all(state(pid) in ("Z", "absent") for pid in pids)
     assert not server.is_alive()
 
 
-def test_what_a_killed_server_left_in_its_temporary_folder_goes_with_it(tmp_path: Path) -> None:
-    server = started(tmp_path, "import tempfile, time; print(tempfile.mkdtemp(), flush=True); time.sleep(60)")
-    until(lambda: bool(server.log_tail().strip()))
-    left = Path(server.log_tail().strip())
-    assert left.is_dir()
+def test_temporary_files_of_a_killed_server_are_deleted(tmp_path: Path) -> None:
+    server = start(tmp_path, "import tempfile, time; print(tempfile.mkdtemp(), flush=True); time.sleep(60)")
+    wait_until(lambda: bool(server.log_tail().strip()))
+    folder = Path(server.log_tail().strip())
+    assert folder.is_dir()
     server.stop()
-    assert not left.exists()
+    assert not folder.exists()
 
 
 def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
-    server = started(tmp_path, "import time; time.sleep(600)")
+    server = start(tmp_path, "import time; time.sleep(600)")
     server.pause()
     server.stop()
     assert not server.is_alive()
 
 
-def test_memory_is_told_by_process(tmp_path: Path) -> None:
-    server = started(tmp_path)
+def test_memory_is_measured_by_process(tmp_path: Path) -> None:
+    server = start(tmp_path)
     try:
-        until(lambda: len(server.memory()) == 3 and all(server.memory().values()))
+        wait_until(lambda: len(server.memory()) == 3 and all(server.memory().values()))
         assert sum(server.memory().values()) > 1 << 20
     finally:
         server.stop()
 
 
-def test_the_port_is_put_into_the_command_and_the_environment(tmp_path: Path) -> None:
+def test_the_command_and_the_environment_contain_the_port(tmp_path: Path) -> None:
     code = "import os, sys; print(sys.argv[1] == os.environ['PORT'])"
     server = Server(
         [sys.executable, "-c", code, "{port}"], env=dict(os.environ), folder=tmp_path, log=tmp_path / "log.txt"
     )
-    until(lambda: not server.is_alive())
+    wait_until(lambda: not server.is_alive())
     server.stop()
     assert server.log_tail() == "True\n"
 
 
-def test_a_free_port_can_be_listened_on() -> None:
+def test_a_free_port_is_not_privileged() -> None:
     assert 1024 <= free_port() <= 65535

@@ -88,7 +88,7 @@ def is_whole(server: Server, path: str) -> None:
     assert [line["index"] for line in lines if line["status"] == "error"] == list(range(999, ROWS, 1000))
 
 
-def test_works_on_batches_too_long_for_a_request(service: Server) -> None:
+def test_processes_long_batches_as_jobs(service: Server) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
         for name in ("coffee.jpg", "chelsea.jpg"):

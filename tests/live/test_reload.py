@@ -99,7 +99,7 @@ class Load:
             self.wrong.append(f"{model} answered {said['predictions'][0][label]}")
 
 
-def test_changes_models_while_it_answers(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = own_home(default_home, tmp_path_factory)
     relabelled(home, "tabular", "b")
     # Another size before the crop: what one version decodes is not what the other one takes.

@@ -30,7 +30,7 @@ def tabular_example(server: Server) -> object:
     return next(iter(body["examples"].values()))["value"]["instances"][0]
 
 
-def test_comes_back_when_a_model_s_process_dies(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_restarts_a_runner_that_dies(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with serving("service:Gateway", env={"BENTOML_HOME": str(own_home(default_home, tmp_path_factory))}) as server:
         for name in CALLS:
             lose(server, name)

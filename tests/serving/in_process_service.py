@@ -22,14 +22,21 @@ from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
 from models.image.preprocessing import ImageDecoder, Preprocessing
-from models.recommender.online.messages import Answer, Query
-from models.tabular.row_encoder import RowEncoder
+from models.recommender.events import Event
 from serving.access.guard import build_guard
 from serving.app import build_app
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.stack import middleware_stack
-from serving.kinds.build import Handlers, build_handlers
-from serving.kinds.served_models import Event, Served, ServedImages, ServedRecommender, ServedTable
+from serving.http.response_cache import build_cache
+from serving.kinds.handlers import Handlers
+from serving.kinds.image.handler import ImageHandler
+from serving.kinds.image.version import ImageVersion
+from serving.kinds.recommender.feedback import FeedbackHandler
+from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.served_model import ServedModel
+from serving.kinds.tabular.handler import TabularHandler
+from serving.kinds.tabular.version import TabularVersion
 from serving.routes.health import Metrics as MetricsPage
 from serving.settings.settings import Settings
 from serving.versions.catalog import CatalogEntry
@@ -126,13 +133,13 @@ class Catalog:
     """Two versions of the tabular model and one of the others."""
 
     def __init__(self, local_service: LocalService) -> None:
-        self._kitchen = local_service
+        self._service = local_service
 
     def entries(self) -> Sequence[CatalogEntry]:
-        older = replace(self._kitchen.table_card, created=datetime(2025, 1, 1, tzinfo=UTC))
+        older = replace(self._service.table_card, created=datetime(2025, 1, 1, tzinfo=UTC))
         return [
             CatalogEntry(older, "v0", served=False),
-            *(CatalogEntry(each, "v1", served=True) for each in self._kitchen.calls.served.cards()),
+            *(CatalogEntry(each, "v1", served=True) for each in self._service.handlers.cards()),
         ]
 
 
@@ -153,8 +160,10 @@ class LocalService:
             VersionRouter(runner.name, runner=runner, plans=self.plans)
             for runner in (self.table, self.images, self.recommender)
         )
-        self.calls: Handlers = build_handlers(self._served(), self.settings)
-        guard = build_guard(self.settings)
+        self._table: TabularVersion | None = None
+        self.handlers = self._handlers()
+        self.cache = build_cache(self.settings)
+        self.guard = build_guard(self.settings)
         serves = Serves(self.table, "tabular:latest", lambda version: version or "v1")
         self.reloads = Reloader({"tabular": serves}, self.pins, watch_s=self.settings.watch_store_s)
         self.control = TrafficController(
@@ -162,33 +171,49 @@ class LocalService:
             max_versions=self.settings.max_traffic_versions,
         )  # fmt: skip
         self.app = build_app(
-            self.calls,
+            self.handlers,
             Catalog(self),
             MetricsPage(lambda: b"up 1\n"),
+            self.settings,
             version="0.1.0",
-            guard=guard,
+            cache=self.cache,
+            guard=self.guard,
             reloads=self.reloads,
             traffic=self.control,
         )
-        self.edged: ASGIApp = middleware_stack(self.app, self.settings, guard)
+        self.edged: ASGIApp = middleware_stack(self.app, self.settings, self.guard)
         if self.settings.cors_origins:
             self.edged = Cors(self.edged, origins=self.settings.cors_origins)
 
-    def _served(self) -> Served:
-        return Served(
-            images=ServedImages(
-                self.images, lambda: self.image_card, DECODER.decode, DECODER.fit, traffic=self.image_traffic
-            ),
-            table=ServedTable(self.table, lambda: self.table_card, RowEncoder, traffic=self.traffic),
-            recommender=ServedRecommender(
-                self.recommender,
-                lambda: self.recommender_card,
-                query=lambda user_id, n, filter_seen, **more: Query(user_id, n, filter_seen).to_json() | more,
-                answer=Answer.from_json,
-                traffic=self.recommender_traffic,
-            ),
-            feedback=self.feedback.append,
+    def _handlers(self) -> Handlers:
+        feedback = FeedbackHandler(self.feedback.append, self.settings)
+        self.image_handler = ImageHandler(
+            self._served(self.images, self._image_version, self.image_traffic), self.settings
         )
+        self.table_handler = TabularHandler(
+            self._served(self.table, self._table_version, self.traffic), is_cached=self.settings.cache_tables
+        )
+        self.recommender_handler = RecommenderHandler(
+            self._served(
+                self.recommender, lambda _: RecommenderVersion(self.recommender_card), self.recommender_traffic
+            ),
+            self.settings,
+            feedback=feedback,
+        )
+        return Handlers(
+            {"image": self.image_handler, "tabular": self.table_handler, "recommender": self.recommender_handler}
+        )
+
+    def _served(self, runner: Any, version: Any, router: VersionRouter) -> ServedModel[Any]:
+        return ServedModel(runner.name, runner, version, router, timeout_s=self.settings.request_timeout_s)
+
+    def _image_version(self, name: str) -> ImageVersion:
+        return ImageVersion(self.image_card, DECODER.decode, DECODER.fit)
+
+    def _table_version(self, name: str) -> TabularVersion:
+        if self._table is None or self._table.card is not self.table_card:
+            self._table = TabularVersion(self.table_card, max_rows=self.settings.max_rows)
+        return self._table
 
     def _card(self, version: str) -> Card:
         self.table._find(version if version != "cut" else None)

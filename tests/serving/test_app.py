@@ -149,6 +149,6 @@ def test_the_same_answers_at_the_paths_of_native_clients(local_service: LocalSer
 
 def test_the_application_can_be_closed_and_called_again(local_service: LocalService) -> None:
     assert local_service.post_image(png()).status_code == 200
-    local_service.calls.close()
-    local_service.calls.close()
+    local_service.handlers.close()
+    local_service.handlers.close()
     assert local_service.post_image(png()).status_code == 200

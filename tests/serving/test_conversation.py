@@ -22,7 +22,7 @@ from serving.http.middleware.stack import middleware_stack
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import ServiceMetrics
 from serving.routes.health import Metrics
-from serving.runners.interface import RowsAnswer
+from serving.runners.interface import RunnerResponse
 from tests.live.server import wait_for
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import ROW, Catalog, LocalService, png
@@ -72,7 +72,7 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(local_service: LocalService, a
     gate, predict = asyncio.Event(), local_service.table.predict
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def slow(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
+    async def slow(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         loops.append(asyncio.get_running_loop())
         await gate.wait()
         return await predict(rows, deadline=deadline)
@@ -129,7 +129,7 @@ def test_bad_messages_get_a_problem_and_the_connection_stays(
 def test_more_messages_than_may_be_in_flight_are_refused_at_once(local_service: LocalService, address: str) -> None:
     never = asyncio.Event()
 
-    async def hang(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
+    async def hang(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         await never.wait()
         raise AssertionError
 
@@ -180,7 +180,7 @@ def test_a_connection_on_which_nothing_is_said_is_closed_with_4408() -> None:
 def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(local_service: LocalService) -> None:
     asked, predict = threading.Event(), local_service.table.predict
 
-    async def slow(rows: Any, *, deadline: float, **more: Any) -> RowsAnswer:
+    async def slow(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         asked.set()
         # Longer than the connection may be silent, by the same clock.
         await asyncio.sleep(0.8)
@@ -241,9 +241,10 @@ def test_pings_of_the_protocol_are_answered(address: str) -> None:
 def test_a_service_that_stops_answers_what_is_in_flight_and_closes_with_1001(local_service: LocalService) -> None:
     stopping: list[bool] = []
     app = build_app(
-        local_service.calls,
+        local_service.handlers,
         Catalog(local_service),
         Metrics(lambda: b""),
+        local_service.settings,
         version="1",
         is_stopping=lambda: bool(stopping),
     )

@@ -1,1 +1,1 @@
-"""BentoML as its quickstart composes services: a gateway that depends on a runner with a batchable method."""
+"""BentoML as in its quickstart: a gateway that depends on a runner with a batchable method."""

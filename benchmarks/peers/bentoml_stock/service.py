@@ -1,4 +1,4 @@
-"""BentoML's own composition: `Gateway` depends on `Runner`, whose method is batchable. Nothing is overridden."""
+"""BentoML with default settings: `Gateway` depends on `Runner`, whose method is batchable."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 import bentoml
 
-from benchmarks.peers.workloads.chosen import chosen_workload, max_batch
+from benchmarks.peers.workloads.loader import load_workload, max_batch_size
 
 IS_IMAGE = os.environ["BENCH_SCENARIO"] == "image"
 
 
 @bentoml.service(workers=1)
 class Runner:
-    """Holds the model."""
+    """The service that runs the model."""
 
     def __init__(self) -> None:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
 
-    @bentoml.api(batchable=True, max_batch_size=max_batch(), max_latency_ms=10_000)
-    def answers(self, requests: list[Any]) -> list[Any]:
-        return self.workload.answers([self.workload.item(request) for request in requests])
+    @bentoml.api(batchable=True, max_batch_size=max_batch_size(), max_latency_ms=10_000)
+    def predict(self, requests: list[Any]) -> list[Any]:
+        return self.workload.predict([self.workload.preprocess(request) for request in requests])
 
 
 @bentoml.service(workers=1)
 class Gateway:
-    """Speaks HTTP."""
+    """The service that handles HTTP requests."""
 
     runner = bentoml.depends(Runner)
 
@@ -35,22 +35,22 @@ class Gateway:
 
         @bentoml.api
         async def predict(self, image: Path) -> Any:
-            return (await self.runner.to_async.answers([image.read_bytes()]))[0]
+            return (await self.runner.to_async.predict([image.read_bytes()]))[0]
 
     elif os.environ["BENCH_SCENARIO"] == "overhead":
 
         @bentoml.api
         async def predict(self, values: list[float]) -> Any:
-            return (await self.runner.to_async.answers([{"values": values}]))[0]
+            return (await self.runner.to_async.predict([{"values": values}]))[0]
 
     elif os.environ["BENCH_SCENARIO"] == "tabular":
 
         @bentoml.api
         async def predict(self, instances: list[dict[str, Any]]) -> Any:
-            return (await self.runner.to_async.answers([{"instances": instances}]))[0]
+            return (await self.runner.to_async.predict([{"instances": instances}]))[0]
 
     else:
 
         @bentoml.api
         async def predict(self, user_id: str, n: int = 10) -> Any:
-            return (await self.runner.to_async.answers([{"user_id": user_id, "n": n}]))[0]
+            return (await self.runner.to_async.predict([{"user_id": user_id, "n": n}]))[0]

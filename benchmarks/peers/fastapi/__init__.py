@@ -1,1 +1,1 @@
-"""FastAPI on uvicorn, the model in the same process."""
+"""FastAPI on uvicorn with the model in the same process."""

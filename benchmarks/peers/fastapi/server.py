@@ -1,4 +1,4 @@
-"""FastAPI with the model in its process, no batching: what most services start as."""
+"""FastAPI with the model in the server process, without batching."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ import uvicorn
 from fastapi import FastAPI, UploadFile
 from pydantic import BaseModel
 
-from benchmarks.peers.workloads.chosen import chosen_workload, port
+from benchmarks.peers.workloads.loader import load_workload, port
 
 app = FastAPI()
-workload = chosen_workload()
+workload = load_workload()
 
 
 class Numbers(BaseModel):
-    """The overhead scenario's request."""
+    """Request of the overhead scenario."""
 
     values: list[float]
 
 
 class Table(BaseModel):
-    """The tabular scenario's request."""
+    """Request of the tabular scenario."""
 
     instances: list[dict[str, float | int | bool | str | None]]
 
 
 class User(BaseModel):
-    """The recommender scenario's request."""
+    """Request of the recommender scenario."""
 
     user_id: str
     n: int = 10
 
 
-def _answer(request: Any) -> Any:
-    return workload.answers([workload.item(request)])[0]
+def _predict(request: Any) -> Any:
+    return workload.predict([workload.preprocess(request)])[0]
 
 
 if os.environ["BENCH_SCENARIO"] == "overhead":
 
     @app.post("/predict")
     async def predict_sum(body: Numbers) -> Any:
-        return _answer(body.model_dump())
+        return _predict(body.model_dump())
 
 elif os.environ["BENCH_SCENARIO"] == "tabular":
-    # `def`, not `async def`: a thread of the pool, so that the event loop is not held by the model.
+    # `def`, not `async def`: FastAPI runs it in a thread, so that the model does not block the event loop.
     @app.post("/predict")
     def predict_rows(body: Table) -> Any:
-        return _answer(body.model_dump())
+        return _predict(body.model_dump())
 
 elif os.environ["BENCH_SCENARIO"] == "image":
 
     @app.post("/predict")
     def predict_image(image: UploadFile) -> Any:
-        return _answer(image.file.read())
+        return _predict(image.file.read())
 
 else:
 
     @app.post("/predict")
     def predict_items(body: User) -> Any:
-        return _answer(body.model_dump())
+        return _predict(body.model_dump())
 
 
 if __name__ == "__main__":

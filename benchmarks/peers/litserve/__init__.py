@@ -1,1 +1,1 @@
-"""LitServe."""
+"""LitServe: one worker process with batching."""

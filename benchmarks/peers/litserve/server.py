@@ -1,4 +1,4 @@
-"""LitServe: an API process and one worker process that batches."""
+"""LitServe: an API process and one worker process with batching."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any
 
 import litserve
 
-from benchmarks.peers.workloads.chosen import chosen_workload, max_batch, port
+from benchmarks.peers.workloads.loader import load_workload, max_batch_size, port
 
 _WAIT_S = 0.002
 
 
 class Api(litserve.LitAPI):
-    """Answers batches of requests."""
+    """A LitServe API that runs the model on batches of requests."""
 
     def setup(self, device: str) -> None:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
 
-    # No annotations: LitServe makes the endpoint's types of them.
+    # Without annotations: LitServe would use them as the types of the endpoint.
     def decode_request(self, request):  # type: ignore[no-untyped-def]
         if os.environ["BENCH_SCENARIO"] == "image":
-            return self.workload.item(request["image"].file.read())
-        return self.workload.item(request)
+            return self.workload.preprocess(request["image"].file.read())
+        return self.workload.preprocess(request)
 
     def batch(self, inputs: list[Any]) -> list[Any]:
         return inputs
 
     def predict(self, batch: list[Any]) -> list[Any]:
-        return self.workload.answers(batch)
+        return self.workload.predict(batch)
 
     def unbatch(self, output: list[Any]) -> list[Any]:
         return output
@@ -39,6 +39,6 @@ class Api(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(
-        Api(max_batch_size=max_batch(), batch_timeout=_WAIT_S), accelerator="cpu", workers_per_device=1, timeout=30
+        Api(max_batch_size=max_batch_size(), batch_timeout=_WAIT_S), accelerator="cpu", workers_per_device=1, timeout=30
     )
     server.run(host="127.0.0.1", port=port(), num_api_servers=1, generate_client_file=False, log_level="warning")

@@ -1,1 +1,1 @@
-"""MLServer: a custom runtime, and its scikit-learn runtime."""
+"""MLServer with a custom runtime, or with the scikit-learn runtime of MLServer."""

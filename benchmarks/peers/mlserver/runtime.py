@@ -1,4 +1,4 @@
-"""MLServer: a custom runtime; its adaptive batching merges requests that come together."""
+"""MLServer: a custom runtime with adaptive batching."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mlserver import MLModel
 from mlserver.codecs import StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
-from benchmarks.peers.workloads.chosen import chosen_workload
+from benchmarks.peers.workloads.loader import load_workload
 
 
 class Runtime(MLModel):
-    """One tensor of text or bytes per request: the JSON of a question, or an image in base64."""
+    """A runtime for one tensor per request: a JSON text, or an image in base64."""
 
     async def load(self) -> bool:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        raw = [part for entry in payload.inputs for part in _parts(entry)]
-        answers = self.workload.answers([self.workload.item(part) for part in raw])
-        encoded = [json.dumps(answer) for answer in answers]
-        return InferenceResponse(model_name=self.name, outputs=[StringCodec.encode_output("answers", encoded)])
+        requests = [part for entry in payload.inputs for part in _parts(entry)]
+        results = self.workload.predict([self.workload.preprocess(request) for request in requests])
+        encoded = [json.dumps(result) for result in results]
+        return InferenceResponse(model_name=self.name, outputs=[StringCodec.encode_output("results", encoded)])
 
 
 def _parts(entry: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Writes MLServer's two settings files into a folder of its own and becomes `mlserver start`."""
+"""Writes the two settings files of MLServer into a temporary folder and executes `mlserver start`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.peers.workloads.chosen import max_batch, port
+from benchmarks.peers.workloads.loader import max_batch_size, port
 
 
 def _free_port() -> int:
@@ -19,7 +19,7 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    # In the temporary folder of this server, which goes with it.
+    # The benchmark deletes the temporary folder of this server when it stops.
     folder = Path(tempfile.mkdtemp(prefix="mlserver-"))
     server = {
         "host": "127.0.0.1",
@@ -30,8 +30,8 @@ if __name__ == "__main__":
         "debug": False,
         "use_structured_logging": False,
     }
-    model: dict[str, object] = {"name": "bench", "max_batch_size": max_batch(), "max_batch_time": 0.002}
-    if os.environ.get("BENCH_RUNTIME") == "plain":
+    model: dict[str, object] = {"name": "bench", "max_batch_size": max_batch_size(), "max_batch_time": 0.002}
+    if os.environ.get("BENCH_RUNTIME") == "baseline":
         model |= {"implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": os.environ["BENCH_MODEL"]}}
     else:
         model |= {"implementation": "benchmarks.peers.mlserver.runtime.Runtime"}

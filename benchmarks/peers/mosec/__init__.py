@@ -1,1 +1,1 @@
-"""Mosec."""
+"""Mosec: one worker process for the model."""

@@ -1,4 +1,4 @@
-"""Mosec: one worker process for the model, and one before it that decodes where images come in."""
+"""Mosec: one worker process for the model, preceded by a decoding worker in the image scenarios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from mosec import Server, Worker
 
-from benchmarks.peers.workloads.chosen import chosen_workload, max_batch, port
+from benchmarks.peers.workloads.loader import load_workload, max_batch_size, port
 
 _WAIT_MS = 2
 
@@ -19,39 +19,39 @@ def _request(data: bytes) -> Any:
 
 
 class Preprocess(Worker):
-    """Decodes a request, in a process of its own."""
+    """A worker that decodes requests in a separate process."""
 
     def __init__(self) -> None:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
 
     def deserialize(self, data: bytes) -> Any:
         return _request(data)
 
     def forward(self, data: Any) -> Any:
-        return self.workload.item(data)
+        return self.workload.preprocess(data)
 
 
 class Inference(Worker):
-    """Answers a batch."""
+    """A worker that runs the model on a batch."""
 
     def __init__(self) -> None:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
 
     def forward(self, data: list[Any]) -> list[Any]:
-        return self.workload.answers(data)
+        return self.workload.predict(data)
 
 
-class Whole(Worker):
-    """Decodes and answers a batch in one process: less work between processes where decoding is cheap."""
+class PreprocessAndInference(Worker):
+    """A worker that decodes and runs the model: fewer messages between processes if decoding is cheap."""
 
     def __init__(self) -> None:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
 
     def deserialize(self, data: bytes) -> Any:
         return _request(data)
 
     def forward(self, data: list[Any]) -> list[Any]:
-        return self.workload.answers([self.workload.item(request) for request in data])
+        return self.workload.predict([self.workload.preprocess(request) for request in data])
 
 
 if __name__ == "__main__":
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     server = Server()
     if os.environ["BENCH_SCENARIO"] == "image":
         server.append_worker(Preprocess, num=1)
-        server.append_worker(Inference, num=1, max_batch_size=max_batch(), max_wait_time=_WAIT_MS)
+        server.append_worker(Inference, num=1, max_batch_size=max_batch_size(), max_wait_time=_WAIT_MS)
     else:
-        server.append_worker(Whole, num=1, max_batch_size=max_batch(), max_wait_time=_WAIT_MS)
+        server.append_worker(PreprocessAndInference, num=1, max_batch_size=max_batch_size(), max_wait_time=_WAIT_MS)
     server.run()

@@ -1,1 +1,1 @@
-"""Ray Serve."""
+"""Ray Serve: one replica with batching."""

@@ -1,4 +1,4 @@
-"""Ray Serve: its proxy process, and one replica that batches."""
+"""Ray Serve: a proxy process and one replica with batching."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-from benchmarks.peers.workloads.chosen import chosen_workload, max_batch, port
+from benchmarks.peers.workloads.loader import load_workload, max_batch_size, port
 
 _WAIT_S = 0.002
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=512)
 class Model:
-    """Answers batches of requests."""
+    """A deployment that runs the model on batches of requests."""
 
     def __init__(self) -> None:
-        self.workload = chosen_workload()
+        self.workload = load_workload()
 
-    @serve.batch(max_batch_size=max_batch(), batch_wait_timeout_s=_WAIT_S)
-    async def answers(self, items: list[Any]) -> list[Any]:
-        return self.workload.answers(items)
+    @serve.batch(max_batch_size=max_batch_size(), batch_wait_timeout_s=_WAIT_S)
+    async def predict(self, inputs: list[Any]) -> list[Any]:
+        return self.workload.predict(inputs)
 
     async def __call__(self, request: Request) -> Any:
         is_image = os.environ["BENCH_SCENARIO"] == "image"
-        return await self.answers(self.workload.item(await request.body() if is_image else await request.json()))
+        payload = await request.body() if is_image else await request.json()
+        return await self.predict(self.workload.preprocess(payload))
 
 
 if __name__ == "__main__":
@@ -40,6 +41,6 @@ if __name__ == "__main__":
         runtime_env={"env_vars": {name: os.environ[name] for name in names if name in os.environ}},
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port()}, logging_config={"enable_access_log": False})
-    serve.run(Model.bind(), route_prefix="/predict")  # type: ignore[attr-defined]  # the decorator's
+    serve.run(Model.bind(), route_prefix="/predict")  # type: ignore[attr-defined]  # added by the decorator
     while True:
         time.sleep(3600)

@@ -1,4 +1,5 @@
-"""What every peer computes, on the artifacts' files: the same arithmetic behind different servers.
+"""Models of the peers: the same computation on the same artifact in every server.
 
-A workload turns one request into one item (`item`), and a batch of items into one JSON object each (`answers`).
+A workload converts a request into a model input (`preprocess`) and a batch of inputs into one JSON object per request
+(`predict`).
 """

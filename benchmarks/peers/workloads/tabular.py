@@ -1,4 +1,4 @@
-"""Rows of a table to probabilities: the artifact's ONNX graph, or a scikit-learn pipeline as its users serve it."""
+"""Tabular classification: the ONNX model of the artifact, or a scikit-learn pipeline as the baseline."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.workloads.base import Answer
+from benchmarks.peers.workloads.base import Result
 
 _MISSING = -1.0
 _UNKNOWN = -2.0
 
 
 class OnnxTabular:
-    """The artifact's `model.onnx` on ONNX Runtime, rows encoded as its card says. A request may have several rows."""
+    """`model.onnx` of the artifact on ONNX Runtime. A request has one or more rows, encoded as its card describes."""
 
     def __init__(self, folder: Path) -> None:
         import onnxruntime
@@ -38,14 +38,14 @@ class OnnxTabular:
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
 
-    def item(self, request: Any) -> NDArray[np.float32]:
+    def preprocess(self, request: Any) -> NDArray[np.float32]:
         rows = request["instances"]
         return np.array([[self._code(row.get(name), codes) for name, codes in self._columns] for row in rows], "f4")
 
-    def answers(self, items: list[NDArray[np.float32]]) -> list[Answer]:
-        found = self._session.run(None, {"rows": np.concatenate(items)})[0].tolist()
-        ends = np.cumsum([len(rows) for rows in items]).tolist()
-        return [{"probabilities": found[end - len(rows) : end]} for rows, end in zip(items, ends, strict=True)]
+    def predict(self, inputs: list[NDArray[np.float32]]) -> list[Result]:
+        probabilities = self._session.run(None, {"rows": np.concatenate(inputs)})[0].tolist()
+        ends = np.cumsum([len(rows) for rows in inputs]).tolist()
+        return [{"probabilities": probabilities[end - len(rows) : end]} for rows, end in zip(inputs, ends, strict=True)]
 
     @staticmethod
     def _code(value: Any, codes: dict[str, float] | None) -> float:
@@ -54,18 +54,18 @@ class OnnxTabular:
         return float("nan") if value is None else float(value)
 
 
-class PlainTabular:
-    """A scikit-learn pipeline over a pandas table, loaded with joblib as scikit-learn's own guide shows."""
+class SklearnTabular:
+    """A scikit-learn pipeline on a pandas table, loaded with joblib as in the scikit-learn user guide."""
 
     def __init__(self, model: Path) -> None:
         import joblib
 
         self._pipeline = joblib.load(model)
 
-    def item(self, request: Any) -> Any:
+    def preprocess(self, request: Any) -> Any:
         import pandas as pd
 
         return pd.DataFrame(request["instances"])
 
-    def answers(self, items: list[Any]) -> list[Answer]:
-        return [{"probabilities": self._pipeline.predict_proba(table).tolist()} for table in items]
+    def predict(self, inputs: list[Any]) -> list[Result]:
+        return [{"probabilities": self._pipeline.predict_proba(table).tolist()} for table in inputs]

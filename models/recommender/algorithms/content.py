@@ -50,14 +50,14 @@ class Content(Algorithm[ContentParams]):
         return np.asarray((profiles @ self.directions_.T).toarray() + self.prior_, np.float32)
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
-        likeness = (self.directions_[item_rows] @ self.directions_.T).toarray()
-        return similar_columns(likeness, item_rows, n)
+        similarities = (self.directions_[item_rows] @ self.directions_.T).toarray()
+        return similar_columns(similarities, item_rows, n)
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
-        def likeness(rows: Rows, columns: Rows) -> NDArray[np.float32]:
+        def similarities(rows: Rows, columns: Rows) -> NDArray[np.float32]:
             return np.asarray((self.directions_[rows].multiply(self.directions_[columns])).sum(axis=1), np.float32)
 
-        return top_contributions(likeness, histories, items, n)
+        return top_contributions(similarities, histories, items, n)
 
     def arrays(self) -> Arrays:
         matrix = self.directions_
@@ -82,7 +82,7 @@ class ContentNeighbours(ItemNeighbours):
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         directions = item_directions(dataset)
-        self.likeness_ = nearest_rows(directions, directions, NeighbourParams(k=self.params.k), progress)
+        self.similarities_ = nearest_rows(directions, directions, NeighbourParams(k=self.params.k), progress)
 
 
 def item_directions(dataset: Dataset) -> sparse.csr_array:

@@ -43,29 +43,33 @@ class ItemNeighbours(Algorithm[NeighbourParams]):
         {"known_users", "history", "similar_items", "explanations"}
     )
 
-    likeness_: sparse.csr_array
+    similarities_: sparse.csr_array
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         by_item = weigh_interactions(dataset.interactions.T.tocsr(), self.params)
-        self.likeness_ = nearest_rows(by_item, by_item, self.params, progress)
+        self.similarities_ = nearest_rows(by_item, by_item, self.params, progress)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
         # Select rows of a matrix that may be memory-mapped.
-        return np.asarray((histories @ self.likeness_).toarray(), np.float32)
+        return np.asarray((histories @ self.similarities_).toarray(), np.float32)
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
-        likeness = self.likeness_[item_rows].toarray()
-        return similar_columns(np.where(likeness > 0, likeness, -np.inf).astype(np.float32), item_rows, n)
+        similarities = self.similarities_[item_rows].toarray()
+        return similar_columns(np.where(similarities > 0, similarities, -np.inf).astype(np.float32), item_rows, n)
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
-        return top_contributions(lambda row, column: self.likeness_[row, column], histories, items, n)
+        return top_contributions(lambda row, column: self.similarities_[row, column], histories, items, n)
 
     def arrays(self) -> Arrays:
-        return {"data": self.likeness_.data, "indices": self.likeness_.indices, "indptr": self.likeness_.indptr}
+        return {
+            "data": self.similarities_.data,
+            "indices": self.similarities_.indices,
+            "indptr": self.similarities_.indptr,
+        }
 
     def _restore(self, arrays: Arrays) -> None:
         size = self.dataset_.items
-        self.likeness_ = csr(arrays["data"], arrays["indices"], arrays["indptr"], (size, size))
+        self.similarities_ = csr(arrays["data"], arrays["indices"], arrays["indptr"], (size, size))
 
 
 class UserNeighbours(Algorithm[NeighbourParams]):
@@ -99,10 +103,10 @@ class UserNeighbours(Algorithm[NeighbourParams]):
         return self._score(histories, None)
 
     def _score(self, histories: sparse.csr_array, own: Rows | None) -> Scores:
-        neighbours, likeness = self._nearest(histories, self.params.k, own)
-        is_neighbour = (neighbours != PADDING) & (likeness > 0)
+        neighbours, similarities = self._nearest(histories, self.params.k, own)
+        is_neighbour = (neighbours != PADDING) & (similarities > 0)
         weights = csr(
-            likeness[is_neighbour],
+            similarities[is_neighbour],
             neighbours[is_neighbour],
             np.concatenate(([0], np.cumsum(is_neighbour.sum(1)))),
             (len(is_neighbour), self._users),
@@ -110,16 +114,16 @@ class UserNeighbours(Algorithm[NeighbourParams]):
         return np.asarray((weights @ self.dataset_.interactions).toarray(), np.float32)
 
     def similar_users(self, user_rows: Rows, n: int) -> tuple[Items, Scores]:
-        neighbours, likeness = self._nearest(self.dataset_.histories(user_rows), n, user_rows)
-        is_unrelated = likeness <= 0
-        neighbours[is_unrelated], likeness[is_unrelated] = PADDING, -np.inf
-        return neighbours, likeness
+        neighbours, similarities = self._nearest(self.dataset_.histories(user_rows), n, user_rows)
+        is_unrelated = similarities <= 0
+        neighbours[is_unrelated], similarities[is_unrelated] = PADDING, -np.inf
+        return neighbours, similarities
 
     def _nearest(self, histories: sparse.csr_array, n: int, own: Rows | None) -> tuple[Items, Scores]:
-        likeness = np.asarray((self._direction(histories) @ self._by_item).toarray(), np.float32)
+        similarities = np.asarray((self._direction(histories) @ self._by_item).toarray(), np.float32)
         if own is not None:
-            likeness[np.arange(len(own)), own] = -np.inf
-        return select_top_k(likeness, n)
+            similarities[np.arange(len(own)), own] = -np.inf
+        return select_top_k(similarities, n)
 
     @property
     def _users(self) -> int:
@@ -166,10 +170,10 @@ def nearest_rows(
     transposed = right.T.tocsr()
     data, indices, counts = [], [], []
     for rows in row_blocks(left.shape[0], right.shape[0]):
-        likeness = np.asarray((left[rows] @ transposed).toarray(), np.float32)
+        similarities = np.asarray((left[rows] @ transposed).toarray(), np.float32)
         own = np.arange(rows.start, rows.stop)
-        likeness[np.arange(len(own)), own] = -np.inf
-        columns, similarities = select_top_k(likeness, params.k)
+        similarities[np.arange(len(own)), own] = -np.inf
+        columns, similarities = select_top_k(similarities, params.k)
         is_neighbour = similarities > 0
         by_column = np.argsort(np.where(is_neighbour, columns, right.shape[0]), axis=1)
         columns = np.take_along_axis(columns, by_column, axis=1)

@@ -206,7 +206,7 @@ class RecommenderState:
 
     def unsupported(self, algorithm: AnyAlgorithm, capability: Capability) -> InvalidInput:
         """Create the error for a missing capability, listing the algorithms that have it."""
-        others = ", ".join(each.name for each in self.supporting(capability)) or "no served model"
+        others = ", ".join(each.name for each in self.supporting(capability)) or "none"
         task = _TASKS.get(capability, capability.replace("_", " "))
         return InvalidInput(f"model '{algorithm.name}' cannot {task}; these can: {others}", location=("model",))
 

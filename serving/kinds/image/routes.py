@@ -1,8 +1,8 @@
-"""Classification of images over HTTP: multipart in, JSON out."""
+"""The operations that classify images: multipart in, JSON out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,26 +13,27 @@ from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer
 from serving.http.requests.multipart import MULTIPART, fields, files, read_parts
 from serving.http.requests.query import parameters_of
-from serving.kinds.image.handler import ImageHandler
 from serving.kinds.image.schemas import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
 from serving.kinds.image.upload import CLASSIFY_V1, ClassifyQuery, image_bodies, read_image
-from serving.kinds.served_models import answering_model
 from serving.schemas.fields import EXAMPLE_VERSION
+
+if TYPE_CHECKING:
+    from serving.kinds.image.handler import ImageHandler
 
 READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
 _CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
 OPTIONS = len(ClassifyOptions.model_fields)
 
 
-def operations(calls: ImageHandler) -> list[Operation]:
+def operations(handler: ImageHandler) -> list[Operation]:
     """`classify_image` and `classify_images`."""
-    return [_classify_image(calls), _classify_images(calls)]
+    return [_classify_image(handler), _classify_images(handler)]
 
 
-def _classify_image(calls: ImageHandler) -> Operation:
+def _classify_image(handler: ImageHandler) -> Operation:
     return Operation(
         id="classify_image",
-        answered_by=lambda: answering_model(calls.served),
+        answered_by=handler.model.answering,
         method="POST",
         takes_version=True,
         path="/v1/images/classify",
@@ -43,56 +44,56 @@ def _classify_image(calls: ImageHandler) -> Operation:
             "truncated image is refused, and one with too many pixels before it is decoded. The image comes as a form, "
             "as base64 in JSON, or as the body itself; its options then come in the query."
         ),
-        handler=lambda request: classify_v1(request, calls),
+        handler=lambda request: classify_v1(request, handler),
         parameters=lambda: parameters_of(ClassifyQuery),
         body=image_form(_v1_fields(), "ClassifyForm"),
-        more_bodies=image_bodies(calls, CLASSIFY_V1),
-        answer=Content(JSON, lambda: Classification, lambda: {"classified": example_v1(calls)}),
+        more_bodies=image_bodies(handler, CLASSIFY_V1),
+        answer=Content(JSON, lambda: Classification, lambda: {"classified": example_v1(handler)}),
         answer_description="The classes of the image, best first.",
         answer_headers=HEADERS,
         problems=CALL_PROBLEMS,
     )
 
 
-async def classify_v1(request: Request, calls: ImageHandler) -> Response:
+async def classify_v1(request: Request, handler: ImageHandler) -> Response:
     """Answer a request of version 1."""
-    image, options = await read_image(request, calls, CLASSIFY_V1)
-    response = answer(await calls.classify(image, options))
+    image, options = await read_image(request, handler, CLASSIFY_V1)
+    response = answer(await handler.classify(image, options))
     if "threshold" in options.model_fields_set:
         THRESHOLD.mark(response)
     if isinstance(options, ClassifyUrl):
-        # Another image may be there the next time: no cache answers for it, ours included (RFC 9110, 12.5.5).
+        # The URL may have another image the next time: no cache may answer (RFC 9110, 12.5.5).
         response.headers["Vary"] = "*"
     return response
 
 
 def _v1_fields() -> JsonSchema:
     """The fields of the form; `threshold` is deprecated here, and in no call that has no version 2."""
-    found: JsonSchema = ClassifyOptions.model_json_schema()["properties"]
-    return {**found, "threshold": {**found["threshold"], "deprecated": True}}
+    properties: JsonSchema = ClassifyOptions.model_json_schema()["properties"]
+    return {**properties, "threshold": {**properties["threshold"], "deprecated": True}}
 
 
-def _classify_images(calls: ImageHandler) -> Operation:
+def _classify_images(handler: ImageHandler) -> Operation:
     async def classify_many(request: Request) -> Response:
-        # One more than allowed is read, so that one too many gets its own message; far too many do not.
-        parts = await read_parts(request, max_parts=2 * calls.max_images + OPTIONS + 1)
-        images = files(parts, "images", at_most=calls.max_images)
+        # One more than allowed is read, so that one too many gets its own message.
+        parts = await read_parts(request, max_parts=2 * handler.max_images + OPTIONS + 1)
+        images = files(parts, "images", at_most=handler.max_images)
         options = ClassifyOptions.model_validate(fields(parts, beside="images"))
-        return answer(await calls.classify_many(images, options))
+        return answer(await handler.classify_many(images, options))
 
-    form, encoding = batch_form(calls.max_images)
+    form, encoding = batch_form(handler.max_images)
     return Operation(
         id="classify_images",
-        answered_by=lambda: answering_model(calls.served),
+        answered_by=handler.model.answering,
         method="POST",
         takes_version=True,
         path="/v1/images/classify-batch",
         tag="images",
         summary="Classify several images",
-        description=f"Up to {calls.max_images} files: {READS}. An image that cannot be read fails alone.",
+        description=f"Up to {handler.max_images} files: {READS}. An image that cannot be read fails alone.",
         handler=classify_many,
         body=Content(MULTIPART, lambda: form, encoding=encoding),
-        answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(calls.served.card())}),
+        answer=Content(JSON, lambda: BatchClassification, lambda: {"batch": _batch(handler.model.card)}),
         answer_description="One result or one error per image, in the order of the request.",
         problems=CALL_PROBLEMS,
     )
@@ -141,9 +142,9 @@ def _predictions(card: Card) -> list[dict[str, Any]]:
     ]
 
 
-def example_v1(calls: ImageHandler) -> dict[str, Any]:
+def example_v1(handler: ImageHandler) -> dict[str, Any]:
     """An answer of version 1."""
-    card = calls.served.card()
+    card = handler.model.card
     return {"model": _model(card), "predictions": _predictions(card), "inference_time_ms": 8.4}
 
 

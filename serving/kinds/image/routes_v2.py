@@ -1,8 +1,8 @@
-"""Version 2 of the classification of an image over HTTP, and the path whose version a header says."""
+"""Version 2 of the classification of an image, and the path whose version is in a header."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, TypeAdapter
 from starlette.requests import Request
@@ -14,13 +14,14 @@ from serving.http.deprecation import HEADERS
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer
 from serving.http.requests.query import Flag, Query, parameters_of
-from serving.kinds.image.handler import ImageHandler
 from serving.kinds.image.routes import READS, classify_v1, example_v1, image_form
 from serving.kinds.image.schemas import MAX_TOP_K, Classification
 from serving.kinds.image.schemas_v2 import ClassificationV2, ClassifyFileV2, ClassifyOptionsV2, ClassifyUrlV2
 from serving.kinds.image.upload import Reading, image_bodies, read_image
-from serving.kinds.served_models import answering_model
 from serving.schemas.fields import VERSION_PATTERN
+
+if TYPE_CHECKING:
+    from serving.kinds.image.handler import ImageHandler
 
 VERSION_HEADER = "API-Version"
 VERSIONS = ("1", "2")
@@ -41,15 +42,15 @@ class ClassifyQueryV2(Query):
 CLASSIFY_V2 = Reading(ClassifyQueryV2, ClassifyOptionsV2, ClassifyFileV2, ClassifyUrlV2, texts=("model", "version"))
 
 
-def operations(calls: ImageHandler) -> list[Operation]:
+def operations(handler: ImageHandler) -> list[Operation]:
     """`classify_image_v2`, and `classify_image_by_header` at the path without a version."""
-    return [_classify(calls), _by_header(calls)]
+    return [_classify(handler), _by_header(handler)]
 
 
-def _classify(calls: ImageHandler) -> Operation:
+def _classify(handler: ImageHandler) -> Operation:
     return Operation(
         id="classify_image_v2",
-        answered_by=lambda: answering_model(calls.served),
+        answered_by=handler.model.answering,
         method="POST",
         takes_version=True,
         path="/v2/images/classify",
@@ -57,22 +58,22 @@ def _classify(calls: ImageHandler) -> Operation:
         summary="Classify an image, version 2",
         description=(
             f"{READS}. As `classify_image`, with the model and its version by name, and `embedding`: the penultimate "
-            "features of the network. `min_confidence` is what version 1 calls `threshold`."
+            "features of the network. `min_confidence` is what version 1 handler `threshold`."
         ),
-        handler=lambda request: _classify_v2(request, calls),
+        handler=lambda request: _classify_v2(request, handler),
         parameters=lambda: parameters_of(ClassifyQueryV2),
         body=image_form(ClassifyOptionsV2.model_json_schema()["properties"], "ClassifyFormV2"),
-        more_bodies=image_bodies(calls, CLASSIFY_V2),
-        answer=Content(JSON, lambda: ClassificationV2, lambda: {"classified": _example(calls)}),
-        answer_description="The classes of the image, best first, and its embedding where it was asked for.",
+        more_bodies=image_bodies(handler, CLASSIFY_V2),
+        answer=Content(JSON, lambda: ClassificationV2, lambda: {"classified": _example(handler)}),
+        answer_description="The classes of the image, best first, and its embedding where requested.",
         problems=(*CALL_PROBLEMS, NOT_KNOWN, NO_EMBEDDING),
     )
 
 
-def _by_header(calls: ImageHandler) -> Operation:
+def _by_header(handler: ImageHandler) -> Operation:
     async def classify(request: Request) -> Response:
         version = api_version(request)
-        response = await (classify_v1(request, calls) if version == "1" else _classify_v2(request, calls))
+        response = await (classify_v1(request, handler) if version == "1" else _classify_v2(request, handler))
         response.headers[VERSION_HEADER] = version
         response.headers.setdefault("Vary", VERSION_HEADER)
         return response
@@ -80,7 +81,7 @@ def _by_header(calls: ImageHandler) -> Operation:
     both: TypeAdapter[Any] = TypeAdapter(Classification | ClassificationV2)
     return Operation(
         id="classify_image_by_header",
-        answered_by=lambda: answering_model(calls.served),
+        answered_by=handler.model.answering,
         method="POST",
         takes_version=True,
         path="/images/classify",
@@ -90,7 +91,7 @@ def _by_header(calls: ImageHandler) -> Operation:
         handler=classify,
         parameters=lambda: (_HEADER,),
         body=image_form({"top_k": ClassifyOptionsV2.model_json_schema()["properties"]["top_k"]}, "ClassifyFormOfBoth"),
-        answer=Content(JSON, lambda: both, lambda: {"1": example_v1(calls), "2": _example(calls)}),
+        answer=Content(JSON, lambda: both, lambda: {"1": example_v1(handler), "2": _example(handler)}),
         answer_description="The answer of that version.",
         answer_headers=(VERSION_HEADER, *HEADERS),
         problems=(*CALL_PROBLEMS, NOT_KNOWN, NO_EMBEDDING, UNKNOWN_API_VERSION),
@@ -108,9 +109,9 @@ def api_version(request: Request) -> Literal["1", "2"]:
             raise UnknownApiVersion(f"{VERSION_HEADER} '{other[:100]}' is not known; known: {', '.join(VERSIONS)}")
 
 
-async def _classify_v2(request: Request, calls: ImageHandler) -> Response:
-    image, options = await read_image(request, calls, CLASSIFY_V2)
-    response = answer(await calls.classify_v2(image, options))
+async def _classify_v2(request: Request, handler: ImageHandler) -> Response:
+    image, options = await read_image(request, handler, CLASSIFY_V2)
+    response = answer(await handler.classify_v2(image, options))
     if isinstance(options, ClassifyUrlV2):
         # As in version 1: another image may be there the next time.
         response.headers["Vary"] = "*"
@@ -126,5 +127,5 @@ _HEADER: JsonSchema = {
 }
 
 
-def _example(calls: ImageHandler) -> dict[str, Any]:
-    return {**example_v1(calls), "embedding": [0.1184, 0.0, 0.7302]}
+def _example(handler: ImageHandler) -> dict[str, Any]:
+    return {**example_v1(handler), "embedding": [0.1184, 0.0, 0.7302]}

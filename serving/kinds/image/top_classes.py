@@ -1,4 +1,4 @@
-"""From probabilities to the likeliest classes. Knows arrays and names, no images."""
+"""The likeliest classes of arrays of probabilities."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from numpy.typing import NDArray
 
 from models.errors import PredictionFailed
 from serving.kinds.image.schemas import ClassifyOptions, ClassPrediction
-from serving.runners.interface import RowsAnswer
 
 
 def rank(
-    answer: RowsAnswer, rows: int, classes: Sequence[str], options: ClassifyOptions
+    values: NDArray[np.float32], rows: int, classes: Sequence[str], options: ClassifyOptions
 ) -> list[list[ClassPrediction]]:
-    """The likeliest classes of each row, best first. Raises as `check`."""
-    check(answer, rows, classes)
-    return [_ranked(row, classes, options) for row in answer.values]
+    """Return the likeliest classes of each row, best first. Raises as `check`."""
+    check(values, rows, classes)
+    return [_ranked(row, classes, options) for row in values]
 
 
-def check(answer: RowsAnswer, rows: int, classes: Sequence[str]) -> None:
+def check(values: NDArray[np.float32], rows: int, classes: Sequence[str]) -> None:
     """Raise PredictionFailed unless the values are finite, (rows, classes)."""
-    if answer.values.shape != (rows, len(classes)):
-        raise PredictionFailed(f"{answer.values.shape} values for {rows} images and {len(classes)} classes")
-    if not np.isfinite(answer.values).all():
+    if values.shape != (rows, len(classes)):
+        raise PredictionFailed(f"{values.shape} values for {rows} images and {len(classes)} classes")
+    if not np.isfinite(values).all():
         raise PredictionFailed("the model answered NaN or infinity")
 
 

@@ -1,11 +1,11 @@
-"""One image in a request: a form, base64 or an address in JSON, or the body itself. Knows no model."""
+"""Read the image of a request: from a form, from base64 or a URL in JSON, or from the body itself."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter
 from pydantic_core import from_json
@@ -16,9 +16,11 @@ from serving.http.operation import Content, JsonSchema
 from serving.http.requests.json_body import JSON, check_content_type, read_json
 from serving.http.requests.multipart import fields, files, read_parts
 from serving.http.requests.query import Query, read_query
-from serving.kinds.image.handler import ImageHandler
+from serving.kinds.image.examples import RED_PIXEL
 from serving.kinds.image.schemas import MAX_TOP_K, ClassifyFile, ClassifyOptions, ClassifyUrl
-from serving.routes.examples import RED_PIXEL
+
+if TYPE_CHECKING:
+    from serving.kinds.image.handler import ImageHandler
 
 # What a body may be that is an image itself.
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
@@ -33,7 +35,7 @@ class ClassifyQuery(Query):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Leave out classes with less confidence than this. Version 2 calls it `min_confidence`.",
+        description="Leave out classes with less confidence than this. Version 2 handler it `min_confidence`.",
         json_schema_extra={"deprecated": True},
     )
 
@@ -58,7 +60,7 @@ class Reading(Generic[OptionsT]):
 CLASSIFY_V1: Reading[ClassifyOptions] = Reading(ClassifyQuery, ClassifyOptions, ClassifyFile, ClassifyUrl)
 
 
-async def read_image(request: Request, calls: ImageHandler, reading: Reading[OptionsT]) -> tuple[bytes, OptionsT]:
+async def read_image(request: Request, handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[bytes, OptionsT]:
     """The file and the options. Raises UnsupportedMedia, Malformed, FieldFault, pydantic's ValidationError."""
     options = read_query(request, reading.query).model_dump(exclude_none=True)
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -66,16 +68,16 @@ async def read_image(request: Request, calls: ImageHandler, reading: Reading[Opt
         check_content_type(request, given)
         return await request.body(), reading.options(**options)
     if given == JSON:
-        return await _from_json(await read_json(request), options, calls, reading)
+        return await image_in_json(await read_json(request), options, handler, reading)
     # One more than there are fields, so that an unknown one is named.
     parts = await read_parts(request, max_parts=1 + len(reading.options.model_fields) + 1)
     (image,) = files(parts, "image", at_most=1)
     return image, reading.options.model_validate(options | dict(fields(parts, beside="image", texts=reading.texts)))
 
 
-def image_bodies(calls: ImageHandler, reading: Reading[OptionsT]) -> tuple[Content, ...]:
+def image_bodies(handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[Content, ...]:
     """The forms of the body beside the multipart one."""
-    either: Any = reading.file | reading.url if calls.fetches else reading.file  # Any: a type, or a union of two
+    either: Any = reading.file | reading.url if handler.fetches else reading.file  # Any: a type, or a union of two
     json_type: TypeAdapter[Any] = TypeAdapter(either)
     file: JsonSchema = {"type": "string", "format": "binary"}
     return (
@@ -84,27 +86,21 @@ def image_bodies(calls: ImageHandler, reading: Reading[OptionsT]) -> tuple[Conte
     )
 
 
-async def _from_json(
-    body: bytes, options: dict[str, object], calls: ImageHandler, reading: Reading[OptionsT]
+async def image_in_json(
+    body: bytes, options: dict[str, object], handler: ImageHandler, reading: Reading[OptionsT]
 ) -> tuple[bytes, OptionsT]:
+    """Return the file and the options in a JSON body; `options` are the defaults of those that it does not name.
+
+    Raises Malformed, FieldFault, pydantic's ValidationError, and as `ImageHandler.fetch`.
+    """
     try:
         content = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Malformed(f"Invalid JSON: {str(error)[:200]}") from error
-    return await image_of(content, options, calls, reading)
-
-
-async def image_of(
-    content: object, options: dict[str, object], calls: ImageHandler, reading: Reading[OptionsT]
-) -> tuple[bytes, OptionsT]:
-    """The file and the options in a JSON body; `options` are those that it does not name.
-
-    Raises FieldFault, pydantic's ValidationError, and what `ImageHandler.fetch` raises.
-    """
     merged = options | content if isinstance(content, dict) else content
     if isinstance(content, dict) and "url" in content:
         by_url: Any = reading.url.model_validate(merged)  # Any: a model with `url`
-        return await calls.fetch(by_url.url), by_url
+        return await handler.fetch(by_url.url), by_url
     file: Any = reading.file.model_validate(merged)  # Any: a model with `image`
     try:
         return base64.b64decode(file.image, validate=True), file

@@ -1,237 +1,231 @@
-"""Recommends items to users. Knows queries and answers, no HTTP."""
+"""The handler of a recommender: users in, ranked items out."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from models.errors import InputError, InvalidInput, PredictionFailed, VersionNotLoaded
-from serving.context import deadline, elapsed_ms
+from models.card import Card
+from models.errors import InputError, InvalidInput, PredictionFailed
+from models.recommender.online.messages import Answer
 from serving.errors.exceptions import FieldFault
-from serving.kinds.recommender.responses import as_recommendations, check, of_user, told
+from serving.http.operation import Operation
+from serving.kinds.interface import Handler, Json, Stream
+from serving.kinds.recommender import (
+    feedback_routes,
+    item_routes,
+    open_inference,
+    routes,
+    streams,
+    user_routes,
+)
+from serving.kinds.recommender.feedback import FeedbackHandler
+from serving.kinds.recommender.items import ItemHandler
+from serving.kinds.recommender.requests import each_user, extras_of, own_extras, query_of
+from serving.kinds.recommender.responses import Recommendation, check, of_user
 from serving.kinds.recommender.schemas import (
     BulkRecommendations,
     BulkRecommendRequest,
-    Choice,
     PerUser,
     Recommendations,
     RecommendOptions,
     RecommendRequest,
     UserFailure,
 )
+from serving.kinds.recommender.users import UserHandler
+from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.responses import model_used
-from serving.kinds.served_models import RecommenderAnswer, ServedRecommender
+from serving.kinds.served_model import Result, ServedModel
 from serving.observability.metrics import service_metrics
-from serving.runners.interface import ModelRef, QueryAnswer
+from serving.open_inference.codec import DecodedRequest
+from serving.open_inference.outputs import Inferred
+from serving.open_inference.schemas import TensorMetadata
+from serving.runners.interface import Payload
 from serving.settings.settings import Settings
 from serving.versions.shadow_comparison import Agreement, of_lists
 
 
-class RecommenderHandler:
-    """`recommend` and `recommend_bulk`."""
+class RecommenderHandler(Handler[RecommenderVersion]):
+    """`recommend`, `recommend_bulk`, and the operations on users, items and feedback."""
 
-    def __init__(self, served: ServedRecommender, settings: Settings) -> None:
-        self.served = served
+    has_fast_path: ClassVar[bool] = True
+
+    def __init__(
+        self, model: ServedModel[RecommenderVersion], settings: Settings, *, feedback: FeedbackHandler | None = None
+    ) -> None:
+        super().__init__(model)
         self.max_users = settings.max_bulk_users
-        self._timeout_s = settings.request_timeout_s
+        self.max_age_s = settings.recommendations_max_age_s
+        self.users = UserHandler(model)
+        self.items = ItemHandler(model)
+        self.feedback = feedback
 
-    async def recommend(self, request: RecommendRequest) -> Recommendations:
-        """Items for one user.
+    def operations(self) -> list[Operation]:
+        feedback = feedback_routes.operations(self.feedback) if self.feedback is not None else []
+        resources = [*user_routes.operations(self), *item_routes.operations(self.items), *feedback]
+        return [*routes.operations(self), *resources]
 
-        Raises NotKnown for an unknown user where the request asks for that, InvalidInput, and what `QueryRunner.ask`
-        raises.
+    def streams(self) -> list[Stream]:
+        return [streams.recommendation_stream(self)]
+
+    @property
+    def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        async def recommend(user_id: str, n: int = 10, filter_seen: bool = True) -> Recommendations:
+            request = RecommendRequest(user_id=user_id, n=n, filter_seen=filter_seen)
+            return (await self.recommend(request)).to_response()
+
+        async def recommend_bulk(user_ids: list[str], n: int = 10, filter_seen: bool = True) -> BulkRecommendations:
+            return await self.recommend_bulk(BulkRecommendRequest(user_ids=user_ids, n=n, filter_seen=filter_seen))
+
+        return {"recommend": recommend, "recommend_bulk": recommend_bulk}
+
+    async def answer_json(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
+        outcomes = await self.recommend_each(bodies)
+        return [outcome if isinstance(outcome, Exception) else outcome.to_json() for outcome in outcomes]
+
+    async def recommend(self, request: RecommendRequest) -> Recommendation:
+        """Recommend items to one user.
+
+        Raises NotKnown for an unknown user where the request asks for an error, InvalidInput, and as
+        `ServedModel.call`.
         """
-        started = time.perf_counter()
-        answers, model = await self._ask([request.user_id], request, {})
-        try:
-            check(answers[0], request.user_id, request)
-        except InputError as error:
-            error.location = ("body", *(error.location or ("user_id",)))
-            raise
-        return as_recommendations(request.user_id, answers[0], model, elapsed_ms(started))
+        (outcome,) = await self.recommend_each([request])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def recommend_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | None]:
-        """The answers to several requests as JSON, by one call to the runner.
+    async def recommend_each(
+        self, requests: Sequence[RecommendRequest | bytes | bytearray]
+    ) -> list[Recommendation | Exception]:
+        """Recommend items to the user of each request, with one call to the runner. A request with a fault fails alone.
 
-        None for a request that `recommend` has to answer, since its body or its user is not acceptable. Raises what
-        `QueryRunner.ask` raises.
+        Raises as `ServedModel.call`.
         """
-        requests = [_request(body) for body in bodies]
-        read = [request for request in requests if request is not None]
-        if not read:
-            return [None] * len(bodies)
-        started = time.perf_counter()
-        queries = [self._query(request.user_id, request, _more(request)) for request in read]
-        answered = await self.served.runner.ask(queries, deadline=deadline(self._timeout_s))
-        inference_time_ms = elapsed_ms(started)
-        self.served.traffic.answered(answered.model.version, time.perf_counter() - started, requests=len(read))
-        each = iter(self._read(answered, len(queries)))
+        read = [_read(request) for request in requests]
+        valid = [request for request in read if isinstance(request, RecommendRequest)]
+        if not valid:
+            return [request for request in read if isinstance(request, Exception)]
+        queries = [query_of(request.user_id, request, extras_of(request)) for request in valid]
+        user_id = valid[0].user_id if len(valid) == 1 else ""
+        result, answers = await self._ask(queries, user_id=user_id, requests=len(valid))
+        each = iter(answers)
         return [
-            None if request is None else _told(request, next(each), answered.model, inference_time_ms)
-            for request in requests
+            request if isinstance(request, Exception) else _outcome(request, next(each), result) for request in read
         ]
 
     async def recommend_bulk(self, request: BulkRecommendRequest) -> BulkRecommendations:
-        """Items, or an error, for each user in order. Raises what `QueryRunner.ask` raises, and FieldFault."""
+        """Recommend items to several users: one result or one error per user, in order.
+
+        Raises FieldFault, and as `ServedModel.call`.
+        """
         if not 1 <= len(request.user_ids) <= self.max_users:
-            message = f"1 to {self.max_users} users may be asked for at a time, not {len(request.user_ids)}"
+            message = f"1 to {self.max_users} users may be requested at a time, not {len(request.user_ids)}"
             raise FieldFault(message, location=("body", "user_ids"), value_type="array")
-        _check_per_user(request)
-        started = time.perf_counter()
-        answers, model = await self._ask(request.user_ids, request, request.per_user)
+        each_user(request)  # Raises FieldFault for users that are not among `user_ids`.
+        # One version answers a whole request; several users share the caller's place in the traffic split.
+        user_id = request.user_ids[0] if len(request.user_ids) == 1 else ""
+        result, answers = await self._ask(_queries(request.user_ids, request, request.per_user), user_id=user_id)
         if all(answer.error is not None and answer.location == ("model",) for answer in answers):
             raise InvalidInput(answers[0].error or "", location=("body", "model"))
+        for answer in answers:
+            _count(answer)
         return BulkRecommendations(
-            model=model_used(model),
+            model=model_used(result.model),
             results=[
-                of_user(index, user_id, answer, request)
-                for index, (user_id, answer) in enumerate(zip(request.user_ids, answers, strict=True))
+                of_user(index, user, answer, request)
+                for index, (user, answer) in enumerate(zip(request.user_ids, answers, strict=True))
             ],
-            inference_time_ms=elapsed_ms(started),
+            inference_time_ms=result.elapsed_ms,
         )
 
     @staticmethod
-    def each_user(request: BulkRecommendRequest) -> list[BulkRecommendRequest]:
-        """A request of its own for each user, in order. Raises FieldFault."""
-        _check_per_user(request)
-        return [
-            request.model_copy(
-                update={
-                    "user_ids": [user_id],
-                    "per_user": {user_id: request.per_user[user_id]} if user_id in request.per_user else {},
-                }
-            )
-            for user_id in request.user_ids
-        ]
-
-    @staticmethod
     def failure(result: UserFailure) -> Exception:
-        """The error of one user as an error of a request for all of them."""
+        """Return the error of one user as an error of a request for all of them."""
         if result.error.status >= 500:
             return PredictionFailed(result.error.detail)
         return InvalidInput(result.error.detail, location=("query",))
 
+    def tensors(self, card: Card) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+        return open_inference.tensors()
+
+    @property
+    def inference_description(self) -> str:
+        return open_inference.DESCRIPTION
+
+    def inference_example(self) -> tuple[Json, Json]:
+        return open_inference.example(self.model.card)
+
+    async def infer(self, request: DecodedRequest) -> Inferred:
+        return await open_inference.infer(self, request)
+
+    def open(self) -> None:
+        """Open the log of feedback in the background, so that the first client does not wait for it."""
+        if self.feedback is not None:
+            self.feedback.open()
+
+    def close(self) -> None:
+        """Stop the thread that writes feedback."""
+        if self.feedback is not None:
+            self.feedback.close()
+
     async def _ask(
-        self, user_ids: Sequence[str], options: RecommendOptions, per_user: dict[str, PerUser]
-    ) -> tuple[list[RecommenderAnswer], ModelRef]:
-        shared = _more(options)
-        queries = [
-            self._query(user_id, options, shared if user_id not in per_user else shared | _own(per_user[user_id]))
-            for user_id in user_ids
-        ]
-        # One version answers a whole request: several users are together who asks.
-        answered = await ask_chosen(
-            self.served, queries, user_id=user_ids[0] if len(user_ids) == 1 else "", timeout_s=self._timeout_s
-        )
-        answers = self._read(answered, len(queries))
-        for answer in answers:
-            _count(answer)
-        self.served.traffic.shadow(answered.model.version, lambda version: self._agreement(queries, answers, version))
-        return answers, answered.model
+        self, queries: list[Json], *, user_id: str, requests: int = 1
+    ) -> tuple[Result[RecommenderVersion], list[Answer]]:
+        async def encode(version: RecommenderVersion) -> Payload:
+            return queries
 
-    def _query(self, user_id: str, options: RecommendOptions, more: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
-        query: dict[str, Any] = self.served.query(user_id=user_id, n=options.n, filter_seen=options.filter_seen, **more)
-        return query
-
-    def _read(self, answered: QueryAnswer, asked: int) -> list[RecommenderAnswer]:
-        if len(answered.values) != asked:
-            raise PredictionFailed(f"{len(answered.values)} answers for {asked} queries")
-        try:
-            return [self.served.answer(value) for value in answered.values]
-        except (TypeError, ValueError, KeyError) as error:
-            raise PredictionFailed("the recommender answered something that is not an answer") from error
-
-    async def _agreement(self, queries: list[Any], answers: Sequence[RecommenderAnswer], version: str) -> Agreement:
-        """How much of what was answered to `queries` another version would have answered too."""
-        until = time.monotonic() + self._timeout_s
-        answered = await self.served.runner.ask(queries, deadline=until, version=version, is_low_priority=True)
-        return of_lists(_ids(answers), _ids(self._read(answered, len(queries))))
+        result = await self.model.call(encode, user_id=user_id, requests=requests, compare=_agreement)
+        if result is None or len(result.values) != len(queries):
+            raise PredictionFailed(f"{len(result.values) if result else 0} answers for {len(queries)} queries")
+        return result, _answers(result)
 
 
-async def ask_chosen(served: ServedRecommender, queries: list[Any], *, user_id: str, timeout_s: float) -> QueryAnswer:
-    """What the version chosen for `user_id` answers, or for the caller without one. Raises as `QueryRunner.ask`."""
-    choice = served.traffic.choose(user_id)
-    asked = served.runner.ask(queries, deadline=deadline(timeout_s), version=choice.version)
+def _read(request: RecommendRequest | bytes | bytearray) -> RecommendRequest | Exception:
+    if isinstance(request, RecommendRequest):
+        return request
     try:
-        return await served.traffic.timed(choice, asked)
-    except VersionNotLoaded:
-        choice = served.traffic.instead(choice)
-        return await served.traffic.timed(choice, served.runner.ask(queries, deadline=deadline(timeout_s)))
+        return RecommendRequest.model_validate_json(request)
+    except ValidationError as error:
+        return error
 
 
-def _check_per_user(request: BulkRecommendRequest) -> None:
-    asked_for = set(request.user_ids)
-    for user_id in request.per_user:
-        if user_id not in asked_for:
-            message = f"per_user tells of '{user_id[:100]}', who is not in user_ids"
-            raise FieldFault(message, location=("body", "per_user", user_id), value_type="object")
-
-
-def _request(body: bytes | bytearray) -> RecommendRequest | None:
-    try:
-        return RecommendRequest.model_validate_json(body)
-    except ValidationError:
-        return None
-
-
-def _told(
-    request: RecommendRequest, answer: RecommenderAnswer, model: ModelRef, inference_time_ms: float
-) -> bytes | None:
+def _outcome(
+    request: RecommendRequest, answer: Answer, result: Result[RecommenderVersion]
+) -> Recommendation | Exception:
     try:
         check(answer, request.user_id, request)
-        if any(item.causes for item in answer.items):
-            explained = as_recommendations(request.user_id, answer, model, inference_time_ms)
-            body = explained.__pydantic_serializer__.to_json(explained)
-        else:
-            body = told(answer, request.user_id, model, inference_time_ms)
-    except (InputError, PredictionFailed):
-        return None
+    except InputError as error:
+        error.location = ("body", *(error.location or ("user_id",)))
+        return error
+    except PredictionFailed as error:
+        return error
     _count(answer)
-    return body
+    return Recommendation(request.user_id, answer, result.model, result.elapsed_ms)
 
 
-def _count(answer: RecommenderAnswer) -> None:
+def _queries(user_ids: Sequence[str], options: RecommendOptions, per_user: Mapping[str, PerUser]) -> list[Json]:
+    shared = extras_of(options)
+    return [
+        query_of(user_id, options, shared if user_id not in per_user else shared | own_extras(per_user[user_id]))
+        for user_id in user_ids
+    ]
+
+
+def _answers(result: Result[RecommenderVersion]) -> list[Answer]:
+    try:
+        return [Answer.from_json(value) for value in result.values]
+    except (TypeError, ValueError, KeyError) as error:
+        raise PredictionFailed("the recommender returned something that is not an answer") from error
+
+
+def _count(answer: Answer) -> None:
     if answer.error is None:
         service_metrics().recommended(answer.model, answer.reason, answer.features)
 
 
-def _ids(answers: Sequence[RecommenderAnswer]) -> list[list[str]]:
-    return [[item.id for item in answer.items] for answer in answers]
-
-
-def _more(options: RecommendOptions) -> dict[str, Any]:  # Any: JSON
-    """What the request sets beyond the number of items: most set nothing."""
-    if options.model_fields_set <= _PLAIN:
-        return {}
-    more: dict[str, Any] = {}
-    if options.model is not None:
-        more["model"] = options.model
-    if options.history:
-        more["history"] = options.history
-    if options.user_features:
-        more["user_features"] = options.user_features
-    if options.explain:
-        more["explain"] = True
-    rules: dict[str, Any] = {
-        name: {"ids": choice.ids, "categories": choice.categories}
-        for name, choice in (("allow", options.allow), ("deny", options.deny))
-        if isinstance(choice, Choice)
-    }
-    for name in ("categories", "diversity", "min_score", "max_per_category", "category_caps"):
-        value = getattr(options, name)
-        if value not in (None, 0.0, [], {}) or (name == "min_score" and value is not None):
-            rules[name] = value
-    if rules:
-        more["rules"] = rules
-    return more
-
-
-_PLAIN = {"user_id", "user_ids", "per_user", "n", "filter_seen", "unknown_user"}
-
-
-def _own(user: PerUser) -> dict[str, Any]:  # Any: JSON
-    own: dict[str, Any] = {"history": user.history, "user_features": user.user_features}
-    return {name: value for name, value in own.items() if value}
+def _agreement(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Agreement:
+    """Compare the items of two versions for the same queries."""
+    lists = [[[item.id for item in answer.items] for answer in _answers(result)] for result in (first, second)]
+    return of_lists(lists[0], lists[1])

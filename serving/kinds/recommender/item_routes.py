@@ -1,4 +1,4 @@
-"""Items over HTTP: found by title, described, those alike, the most popular."""
+"""The operations on items: search by title, details, similar items, the most popular items."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from serving.errors.problem_types import CALL_FAILURES, NOT_KNOWN, VALIDATION
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
+from serving.kinds.recommender.examples import item
 from serving.kinds.recommender.item_schemas import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.kinds.recommender.items import ItemHandler
 from serving.kinds.recommender.schemas import MAX_ITEMS, known_models
-from serving.routes.examples import item
 from serving.schemas.fields import EXAMPLE_VERSION
 
 _MODEL = {"name": "recommender", "version": EXAMPLE_VERSION}
@@ -28,7 +28,7 @@ _ITEM = {
     "score": None,
 }
 _MAX_CHARACTERS = 256
-# Of an item's id, each character of which may take six bytes of JSON.
+# An item's id, each character of which may take six bytes of JSON.
 _MAX_TOKEN_CHARACTERS = 2_200
 
 
@@ -43,7 +43,7 @@ class _List(Query):
     query: str | None = Field(
         None,
         max_length=_MAX_CHARACTERS,
-        description="Words of the title; wrong letters and missing accents are forgiven.",
+        description="Words of the title; misspelled letters and missing accents are tolerated.",
     )
     category: str | None = Field(None, min_length=1, max_length=_MAX_CHARACTERS, description="Only of this category.")
     year_from: int | None = Field(None, ge=-9999, le=9999, description="Only of this year or later.")
@@ -53,8 +53,8 @@ class _List(Query):
         None,
         min_length=1,
         max_length=_MAX_TOKEN_CHARACTERS,
-        description="`next_page_token` of the page before, for the same question. The page begins after the last item "
-        "of that page, also when another version of the model answers.",
+        description="`next_page_token` of the page before, with the same other parameters. The page begins after the "
+        "last item of that page, also when another version of the model answers.",
     )
 
 
@@ -70,15 +70,15 @@ class _Top(Query):
     category: str | None = Field(None, min_length=1, max_length=_MAX_CHARACTERS, description="Only of this category.")
 
 
-def operations(calls: ItemHandler) -> list[Operation]:
-    """Everything below /v1/items, the fixed paths before those with an id."""
-    return [_list(calls), _top(calls), _similar(calls), _details(calls)]
+def operations(handler: ItemHandler) -> list[Operation]:
+    """Return the operations below /v1/items, the fixed paths before those with an id."""
+    return [_list(handler), _top(handler), _similar(handler), _details(handler)]
 
 
-def _list(calls: ItemHandler) -> Operation:
+def _list(handler: ItemHandler) -> Operation:
     async def list_items(request: Request) -> Response:
-        asked = read_query(request, _List)
-        return resource(request, await calls.list(**asked.model_dump()))
+        query = read_query(request, _List)
+        return resource(request, await handler.list(**query.model_dump()))
 
     return Operation(
         id="list_items",
@@ -97,10 +97,10 @@ def _list(calls: ItemHandler) -> Operation:
     )
 
 
-def _top(calls: ItemHandler) -> Operation:
+def _top(handler: ItemHandler) -> Operation:
     async def top_items(request: Request) -> Response:
-        asked = read_query(request, _Top)
-        return resource(request, await calls.top(asked.n, window_days=asked.window_days, category=asked.category))
+        query = read_query(request, _Top)
+        return resource(request, await handler.top(query.n, window_days=query.window_days, category=query.category))
 
     return Operation(
         id="top_items",
@@ -119,10 +119,10 @@ def _top(calls: ItemHandler) -> Operation:
     )
 
 
-def _similar(calls: ItemHandler) -> Operation:
+def _similar(handler: ItemHandler) -> Operation:
     async def similar_items(request: Request) -> Response:
-        asked = read_query(request, _Similar)
-        return resource(request, await calls.similar(str(request.path_params["item_id"]), asked.n, asked.model))
+        query = read_query(request, _Similar)
+        return resource(request, await handler.similar(str(request.path_params["item_id"]), query.n, query.model))
 
     def example() -> dict[str, Any]:
         items = [{**_ITEM, "item_id": "181", "title": "Return of the Jedi (1983)", "year": 1983, "score": 0.969}]
@@ -135,20 +135,20 @@ def _similar(calls: ItemHandler) -> Operation:
         path="/v1/items/{item_id}/similar",
         tag="items",
         access="read",
-        summary="Items alike",
+        summary="Similar items",
         handler=similar_items,
-        parameters=lambda: (_path(calls), *parameters_of(_Similar, models=known_models(calls.served.card()), n=5)),
+        parameters=lambda: (_path(handler), *parameters_of(_Similar, models=known_models(handler.model.card), n=5)),
         answer=Content(JSON, lambda: SimilarItems, lambda: {"items": example()}),
-        answer_description="Items, most alike first.",
+        answer_description="Items, most similar first.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
         is_conditional=True,
     )
 
 
-def _details(calls: ItemHandler) -> Operation:
+def _details(handler: ItemHandler) -> Operation:
     async def get_item(request: Request) -> Response:
         read_query(request, Query)
-        return resource(request, await calls.details(str(request.path_params["item_id"])))
+        return resource(request, await handler.details(str(request.path_params["item_id"])))
 
     def example() -> dict[str, Any]:
         features = {"release_year": 1977, "genres": ["Action", "Sci-Fi"]}
@@ -161,9 +161,9 @@ def _details(calls: ItemHandler) -> Operation:
         path="/v1/items/{item_id}",
         tag="items",
         access="read",
-        summary="What is known of an item",
+        summary="Details of an item",
         handler=get_item,
-        parameters=lambda: (_path(calls),),
+        parameters=lambda: (_path(handler),),
         answer=Content(JSON, lambda: ItemDetails, lambda: {"item": example()}),
         answer_description="The item.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
@@ -171,8 +171,8 @@ def _details(calls: ItemHandler) -> Operation:
     )
 
 
-def _path(calls: ItemHandler) -> JsonSchema:
-    return path_parameter("item_id", "Id of the item, as it was in the training data.", item(calls.served.card()))
+def _path(handler: ItemHandler) -> JsonSchema:
+    return path_parameter("item_id", "Id of the item, as it was in the training data.", item(handler.model.card))
 
 
 def _page() -> dict[str, Any]:

@@ -1,35 +1,75 @@
-"""Users as tensors, and items as tensors: `user_id`, BYTES (N); `n`, INT32 (1) or (N); `filter_seen`, BOOL (1)."""
+"""Users as tensors of the Open Inference Protocol.
+
+Inputs are `user_id`, BYTES (N); `n`, INT32 (1) or (N); `filter_seen`, BOOL (1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.card import Card
 from models.errors import InvalidInput
-from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.examples import user
 from serving.kinds.recommender.schemas import MAX_ITEMS, BulkRecommendRequest, UserFailure, UserResult
+from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
+from serving.open_inference.schemas import TensorMetadata, tensor_metadata
 from serving.open_inference.tensors import Tensor, text_of, text_tensor
 
+if TYPE_CHECKING:
+    from serving.kinds.recommender.handler import RecommenderHandler
 
-async def infer_items(calls: RecommenderHandler, inputs: Mapping[str, Tensor]) -> Inferred:
-    """Items for each user. Raises InvalidInput with its location, and what the call raises."""
+DESCRIPTION = (
+    "`user_id` is BYTES [N]; `n` INT32 [1], or [N] for each user; `filter_seen` BOOL [1]. A list that is shorter than "
+    "the longest is filled up, and `count` says how long it is."
+)
+
+
+def tensors() -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+    """Return the inputs and outputs of a recommender."""
+    inputs = [
+        tensor_metadata("user_id", "BYTES"),
+        tensor_metadata("n", "INT32"),
+        tensor_metadata("filter_seen", "BOOL"),
+    ]
+    outputs = [
+        tensor_metadata("item_id", "BYTES", -1),
+        tensor_metadata("title", "BYTES", -1),
+        tensor_metadata("score", "FP32", -1),
+        tensor_metadata("count", "INT32"),
+        tensor_metadata("reason", "BYTES"),
+    ]
+    return inputs, outputs
+
+
+def example(card: Card) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return examples of the body and of one output of a request."""
+    users = {"name": "user_id", "datatype": "BYTES", "shape": [1], "data": [user(card)]}
+    body = {"inputs": [users, {"name": "n", "datatype": "INT32", "shape": [1], "data": [3]}]}
+    return body, {"name": "item_id", "datatype": "BYTES", "shape": [1, 2], "data": ["50", "181"]}
+
+
+async def infer(handler: RecommenderHandler, request: DecodedRequest) -> Inferred:
+    """Recommend items to each user. Raises InvalidInput, and as `RecommenderHandler.recommend_bulk`."""
+    inputs = {tensor.name: tensor for tensor in request.inputs}
     for index, name in enumerate(inputs):
         if name not in ("user_id", "n", "filter_seen"):
             message = f"no input '{name[:100]}'; known: user_id, n, filter_seen"
             raise InvalidInput(message, location=("body", "inputs", index, "name"))
     order = list(inputs)
     users = _users(inputs, order)
-    wanted = _counts(inputs, len(users), order)
-    request = BulkRecommendRequest(user_ids=users, n=max(wanted), filter_seen=_filter_seen(inputs, order))
-    answer = await calls.recommend_bulk(request)
+    counts = _counts(inputs, len(users), order)
+    bulk = BulkRecommendRequest(user_ids=users, n=max(counts), filter_seen=_filter_seen(inputs, order))
+    response = await handler.recommend_bulk(bulk)
     results: list[UserResult] = []
-    for result in answer.results:
+    for result in response.results:
         if isinstance(result, UserFailure):
-            raise calls.failure(result)
+            raise handler.failure(result)
         results.append(result)
-    return Inferred("recommender", answer.model.version, _items(results, wanted))
+    return Inferred(response.model.version, _items(results, counts))
 
 
 def _items(results: Sequence[UserResult], wanted: Sequence[int]) -> list[Tensor]:
@@ -62,7 +102,7 @@ def _users(inputs: Mapping[str, Tensor], order: Sequence[str]) -> list[str]:
     if bad := [row for row, user in enumerate(users) if not 1 <= len(user) <= 256]:
         raise InvalidInput("an id has 1 to 256 characters", location=(*at, bad[0]))
     if not users:
-        raise InvalidInput("there is no user", location=at)
+        raise InvalidInput("at least one user is required", location=at)
     return users
 
 
@@ -75,7 +115,7 @@ def _counts(inputs: Mapping[str, Tensor], users: int, order: Sequence[str]) -> l
         raise InvalidInput("'n' has to be INT32 (1), or (N) for each user", location=(*at, "shape"))
     counts: list[int] = tensor.values.ravel().tolist()
     if not all(1 <= count <= MAX_ITEMS for count in counts):
-        raise InvalidInput(f"1 to {MAX_ITEMS} items may be asked for", location=(*at, "data"))
+        raise InvalidInput(f"1 to {MAX_ITEMS} items may be requested", location=(*at, "data"))
     return counts * users if len(counts) == 1 else counts
 
 

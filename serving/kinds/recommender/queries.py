@@ -1,27 +1,33 @@
-"""Asks the recommender's runner one question that is not a recommendation. Knows JSON and errors, no HTTP."""
+"""Queries about users and items that are not recommendations."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from models.errors import InvalidInput, NotKnown, PredictionFailed
-from serving.kinds.recommender.handler import ask_chosen
-from serving.kinds.served_models import ServedRecommender
-from serving.runners.interface import ModelRef
+from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.served_model import ServedModel
+from serving.runners.interface import ModelRef, Payload
 
-Json = dict[str, Any]  # Any: JSON, checked by the type of the answer
+Json = dict[str, Any]  # Any: JSON, checked by the type of the response
 
 
-async def ask(served: ServedRecommender, question: Json, *, timeout_s: float) -> tuple[Json, ModelRef]:
-    """What the runner found, and the model that was asked.
+async def ask(model: ServedModel[RecommenderVersion], query: Json) -> tuple[Json, ModelRef]:
+    """Send one query, and return the result and the model that answered.
 
-    Raises NotKnown and InvalidInput with the location of the fault, and what `QueryRunner.ask` raises.
+    Raises NotKnown and InvalidInput with the location of the fault, and as `ServedModel.call`.
     """
-    asked = {name: value for name, value in question.items() if value is not None}
-    answered = await ask_chosen(served, [asked], user_id=str(asked.get("user_id", "")), timeout_s=timeout_s)
-    answer = answered.values[0] if answered.values else {}
+    payload = [{name: value for name, value in query.items() if value is not None}]
+
+    async def encode(version: RecommenderVersion) -> Payload:
+        return payload
+
+    result = await model.call(encode, user_id=str(payload[0].get("user_id", "")))
+    if result is None or not result.values:
+        raise PredictionFailed("no answer")
+    answer = result.values[0]
     if isinstance(answer.get("found"), dict):
-        return answer["found"], answered.model
+        return answer["found"], result.model
     message, kind = str(answer.get("error", "no answer")), answer.get("error_kind")
     parts = tuple(answer.get("location", ()))
     location = parts if parts[:1] == ("path",) else ("query", *parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +11,8 @@ from models.card import Card
 from serving.errors.problem_types import NOT_KNOWN
 from serving.http.operation import CALL_PROBLEMS, Content, Operation
 from serving.http.requests.json_body import JSON, answer, read_json
-from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.json_operation import answer_one
+from serving.kinds.recommender.examples import item, user
 from serving.kinds.recommender.schemas import (
     BulkRecommendations,
     Recommendations,
@@ -19,22 +20,20 @@ from serving.kinds.recommender.schemas import (
     bulk_request,
     name_models,
 )
-from serving.routes.examples import item, user
 from serving.schemas.fields import EXAMPLE_VERSION
+
+if TYPE_CHECKING:
+    from serving.kinds.recommender.handler import RecommenderHandler
 
 RECOMMEND_PATH = "/v1/recommendations"
 
 
-def operations(calls: RecommenderHandler) -> list[Operation]:
+def operations(handler: RecommenderHandler) -> list[Operation]:
     """`recommend` and `recommend_bulk`."""
-    return [_recommend(calls), _recommend_bulk(calls)]
+    return [_recommend(handler), _recommend_bulk(handler)]
 
 
-def _recommend(calls: RecommenderHandler) -> Operation:
-    async def recommend(request: Request) -> Response:
-        asked = RecommendRequest.model_validate_json(await read_json(request))
-        return answer(await calls.recommend(asked))
-
+def _recommend(handler: RecommenderHandler) -> Operation:
     return Operation(
         id="recommend",
         method="POST",
@@ -43,29 +42,29 @@ def _recommend(calls: RecommenderHandler) -> Operation:
         tag="recommendations",
         summary="Recommend items to a user",
         description=(
-            "For a user of the training data, or one who comes with a `history` or with `user_features`. Who comes "
-            "with nothing gets popular items; `reason` says so. Lists, caps, diversity and a smallest score are kept "
-            "to whatever the model says, and `explain` asks what spoke for each item."
+            "For a user of the training data, or one with a `history` or `user_features` in the request. Any other "
+            "user gets popular items, and `reason` says so. Lists, caps, diversity and the lowest score apply to the "
+            "result of every algorithm, and `explain` adds the causes of each item."
         ),
-        handler=recommend,
+        handler=answer_one(handler),
         body=Content(
             JSON,
             lambda: RecommendRequest,
-            lambda: _questions(calls.served.card()),
-            refine=lambda schemas: name_models(schemas, calls.served.card()),
+            lambda: _questions(handler.model.card),
+            refine=lambda schemas: name_models(schemas, handler.model.card),
         ),
-        answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(calls.served.card())}),
+        answer=Content(JSON, lambda: Recommendations, lambda: {"user": _answer(handler.model.card)}),
         answer_description="Items, best first.",
         problems=(*CALL_PROBLEMS, NOT_KNOWN),
     )
 
 
-def _recommend_bulk(calls: RecommenderHandler) -> Operation:
-    bulk = bulk_request(calls.max_users)
+def _recommend_bulk(handler: RecommenderHandler) -> Operation:
+    bulk = bulk_request(handler.max_users)
 
     async def recommend_bulk(request: Request) -> Response:
-        asked = bulk.model_validate_json(await read_json(request))
-        return answer(await calls.recommend_bulk(asked))
+        body = bulk.model_validate_json(await read_json(request))
+        return answer(await handler.recommend_bulk(body))
 
     return Operation(
         id="recommend_bulk",
@@ -74,15 +73,15 @@ def _recommend_bulk(calls: RecommenderHandler) -> Operation:
         path=f"{RECOMMEND_PATH}/bulk",
         tag="recommendations",
         summary="Recommend items to several users",
-        description=f"Up to {calls.max_users} users. One that cannot be answered fails alone.",
+        description=f"Up to {handler.max_users} users. One that cannot be answered fails alone.",
         handler=recommend_bulk,
         body=Content(
             JSON,
             lambda: bulk,
-            lambda: {"users": {"user_ids": [user(calls.served.card()), "nobody"], "n": 5, "filter_seen": True}},
-            refine=lambda schemas: name_models(schemas, calls.served.card()),
+            lambda: {"users": {"user_ids": [user(handler.model.card), "nobody"], "n": 5, "filter_seen": True}},
+            refine=lambda schemas: name_models(schemas, handler.model.card),
         ),
-        answer=Content(JSON, lambda: BulkRecommendations, lambda: {"users": _bulk_answer(calls.served.card())}),
+        answer=Content(JSON, lambda: BulkRecommendations, lambda: {"users": _bulk_answer(handler.model.card)}),
         answer_description="One result or one error per user, in the order of the request.",
         problems=CALL_PROBLEMS,
     )
@@ -120,7 +119,7 @@ def _answer(card: Card) -> dict[str, Any]:
 
 
 def _bulk_answer(card: Card) -> dict[str, Any]:
-    made = {"status": "ok", "items": _items()}
-    known = {**made, "index": 0, "user_id": user(card), "algorithm": card.algorithm, "reason": None}
-    stranger = {**made, "index": 1, "user_id": "nobody", "algorithm": "popular", "reason": "unknown_user"}
+    result = {"status": "ok", "items": _items()}
+    known = {**result, "index": 0, "user_id": user(card), "algorithm": card.algorithm, "reason": None}
+    stranger = {**result, "index": 1, "user_id": "nobody", "algorithm": "popular", "reason": "unknown_user"}
     return {"model": _model(card), "results": [known, stranger], "inference_time_ms": 1.9}

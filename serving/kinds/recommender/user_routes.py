@@ -1,8 +1,8 @@
-"""Users over HTTP: recommendations that can be cached, people alike, groups, an overview."""
+"""The operations on users: recommendations that can be cached, similar users, groups, an overview."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from serving.errors.problem_types import BAD_QUERY, CALL_FAILURES, NOT_KNOWN, VA
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import Flag, Query, parameters_of, path_parameter, read_query
-from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.examples import user
 from serving.kinds.recommender.schemas import (
     MAX_ITEMS,
     BulkRecommendRequest,
@@ -32,8 +32,10 @@ from serving.kinds.recommender.user_schemas import (
     UsersRecommendations,
 )
 from serving.kinds.recommender.users import UserHandler
-from serving.routes.examples import user
 from serving.schemas.fields import EXAMPLE_VERSION, MAX_ID_CHARACTERS
+
+if TYPE_CHECKING:
+    from serving.kinds.recommender.handler import RecommenderHandler
 
 _PROBLEMS = (VALIDATION, NOT_KNOWN, *CALL_FAILURES)
 _USER = "Id of the user, as it was in the training data or in feedback."
@@ -53,7 +55,7 @@ class _RecommendOne(_Recommend):
 
 
 class _RecommendSeveral(_Recommend):
-    user_ids: str = Field("", description="Ids of the users, with commas between.")
+    user_ids: str = Field("", description="Ids of the users, separated by commas.")
 
 
 class _Similar(Query):
@@ -67,27 +69,28 @@ class _Some(Query):
     n: int = Field(10, ge=1, le=MAX_ITEMS, description="How many of everything that is a list, at most.")
 
 
-def operations(recommending: RecommenderHandler, users: UserHandler, *, max_age_s: int) -> list[Operation]:
-    """Everything below /v1/users, the fixed paths before those with an id."""
+def operations(handler: RecommenderHandler) -> list[Operation]:
+    """Return the operations below /v1/users, the fixed paths before those with an id."""
+    users = handler.users
     return [
-        _recommend_several(recommending, max_age_s=max_age_s),
-        _recommend_one(recommending, max_age_s=max_age_s),
+        _recommend_several(handler),
+        _recommend_one(handler),
         _similar(users),
         _groups(users),
         _overview(users),
     ]
 
 
-def _recommend_one(calls: RecommenderHandler, *, max_age_s: int) -> Operation:
+def _recommend_one(handler: RecommenderHandler) -> Operation:
     async def recommend(request: Request) -> Response:
-        asked = read_query(request, _RecommendOne)
+        query = read_query(request, _RecommendOne)
         try:
-            found = await calls.recommend(
-                RecommendRequest(user_id=_user_id(request), **asked.model_dump(exclude_defaults=True))
+            response = await handler.recommend(
+                RecommendRequest(user_id=_user_id(request), **query.model_dump(exclude_defaults=True))
             )
         except InputError as error:
             raise _in_query(error, "path") from error
-        return _cached(request, UserRecommendations.of(found), max_age_s)
+        return _cached(request, UserRecommendations.of(response.to_response()), handler.max_age_s)
 
     return Operation(
         id="get_user_recommendations",
@@ -99,38 +102,38 @@ def _recommend_one(calls: RecommenderHandler, *, max_age_s: int) -> Operation:
         description="What `recommend` answers, in a form that caches can keep and clients can ask for again by `ETag`.",
         handler=recommend,
         parameters=lambda: (
-            _path(calls.served.card()),
-            *parameters_of(_RecommendOne, models=known_models(calls.served.card()), n=5),
+            _path(handler.model.card),
+            *parameters_of(_RecommendOne, models=known_models(handler.model.card), n=5),
         ),
-        answer=Content(JSON, lambda: UserRecommendations, lambda: {"user": _recommended(calls.served.card())}),
+        answer=Content(JSON, lambda: UserRecommendations, lambda: {"user": _recommended(handler.model.card)}),
         answer_description="Items, best first.",
         problems=_PROBLEMS,
         is_conditional=True,
     )
 
 
-def _recommend_several(calls: RecommenderHandler, *, max_age_s: int) -> Operation:
+def _recommend_several(handler: RecommenderHandler) -> Operation:
     async def recommend(request: Request) -> Response:
-        asked = read_query(request, _RecommendSeveral)
-        ids = [each for part in asked.user_ids.split(",") if (each := part.strip())]
-        if not 1 <= len(ids) <= calls.max_users:
-            message = f"1 to {calls.max_users} users may be asked for at a time, not {len(ids)}"
+        query = read_query(request, _RecommendSeveral)
+        ids = [each for part in query.user_ids.split(",") if (each := part.strip())]
+        if not 1 <= len(ids) <= handler.max_users:
+            message = f"1 to {handler.max_users} users may be requested at a time, not {len(ids)}"
             raise BadQuery(message, location=("query", "user_ids"))
         if long := next((each for each in ids if len(each) > MAX_ID_CHARACTERS), None):
             message = f"an id has at most {MAX_ID_CHARACTERS} characters, not {len(long)}"
             raise BadQuery(message, location=("query", "user_ids"))
-        more = asked.model_dump(exclude_defaults=True, exclude={"user_ids"})
+        more = query.model_dump(exclude_defaults=True, exclude={"user_ids"})
         try:
-            found = await calls.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
+            response = await handler.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
         except InputError as error:
             raise _in_query(error, "query") from error
         results: list[UserResult] = []
-        for result in found.results:
+        for result in response.results:
             if not isinstance(result, UserResult):
-                # All users are asked the same: what is wrong for one is wrong for all, or is ours.
-                raise calls.failure(result)
+                # The options are the same for all users: a fault of one is a fault of the request, or of the service.
+                raise handler.failure(result)
             results.append(result)
-        return _cached(request, UsersRecommendations(model=found.model, results=results), max_age_s)
+        return _cached(request, UsersRecommendations(model=response.model, results=results), handler.max_age_s)
 
     return Operation(
         id="get_users_recommendations",
@@ -139,24 +142,24 @@ def _recommend_several(calls: RecommenderHandler, *, max_age_s: int) -> Operatio
         path="/v1/users/recommendations",
         tag="users",
         summary="Recommendations of several users",
-        description=f"Up to {calls.max_users} users, in the order of `user_ids`.",
+        description=f"Up to {handler.max_users} users, in the order of `user_ids`.",
         handler=recommend,
-        parameters=lambda: _several_parameters(calls),
-        answer=Content(JSON, lambda: UsersRecommendations, lambda: {"users": _several(calls.served.card())}),
+        parameters=lambda: _several_parameters(handler),
+        answer=Content(JSON, lambda: UsersRecommendations, lambda: {"users": _several(handler.model.card)}),
         answer_description="Items for each user.",
         problems=(BAD_QUERY, *_PROBLEMS),
         is_conditional=True,
     )
 
 
-def _similar(calls: UserHandler) -> Operation:
+def _similar(handler: UserHandler) -> Operation:
     async def similar(request: Request) -> Response:
-        asked = read_query(request, _Similar)
-        return resource(request, await calls.similar(_user_id(request), asked.n, asked.model))
+        query = read_query(request, _Similar)
+        return resource(request, await handler.similar(_user_id(request), query.n, query.model))
 
     def example() -> dict[str, Any]:
-        alike = [{"user_id": "523", "score": 0.93}, {"user_id": "98", "score": 0.858}]
-        return {"model": _MODEL, "algorithm": "two-level", "user_id": user(calls.served.card()), "users": alike}
+        similar_users = [{"user_id": "523", "score": 0.93}, {"user_id": "98", "score": 0.858}]
+        return {"model": _MODEL, "algorithm": "two-level", "user_id": user(handler.model.card), "users": similar_users}
 
     return Operation(
         id="get_similar_users",
@@ -164,23 +167,23 @@ def _similar(calls: UserHandler) -> Operation:
         takes_version=True,
         path="/v1/users/{user_id}/similar",
         tag="users",
-        summary="People alike",
+        summary="Similar users",
         handler=similar,
         parameters=lambda: (
-            _path(calls.served.card()),
-            *parameters_of(_Similar, models=known_models(calls.served.card()), n=5),
+            _path(handler.model.card),
+            *parameters_of(_Similar, models=known_models(handler.model.card), n=5),
         ),
         answer=Content(JSON, lambda: SimilarUsers, lambda: {"users": example()}),
-        answer_description="Users, most alike first.",
+        answer_description="Users, most similar first.",
         problems=_PROBLEMS,
         is_conditional=True,
     )
 
 
-def _groups(calls: UserHandler) -> Operation:
+def _groups(handler: UserHandler) -> Operation:
     async def groups(request: Request) -> Response:
-        asked = read_query(request, _Some)
-        return resource(request, await calls.groups(_user_id(request), asked.n))
+        query = read_query(request, _Some)
+        return resource(request, await handler.groups(_user_id(request), query.n))
 
     return Operation(
         id="get_user_groups",
@@ -189,13 +192,13 @@ def _groups(calls: UserHandler) -> Operation:
         path="/v1/users/{user_id}/groups",
         tag="users",
         summary="Groups for a user",
-        description="Groups that people alike are in more often than others, those of the user included.",
+        description="Groups that similar users are in more often than others, including those of the user.",
         handler=groups,
-        parameters=lambda: (_path(calls.served.card()), *parameters_of(_Some, n=5)),
+        parameters=lambda: (_path(handler.model.card), *parameters_of(_Some, n=5)),
         answer=Content(
             JSON,
             lambda: UserGroups,
-            lambda: {"groups": {"model": _MODEL, "user_id": user(calls.served.card()), "groups": [_GROUP]}},
+            lambda: {"groups": {"model": _MODEL, "user_id": user(handler.model.card), "groups": [_GROUP]}},
         ),
         answer_description="Groups, best fit first.",
         problems=_PROBLEMS,
@@ -203,10 +206,10 @@ def _groups(calls: UserHandler) -> Operation:
     )
 
 
-def _overview(calls: UserHandler) -> Operation:
+def _overview(handler: UserHandler) -> Operation:
     async def overview(request: Request) -> Response:
-        asked = read_query(request, _Some)
-        return resource(request, await calls.overview(_user_id(request), asked.n))
+        query = read_query(request, _Some)
+        return resource(request, await handler.overview(_user_id(request), query.n))
 
     return Operation(
         id="get_user",
@@ -214,11 +217,11 @@ def _overview(calls: UserHandler) -> Operation:
         takes_version=True,
         path="/v1/users/{user_id}",
         tag="users",
-        summary="What is known of a user",
+        summary="Profile of a user",
         handler=overview,
-        parameters=lambda: (_path(calls.served.card()), *parameters_of(_Some, n=5)),
-        answer=Content(JSON, lambda: UserOverview, lambda: {"user": _overviewed(calls.served.card())}),
-        answer_description="Profile, top items and categories, people alike, groups.",
+        parameters=lambda: (_path(handler.model.card), *parameters_of(_Some, n=5)),
+        answer=Content(JSON, lambda: UserOverview, lambda: {"user": _overviewed(handler.model.card)}),
+        answer_description="Profile, top items and categories, similar users, groups.",
         problems=_PROBLEMS,
         is_conditional=True,
     )
@@ -232,15 +235,15 @@ def _path(card: Card) -> JsonSchema:
     return path_parameter("user_id", _USER, user(card))
 
 
-def _several_parameters(calls: RecommenderHandler) -> tuple[JsonSchema, ...]:
-    asked, *others = reversed(parameters_of(_RecommendSeveral, models=known_models(calls.served.card()), n=5))
+def _several_parameters(handler: RecommenderHandler) -> tuple[JsonSchema, ...]:
+    query, *others = reversed(parameters_of(_RecommendSeveral, models=known_models(handler.model.card), n=5))
     ids = {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS}
-    listed = {"type": "array", "items": ids, "minItems": 1, "maxItems": calls.max_users}
-    asked |= {
+    listed = {"type": "array", "items": ids, "minItems": 1, "maxItems": handler.max_users}
+    query |= {
         "required": True, "schema": listed, "style": "form", "explode": False,
-        "example": [user(calls.served.card()), "nobody"],
+        "example": [user(handler.model.card), "nobody"],
     }  # fmt: skip
-    return (asked, *reversed(others))
+    return (query, *reversed(others))
 
 
 def _in_query(error: InputError, owner: str) -> InputError:

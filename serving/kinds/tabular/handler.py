@@ -1,225 +1,152 @@
-"""Predicts rows of the table that the served model was trained on. Knows cards and arrays, no HTTP."""
+"""The handler of a tabular model: rows of a table in, classes or estimates out."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.card import Card
-from models.errors import InvalidInput, PredictionFailed, RunnerUnavailable, VersionNotLoaded
-from serving.context import deadline, elapsed_ms
-from serving.errors.exceptions import FieldFault
-from serving.errors.faults import json_type
-from serving.kinds.responses import model_used
-from serving.kinds.served_models import RowEncoder, ServedTable
-from serving.kinds.tabular.schemas import (
-    ClassifiedRow,
-    ClassifiedRows,
-    EstimatedRow,
-    EstimatedRows,
-    Row,
-    TabularAnswer,
-    TabularSchema,
-    tabular_schema,
-)
-from serving.runners.interface import FailedBy, ModelRef, RowsAnswer
-from serving.settings.settings import Settings
+from models.errors import InvalidInput, PredictionFailed
+from serving.http.operation import Operation
+from serving.kinds.interface import Handler, Json
+from serving.kinds.served_model import Result
+from serving.kinds.tabular import open_inference
+from serving.kinds.tabular.routes import PREDICT, predict_operation
+from serving.kinds.tabular.schemas import EstimatedRows, Row
+from serving.kinds.tabular.version import Instances, Predictions, TabularVersion, located
+from serving.open_inference.codec import DecodedRequest
+from serving.open_inference.outputs import Inferred
+from serving.open_inference.schemas import TensorMetadata
+from serving.runners.interface import Payload
 from serving.versions.shadow_comparison import Agreement, of_classes, of_numbers
 
-# Swaps of the model that one request lives through.
-MAX_SWAPS = 4
-# Cards whose types are kept: while one version follows another, requests of both come.
-MAX_CARDS = 4
 
+class TabularHandler(Handler[TabularVersion]):
+    """`predict_tabular`. Its types follow the card of the version that answers."""
 
-@dataclass(frozen=True, slots=True)
-class _Typed:
-    """What is made once for each card."""
+    has_fast_path: ClassVar[bool] = True
 
-    schema: TabularSchema
-    encoder: RowEncoder
-
-
-class TabularHandler:
-    """`predict_tabular`. Its types follow the card of the model that is served."""
-
-    def __init__(self, served: ServedTable, settings: Settings) -> None:
-        self.served = served
-        self._max_rows = settings.max_rows
-        self._timeout_s = settings.request_timeout_s
-        # By the identity of the card, which each of them holds.
-        self._typed: dict[int, _Typed] = {}
+    def operations(self) -> list[Operation]:
+        return [predict_operation(self)]
 
     @property
-    def schema(self) -> TabularSchema:
-        """The types of the call now."""
-        return self._for(self.served.card()).schema
+    def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        async def predict_tabular(instances: list[dict[str, Any]]) -> dict[str, Any]:
+            return (await self.predict(instances)).to_response().model_dump()
 
-    async def predict_json(self, body: bytes) -> TabularAnswer:
-        """Predict the rows of `{"instances": [...]}`. Raises pydantic's ValidationError, and as `predict` does."""
-        return await self._answer(lambda typed: typed.schema.request.validate_json(body)["instances"])
+        return {PREDICT: predict_tabular}
 
-    async def predict_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | None]:
-        """The answers to several requests as JSON, by one call to the runner.
+    async def answer_json(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
+        outcomes = await self.predict_each(bodies)
+        return [outcome if isinstance(outcome, Exception) else outcome.to_json() for outcome in outcomes]
 
-        None for a request that `predict_json` has to answer: its body does not fit, or the model was changed meanwhile.
-        Raises what `RowsRunner.predict` raises, and InvalidInput where one of the bodies cannot be encoded.
+    async def predict(self, instances: Instances) -> Predictions:
+        """Predict rows.
+
+        Raises pydantic's ValidationError and InvalidInput for rows that do not fit the card, and what
+        `ServedModel.call` raises.
         """
-        typed = self._for(self.served.card())
-        rows, shares = _read_each(typed, bodies)
-        if not rows:
-            return [None] * len(bodies)
-        started = time.perf_counter()
-        answer = await self.served.runner.predict(typed.encoder.encode(rows), deadline=deadline(self._timeout_s))
-        if self._of(answer.model, typed) is not typed:
-            return [None] * len(bodies)
-        told = _told(typed, answer, len(rows), elapsed_ms(started))
-        fitting = sum(share is not None for share in shares)
-        self.served.traffic.answered(answer.model.version, time.perf_counter() - started, requests=fitting)
-        return [None if share is None else _part(told, share) for share in shares]
+        (outcome,) = await self.predict_each([instances])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def predict(self, instances: Sequence[Mapping[str, object]]) -> TabularAnswer:
-        """One prediction per row, in order.
+    async def predict_each(self, requests: Sequence[bytes | bytearray | Instances]) -> list[Predictions | Exception]:
+        """Predict the rows of each request with one call to the runner. A request with a fault fails alone.
 
-        Raises pydantic's ValidationError for rows that do not fit the card, and what `RowsRunner.predict` raises.
+        Raises what `ServedModel.call` raises.
         """
-        sent = {"instances": list(instances)}
-        return await self._answer(lambda typed: typed.schema.request.validate_python(sent)["instances"])
+        batch = _Batch(requests)
+        result = await self.model.call(batch.encode, requests=len(requests), compare=_agreement)
+        return batch.outcomes(result)
 
-    async def _answer(self, read: Callable[[_Typed], list[Row]]) -> TabularAnswer:
-        """Answer by the card of the version that answered: while one is swapped in, which is known only afterwards."""
-        traffic = self.served.traffic
-        choice = traffic.choose()
-        typed = self._version(choice.version)
-        for _ in range(MAX_SWAPS):
-            rows = read(typed)
-            encoded = _encoded(typed, rows)
-            started = time.perf_counter()
-            asked = self.served.runner.predict(encoded, deadline=deadline(self._timeout_s), version=choice.version)
+    def tensors(self, card: Card) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+        return open_inference.tensors(card)
+
+    @property
+    def inference_description(self) -> str:
+        return open_inference.DESCRIPTION
+
+    def inference_example(self) -> tuple[Json, Json]:
+        return open_inference.example(self.model.current.schema)
+
+    async def infer(self, request: DecodedRequest) -> Inferred:
+        return await open_inference.infer(self, request)
+
+
+class _Batch:
+    """Requests that share one call: their rows, and which rows belong to which request."""
+
+    def __init__(self, requests: Sequence[bytes | bytearray | Instances]) -> None:
+        self._requests = requests
+        self._faults: dict[int, Exception] = {}
+        self._spans: dict[int, slice] = {}
+
+    async def encode(self, version: TabularVersion) -> Payload | None:
+        """Return the rows of all requests that fit `version`, as one array."""
+        self._faults = {}
+        rows = self._read(version)
+        while rows:
             try:
-                answer = await traffic.timed(choice, asked)
-            except VersionNotLoaded:
-                choice = traffic.instead(choice)
-                other = self._version("")
-            except FailedBy as error:
-                other = self._of(error.model, typed)
-                if other is typed:
-                    raise
-            else:
-                other = self._of(answer.model, typed)
-                if other is typed:
-                    told = _told(typed, answer, len(rows), elapsed_ms(started))
-                    traffic.shadow(told.model.version, partial(self._agreement, read, told))
-                    return told
-            typed = other
-        raise RunnerUnavailable("the model changes faster than it answers")
+                return version.encode(rows)
+            except InvalidInput as error:
+                self._reject(error, rows)
+                rows = [row for span in self._spans.values() for row in rows[span]]
+                self._renumber()
+        return None
 
-    async def _agreement(self, read: Callable[[_Typed], list[Row]], told: TabularAnswer, version: str) -> Agreement:
-        """How far another version agrees with what was told of the same rows."""
-        typed = self._version(version)
-        rows = read(typed)
-        answer = await self.served.runner.predict(
-            _encoded(typed, rows), deadline=time.monotonic() + self._timeout_s, version=version, is_low_priority=True
-        )
-        other = _told(typed, answer, len(rows), 0.0)
-        if isinstance(told, EstimatedRows) and isinstance(other, EstimatedRows):
-            return of_numbers(
-                [row.prediction for row in told.predictions], [row.prediction for row in other.predictions]
-            )
-        return of_classes(
-            [str(row.prediction) for row in told.predictions], [str(row.prediction) for row in other.predictions]
-        )
+    def outcomes(self, result: Result[TabularVersion] | None) -> list[Predictions | Exception]:
+        """Return the predictions or the fault of each request."""
+        if result is None:
+            return [self._faults[index] for index in range(len(self._requests))]
+        version, total = result.version, sum(span.stop - span.start for span in self._spans.values())
+        predictions = version.predictions(result.values, total)
+        return [
+            self._faults[index]
+            if index in self._faults
+            else Predictions(version.schema, result.model, predictions[self._spans[index]], result.elapsed_ms)
+            for index in range(len(self._requests))
+        ]
 
-    def _version(self, version: str) -> _Typed:
-        """What belongs to a version; without one, to that which answers by default."""
-        if not version or self.served.card_of is None:
-            return self._for(self.served.card())
-        return self._for(self.served.card_of(version))
+    def _read(self, version: TabularVersion) -> list[Row]:
+        rows: list[Row] = []
+        self._spans = {}
+        for index, request in enumerate(self._requests):
+            try:
+                read = version.read(request)
+            except ValidationError as error:
+                self._faults[index] = error
+                continue
+            self._spans[index] = slice(len(rows), len(rows) + len(read))
+            rows += read
+        return rows
 
-    def _of(self, model: ModelRef, typed: _Typed) -> _Typed:
-        return typed if self.served.card_of is None else self._for(self.served.card_of(model.version))
+    def _reject(self, error: InvalidInput, rows: list[Row]) -> None:
+        """Take the request with the faulty row out of the batch; all of them where the row is not named."""
+        place = error.location[0] if error.location else None
+        for index, span in list(self._spans.items()):
+            if not isinstance(place, int) or span.start <= place < span.stop:
+                own = error
+                if isinstance(place, int):
+                    own = InvalidInput(str(error), location=(place - span.start, *error.location[1:]))
+                self._faults[index] = located(own, rows[span])
+                self._spans.pop(index)
 
-    def _for(self, card: Card) -> _Typed:
-        # The schema and the encoder of a request are always of the same card.
-        typed = self._typed.get(id(card))
-        if typed is None or typed.schema.card is not card:
-            typed = _Typed(tabular_schema(card, max_rows=self._max_rows), self.served.encoder(card))
-            while len(self._typed) >= MAX_CARDS:
-                del self._typed[next(iter(self._typed))]
-            self._typed[id(card)] = typed
-        return typed
-
-
-def _read_each(typed: _Typed, bodies: Sequence[bytes | bytearray]) -> tuple[list[Row], list[slice | None]]:
-    """The rows of all bodies, and which of them are each body's; None for a body that does not fit."""
-    rows: list[Row] = []
-    shares: list[slice | None] = []
-    for body in bodies:
-        try:
-            read = typed.schema.request.validate_json(body)["instances"]
-        except ValidationError:
-            shares.append(None)
-            continue
-        shares.append(slice(len(rows), len(rows) + len(read)))
-        rows += read
-    return rows, shares
+    def _renumber(self) -> None:
+        start = 0
+        for index, span in self._spans.items():
+            length = span.stop - span.start
+            self._spans[index] = slice(start, start + length)
+            start += length
 
 
-def _part(told: TabularAnswer, share: slice) -> bytes:
-    """The JSON of some rows' answer."""
-    part = told.model_copy(update={"predictions": told.predictions[share]})
-    return part.__pydantic_serializer__.to_json(part)
-
-
-def _encoded(typed: _Typed, rows: list[Row]) -> NDArray[np.float32]:
-    try:
-        return typed.encoder.encode(rows)
-    except InvalidInput as error:
-        raise _located(error, rows) from error
-
-
-def _told(typed: _Typed, answer: RowsAnswer, rows: int, inference_time_ms: float) -> TabularAnswer:
-    if len(answer.values) != rows or not np.isfinite(answer.values).all():
-        raise PredictionFailed(f"{answer.values.shape} values for {rows} rows, or some are not finite")
-    if typed.schema.answer is EstimatedRows:
-        return _estimated(answer, inference_time_ms)
-    return _classified(answer, typed.schema.card.classes, inference_time_ms)
-
-
-def _located(error: InvalidInput, rows: list[Row]) -> InvalidInput:
-    match error.location:
-        case (int(index), str(name)):
-            value_type = json_type(rows[index].get(name))
-            return FieldFault(str(error), location=("body", "instances", index, name), value_type=value_type)
-    return InvalidInput(str(error), location=("body", "instances"))
-
-
-def _estimated(answer: RowsAnswer, inference_time_ms: float) -> EstimatedRows:
-    values = answer.values.astype(np.float64)[:, 0].tolist()
-    return EstimatedRows(
-        model=model_used(answer.model),
-        predictions=[EstimatedRow(prediction=float(f"{value:.7g}")) for value in values],
-        inference_time_ms=inference_time_ms,
-    )
-
-
-def _classified(answer: RowsAnswer, classes: Sequence[str], inference_time_ms: float) -> ClassifiedRows:
-    if answer.values.shape[1] != len(classes):
-        raise PredictionFailed(f"{answer.values.shape[1]} probabilities for {len(classes)} classes")
-    best = answer.values.argmax(axis=1).tolist()
-    # float32 as float64 would show digits that are not there.
-    shares = np.clip(answer.values.astype(np.float64), 0.0, 1.0).round(6).tolist()
-    return ClassifiedRows(
-        model=model_used(answer.model),
-        predictions=[
-            ClassifiedRow(prediction=classes[place], probabilities=dict(zip(classes, row, strict=True)))
-            for place, row in zip(best, shares, strict=True)
-        ],
-        inference_time_ms=inference_time_ms,
-    )
+def _agreement(first: Result[TabularVersion], second: Result[TabularVersion]) -> Agreement:
+    """Compare the predictions of two versions for the same rows."""
+    rows, others = (each.version.predictions(each.values, len(each.values)) for each in (first, second))
+    if len(rows) != len(others):
+        raise PredictionFailed("the versions do not accept the same rows")
+    if first.version.schema.answer is second.version.schema.answer is EstimatedRows:
+        return of_numbers([row["prediction"] for row in rows], [row["prediction"] for row in others])
+    return of_classes([str(row["prediction"]) for row in rows], [str(row["prediction"]) for row in others])

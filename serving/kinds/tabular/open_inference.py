@@ -1,26 +1,57 @@
-"""Rows of the table as tensors: one for each column, (N) or (N, 1)."""
+"""Rows of a table as tensors of the Open Inference Protocol: one for each column, (N) or (N, 1)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from models.card import Card, Column
 from models.errors import InputError, InvalidInput
-from serving.kinds.tabular.handler import TabularHandler
-from serving.kinds.tabular.schemas import ClassifiedRows
-from serving.open_inference.codec import located
+from serving.kinds.tabular.schemas import TabularSchema
+from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
-from serving.open_inference.tensors import Tensor, text_of, text_tensor
+from serving.open_inference.schemas import TensorMetadata, tensor_metadata
+from serving.open_inference.tensors import Datatype, Tensor, text_of, text_tensor
+
+if TYPE_CHECKING:
+    from serving.kinds.tabular.handler import TabularHandler
+
+DESCRIPTION = (
+    "One tensor for each column, [N] or [N, 1]. NaN, and an empty text, stand for null where a column may be null."
+)
+_DATATYPES: dict[str, Datatype] = {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}
 
 
-async def infer_rows(calls: TabularHandler, card: Card, inputs: Mapping[str, Tensor]) -> Inferred:
-    """Predictions of rows, one tensor for each column of `card`. Raises InvalidInput, and what the call raises."""
-    columns = {column.name: column for column in card.inputs}
+def tensors(card: Card) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+    """Return the inputs and outputs of a model with `card`."""
+    inputs = [tensor_metadata(column.name, _DATATYPES.get(column.kind, "BYTES")) for column in card.inputs]
+    if card.task == "tabular-regression":
+        return inputs, [tensor_metadata("prediction", "FP32")]
+    return inputs, [
+        tensor_metadata("prediction", "BYTES"),
+        tensor_metadata("probabilities", "FP32", len(card.classes)),
+    ]
+
+
+def example(schema: TabularSchema) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return examples of the body and of one output of a request."""
+    row = schema.example_row
+    inputs = []
+    for each in tensors(schema.card)[0]:
+        # A null needs a datatype that has a value for it: NaN.
+        datatype = "FP64" if row[each.name] is None and each.datatype == "INT64" else each.datatype
+        inputs.append({"name": each.name, "datatype": datatype, "shape": [1], "data": [row[each.name]]})
+    return {"inputs": inputs}, {"name": "probabilities", "datatype": "FP32", "shape": [1, 2], "data": [0.8, 0.2]}
+
+
+async def infer(handler: TabularHandler, request: DecodedRequest) -> Inferred:
+    """Predict rows given as one tensor per column. Raises InvalidInput, and as `TabularHandler.predict`."""
+    inputs = {tensor.name: tensor for tensor in request.inputs}
+    columns = {column.name: column for column in handler.model.chosen().card.inputs}
     rows = next(iter(inputs.values())).shape[0]
     values: dict[str, list[Any]] = {}
     for index, (name, tensor) in enumerate(inputs.items()):
@@ -33,24 +64,39 @@ async def infer_rows(calls: TabularHandler, card: Card, inputs: Mapping[str, Ten
         values[name] = _column(tensor, columns[name])
     instances = [{name: column[row] for name, column in values.items()} for row in range(rows)]
     try:
-        answer = await calls.predict(instances)
+        answer = await handler.predict(instances)
     except (ValidationError, InputError) as error:
-        raise located(error, list(inputs)) from error
-    if not isinstance(answer, ClassifiedRows):
-        estimates = np.array([row.prediction for row in answer.predictions], np.float32)
-        return Inferred("tabular", answer.model.version, [Tensor("prediction", "FP32", estimates)])
-    classes = list(answer.predictions[0].probabilities)
-    shares = [[row.probabilities[each] for each in classes] for row in answer.predictions]
-    labels = [row.prediction.encode() for row in answer.predictions]
-    outputs = [
-        text_tensor("prediction", labels, [rows]),
+        raise _in_tensors(error, list(inputs)) from error
+    return Inferred(answer.model.version, _outputs(answer.rows), answer.schema.card.classes)
+
+
+def _outputs(rows: list[dict[str, Any]]) -> list[Tensor]:
+    if "probabilities" not in rows[0]:
+        return [Tensor("prediction", "FP32", np.array([row["prediction"] for row in rows], np.float32))]
+    shares = [list(row["probabilities"].values()) for row in rows]
+    return [
+        text_tensor("prediction", [row["prediction"].encode() for row in rows], [len(rows)]),
         Tensor("probabilities", "FP32", np.array(shares, np.float32)),
     ]
-    return Inferred("tabular", answer.model.version, outputs, classes)
+
+
+def _in_tensors(error: ValidationError | InputError, inputs: Sequence[str]) -> Exception:
+    """Return the fault of a row with its location in the request: the tensor, and the position in it."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        parts, message = ("body", *first["loc"]), str(first["msg"])
+    else:
+        parts, message = error.location, str(error)
+    match parts:
+        case ("body", "instances", int(row), str(name), *_) if name in inputs:
+            return InvalidInput(f"{name}: {message}", location=("body", "inputs", inputs.index(name), "data", row))
+        case ("body", "instances", int(), str(name), *_):
+            return InvalidInput(f"a tensor '{name[:100]}' is required", location=("body", "inputs"))
+    return InvalidInput(message, location=("body", "inputs"))
 
 
 def _column(tensor: Tensor, column: Column) -> list[Any]:
-    """The values of a column as the JSON call takes them. NaN, and an empty text, stand for null where it may be."""
+    """Return the values of a column as JSON values. NaN and an empty text mean null where the column allows it."""
     values: list[Any] = tensor.values.ravel().tolist()
     if tensor.datatype == "BYTES":
         texts = [text_of(each, ("body", "instances", row, column.name)) for row, each in enumerate(values)]

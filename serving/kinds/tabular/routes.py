@@ -1,56 +1,51 @@
-"""Predictions for rows over HTTP: JSON in, JSON out, typed by the card."""
+"""The operation `predict_tabular`: JSON in, JSON out, typed by the card of the served version."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
-from serving.http.requests.json_body import JSON, answer, read_json
-from serving.kinds.served_models import answering_model
-from serving.kinds.tabular.handler import TabularHandler
+from serving.http.requests.json_body import JSON
+from serving.kinds.json_operation import answer_one
 from serving.kinds.tabular.schemas import ClassifiedRow, ClassifiedRows, TabularSchema
 from serving.schemas.fields import EXAMPLE_VERSION
+
+if TYPE_CHECKING:
+    from serving.kinds.tabular.handler import TabularHandler
 
 TAG = "tabular"
 PREDICT = "predict_tabular"
 PREDICT_PATH = "/v1/tabular/predict"
 
 
-def operations(calls: TabularHandler) -> list[Operation]:
-    """`predict_tabular`."""
+def predict_operation(handler: TabularHandler) -> Operation:
+    """Return the operation `predict_tabular`."""
 
-    async def predict(request: Request) -> Response:
-        return answer(await calls.predict_json(await read_json(request)))
+    def schema() -> TabularSchema:
+        return handler.model.current.schema
 
     def refine(components: dict[str, JsonSchema]) -> None:
-        if calls.schema.answer is ClassifiedRows:
-            calls.schema.response_schema(components[ClassifiedRow.__name__])
+        if schema().answer is ClassifiedRows:
+            schema().response_schema(components[ClassifiedRow.__name__])
 
-    return [
-        Operation(
-            id=PREDICT,
-            answered_by=lambda: answering_model(calls.served),
-            method="POST",
-            takes_version=True,
-            path=PREDICT_PATH,
-            tag=TAG,
-            summary="Predict rows of the table",
-            description="The fields of a row are the columns of the table that the model was trained on.",
-            handler=predict,
-            body=Content(
-                JSON, lambda: calls.schema.request, lambda: {"row": {"instances": [calls.schema.example_row]}}
-            ),
-            answer=Content(JSON, lambda: calls.schema.answer, lambda: {"row": _answer(calls.schema)}, refine=refine),
-            answer_description="One prediction per row, in the order of the request.",
-            problems=CALL_PROBLEMS,
-        )
-    ]
+    return Operation(
+        id=PREDICT,
+        answered_by=handler.model.answering if handler.is_cached else None,
+        method="POST",
+        takes_version=True,
+        path=PREDICT_PATH,
+        tag=TAG,
+        summary="Predict rows of the table",
+        description="The fields of a row are the columns of the table that the model was trained on.",
+        handler=answer_one(handler),
+        body=Content(JSON, lambda: schema().request, lambda: {"row": {"instances": [schema().example_row]}}),
+        answer=Content(JSON, lambda: schema().answer, lambda: {"row": _example(schema())}, refine=refine),
+        answer_description="One prediction per row, in the order of the request.",
+        problems=CALL_PROBLEMS,
+    )
 
 
-def _answer(schema: TabularSchema) -> dict[str, Any]:
+def _example(schema: TabularSchema) -> dict[str, Any]:
     row: dict[str, Any] = {"prediction": 1.0}
     if schema.answer is ClassifiedRows:
         classes = schema.card.classes

@@ -1,7 +1,7 @@
-"""Gathers what was asked meanwhile, and has it answered by one call. Knows requests as bytes, no model.
+"""Collects requests while a batch runs, and submits them as the next batch.
 
-Group commit once more, one step earlier: what comes while a call is under way is not even parsed until it returns, and
-is then read, encoded and answered together.
+This is the dynamic batching of `serving.runners.batching` one step earlier: requests that arrive while a call is in
+flight are not even parsed until it returns, and are then read, encoded and answered together.
 """
 
 from __future__ import annotations
@@ -23,88 +23,92 @@ from serving.process.graceful_shutdown import GracefulShutdown
 from serving.runners.batching import TOO_LATE
 from serving.server.fast_path.request import FastRequest
 
-# From the JSON bodies of several requests to the JSON of each answer, or None where the ordinary road has to say what
-# is wrong. `current_caller` has the deadline.
-AnswerEach = Callable[[Sequence[bytearray]], Awaitable[Sequence[bytes | None]]]
+# Returns the JSON of the response to each of several JSON bodies, or the error of a request; the application then
+# answers it. `current_context` has the deadline.
+AnswerEach = Callable[[Sequence[bytes | bytearray]], Awaitable[Sequence[bytes | Exception]]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_REQUESTS: Final = 64
-# More than so many, and the next go the ordinary road, whose queue is bounded by a setting and refuses at once.
+# Further requests go to the application, whose queue has a configured bound and refuses at once.
 MAX_WAITING: Final = 256
-# These say of the runner, not of a request, that it cannot be answered: asking again would be no use.
-_OF_THE_RUNNER: Final = (RunnerUnavailable, Overloaded, DeadlineExceeded)
+# Errors of the runner, not of a request: sending the requests again would not help.
+_RUNNER_ERRORS: Final = (RunnerUnavailable, Overloaded, DeadlineExceeded)
 
 
 @dataclass(frozen=True, slots=True)
 class FastOperation:
-    """A call that has a short road. `admits` and `is_available` must not wait; False is no refusal."""
+    """An operation that the fast path answers.
+
+    `admits` and `is_available` must not wait; where they return False, the application decides.
+    """
 
     path: str
     answer_each: AnswerEach
     admits: Callable[[Headers], bool]
     is_available: Callable[[], bool]
     max_waiting: int = MAX_WAITING
-    # Whether a request is answered without a call, by what is kept. It answers, now or later.
-    repeats: Callable[[FastRequest], bool] | None = None
+    # Returns whether a request is answered from the cache, now or later.
+    from_cache: Callable[[FastRequest], bool] | None = None
 
 
 @dataclass(eq=False, slots=True)
 class BatchQueue:
-    """The requests to one call. One batch is under way at a time."""
+    """The requests to one operation. One batch is in flight at a time."""
 
-    call: FastOperation
-    telemetry: ServiceMetrics
+    operation: FastOperation
+    metrics: ServiceMetrics
     access_log: AccessLog | None
-    draining: GracefulShutdown
+    shutdown: GracefulShutdown
     timeout_s: float
     _waiting: deque[FastRequest] = field(default_factory=deque)
     _batch: asyncio.Task[None] | None = None
-    _is_due: bool = False
+    _is_scheduled: bool = False
 
     @property
     def path(self) -> str:
-        """The path of the call."""
-        return self.call.path
+        """The path of the operation."""
+        return self.operation.path
 
     def is_open(self) -> bool:
-        """Whether a plain request may come this way now."""
-        return not self.draining.is_begun and len(self._waiting) < self.call.max_waiting and self.call.is_available()
+        """Return whether the fast path takes a request now."""
+        operation = self.operation
+        return not self.shutdown.is_begun and len(self._waiting) < operation.max_waiting and operation.is_available()
 
     def admits(self, headers: Headers) -> bool:
-        """Whether its caller may come this way; the ordinary road says why not."""
-        return self.call.admits(headers)
+        """Return whether the caller may use the fast path; where not, the application says why."""
+        return self.operation.admits(headers)
 
-    def take(self, asked: FastRequest) -> None:
-        """Have `asked` answered with the next batch, unless its answer is there."""
-        self.telemetry.began()
-        self.draining.enter()
-        if self.call.repeats is not None and self.call.repeats(asked):
+    def submit(self, request: FastRequest) -> None:
+        """Answer `request` from the cache or with the next batch."""
+        self.metrics.began()
+        self.shutdown.enter()
+        if self.operation.from_cache is not None and self.operation.from_cache(request):
             return
-        self._waiting.append(asked)
-        if self._batch is None and not self._is_due:
-            # Not now: what other connections have sent is read before.
-            self._is_due = True
-            asked.protocol.loop.call_soon(self._start)
+        self._waiting.append(request)
+        if self._batch is None and not self._is_scheduled:
+            # Not now: the requests of other connections that have arrived are read first.
+            self._is_scheduled = True
+            request.protocol.loop.call_soon(self._start)
 
-    def answered(self, asked: FastRequest, status: int, seconds: float) -> None:
-        """Told by `asked` when it is."""
-        self.telemetry.ended(self.path, "POST", status, seconds)
+    def on_answered(self, request: FastRequest, status: int, seconds: float) -> None:
+        """Count and log a request whose response was sent."""
+        self.metrics.ended(self.path, "POST", status, seconds)
         if self.access_log is not None:
-            self.access_log.write(asked.request_id, "POST", self.path, status, 1000 * seconds)
-        self.draining.leave()
+            self.access_log.write(request.request_id, "POST", self.path, status, 1000 * seconds)
+        self.shutdown.leave()
 
-    def gave_up(self, asked: FastRequest) -> None:
-        """Told by `asked` when the ordinary road takes it."""
-        if not asked.more_body:
-            self.telemetry.left()
-            self.draining.leave()
+    def on_fall_back(self, request: FastRequest) -> None:
+        """Leave the counting of a request to the application."""
+        if not request.more_body:
+            self.metrics.left()
+            self.shutdown.leave()
 
-    def waited_in_vain(self, asked: FastRequest) -> None:
-        """Told when what `asked` waited for has failed: the ordinary road has what is left of its time."""
-        self._refuse(asked, DeadlineExceeded(TOO_LATE))
+    def on_failed_wait(self, request: FastRequest) -> None:
+        """Handle a request whose equal request failed: the application has the rest of its time."""
+        self._refuse(request, DeadlineExceeded(TOO_LATE))
 
     def _start(self) -> None:
-        self._is_due = False
+        self._is_scheduled = False
         waiting = self._waiting
         if waiting:
             batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_REQUESTS))]
@@ -119,45 +123,45 @@ class BatchQueue:
 
     async def _run(self, batch: list[FastRequest]) -> None:
         left_s = self.timeout_s - (time.perf_counter() - batch[0].started)
-        set_context(RequestContext(time.monotonic() + left_s, lambda: all(asked.disconnected for asked in batch)))
+        set_context(RequestContext(time.monotonic() + left_s, lambda: all(each.disconnected for each in batch)))
         set_request_id(batch[0].request_id)
-        self.draining.enter()
+        self.shutdown.enter()
         try:
-            answers = await self.call.answer_each([asked.body for asked in batch])
-            for asked, answer in zip(batch, answers, strict=True):
-                if answer is None:
-                    asked.divert()
+            outcomes = await self.operation.answer_each([request.body for request in batch])
+            for request, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    request.fall_back()
                 else:
-                    asked.answer(answer)
-            self.telemetry.by_short_road(self.path, sum(answer is not None for answer in answers))
-        except _OF_THE_RUNNER as error:
-            for asked in batch:
-                self._refuse(asked, error)
+                    request.answer(outcome)
+            self.metrics.by_fast_path(self.path, sum(isinstance(outcome, bytes) for outcome in outcomes))
+        except _RUNNER_ERRORS as error:
+            for request in batch:
+                self._refuse(request, error)
         except asyncio.CancelledError:
-            if not self.draining.is_over:
+            if not self.shutdown.is_over:
                 raise
-            for asked in batch:
-                self._refuse(asked, RunnerUnavailable("the service is stopping"))
+            for request in batch:
+                self._refuse(request, RunnerUnavailable("the service is stopping"))
         except Exception:
-            # One of them may be at fault: alone, each gets its own answer.
-            for asked in batch:
-                if not asked.response_complete:
-                    asked.divert()
+            # One request may be at fault: the application answers each alone.
+            for request in batch:
+                if not request.response_complete:
+                    request.fall_back()
         finally:
-            for asked in batch:
-                asked.leave()
-            self.draining.leave()
+            for request in batch:
+                request.abandon()
+            self.shutdown.leave()
 
-    def _refuse(self, asked: FastRequest, error: Exception) -> None:
-        left_s = self.timeout_s - (time.perf_counter() - asked.started)
+    def _refuse(self, request: FastRequest, error: Exception) -> None:
+        left_s = self.timeout_s - (time.perf_counter() - request.started)
         if isinstance(error, DeadlineExceeded) and left_s > 0.001:
-            # The first of the batch is late; this one is not.
-            asked.scope["headers"].append((TIMEOUT_HEADER, b"%.3f" % left_s))
-            asked.divert()
+            # The first request of the batch is late; this one is not.
+            request.scope["headers"].append((TIMEOUT_HEADER, b"%.3f" % left_s))
+            request.fall_back()
             return
-        set_request_id(asked.request_id)
+        set_request_id(request.request_id)
         response = problem_of(error if left_s > 0 else DeadlineExceeded(TOO_LATE), instance=self.path)
-        asked.respond(response.status_code, response.raw_headers, bytes(response.body))
+        request.respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
 BatchQueues = Mapping[bytes, BatchQueue]

@@ -1,7 +1,4 @@
-"""Answers to repeat on the short road, as on the ordinary one: the same keys, and equal requests in flight made once.
-
-Knows keys and bytes, no calls. What is kept where looking would be waiting is left to the ordinary road.
-"""
+"""Cached responses on the fast path: the keys of the response cache, and one call for equal requests in flight."""
 
 from __future__ import annotations
 
@@ -16,61 +13,61 @@ from serving.http.response_cache import HEADER, ResponseCache, body_of, key_of_j
 from serving.runners.interface import ModelRef
 from serving.server.fast_path.request import FastRequest
 
-_SAYS: Final = {how: f"{HEADER.lower()}: {how}\r\n".encode() for how in ("hit", "miss", "bypass")}
+_HEADER_LINES: Final = {how: f"{HEADER.lower()}: {how}\r\n".encode() for how in ("hit", "miss", "bypass")}
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResponses:
-    """What `cache` keeps in `memory` of one operation; `model` is the one that answers now, where it is known."""
+    """The responses of one operation in `memory`. `model` returns the model that answers now, if it is known."""
 
     cache: ResponseCache
     memory: MemoryStore
     operation: str
     model: Callable[[], ModelRef | None]
 
-    def take(self, asked: FastRequest) -> bool:
-        """Whether `asked` is answered without a call: with what is kept, or what is being made for an equal request.
+    def take(self, request: FastRequest) -> bool:
+        """Return whether `request` is answered without a call: from the store, or by an equal request in flight.
 
-        Else it is to be made, and those who ask the same until then wait for it.
+        Otherwise the caller has to answer it, and equal requests wait for its response until then.
         """
         model = self.model()
         if model is None:
-            asked.told = _SAYS["bypass"]
+            request.extra_headers = _HEADER_LINES["bypass"]
             return False
-        key = key_of_json(self.operation, model, asked.body)
-        making = self.cache.making(key)
-        if making is not None:
-            making.add_done_callback(partial(_follow, asked))
+        key = key_of_json(self.operation, model, request.body)
+        pending = self.cache.pending(key)
+        if pending is not None:
+            pending.add_done_callback(partial(_follow, request))
             return True
-        kept = self.memory.find(key)
-        if kept is not None:
-            _repeat(asked, kept)
+        entry = self.memory.find(key)
+        if entry is not None:
+            _repeat(request, entry)
             return True
         self.cache.begin(key)
-        asked.told, asked.made = _SAYS["miss"], partial(self._made, key, model)
+        request.extra_headers, request.on_response = _HEADER_LINES["miss"], partial(self._store, key, model)
         return False
 
-    def _made(self, key: str, model: ModelRef, body: bytes | None) -> None:
-        kept = None
+    def _store(self, key: str, model: ModelRef, body: bytes | None) -> None:
+        entry = None
         if body is not None and version_of(body) == model.version:
-            kept = packed(body)
-            self.memory.keep(key, kept)
-        self.cache.end(key, kept)
+            entry = packed(body)
+            self.memory.keep(key, entry)
+        self.cache.end(key, entry)
 
 
-def _follow(asked: FastRequest, making: asyncio.Future[bytes | None]) -> None:
-    kept = making.result()
-    if kept is None:
-        asked.road.waited_in_vain(asked)
+def _follow(request: FastRequest, pending: asyncio.Future[bytes | None]) -> None:
+    entry = pending.result()
+    if entry is None:
+        request.queue.on_failed_wait(request)
     else:
-        _repeat(asked, kept)
+        _repeat(request, entry)
 
 
-def _repeat(asked: FastRequest, kept: bytes) -> None:
-    body = body_of(kept)
+def _repeat(request: FastRequest, entry: bytes) -> None:
+    body = body_of(entry)
     if body is None:
-        asked.divert()
+        request.fall_back()
         return
-    asked.told = _SAYS["hit"]
-    asked.road.telemetry.by_short_road(asked.road.path, 1)
-    asked.answer(body)
+    request.extra_headers = _HEADER_LINES["hit"]
+    request.queue.metrics.by_fast_path(request.queue.path, 1)
+    request.answer(body)

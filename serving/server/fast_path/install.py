@@ -1,4 +1,4 @@
-"""The protocol of a service, with its short roads, and how it gets into the server. Knows uvicorn, no calls."""
+"""Installs the fast path in the uvicorn server of this process."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from serving.server.fast_path.protocol import FastPathProtocol
 from serving.server.http_protocol import HttpBounds
 from serving.server.websocket_protocol import WebSocketProtocol
 
-log = logging.getLogger("makunouchi.express")
+log = logging.getLogger("makunouchi.fast_path")
 
 
 def install(
-    calls: Iterable[FastOperation],
+    operations: Iterable[FastOperation],
     *,
-    telemetry: ServiceMetrics,
+    metrics: ServiceMetrics,
     access_log: AccessLog | None,
-    draining: GracefulShutdown,
+    shutdown: GracefulShutdown,
     timeout_s: float,
     head_timeout_s: float,
 ) -> bool:
-    """Make the server that runs this process strict, and open short roads to `calls`; whether it is one that they fit.
+    """Install the bounded protocols and the fast path to `operations`. Return whether the server supports them.
 
-    To be called while the application starts: connections that were accepted before keep to uvicorn's own protocol.
+    Call it while the application starts: connections that were accepted before keep uvicorn's own protocol.
     """
     server = running_server()
     if server is None or server.config.http_protocol_class is not HttpToolsProtocol:
-        log.warning("no short road, no bounds of headers: the server of this process is not uvicorn with httptools")
+        log.warning("no fast path and no bounds of headers: the server of this process is not uvicorn with httptools")
         return False
-    roads = {
-        call.path.encode("ascii"): BatchQueue(call, telemetry, access_log, draining, timeout_s=timeout_s)
-        for call in calls
+    queues = {
+        operation.path.encode("ascii"): BatchQueue(operation, metrics, access_log, shutdown, timeout_s=timeout_s)
+        for operation in operations
     }
 
     def count(request_id: str, status: int) -> None:
-        telemetry.answered(UNMATCHED, OTHER_METHOD, status, 0.0)
+        metrics.answered(UNMATCHED, OTHER_METHOD, status, 0.0)
         if access_log is not None:
             access_log.write(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
 
-    server.config.http_protocol_class = FastPathProtocol.using(roads, HttpBounds(head_timeout_s, count))
+    server.config.http_protocol_class = FastPathProtocol.using(queues, HttpBounds(head_timeout_s, count))
     if server.config.ws_protocol_class is WebSocketsSansIOProtocol:
         server.config.ws_protocol_class = WebSocketProtocol
     return True
 
 
 def running_server() -> uvicorn.Server | None:
-    """The uvicorn server of this process: the one that handles SIGTERM. BentoML makes it, and tells nobody."""
+    """Return the uvicorn server of this process: the one that handles SIGTERM. BentoML has no access to it."""
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return server if isinstance(server, uvicorn.Server) else None

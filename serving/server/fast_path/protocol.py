@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, with a turn-off for plain requests. Knows headers, no calls.
+"""uvicorn's HTTP protocol, which passes small requests to the fast path.
 
-Plain is a small POST of JSON to a path that has a short road, with no header that asks for anything special.
-Every other request is uvicorn's, untouched.
+The fast path takes a small POST of JSON to one of its operations, without a header that asks for anything special.
+uvicorn handles every other request.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ from serving.server.fast_path.request import FastRequest
 from serving.server.http_protocol import HttpBounds, HttpProtocol
 
 MAX_BODY_BYTES: Final = 16 << 10
-# How long the rest of a body may take after its headers. The ordinary road knows how to wait longer.
+# How long the rest of a body may take after its headers; the application waits longer.
 BODY_WAIT_S: Final = 0.05
-# Headers that change nothing in the answer of a call that has one representation.
+# Headers that change nothing in the response of an operation with one representation.
 _IGNORED: Final = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language"})
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
 
 
 class FastPathProtocol(HttpProtocol):
-    """One connection. What uvicorn calls a cycle may be an FastRequest here. `using` gives it its roads."""
+    """One connection, whose cycle may be a FastRequest. `using` sets its queues."""
 
-    roads: ClassVar[BatchQueues] = {}
+    queues: ClassVar[BatchQueues] = {}
 
     @classmethod
-    def using(cls, roads: BatchQueues, strictness: HttpBounds | None = None) -> type[FastPathProtocol]:
-        """This class with `roads`, by path."""
-        return type(cls.__name__, (cls,), {"roads": roads, "strictness": strictness or cls.strictness})
+    def using(cls, queues: BatchQueues, strictness: HttpBounds | None = None) -> type[FastPathProtocol]:
+        """Return this class with `queues`, by path."""
+        return type(cls.__name__, (cls,), {"queues": queues, "strictness": strictness or cls.strictness})
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         cycle = self.cycle
         if type(cycle) is FastRequest and cycle.more_body and not cycle.response_complete and not cycle.is_awaited:
-            # Many clients send the body after the headers, in a segment of its own.
+            # Many clients send the body after the headers, in a separate segment.
             cycle.is_awaited = True
-            self.loop.call_later(BODY_WAIT_S, _divert_unless_whole, cycle)
+            self.loop.call_later(BODY_WAIT_S, _fall_back_unless_whole, cycle)
 
     def begin(self) -> None:
-        asked = self._asked()
-        if asked is None:
+        request = self._fast_request()
+        if request is None:
             super().begin()
         else:
-            self.cycle = asked
+            self.cycle = request
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
         is_awaited = type(cycle) is FastRequest and cycle.more_body
         super().on_message_complete()
         if is_awaited and not cycle.response_complete:
-            cycle.road.take(cycle)
+            cycle.queue.submit(cycle)
 
-    def take_ordinary_road(self, asked: FastRequest) -> None:
-        """Hand `asked` to the application, with what came of its body."""
-        path, scope = self.root_path + asked.road.path, asked.scope
+    def fall_back(self, request: FastRequest) -> None:
+        """Hand `request` to the application, with the part of its body that has arrived."""
+        path, scope = self.root_path + request.queue.path, request.scope
         scope |= {"method": "POST", "path": path, "raw_path": path.encode("ascii"), "query_string": b""}
         cycle = RequestResponseCycle(
             scope=scope,
@@ -71,25 +71,25 @@ class FastPathProtocol(HttpProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=False,
-            keep_alive=asked.keep_alive,
+            keep_alive=request.keep_alive,
             on_response=self.on_response_complete,
         )
-        cycle.body += asked.body
-        cycle.more_body = asked.more_body
-        cycle.disconnected = asked.disconnected
+        cycle.body += request.body
+        cycle.more_body = request.more_body
+        cycle.disconnected = request.disconnected
         if cycle.body or not cycle.more_body:
             cycle.message_event.set()
-        if self.cycle is asked:
+        if self.cycle is request:
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 
-    def _asked(self) -> FastRequest | None:
-        """The request whose headers were just read, where it is plain."""
-        road = self.roads.get(self.url)
-        if road is None or not road.is_open() or self.flow.write_paused:
+    def _fast_request(self) -> FastRequest | None:
+        """Return the request whose headers were just read, if the fast path takes it."""
+        queue = self.queues.get(self.url)
+        if queue is None or not queue.is_open() or self.flow.write_paused:
             return None
         if self.cycle is not None and not self.cycle.response_complete:
-            return None  # One after the other: uvicorn puts pipelined requests in line.
+            return None  # One after the other: uvicorn queues pipelined requests.
         parser = self.parser
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return None
@@ -109,11 +109,11 @@ class FastPathProtocol(HttpProtocol):
                 return None
         if content_type not in _JSON or not length.isdigit() or not 0 < int(length) <= MAX_BODY_BYTES:
             return None
-        if not road.admits(self.headers if has_credential else ()):
+        if not queue.admits(self.headers if has_credential else ()):
             return None
-        return FastRequest(self, road, self.scope, accept_or_make(offered))
+        return FastRequest(self, queue, self.scope, accept_or_make(offered))
 
 
-def _divert_unless_whole(asked: FastRequest) -> None:
-    if asked.more_body and not asked.response_complete:
-        asked.divert()
+def _fall_back_unless_whole(request: FastRequest) -> None:
+    if request.more_body and not request.response_complete:
+        request.fall_back()

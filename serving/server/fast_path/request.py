@@ -1,7 +1,7 @@
-"""One plain request, and the bytes of its answer. Knows HTTP/1.1 and uvicorn's cycle, no calls.
+"""A request on the fast path, and the bytes of its response.
 
-To uvicorn's protocol it stands where a `RequestResponseCycle` stands: the attributes down to `message_event` are those
-that the protocol reads and sets.
+uvicorn's protocol uses it in place of a `RequestResponseCycle`: it reads and sets the attributes down to
+`message_event`.
 """
 
 from __future__ import annotations
@@ -22,88 +22,88 @@ _OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 _OK_HEAD: Final = b"cache-control: no-store\r\ncontent-length: %d\r\ncontent-type: application/json\r\n"
 
 
-class _Nobody:
-    """The event that a cycle's application would wait for."""
+class _NoEvent:
+    """The event that the application of a cycle would wait for."""
 
     def set(self) -> None:
-        """Nobody waits."""
+        """Do nothing: no application waits."""
 
 
 class FastRequest:
-    """A request that was read whole. It is answered once, with `answer`, `respond` or `divert`."""
+    """A request that was read whole. It ends once, by `answer`, `respond` or `fall_back`."""
 
     __slots__ = (
         "body",
         "disconnected",
+        "extra_headers",
         "is_awaited",
         "keep_alive",
-        "made",
         "message_event",
         "more_body",
+        "on_response",
         "protocol",
+        "queue",
         "request_id",
         "response_complete",
-        "road",
         "scope",
         "started",
-        "told",
         "transport",
     )
 
-    def __init__(self, protocol: FastPathProtocol, road: BatchQueue, scope: Any, request_id: str) -> None:
+    def __init__(self, protocol: FastPathProtocol, queue: BatchQueue, scope: Any, request_id: str) -> None:
         self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
         self.more_body = True
         self.body = bytearray()
-        self.message_event = _NOBODY
+        self.message_event = _NO_EVENT
         self.is_awaited = False
         self.protocol = protocol
         self.transport: asyncio.Transport = protocol.transport
-        self.road = road
+        self.queue = queue
         self.scope = scope  # Any: uvicorn's own type of an ASGI scope
         self.request_id = request_id
         self.started = time.perf_counter()
-        # Header lines that a 200 has beside those that all have.
-        self.told = b""
-        # Who is to be given the body of a 200, or None where it becomes none.
-        self.made: Callable[[bytes | None], None] | None = None
+        # Header lines of a 200 that not every response has.
+        self.extra_headers = b""
+        # Called once with the body of a 200, or with None for any other end.
+        self.on_response: Callable[[bytes | None], None] | None = None
 
     def answer(self, body: bytes) -> None:
-        """Answer 200 with `body`, which is JSON."""
-        self._is_made(body)
-        self._send(200, _OK_LINE, _OK_HEAD % len(body) + self.told, body)
+        """Send a 200 with `body`, which is JSON."""
+        self._notify(body)
+        self._send(200, _OK_LINE, _OK_HEAD % len(body) + self.extra_headers, body)
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """Answer anything but 200. `headers` have Content-Length."""
-        self._is_made(None)
+        """Send a response that is not a 200. `headers` include Content-Length."""
+        self._notify(None)
         line = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
         self._send(status, line, b"".join(b"%s: %s\r\n" % header for header in headers), body)
 
-    def divert(self) -> None:
-        """Have the application answer, as if there were no short road."""
-        self._is_made(None)
+    def fall_back(self) -> None:
+        """Hand the request to the application."""
+        self._notify(None)
         self.response_complete = True
-        self.road.gave_up(self)
-        self.protocol.take_ordinary_road(self)
+        self.queue.on_fall_back(self)
+        self.protocol.fall_back(self)
 
-    def leave(self) -> None:
-        """Nobody will answer: those who wait for the same are told."""
-        self._is_made(None)
+    def abandon(self) -> None:
+        """Notify those who wait for the response that there is none."""
+        self._notify(None)
 
-    def _is_made(self, body: bytes | None) -> None:
-        made, self.made = self.made, None
-        if made is not None:
-            made(body)
+    def _notify(self, body: bytes | None) -> None:
+        on_response, self.on_response = self.on_response, None
+        if on_response is not None:
+            on_response(body)
 
     def _send(self, status: int, line: bytes, head: bytes, body: bytes) -> None:
         seconds = time.perf_counter() - self.started
         self.response_complete = True
-        self.road.answered(self, 499 if self.disconnected else status, seconds)
+        self.queue.on_answered(self, 499 if self.disconnected else status, seconds)
         if self.disconnected:
             return
         protocol, transport = self.protocol, self.transport
-        if self.road.draining.is_begun:
+        if self.queue.shutdown.is_begun:
             self.keep_alive = False
         transport.write(
             b"%b%b%bx-process-time: %.2f\r\nx-request-id: %b\r\n%b\r\n%b"
@@ -120,8 +120,8 @@ class FastRequest:
         if not self.keep_alive:
             transport.close()
         else:
-            cut_if_unread(transport, self.road.timeout_s)
+            cut_if_unread(transport, self.queue.timeout_s)
         protocol.on_response_complete()
 
 
-_NOBODY: Final = _Nobody()
+_NO_EVENT: Final = _NoEvent()

@@ -75,7 +75,7 @@ async def test_rows_that_do_not_fit_fail_alone_and_the_others_are_one_batch() ->
     local_service = LocalService()
     rows = [ROW, {**ROW, "age": "x"}, {}, ROW, {**ROW, "sex": "other"}, {**ROW, "more": 1}, ROW]
 
-    outcomes = await answered(RowAnswers(local_service.calls.tabular, max_rows=64), *({"row": row} for row in rows))
+    outcomes = await answered(RowAnswers(local_service.table_handler, max_rows=64), *({"row": row} for row in rows))
 
     assert statuses(outcomes) == ".xx.xx."
     assert outcomes[1].content["error"]["detail"] == "age: Input should be a valid number"
@@ -88,7 +88,7 @@ async def test_images_that_cannot_be_read_fail_alone() -> None:
     local_service = LocalService()
     items = [Item({"name": "a"}, png((0, 0, 255))), Item({"name": "b"}, b"no image"), Item({"name": "c"})]
 
-    outcomes = await ImageAnswers(local_service.calls.images).answer(items, {"top_k": 1})
+    outcomes = await ImageAnswers(local_service.image_handler).answer(items, {"top_k": 1})
 
     assert statuses(outcomes) == ".xx"
     assert [each["label"] for each in outcomes[0].content["predictions"]] == ["blue"]
@@ -101,7 +101,7 @@ async def test_users_are_answered_by_what_is_told_of_each() -> None:
     local_service = LocalService()
     heads = ({"user_id": "alice"}, {"user_id": "broken"}, {"user_id": "new", "history": ["5"]})
 
-    outcomes = await answered(UserAnswers(local_service.calls.recommendations), *heads, n=2)
+    outcomes = await answered(UserAnswers(local_service.recommender_handler), *heads, n=2)
 
     assert statuses(outcomes) == ".x."
     assert len(outcomes[0].content["items"]) == 2
@@ -113,6 +113,6 @@ async def test_users_are_answered_by_what_is_told_of_each() -> None:
 async def test_two_lines_of_one_user_keep_what_each_tells() -> None:
     heads = ({"user_id": "new", "history": ["5"]}, {"user_id": "new"})
 
-    outcomes = await answered(UserAnswers(LocalService().calls.recommendations), *heads)
+    outcomes = await answered(UserAnswers(LocalService().recommender_handler), *heads)
 
     assert [outcome.content["reason"] for outcome in outcomes] == ["request_history", "unknown_user"]

@@ -17,8 +17,9 @@ from serving.context import RequestContext, deadline, set_context
 from serving.errors.exceptions import FieldFault
 from serving.kinds.image.handler import ImageHandler
 from serving.kinds.image.schemas import ClassifyOptions
+from serving.kinds.image.version import ImageVersion
 from serving.kinds.recommender.schemas import BulkRecommendRequest, RecommendRequest
-from serving.kinds.served_models import ServedImages
+from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.schemas import ClassifiedRows
 from tests.serving.in_process_service import DECODER, IMAGE_CARD, ROW, LocalService, png
 
@@ -36,16 +37,21 @@ class Door:
 
 def behind_a_door(**settings: object) -> tuple[ImageHandler, threading.Event]:
     local_service, door = LocalService(**settings), Door(threading.Event())
-    served = ServedImages(local_service.images, lambda: IMAGE_CARD, door.decode, DECODER.fit)
+    version = ImageVersion(IMAGE_CARD, door.decode, DECODER.fit)
+    served: ServedModel[ImageVersion] = ServedModel(
+        "image", local_service.images, lambda _: version, local_service.image_traffic, timeout_s=30.0
+    )
     return ImageHandler(served, local_service.settings), door.open
 
 
 def test_classify_and_predict_and_recommend(local_service: LocalService) -> None:
-    image = asyncio.run(local_service.calls.images.classify(png((255, 0, 0)), ClassifyOptions(top_k=1)))
-    images = asyncio.run(local_service.calls.images.classify_many([png(), b"no image"]))
-    rows = asyncio.run(local_service.calls.tabular.predict([ROW]))
-    items = asyncio.run(local_service.calls.recommendations.recommend(RecommendRequest(user_id="alice", n=1)))
-    bulk = asyncio.run(local_service.calls.recommendations.recommend_bulk(BulkRecommendRequest(user_ids=["a", "b"])))
+    image = asyncio.run(local_service.image_handler.classify(png((255, 0, 0)), ClassifyOptions(top_k=1)))
+    images = asyncio.run(local_service.image_handler.classify_many([png(), b"no image"]))
+    rows = asyncio.run(local_service.table_handler.predict([ROW])).to_response()
+    items = asyncio.run(
+        local_service.recommender_handler.recommend(RecommendRequest(user_id="alice", n=1))
+    ).to_response()
+    bulk = asyncio.run(local_service.recommender_handler.recommend_bulk(BulkRecommendRequest(user_ids=["a", "b"])))
 
     assert [prediction.label for prediction in image.predictions] == ["red"]
     assert [result.status for result in images.results] == ["ok", "error"]
@@ -57,28 +63,28 @@ def test_classify_and_predict_and_recommend(local_service: LocalService) -> None
 
 def test_what_is_wrong_is_raised(local_service: LocalService) -> None:
     with pytest.raises(InvalidInput) as raised:
-        asyncio.run(local_service.calls.images.classify(png(size=(300, 300))[:-40]))
+        asyncio.run(local_service.image_handler.classify(png(size=(300, 300))[:-40]))
     assert raised.value.location == ("body", "image")
     with pytest.raises(ValidationError):
-        asyncio.run(local_service.calls.tabular.predict([{**ROW, "age": "33"}]))
+        asyncio.run(local_service.table_handler.predict([{**ROW, "age": "33"}]))
     with pytest.raises(ValidationError):
-        asyncio.run(local_service.calls.tabular.predict([]))
+        asyncio.run(local_service.table_handler.predict([]))
     request = RecommendRequest(user_id="who", unknown_user="error")
     with pytest.raises(NotKnown):
-        asyncio.run(local_service.calls.recommendations.recommend(request))
+        asyncio.run(local_service.recommender_handler.recommend(request))
     with pytest.raises(PredictionFailed):
-        asyncio.run(local_service.calls.recommendations.recommend(RecommendRequest(user_id="broken")))
+        asyncio.run(local_service.recommender_handler.recommend(RecommendRequest(user_id="broken")))
 
 
 @pytest.mark.parametrize("count", [0, 33])
 def test_the_number_of_images_is_limited(local_service: LocalService, count: int) -> None:
     with pytest.raises(FieldFault, match=f"1 to 32 images may be sent at a time, not {count}"):
-        asyncio.run(local_service.calls.images.classify_many([png()] * count))
+        asyncio.run(local_service.image_handler.classify_many([png()] * count))
 
 
 def test_the_number_of_users_is_limited_without_http_too(local_service: LocalService) -> None:
     with pytest.raises(FieldFault, match="1 to 50 users"):
-        asyncio.run(local_service.calls.recommendations.recommend_bulk(BulkRecommendRequest(user_ids=["a"] * 51)))
+        asyncio.run(local_service.recommender_handler.recommend_bulk(BulkRecommendRequest(user_ids=["a"] * 51)))
 
 
 def test_an_image_that_is_not_decoded_in_time() -> None:
@@ -116,14 +122,14 @@ def test_the_callers_deadline_counts_and_else_the_setting() -> None:
 
 
 def test_the_encoder_is_made_once_for_a_card(local_service: LocalService) -> None:
-    first = local_service.calls.tabular.schema
-    asyncio.run(local_service.calls.tabular.predict([ROW]))
+    first = local_service.table_handler.model.current.schema
+    asyncio.run(local_service.table_handler.predict([ROW]))
 
-    assert local_service.calls.tabular.schema is first
+    assert local_service.table_handler.model.current.schema is first
 
     local_service.table_card = replace(local_service.table_card, classes=("no", "yes"))
-    rows = asyncio.run(local_service.calls.tabular.predict([ROW]))
+    rows = asyncio.run(local_service.table_handler.predict([ROW])).to_response()
 
-    assert local_service.calls.tabular.schema is not first
+    assert local_service.table_handler.model.current.schema is not first
     assert isinstance(rows, ClassifiedRows)
     assert set(rows.predictions[0].probabilities) == {"no", "yes"}

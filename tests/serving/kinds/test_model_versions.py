@@ -1,8 +1,9 @@
-"""While one version follows another, an answer is told by the card of the version that gave it."""
+"""A request is encoded for the version that it is sent to, and decoded by the card of that version."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,14 +12,18 @@ import pytest
 from numpy.typing import NDArray
 
 from models.card import Card
-from models.errors import PredictionFailed, RunnerUnavailable
+from models.errors import PredictionFailed, RunnerUnavailable, VersionNotLoaded
 from models.image.preprocessing import ImageDecoder, Preprocessing
 from models.tabular.row_encoder import RowEncoder
+from serving.context import requesting_version
 from serving.kinds.image.handler import ImageHandler
-from serving.kinds.served_models import ImageModelVersion, ServedImages, ServedTable
+from serving.kinds.image.version import ImageVersion
+from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.handler import TabularHandler
-from serving.runners.interface import FailedBy, ModelRef, RowsAnswer, RunnerStatus
+from serving.kinds.tabular.version import TabularVersion
+from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from serving.settings.settings import Settings
+from serving.versions.router import VersionRouter
 from tests.serving.in_process_service import IMAGE_CARD, ROW, TABLE_CARD, png
 
 CARDS: dict[str, Card] = {
@@ -30,82 +35,110 @@ CARDS: dict[str, Card] = {
 
 
 @dataclass
-class Changing:
-    """Answers with the next of `versions` each time, as a runner in the middle of swaps; the last one stays."""
+class SwappingRunner:
+    """Holds one version. Its reported status lags behind: it is up to date only after `status` was called."""
 
-    versions: list[str]
+    loaded: str
+    reported: str
     widths: dict[str, int]
+    # Versions that are swapped in, one each time that the status is read.
+    next_versions: list[str] = field(default_factory=list)
     name: str = "m"
-    asked: list[NDArray[Any]] = field(default_factory=list)
+    payloads: list[NDArray[Any]] = field(default_factory=list)
 
     async def predict(
-        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
-    ) -> RowsAnswer:
-        version = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
-        self.asked.append(rows)
-        if rows.shape[1] != self.widths[version]:
-            raise FailedBy("the model could not answer", ModelRef(self.name, version))
-        return RowsAnswer(np.tile(np.array([0.9, 0.1], np.float32), (len(rows), 1)), ModelRef(self.name, version))
+        self, payload: Any, *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
+    ) -> RunnerResponse:
+        self.payloads.append(payload)
+        if version != self.loaded:
+            raise VersionNotLoaded("the version is not loaded at the moment")
+        if payload.shape[1] != self.widths[version]:
+            raise PredictionFailed("the model could not answer")
+        values = np.tile(np.array([0.9, 0.1], np.float32), (len(payload), 1))
+        return RunnerResponse(values, ModelRef(self.name, version))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
-        return RunnerStatus(ready=True, model=None)
+        self.reported = self.loaded
+        if self.next_versions:
+            self.loaded = self.next_versions.pop(0)
+        return self.last_status
+
+    @property
+    def last_status(self) -> RunnerStatus:
+        return RunnerStatus(ready=True, model=ModelRef(self.name, self.reported))
 
 
-def table(*versions: str) -> tuple[TabularHandler, Changing]:
-    runner = Changing(list(versions), {name: len(card.inputs) for name, card in CARDS.items()})
-    served = ServedTable(runner, lambda: CARDS["a"], RowEncoder, CARDS.__getitem__)
-    return TabularHandler(served, Settings()), runner
+def served(runner: SwappingRunner, version: Any) -> ServedModel[Any]:
+    return ServedModel("m", runner, version, VersionRouter("m", runner=runner), timeout_s=30.0)
 
 
-def test_rows_are_encoded_and_told_by_the_version_that_answers() -> None:
-    calls, runner = table("turned")
-    answer = asyncio.run(calls.predict([ROW])).model_dump()
-
-    assert answer["model"]["version"] == "turned"
-    assert answer["predictions"][0]["prediction"] == "bad"
-    assert len(runner.asked) == 2
-    assert np.array_equal(runner.asked[1], RowEncoder(CARDS["turned"]).encode([ROW]), equal_nan=True)
+def table(loaded: str, *, reported: str = "a", then: Sequence[str] = ()) -> tuple[TabularHandler, SwappingRunner]:
+    runner = SwappingRunner(loaded, reported, {name: len(card.inputs) for name, card in CARDS.items()}, list(then))
+    versions = {name: TabularVersion(card, max_rows=1000) for name, card in CARDS.items()}
+    return TabularHandler(served(runner, versions.__getitem__)), runner
 
 
-def test_rows_of_another_width_are_asked_again_and_not_failed() -> None:
-    calls, runner = table("wider")
-    answer = asyncio.run(calls.predict([ROW]))
+def test_a_version_that_replaced_the_default_gets_the_rows_as_its_own_card_has_them() -> None:
+    handler, runner = table("turned")
+    response = asyncio.run(handler.predict([ROW])).to_response().model_dump()
 
-    assert answer.model.version == "wider"
-    assert [rows.shape[1] for rows in runner.asked] == [len(CARDS["a"].inputs), len(CARDS["wider"].inputs)]
+    assert response["model"]["version"] == "turned"
+    assert response["predictions"][0]["prediction"] == "bad"
+    assert len(runner.payloads) == 2
+    assert np.array_equal(runner.payloads[1], RowEncoder(CARDS["turned"]).encode([ROW]), equal_nan=True)
 
 
-def test_a_failure_of_the_version_that_was_meant_is_a_failure() -> None:
-    calls, runner = table("a")
+def test_rows_of_another_width_are_encoded_again() -> None:
+    handler, runner = table("wider")
+    prediction = asyncio.run(handler.predict([ROW]))
+
+    assert prediction.model.version == "wider"
+    assert [rows.shape[1] for rows in runner.payloads] == [len(CARDS["a"].inputs), len(CARDS["wider"].inputs)]
+
+
+def test_a_failure_of_the_version_is_not_retried() -> None:
+    handler, runner = table("a")
     runner.widths["a"] = 99
     with pytest.raises(PredictionFailed):
-        asyncio.run(calls.predict([ROW]))
-    assert len(runner.asked) == 1
+        asyncio.run(handler.predict([ROW]))
+    assert len(runner.payloads) == 1
 
 
-def test_a_model_that_never_settles_is_unavailable() -> None:
-    calls, _ = table("turned", "a", "turned", "a", "turned")
+def test_a_model_that_is_swapped_twice_during_one_request_is_unavailable() -> None:
+    handler, runner = table("turned", then=["wider"])
     with pytest.raises(RunnerUnavailable):
-        asyncio.run(calls.predict([ROW]))
+        asyncio.run(handler.predict([ROW]))
+    assert len(runner.payloads) == 2
+
+
+def test_a_named_version_that_is_not_loaded_is_unavailable_and_no_other_answers() -> None:
+    handler, runner = table("turned")
+
+    async def named() -> None:
+        with requesting_version("a", location=("header", "X-Model-Version")):
+            await handler.predict([ROW])
+
+    with pytest.raises(RunnerUnavailable, match="version 'a' is not loaded at the moment"):
+        asyncio.run(named())
+    assert len(runner.payloads) == 1
 
 
 def test_images_are_decoded_and_named_by_the_version_that_answers() -> None:
-    def edition(version: str | None) -> ImageModelVersion:
-        side = {"a": 8, "alike": 8, "large": 16}[version or "a"]
-        made = ImageDecoder(Preprocessing(resize=side, crop=side))
-        classes = ("red", "green") if version in (None, "a") else ("cat", "dog")
-        return ImageModelVersion(replace(IMAGE_CARD, classes=classes), made.decode, made.fit, takes=made.preprocessing)
+    def version(name: str) -> ImageVersion:
+        side = {"a": 8, "alike": 8, "large": 16}[name]
+        decoder = ImageDecoder(Preprocessing(resize=side, crop=side))
+        classes = ("red", "green") if name == "a" else ("cat", "dog")
+        card = replace(IMAGE_CARD, classes=classes)
+        return ImageVersion(card, decoder.decode, decoder.fit, decoder.preprocessing)
 
-    for version, label, times in (("a", "red", 1), ("alike", "cat", 1), ("large", "cat", 2)):
-        runner = Changing([version], {"a": 8, "alike": 8, "large": 16})
-        calls = ImageHandler(
-            ServedImages(runner, lambda: IMAGE_CARD, edition(None).decode, edition(None).fit, edition), Settings()
-        )
+    for loaded, label, calls in (("a", "red", 1), ("alike", "cat", 2), ("large", "cat", 2)):
+        runner = SwappingRunner(loaded, "a", {"a": 8, "alike": 8, "large": 16})
+        handler = ImageHandler(served(runner, version), Settings())
         try:
-            one = asyncio.run(calls.classify(png()))
-            several = asyncio.run(calls.classify_many([png(), b"none", png()]))
+            one = asyncio.run(handler.classify(png()))
+            assert len(runner.payloads) == calls
+            several = asyncio.run(handler.classify_many([png(), b"none", png()]))
         finally:
-            calls.close()
-        assert (one.model.version, one.predictions[0].label) == (version, label)
+            handler.close()
+        assert (one.model.version, one.predictions[0].label) == (loaded, label)
         assert [result.status for result in several.results] == ["ok", "error", "ok"]
-        assert len(runner.asked) == 2 * times

@@ -45,7 +45,12 @@ def test_readyz_while_a_runner_is_gone(local_service: LocalService, gone: str) -
 def test_readyz_while_stopping(local_service: LocalService) -> None:
     stopping = [False]
     app = build_app(
-        local_service.calls, Catalog(local_service), Metrics(bytes), version="0.1.0", is_stopping=lambda: stopping[0]
+        local_service.handlers,
+        Catalog(local_service),
+        Metrics(bytes),
+        local_service.settings,
+        version="0.1.0",
+        is_stopping=lambda: stopping[0],
     )
     local_service.edged = app
     assert local_service.get("/readyz").status_code == 200

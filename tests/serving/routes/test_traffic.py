@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import Overloaded
 from serving.observability.metrics import service_metrics
-from serving.runners.interface import RowsAnswer
+from serving.runners.interface import RunnerResponse
 from serving.versions.router import MAX_SHADOWS
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 from tests.serving.access.credentials import API_KEYS, headers
@@ -221,7 +221,7 @@ def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
     put(locked, {"shadow": "v0"})
     predict = locked.table.predict
 
-    async def failing(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RowsAnswer:
+    async def failing(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RunnerResponse:
         if is_low_priority:
             raise error
         return await predict(rows, **asked)
@@ -241,7 +241,7 @@ def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
     predict = locked.table.predict
     hanging: list[asyncio.Event] = []
 
-    async def hang(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RowsAnswer:
+    async def hang(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RunnerResponse:
         if is_low_priority:
             hanging.append(asyncio.Event())
             await hanging[-1].wait()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.errors import ArtifactInvalid, ArtifactMissing, RunnerUnavailable, VersionNotLoaded
 from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.messages import Answer, Query, ScoredItem
-from serving.runners.interface import ModelRef, QueryAnswer, RowsAnswer, RunnerStatus
+from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from tests.models.recommender import film_library
 
 # What no answer may show.
@@ -22,7 +22,7 @@ INTERNAL_TEXT = "unix:///run/secret.sock refused the connection"
 
 @dataclass
 class Rows:
-    """A RowsRunner: a linear layer and, for classes, a softmax."""
+    """A runner of arrays: a linear layer and, for classes, a softmax."""
 
     name: str
     weights: NDArray[np.float32]
@@ -36,8 +36,8 @@ class Rows:
     embeds: bool = True
 
     async def predict(
-        self, rows: NDArray[Any], *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
-    ) -> RowsAnswer:
+        self, rows: Any, *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
+    ) -> RunnerResponse:
         self._check()
         if version not in ("", self.version, *self.held):
             raise VersionNotLoaded("the version is not loaded at the moment")
@@ -49,7 +49,7 @@ class Rows:
             logits /= logits.sum(axis=1, keepdims=True)
         if method == "embed" and self.embeds:
             logits = np.concatenate((logits, flat[:, :3]), axis=1)
-        return RowsAnswer(logits, ModelRef(self.name, version or self.version))
+        return RunnerResponse(logits, ModelRef(self.name, version or self.version))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         if self.is_gone:
@@ -92,7 +92,7 @@ _desk = functools.cache(film_library.dispatcher)
 
 @dataclass
 class Queries:
-    """A QueryRunner: users and items as two numbers each."""
+    """A runner of queries: users and items as two numbers each."""
 
     name: str = "recommender"
     users: dict[str, tuple[float, float]] = field(default_factory=lambda: {"alice": (1, 0), "bob": (0, 1), "7": (1, 1)})
@@ -105,9 +105,9 @@ class Queries:
     # Answers what is more than a plain query: a real recommender, with the same users and items.
     desk: Dispatcher = field(default_factory=lambda: _desk())
 
-    async def ask(
-        self, queries: list[Any], *, deadline: float, version: str = "", is_low_priority: bool = False
-    ) -> QueryAnswer:
+    async def predict(
+        self, queries: Any, *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
+    ) -> RunnerResponse:
         if self.is_gone:
             raise RunnerUnavailable(INTERNAL_TEXT)
         if self.error:
@@ -116,7 +116,7 @@ class Queries:
             self._answer(Query.from_json(query)).to_json() if set(query) <= PLAIN else self.desk.answer([query])[0]
             for query in queries
         ]
-        return QueryAnswer(answers, ModelRef(self.name, version or "v1"))
+        return RunnerResponse(answers, ModelRef(self.name, version or "v1"))
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         return RunnerStatus(ready=not self.is_gone, model=None if self.is_gone else ModelRef(self.name, "v1"))

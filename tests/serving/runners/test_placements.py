@@ -26,8 +26,8 @@ from models.errors import (
 from serving.runners.batching import BatchLimits
 from serving.runners.client.local import LocalClient, host
 from serving.runners.client.remote import RemoteClient
-from serving.runners.handle import QueryRunnerHandle, RowRunnerHandle
-from serving.runners.interface import ModelRef, QueryAnswer
+from serving.runners.handle import RunnerHandle
+from serving.runners.interface import ModelRef, RunnerResponse
 from tests.serving.event_loop import in_loop, until
 from tests.serving.runners.runner_servers import RunnerServer, listening, warm
 from tests.serving.runners.sum_predictors import MODEL_WORDS, NAN, RAISE, REFUSE, SHORT, WAIT, EchoRunner, SumsRunner
@@ -67,7 +67,7 @@ def soon(seconds: float = 100.0) -> float:
 @everywhere
 @in_loop
 async def test_rows_are_answered_with_the_version_that_answered(placement: str, tmp_path: Path) -> None:
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
         answer = await runner.predict(row(2, rows=3), deadline=soon())
         assert answer.values.tolist() == [[6], [6], [6]]
         assert answer.values.dtype == np.float32
@@ -78,24 +78,26 @@ async def test_rows_are_answered_with_the_version_that_answered(placement: str, 
 @everywhere
 @in_loop
 async def test_queries_are_answered_in_order(placement: str, tmp_path: Path) -> None:
-    async with connected(placement, tmp_path, QueryRunnerHandle("q", BatchLimits()), EchoRunner(), "ask") as runner:
-        asked = [runner.ask([{"n": n}, {"m": n}], deadline=soon()) for n in range(20)]
+    async with connected(
+        placement, tmp_path, RunnerHandle("q", BatchLimits(), method="ask"), EchoRunner(), "ask"
+    ) as runner:
+        asked = [runner.predict([{"n": n}, {"m": n}], deadline=soon()) for n in range(20)]
         for number, answer in enumerate(await asyncio.gather(*asked)):
             assert answer.values == [{"heard": {"n": number}}, {"heard": {"m": number}}]
         said = await asyncio.gather(
-            runner.ask([{"n": 1}], deadline=soon()),
-            runner.ask([{"bad": True}], deadline=soon()),
-            runner.ask([{"n": 2}], deadline=soon()),
+            runner.predict([{"n": 1}], deadline=soon()),
+            runner.predict([{"bad": True}], deadline=soon()),
+            runner.predict([{"n": 2}], deadline=soon()),
             return_exceptions=True,
         )
         assert isinstance(said[1], PredictionFailed)
-        assert type(said[0]) is type(said[2]) is QueryAnswer
+        assert type(said[0]) is type(said[2]) is RunnerResponse
 
 
 @everywhere
 @in_loop
 async def test_many_callers_get_their_own_answers(placement: str, tmp_path: Path) -> None:
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
 
         async def one(number: int) -> None:
             answer = await runner.predict(row(number, rows=1 + number % 3), deadline=soon())
@@ -108,7 +110,7 @@ async def test_many_callers_get_their_own_answers(placement: str, tmp_path: Path
 @everywhere
 @in_loop
 async def test_shapes_that_differ_do_not_spoil_each_other(placement: str, tmp_path: Path) -> None:
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
         asked = [runner.predict(np.ones((1, columns), np.float32), deadline=soon()) for columns in (3, 5, 3, 7, 5)]
         said = [answer.values[0, 0] for answer in await asyncio.gather(*asked)]
         assert said == [3, 5, 3, 7, 5]
@@ -120,9 +122,7 @@ async def test_shapes_that_differ_do_not_spoil_each_other(placement: str, tmp_pa
 def test_a_bad_request_fails_alone(placement: str, first: float, error: type[Exception], tmp_path: Path) -> None:
     @in_loop
     async def test() -> None:
-        async with connected(
-            placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict"
-        ) as runner:
+        async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
             asked = [runner.predict(row(each), deadline=soon()) for each in (1, 2, first, 3, 4)]
             said: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
             assert isinstance(said[2], error)
@@ -137,7 +137,7 @@ def test_a_bad_request_fails_alone(placement: str, first: float, error: type[Exc
 async def test_a_full_queue_refuses_at_once_and_recovers(placement: str, tmp_path: Path) -> None:
     instance = SumsRunner()
     limits = BatchLimits(max_queue_rows=2)
-    async with connected(placement, tmp_path, RowRunnerHandle("r", limits), instance, "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", limits), instance, "predict") as runner:
         hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
         await until(lambda: len(instance.model.current.calls) > 0 and runner._queue.in_flight == 1)
         waiting = [asyncio.create_task(runner.predict(row(1), deadline=soon())) for _ in range(2)]
@@ -153,7 +153,7 @@ async def test_a_full_queue_refuses_at_once_and_recovers(placement: str, tmp_pat
 @in_loop
 async def test_no_request_waits_beyond_its_deadline(placement: str, tmp_path: Path) -> None:
     instance = SumsRunner()
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), instance, "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), instance, "predict") as runner:
         started = time.monotonic()
         asked = [runner.predict(row(each), deadline=soon(0.2)) for each in (WAIT, 1, 2)]
         said = await asyncio.gather(*asked, return_exceptions=True)
@@ -166,7 +166,7 @@ async def test_no_request_waits_beyond_its_deadline(placement: str, tmp_path: Pa
 @everywhere
 @in_loop
 async def test_another_version_takes_over_under_load(placement: str, tmp_path: Path) -> None:
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
         seen: set[str] = set()
         stop = False
 
@@ -196,9 +196,7 @@ def test_a_version_that_fails_leaves_the_old_one_and_says_why(
 ) -> None:
     @in_loop
     async def test() -> None:
-        async with connected(
-            placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict"
-        ) as runner:
+        async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
             with pytest.raises(error, match=version) as raised:
                 await runner.reload(version)
             assert MODEL_WORDS not in str(raised.value)
@@ -211,7 +209,7 @@ def test_a_version_that_fails_leaves_the_old_one_and_says_why(
 @in_loop
 async def test_several_versions_answer_side_by_side_and_no_batch_mixes_them(placement: str, tmp_path: Path) -> None:
     instance = SumsRunner()
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), instance, "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), instance, "predict") as runner:
         assert await runner.hold(["v2", "v3"]) == ("v2", "v3")
         assert runner.last_status.versions == ("v2", "v3")
         asked = ["", "v1", "v2", "v3", "v2", "", "v3"] * 10
@@ -229,7 +227,7 @@ async def test_several_versions_answer_side_by_side_and_no_batch_mixes_them(plac
 async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_nothing(
     placement: str, tmp_path: Path
 ) -> None:
-    async with connected(placement, tmp_path, RowRunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
         await runner.hold(["v2"])
         with pytest.raises(VersionNotLoaded):
             await runner.predict(row(1), deadline=soon(), version="v3")
@@ -248,7 +246,7 @@ async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_
 async def test_what_is_asked_aside_delays_nothing_else_and_is_refused_early(placement: str, tmp_path: Path) -> None:
     instance = SumsRunner()
     limits = BatchLimits(max_batch_rows=2)
-    async with connected(placement, tmp_path, RowRunnerHandle("r", limits), instance, "predict") as runner:
+    async with connected(placement, tmp_path, RunnerHandle("r", limits), instance, "predict") as runner:
         await runner.hold(["v2"])
         hung = [
             asyncio.create_task(runner.predict(row(WAIT), deadline=soon(), version="v2", is_low_priority=True))
@@ -266,7 +264,7 @@ async def test_what_is_asked_aside_delays_nothing_else_and_is_refused_early(plac
 
 @in_loop
 async def test_before_its_start_a_runner_is_unavailable() -> None:
-    runner = RowRunnerHandle("r", BatchLimits())
+    runner = RunnerHandle("r", BatchLimits())
     assert not (await runner.status(timeout_s=1)).ready
     with pytest.raises(RunnerUnavailable):
         await runner.predict(row(1), deadline=soon())
@@ -281,7 +279,7 @@ async def test_a_runner_that_fails_its_warm_up_is_not_ready(placement: str, tmp_
         def call(self, rows: NDArray[np.float32]) -> Any:
             raise ValueError(MODEL_WORDS)
 
-    connection = RowRunnerHandle("r", BatchLimits())
+    connection = RunnerHandle("r", BatchLimits())
     with pytest.raises(AssertionError):
         async with connected(placement, tmp_path, connection, Unwell(), "predict"):
             pass

@@ -12,24 +12,22 @@ from starlette.applications import Starlette
 
 from models.recommender.feedback_log import FeedbackLog
 from models.recommender.online.feedback_listener import FeedbackListener
-from models.recommender.online.predictor import Answer, Query
 from models.recommender.online.recent_events import RecentEvents
 from serving.access.guard import Guard
 from serving.bento.config import EngineSettings, service_config
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
-from serving.kinds.recommender import feedback_routes, item_routes, routes, user_routes
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.handler import RecommenderHandler
-from serving.kinds.recommender.items import ItemHandler
-from serving.kinds.recommender.users import UserHandler
-from serving.kinds.served_models import ServedRecommender
+from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.served_model import ServedModel
 from serving.observability.metrics import metrics_content
 from serving.routes.health import Metrics, health_operations
 from serving.runners.batching import BatchLimits
 from serving.runners.host.loaded_versions import LoadedVersions
-from serving.runners.placement import Placed, connect_queries, place
+from serving.runners.placement import Placed, connect, place
 from serving.settings.settings import Settings
+from serving.versions.router import VersionRouter
 from tests.models.recommender import film_library
 
 ENGINE = EngineSettings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
@@ -51,18 +49,19 @@ class LibraryRunner:
 
 
 runner: Placed[Any] = place(LibraryRunner, "process")
-queries = connect_queries(
-    runner, BatchLimits(max_batch_rows=64, max_batch_bytes=1 << 20, max_queue_rows=512), name="recommender"
+queries = connect(
+    runner,
+    BatchLimits(max_batch_rows=64, max_batch_bytes=1 << 20, max_queue_rows=512),
+    name="recommender",
+    method="ask",
 )
-
-
-def query(*, user_id: str, n: int, filter_seen: bool, **more: Any) -> dict[str, Any]:
-    return Query(user_id, n, filter_seen).to_json() | more
-
-
-served = ServedRecommender(queries, lambda: film_library.artifact().card, query, Answer.from_json)
 settings = Settings()
-recommendations, feedback = RecommenderHandler(served, settings), FeedbackHandler(LOG.append, settings)
+version = RecommenderVersion(film_library.artifact().card)
+served: ServedModel[RecommenderVersion] = ServedModel(
+    "recommender", queries, lambda _: version, VersionRouter("recommender", runner=queries), timeout_s=10.0
+)
+feedback = FeedbackHandler(LOG.append, settings)
+recommender = RecommenderHandler(served, settings, feedback=feedback)
 
 
 def metrics_text() -> bytes:
@@ -71,19 +70,16 @@ def metrics_text() -> bytes:
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    feedback.open()
+    recommender.open()
     yield
-    feedback.close()
+    recommender.close()
 
 
 app = Starlette(
     routes=[
         operation.route(Guard())
         for operation in (
-            *routes.operations(recommendations),
-            *user_routes.operations(recommendations, UserHandler(served, settings), max_age_s=0),
-            *item_routes.operations(ItemHandler(served, settings)),
-            *feedback_routes.operations(feedback),
+            *recommender.operations(),
             *health_operations([queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),
         )
     ],

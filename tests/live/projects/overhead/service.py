@@ -28,7 +28,7 @@ from serving.http.problem_details import problem_of
 from serving.observability.metrics import metrics_content
 from serving.runners.batching import BatchLimits
 from serving.runners.host.loaded_versions import LoadedVersions
-from serving.runners.placement import Placed, connect_queries, connect_rows, place
+from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
@@ -113,8 +113,8 @@ LIMITS = BatchLimits(
     max_batch_rows=int(os.environ.get("OVERHEAD_BATCH_ROWS", "256")),
     calls_in_flight=int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
 )
-sum_rows = connect_rows(sums, LIMITS, name="sum")
-echo_queries = connect_queries(echoes, LIMITS, name="echo")
+sum_rows = connect(sums, LIMITS, name="sum")
+echo_queries = connect(echoes, LIMITS, name="echo", method="ask")
 
 
 async def total(request: Request) -> Response:
@@ -124,7 +124,7 @@ async def total(request: Request) -> Response:
     return Response(orjson.dumps(said), media_type="application/json")
 
 
-async def total_each(bodies: Sequence[bytearray]) -> list[bytes | None]:
+async def total_each(bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
     each = [np.atleast_2d(np.array(orjson.loads(body), np.float32)) for body in bodies]
     answer = await sum_rows.predict(np.concatenate(each), deadline=current_context().deadline)
     sums = iter(answer.values[:, 0].tolist())
@@ -142,7 +142,7 @@ def _is_ready() -> bool:
 
 async def echo(request: Request) -> Response:
     queries = orjson.loads(await request.body())
-    return JSONResponse((await echo_queries.ask(queries, deadline=current_context().deadline)).values)
+    return JSONResponse((await echo_queries.predict(queries, deadline=current_context().deadline)).values)
 
 
 async def reload(request: Request) -> Response:
@@ -230,4 +230,4 @@ class Gateway:
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_EXPRESS", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
-    service.hot_calls = [FastOperation("/sum", total_each, _admits, _is_ready, waiting)]
+    service.fast_operations = [FastOperation("/sum", total_each, _admits, _is_ready, waiting)]

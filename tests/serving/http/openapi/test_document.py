@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from models.card import Column
-from serving.open_inference.metadata import KINDS
+from serving.kinds.registry import KINDS
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
 
@@ -67,8 +67,8 @@ PUBLIC = {
     "inference_model_version": "GET /v2/models/{name}/versions/{version}",
     "inference_model_ready": "GET /v2/models/{name}/ready",
     "inference_model_ready_version": "GET /v2/models/{name}/versions/{version}/ready",
-    **{f"infer_{kind}": f"POST /v2/models/{kind}/infer" for kind in KINDS},
-    **{f"infer_{kind}_version": f"POST /v2/models/{kind}/versions/{{version}}/infer" for kind in KINDS},
+    **{f"infer_{kind.alias}": f"POST /v2/models/{kind.alias}/infer" for kind in KINDS},
+    **{f"infer_{kind.alias}_version": f"POST /v2/models/{kind.alias}/versions/{{version}}/infer" for kind in KINDS},
 }
 USERS = {"user_ids": ["1"]}
 # What is not answered 200.

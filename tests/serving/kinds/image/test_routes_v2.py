@@ -72,7 +72,7 @@ def test_a_version_without_embeddings_says_what_to_do(local_service: LocalServic
     local_service.images.embeds = False
     answer = ask(local_service, embedding=True)
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/no-embedding")
-    assert "train it anew: python -m training.image" in answer.json()["detail"]
+    assert "train it again: python -m training.image" in answer.json()["detail"]
     assert ask(local_service).status_code == 200
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from models.errors import FeedbackUnavailable, Overloaded
+from models.recommender.events import Event
 from serving.kinds.recommender.feedback_writer import MAX_COMMIT, FeedbackWriter
-from serving.kinds.served_models import Event
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from models.errors import PredictionFailed
 from models.recommender.online.messages import Answer, ScoredItem
-from serving.kinds.recommender.responses import as_recommendations, told
+from serving.kinds.recommender.responses import Recommendation, check
+from serving.kinds.recommender.schemas import RecommendOptions
 from serving.runners.interface import ModelRef
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -20,16 +21,17 @@ SCORES = st.floats(allow_nan=False, allow_infinity=False)
     st.sampled_from([None, "segment", "unknown_user"]),
     st.floats(0, 1e9),
 )
-def test_what_is_written_at_once_is_what_the_schema_makes(
+def test_the_json_of_a_recommendation_is_that_of_its_schema(
     items: list[ScoredItem], user_id: str, algorithm: str, reason: str | None, inference_time_ms: float
 ) -> None:
     answer = Answer(tuple(items), algorithm, reason)  # type: ignore[arg-type]  # one of the reasons
     model = ModelRef("recommender", "v")
-    by_schema = as_recommendations(user_id, answer, model, inference_time_ms)
-    assert told(answer, user_id, model, inference_time_ms) == by_schema.__pydantic_serializer__.to_json(by_schema)
+    recommendation = Recommendation(user_id, answer, model, inference_time_ms)
+    by_schema = recommendation.to_response()
+    assert recommendation.to_json() == by_schema.__pydantic_serializer__.to_json(by_schema)
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
-def test_a_score_that_is_no_number_is_never_told(score: float) -> None:
+def test_a_score_that_is_not_finite_is_an_error(score: float) -> None:
     with pytest.raises(PredictionFailed):
-        told(Answer((ScoredItem("1", "", score),), "ease"), "u", ModelRef("recommender", "v"), 1.0)
+        check(Answer((ScoredItem("1", "", score),), "ease"), "u", RecommendOptions())

@@ -20,7 +20,7 @@ from serving.runners.batching import BatchLimits
 from serving.runners.client import remote
 from serving.runners.client.connection import Address, open_connection
 from serving.runners.client.remote import RemoteClient
-from serving.runners.handle import RowRunnerHandle
+from serving.runners.handle import RunnerHandle
 from serving.runners.wire import MEDIA_TYPE
 from tests.serving.event_loop import in_loop, until
 from tests.serving.runners.blocking_runner import settle
@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[4]
 
 
 @contextlib.asynccontextmanager
-async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> AsyncIterator[RowRunnerHandle]:
-    runner = RowRunnerHandle("r", BatchLimits(calls_in_flight=connections))
+async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> AsyncIterator[RunnerHandle]:
+    runner = RunnerHandle("r", BatchLimits(calls_in_flight=connections))
     client = RemoteClient(path.as_uri(), method="predict", name="r", connections=connections, on_state=runner.on_state)
     runner.start(client)
     try:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from models.errors import InvalidInput
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import service_metrics
 from serving.process.graceful_shutdown import GracefulShutdown
@@ -47,14 +48,14 @@ class FastPathServer:
     server: uvicorn.Server | None = None
     port: int = 0
 
-    async def answer_each(self, bodies: Sequence[bytearray]) -> list[bytes | None]:
-        """`short` around each body; None for one that holds `odd`."""
+    async def answer_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
+        """Return `short` and each body; an error for one that holds `odd`."""
         self.batches.append([bytes(body) for body in bodies])
         if self.hold is not None:
             await self.hold.wait()
         if self.error is not None:
             raise self.error
-        return [None if b"odd" in body else b"short " + bytes(body) for body in bodies]
+        return [InvalidInput("odd") if b"odd" in body else b"short " + bytes(body) for body in bodies]
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ordinary road: `ordinary` around the body, or `early` before it; WebSockets are let in."""

@@ -31,7 +31,9 @@ class TableLane(FastPathServer):
 
     def __init__(self, **settings: Any) -> None:
         self.local_service = LocalService(cache_bytes=1 << 20, **settings)
-        (call,) = [each for each in fast_operations(self.local_service.calls, Guard()) if each.path == PREDICT_PATH]
+        service = self.local_service
+        operations = fast_operations(service.handlers, service.settings, Guard(), service.cache)
+        (call,) = [each for each in operations if each.path == PREDICT_PATH]
         super().__init__(call=call)
         self.predict = self.local_service.table.predict
         self.local_service.table.predict = self._held  # type: ignore[method-assign]
@@ -181,7 +183,7 @@ async def test_faults_and_answers_of_another_version_are_not_kept() -> None:
 async def test_an_answer_that_has_headers_of_its_own_is_repeated_by_the_ordinary_road() -> None:
     async with table() as lane:
         body = (await lane.ask())[2]
-        cache = lane.local_service.calls.cache
+        cache = lane.local_service.cache
         assert cache is not None
         assert cache.memory is not None
         (key,) = cache.memory._kept

@@ -1,7 +1,7 @@
-"""Trains the scikit-learn pipeline that the plain servers load: the same kind of estimator as the artifact's.
+"""Trains the scikit-learn pipeline of the baseline servers, with the same kind of estimator as the artifact.
 
-Arguments: the artifact's folder, where to save, and optionally a CSV file that has the card's columns. Without one the
-rows are random, which changes no cost. Saved with joblib, as scikit-learn's guide shows; only peers read it.
+Arguments: folder of the artifact, output file, and optionally a CSV file with the columns of the card. Without it the
+rows are random, which does not change the cost of inference. Only peers load the joblib file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from benchmarks.scenarios import random_rows
+from benchmarks.cases import random_rows
 
 _ROWS = 1000
 
 
 def table(card: dict[str, Any], csv: Path | None) -> tuple[pd.DataFrame, Any]:
-    """Inputs by column, and the target."""
+    """Return the inputs by column and the target."""
     names = [column["name"] for column in card["inputs"]]
     if csv is not None:
         frame = pd.read_csv(csv)
@@ -40,7 +40,7 @@ def table(card: dict[str, Any], csv: Path | None) -> tuple[pd.DataFrame, Any]:
 
 
 def pipeline(card: dict[str, Any]) -> Any:
-    """One-hot categories; numbers as boosting takes them, or filled and scaled; calibrated as the artifact is."""
+    """Return an untrained pipeline: one-hot categories, imputed numbers, calibrated probabilities."""
     categories = [column["name"] for column in card["inputs"] if column["kind"] == "category"]
     numbers = [column["name"] for column in card["inputs"] if column["kind"] != "category"]
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -48,13 +48,13 @@ def pipeline(card: dict[str, Any]) -> Any:
         prepare = ColumnTransformer([("numbers", "passthrough", numbers), ("categories", encoder, categories)])
         model: Any = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, max_leaf_nodes=6, random_state=0)
     else:
-        filled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-        prepare = ColumnTransformer([("numbers", filled, numbers), ("categories", encoder, categories)])
+        imputed = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        prepare = ColumnTransformer([("numbers", imputed, numbers), ("categories", encoder, categories)])
         model = LogisticRegression(C=0.05, max_iter=2000)
     return make_pipeline(prepare, CalibratedClassifierCV(model, method="sigmoid", cv=5, ensemble=False))
 
 
 if __name__ == "__main__":
-    described = json.loads(Path(sys.argv[1], "card.json").read_bytes())
-    rows, target = table(described, Path(sys.argv[3]) if len(sys.argv) > 3 else None)
-    joblib.dump(pipeline(described).fit(rows, target), sys.argv[2])
+    description = json.loads(Path(sys.argv[1], "card.json").read_bytes())
+    rows, target = table(description, Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    joblib.dump(pipeline(description).fit(rows, target), sys.argv[2])

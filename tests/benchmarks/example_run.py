@@ -1,4 +1,4 @@
-"""What a run measured, made up: of everything a little, and some of it missing."""
+"""The document of a short run: every section has some data, and some parts are missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def document() -> dict[str, Any]:
                 "title": "30 floats",
                 "targets": {
                     "ours-process": {**target, "by_connections": {"1": load(10), "64": load(1234)}},
-                    "ray": {"peer": "ray", "note": "", "missing": f"fell over\nin {Path.home()}/x"},
+                    "ray": {"peer": "ray", "note": "", "missing": f"exited\nin {Path.home()}/x"},
                 },
             },
             "image": {"title": "Images", "missing": "no artifact 'image'"},
@@ -36,9 +36,11 @@ def document() -> dict[str, Any]:
         },
         "sweeps": {
             "rows": {"1": {**load(10), "rows_per_s": 10}, "1000": {**load(5), "rows_per_s": 5000}},
-            "catalogue": {"missing": "not today"},
+            "catalogue": {"missing": "out of memory"},
+            "gateways": {"2": {"ours-inline-2-gateways": load(20)}},
         },
         "starts": {"ours-process": {"cold_s": 3.0, "warm_s": 1.0}},
+        "container": {"image_mb": 798.0, "ready_s": 4.2},
         "growth": {
             "overhead/ours-process": {
                 "points": [{"requests": 10_000, "bytes": 1e8}, {"requests": 10**6, "bytes": 1.01e8}],

@@ -1,9 +1,9 @@
-"""The workload that the environment asks for.
+"""Loads the workload that the environment variables describe.
 
 BENCH_SCENARIO   overhead, tabular, image or recommender
 BENCH_ARTIFACT   folder of the artifact
-BENCH_RUNTIME    `artifact` (the file that the service serves) or `plain` (scikit-learn, torch eager fp32)
-BENCH_MODEL      file of the plain model (scikit-learn), or its name (torch)
+BENCH_RUNTIME    `artifact` (the files that the service uses) or `baseline` (scikit-learn, torch eager fp32)
+BENCH_MODEL      baseline: file of the scikit-learn model, or name of the torch model
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from benchmarks.peers.workloads.base import Workload
 
 
-def chosen_workload() -> Workload:
-    """Load it. Only the libraries that it needs are imported."""
+def load_workload() -> Workload:
+    """Load the workload. Imports only the libraries that it needs."""
     scenario = os.environ["BENCH_SCENARIO"]
     folder = Path(os.environ.get("BENCH_ARTIFACT", "."))
-    is_plain = os.environ.get("BENCH_RUNTIME", "artifact") == "plain"
+    is_baseline = os.environ.get("BENCH_RUNTIME", "artifact") == "baseline"
     model = os.environ.get("BENCH_MODEL", "")
     if scenario == "overhead":
         from benchmarks.peers.workloads.overhead import Overhead
@@ -27,21 +27,21 @@ def chosen_workload() -> Workload:
     if scenario == "tabular":
         from benchmarks.peers.workloads import tabular
 
-        return tabular.PlainTabular(Path(model)) if is_plain else tabular.OnnxTabular(folder)
+        return tabular.SklearnTabular(Path(model)) if is_baseline else tabular.OnnxTabular(folder)
     if scenario == "image":
         from benchmarks.peers.workloads import image
 
-        return image.TorchImages(folder, model) if is_plain else image.OpenVinoImages(folder)
+        return image.TorchImages(folder, model) if is_baseline else image.OpenVinoImages(folder)
     from benchmarks.peers.workloads.recommender import Factors
 
     return Factors(folder)
 
 
-def max_batch() -> int:
-    """The largest batch, for peers that batch."""
+def max_batch_size() -> int:
+    """Return the maximum batch size of peers with batching."""
     return int(os.environ.get("BENCH_MAX_BATCH", "64"))
 
 
 def port() -> int:
-    """Where to listen."""
+    """Return the port of the server."""
     return int(os.environ["PORT"])

@@ -1,4 +1,4 @@
-"""Seconds from starting a server to its first right answer: with its files evicted from the page cache, and again."""
+"""Time from the start of a server to its first successful response, with and without its files in the page cache."""
 
 from __future__ import annotations
 
@@ -9,50 +9,53 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environments
+from benchmarks.cases import make_cases
 from benchmarks.options import Options
-from benchmarks.rounds import NotStarted, start
-from benchmarks.scenarios import SCENARIOS, make_cases
+from benchmarks.rounds import StartError, start
+from benchmarks.scenarios import SCENARIO
+from benchmarks.selection import Peers, build_requests, select_targets
 from benchmarks.targets import OURS, PEERS, ROOT, Target
 
 PART = "starts"
-_SCENARIO = next(scenario for scenario in SCENARIOS if scenario.key == "tabular")
-_PLAIN = "-sklearn"
+_SCENARIO = SCENARIO["tabular"]
+_BASELINE_SUFFIX = "-sklearn"
 
 
-def measure(options: Options, peers: dict[str, Any]) -> dict[str, Any]:
-    """By target of the tabular scenario, `cold_s` and `warm_s`, or why it was not measured."""
+def measure(options: Options, peers: Peers) -> dict[str, Any]:
+    """Return `cold_s` and `warm_s` by target of the tabular scenario, or the reason why they are missing."""
     if not options.wants(PART):
         return {}
-    from benchmarks.running import chosen_targets, questions
-
-    print("> starts", flush=True)
+    print("> start time", flush=True)
     try:
         cases = make_cases(_SCENARIO)
-        targets = chosen_targets(_SCENARIO, options, peers)
+        targets = select_targets(_SCENARIO, options, peers)
     except FileNotFoundError as error:
         return {"missing": str(error)}
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for target in targets:
-        if target.key.endswith(_PLAIN):
+        if target.key.endswith(_BASELINE_SUFFIX):
             continue
-        asked = questions(target, _SCENARIO, cases)
+        requests = build_requests(target, _SCENARIO, cases)
         logs = options.output / "logs" / "starts"
         try:
-            evict(_files(target))
-            cold = start(target, asked, logs)
+            evict(_folders(target))
+            cold = start(target, requests, logs)
             cold.server.stop()
-            warm = start(target, asked, logs)
+            warm = start(target, requests, logs)
             warm.server.stop()
-        except NotStarted as error:
-            found[target.key] = {"missing": str(error)[:400]}
+        except StartError as error:
+            results[target.key] = {"missing": str(error)[:400]}
             continue
-        found[target.key] = {"cold_s": round(cold.start_s, 2), "warm_s": round(warm.start_s, 2)}
+        results[target.key] = {"cold_s": round(cold.start_s, 2), "warm_s": round(warm.start_s, 2)}
         print(f"  {target.key:18} cold {cold.start_s:6.2f} s  warm {warm.start_s:6.2f} s", flush=True)
-    return found
+    return results
 
 
 def evict(folders: Iterable[Path]) -> None:
-    """Ask the kernel to forget the contents of all files below. Needs no rights; files in use elsewhere stay."""
+    """Evict all files below the folders from the page cache.
+
+    Needs no privileges. Pages that another process has mapped stay in the cache.
+    """
     for folder in folders:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
@@ -64,7 +67,7 @@ def evict(folders: Iterable[Path]) -> None:
                         os.close(descriptor)
 
 
-def _files(target: Target) -> list[Path]:
+def _folders(target: Target) -> list[Path]:
     if target.peer == OURS:
         code = [ROOT / name for name in ("models", "serving")]
         return [Path(target.command[0]).parent.parent / "lib", *code, *target.artifacts]

@@ -1,0 +1,40 @@
+"""The handlers of all served models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.card import Card
+from serving.kinds.interface import Handler
+from serving.runners.interface import ModelRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handler of each served model, by the model's alias, in the order of the OpenAPI document."""
+
+    by_alias: Mapping[str, Handler[Any]]
+
+    def __iter__(self) -> Iterator[Handler[Any]]:
+        return iter(self.by_alias.values())
+
+    @property
+    def runners(self) -> tuple[ModelRunner, ...]:
+        """The runners of all models."""
+        return tuple(handler.model.runner for handler in self)
+
+    def cards(self) -> tuple[Card, ...]:
+        """Return the cards of the versions that answer by default."""
+        return tuple(handler.model.card for handler in self)
+
+    def open(self) -> None:
+        """Acquire what the handlers need. Called inside the event loop of the application."""
+        for handler in self:
+            handler.open()
+
+    def close(self) -> None:
+        """Release what the handlers hold."""
+        for handler in self:
+            handler.close()

@@ -1,0 +1,46 @@
+"""The kind `image-classifier`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from models.card import Task
+from models.cores import usable_cores
+from models.store.artifacts import Artifact
+from serving.kinds.image.handler import ImageHandler
+from serving.kinds.image.version import ImageVersion, image_version
+from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
+from serving.kinds.served_model import ServedModel
+from serving.runners.host.loaded_versions import Predictor
+from serving.settings.settings import Settings
+
+
+class ImageClassifiers(Kind):
+    """Image classifiers: image files in, classes with confidences out."""
+
+    name: ClassVar[str] = "image-classifier"
+    alias: ClassVar[str] = "image"
+    runner: ClassVar[str] = "ImageRunner"
+    runner_description: ClassVar[str] = (
+        "Classifies images, as uint8 (N, H, W, 3), into probabilities (N, classes); `embed` adds their features."
+    )
+    tasks: ClassVar[tuple[Task, ...]] = ("image-classification",)
+    methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
+        "predict": BatchMethodSpec("array", "uint8", lambda predictor, rows: predictor.predict(rows)),
+        "embed": BatchMethodSpec("array", "uint8", lambda predictor, rows: predictor.embed(rows)),
+    }
+
+    def options(self, settings: Settings) -> ModelOptions:
+        return ModelOptions(settings.image_model, settings.image_placement, settings.image_calls_in_flight)
+
+    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+        from models.image.classifier import ImageClassifier
+
+        return lambda artifact: ImageClassifier.load(artifact, threads=usable_cores())
+
+    def version(self, artifact: Artifact, settings: Settings) -> ImageVersion:
+        return image_version(artifact, max_pixels=settings.max_image_pixels)
+
+    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
+        return ImageHandler(model, settings)

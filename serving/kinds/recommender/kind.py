@@ -1,0 +1,66 @@
+"""The kind `recommender`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from models.card import Task
+from models.errors import SettingsInvalid
+from models.recommender.feedback_log import FeedbackLog, default_url
+from models.store.artifacts import Artifact
+from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
+from serving.kinds.recommender.feedback import FeedbackHandler
+from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.served_model import ServedModel
+from serving.runners.host.loaded_versions import Predictor
+from serving.settings.settings import Settings
+
+
+class Recommenders(Kind):
+    """Recommenders: users and items in, ranked items out."""
+
+    name: ClassVar[str] = "recommender"
+    alias: ClassVar[str] = "recommender"
+    runner: ClassVar[str] = "RecommenderRunner"
+    runner_description: ClassVar[str] = (
+        "Answers recommendation queries and questions about users and items, each a JSON object."
+    )
+    tasks: ClassVar[tuple[Task, ...]] = ("recommendation",)
+    methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
+        "ask": BatchMethodSpec("objects", "", lambda predictor, queries: predictor.answer(queries))
+    }
+
+    def options(self, settings: Settings) -> ModelOptions:
+        return ModelOptions(settings.recommender_model, settings.recommender_placement)
+
+    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+        from models.recommender.online.dispatcher import Dispatcher
+        from models.recommender.online.feedback_listener import FeedbackListener
+        from models.recommender.online.recent_events import RecentEvents
+
+        listener = FeedbackListener(_log(settings), RecentEvents(), window_days=settings.feedback_window_days).start()
+        return lambda artifact: Dispatcher.load(
+            artifact, features=settings.features, features_ttl_s=settings.features_ttl_s, recent=listener.recent
+        )
+
+    def warm_up(self, predictor: Any) -> object:  # Any: a Dispatcher, imported in the runner's process alone
+        return predictor.warm_up()
+
+    def version(self, artifact: Artifact, settings: Settings) -> RecommenderVersion:
+        return RecommenderVersion(artifact.card)
+
+    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
+        feedback = FeedbackHandler(_log(settings).append, settings)
+        return RecommenderHandler(model, settings, feedback=feedback)
+
+    def check(self, settings: Settings, options: ModelOptions) -> None:
+        is_local = options.placement in ("process", "inline")
+        if settings.features and is_local and not Path(settings.features).is_dir():
+            raise SettingsInvalid(f"setting MAKUNOUCHI_FEATURES: there is no folder '{settings.features}'")
+
+
+def _log(settings: Settings) -> FeedbackLog:
+    return FeedbackLog(settings.feedback_url or default_url())

@@ -1,0 +1,44 @@
+"""The kind `tabular`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from models.card import Task
+from models.store.artifacts import Artifact
+from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
+from serving.kinds.served_model import ServedModel
+from serving.kinds.tabular.handler import TabularHandler
+from serving.kinds.tabular.version import TabularVersion
+from serving.runners.host.loaded_versions import Predictor
+from serving.settings.settings import Settings
+
+
+class Tabular(Kind):
+    """Tabular models: rows of a table in, classes or estimates out."""
+
+    name: ClassVar[str] = "tabular"
+    alias: ClassVar[str] = "tabular"
+    runner: ClassVar[str] = "TabularRunner"
+    runner_description: ClassVar[str] = (
+        "Predicts encoded table rows, as float32 (N, columns): probabilities (N, classes), or estimates (N, 1)."
+    )
+    tasks: ClassVar[tuple[Task, ...]] = ("tabular-classification", "tabular-regression")
+    methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
+        "predict": BatchMethodSpec("array", "float32", lambda predictor, rows: predictor.predict(rows))
+    }
+
+    def options(self, settings: Settings) -> ModelOptions:
+        return ModelOptions(settings.tabular_model, settings.tabular_placement)
+
+    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+        from models.tabular.model import TabularModel
+
+        return TabularModel.load
+
+    def version(self, artifact: Artifact, settings: Settings) -> TabularVersion:
+        return TabularVersion(artifact.card, max_rows=settings.max_rows)
+
+    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
+        return TabularHandler(model, is_cached=settings.cache_tables)
