@@ -55,7 +55,8 @@ class ItemNeighbours(Algorithm[NeighbourParams]):
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
         similarities = self.similarities_[item_rows].toarray()
-        return similar_columns(np.where(similarities > 0, similarities, -np.inf).astype(np.float32), item_rows, n)
+        similarities = np.where(similarities > 0, similarities, -np.inf).astype(np.float32)
+        return similar_columns(similarities, item_rows, n)
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
         return top_contributions(lambda row, column: self.similarities_[row, column], histories, items, n)
