@@ -132,7 +132,7 @@ def _runner_service(
         def __init__(self) -> None:
             load = kind.load(settings)
             self.model: LoadedVersions[Any] = LoadedVersions(
-                lambda version: load(artifacts.whole(version)),
+                lambda version: load(artifacts.find_verified(version)),
                 warm_up=kind.warm_up,
                 start=state.start_versions(artifacts.name, configured=options.tag, find=artifacts.find),
             )

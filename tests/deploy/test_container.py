@@ -214,7 +214,7 @@ def test_a_wrong_setting_ends_it_with_an_error(engine: Engine, built: Built) -> 
 @pytest.mark.parametrize(
     ("is_listed", "message"),
     [
-        (False, "error: file 'model.onnx' of artifact '{tag}' is not the one that was saved"),
+        (False, "error: file 'model.onnx' of artifact '{tag}' was altered: its SHA-256 differs from the manifest"),
         (True, "TabularRunner cannot start; its log lines above contain the cause"),
     ],
     ids=["altered", "saved like that"],

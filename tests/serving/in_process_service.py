@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
 from models.image.preprocessing import ImageDecoder, Preprocessing
-from models.recommender.feedback_log import Event
+from models.recommender.events import Event
 from serving.access.guard import build_guard
 from serving.app import build_app
 from serving.http.middleware.cors import Cors

@@ -87,7 +87,7 @@ class Rows:
 
 
 PLAIN = {"user_id", "n", "filter_seen"}
-_desk = functools.cache(film_library.desk)
+_desk = functools.cache(film_library.dispatcher)
 
 
 @dataclass
