@@ -17,8 +17,8 @@ from training.image.evaluation import image_profile
 from training.image.export import Agreement
 from training.image.params import Params
 from training.image.photographs import PHOTOGRAPHS
+from training.image.recipe import RECIPE
 from training.image.weights import DEFAULT, NONE
-from training.recipes import noted
 from training.report import library_versions
 
 # The parameter of a card that says how many features an embedding has; 0 is none.
@@ -85,7 +85,7 @@ def _told(params: Params, made: Made, agreement: Agreement, preprocessing: Prepr
     shares: dict[str, Scalar] = {f"agreement_{name}": share for name, share in agreement.by_precision.items()}
     shares |= {f"agreement_where_clear_{name}": share for name, share in agreement.clear.items()}
     size = f"{preprocessing.resize} to {preprocessing.crop}, {preprocessing.interpolation}"
-    given |= {**noted("image"), "epochs_run": made.epochs, "input": size, "precision": agreement.precision}
+    given |= {**RECIPE.card_parameters(), "epochs_run": made.epochs, "input": size, "precision": agreement.precision}
     return given | shares
 
 

@@ -23,7 +23,6 @@ from models.store.artifacts import Artifact, find, saving
 from models.tabular.model import MODEL_FILE, answer, open_session
 from training.class_metrics import by_class
 from training.histograms import table_profile
-from training.recipes import noted
 from training.report import console, library_versions, print_summary, step, write_report
 from training.tabular.columns import ColumnRules, Inputs, read_inputs
 from training.tabular.datasets import Table
@@ -31,6 +30,7 @@ from training.tabular.evaluation import calibration, calibration_scores, importa
 from training.tabular.onnx_graph import to_onnx
 from training.tabular.params import Params, check, read
 from training.tabular.pipelines import Choice, calibrated, candidates, choose, predict
+from training.tabular.recipe import RECIPE
 from training.tabular.target import Target, read_target
 
 MAX_DIFFERENCE = 1e-4
@@ -247,7 +247,7 @@ def _noted(params: Params, target: Target, inputs: Inputs, measured: _Measured) 
         for name, value in asdict(params).items()
         if name not in ("data", "name")
     }
-    given |= {**noted("tabular"), "target": target.name, "target_type": target.label_type}
+    given |= {**RECIPE.card_parameters(), "target": target.name, "target_type": target.label_type}
     given |= {"rows_trained": measured.rows_trained, "rows_tested": measured.rows_tested}
     given |= {"chosen_by": measured.choice.metric, "chosen_by_margin": measured.choice.margin}
     for name, (mean, deviation) in measured.choice.scores.items():

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from models.errors import DataInvalid
-from training.recommender.scale import Params, main, skewed
+from training.recommender.scale import Params, main, skewed_interactions
 
 _SMALL = Params(users=600, items=300, interactions=20_000, factors=8, epochs=2, threads=1)
 
 
 def test_few_users_and_items_have_most_of_the_interactions() -> None:
-    dataset = skewed(2_000, 3_000, 100_000, seed=1)
+    dataset = skewed_interactions(2_000, 3_000, 100_000, seed=1)
     assert dataset.interactions.nnz == pytest.approx(100_000, rel=0.01)
     assert dataset.interactions.has_canonical_format
     for counts in (dataset.activity(), dataset.popularity()):
@@ -19,7 +19,7 @@ def test_few_users_and_items_have_most_of_the_interactions() -> None:
 
 
 def test_the_same_seed_gives_the_same_interactions() -> None:
-    first, second = (skewed(200, 100, 2_000, seed=4).interactions for _ in range(2))
+    first, second = (skewed_interactions(200, 100, 2_000, seed=4).interactions for _ in range(2))
     assert (first != second).nnz == 0
 
 

@@ -62,8 +62,8 @@ def test_files_become_an_artifact_that_answers(store: Path, files: dict[str, Pat
     assert (artifact.folder / "report.md").read_text().startswith("# board")
 
 
-def test_the_card_tells_all(store: Path, files: dict[str, Path]) -> None:
-    card = main(params(files)).card
+def test_the_card_describes_the_model(store: Path, files: dict[str, Path]) -> None:
+    card = main(params(files, evaluate_latest=True)).card
     assert (card.task, card.algorithm, card.data.rows) == (
         "recommendation",
         "lightfm-warp",
@@ -100,15 +100,22 @@ def test_each_algorithm_can_have_an_artifact_of_its_own(store: Path, files: dict
         assert Recommender.load(artifact).models == (name,)
         assert artifact.card.metrics == artifact.card.slices[f"split=random, model={name}"]
         assert all(
-            f"split=last, model={other}" in artifact.card.slices for other in ("lightfm-warp", "ease", "item-knn")
+            f"split=random, model={other}" in artifact.card.slices for other in ("lightfm-warp", "ease", "item-knn")
         )
         assert (artifact.card.parity is not None) == (name == "lightfm-warp")
 
 
-def test_without_times_there_is_one_split(store: Path, files: dict[str, Path]) -> None:
-    card = main(params(files, time_column="", algorithms=("popular",))).card
+def test_the_default_evaluation_is_on_the_random_split_alone(store: Path, files: dict[str, Path]) -> None:
+    card = main(params(files, algorithms=("popular",))).card
+    assert "split=random, model=popular" in card.slices
     assert not any(name.startswith("split=last") for name in card.slices)
     assert card.parity is None
+
+
+def test_the_latest_part_needs_times(store: Path, files: dict[str, Path]) -> None:
+    with pytest.raises(DataInvalid, match="the split 'last' needs a column of times"):
+        main(params(files, time_column="", algorithms=("popular",), evaluate_latest=True))
+    assert versions("board", store=store) == []
 
 
 def test_a_model_below_the_gate_is_not_saved(store: Path, files: dict[str, Path]) -> None:
