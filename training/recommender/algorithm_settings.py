@@ -40,9 +40,8 @@ def create(
             raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(among)}")
         if owner == name:
             values[key] = _value(value, is_list=isinstance(known.get(key), tuple))
-    for key, value in values.items():
-        if key in known:
-            _check_value(f"{name}.{key}", value, known[key])
+    for key in values.keys() & known.keys():
+        _check_value(f"{name}.{key}", values[key], known[key])
     try:
         return ALGORITHMS.create(name, values)
     except InvalidInput as error:

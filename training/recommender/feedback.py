@@ -19,7 +19,7 @@ _RATING = "rating"
 
 
 def read_feedback(url: str) -> list[Logged]:
-    """Return every event of the log at `url`, in order. Raises FeedbackUnavailable, also when the log does not exist."""
+    """Return every event of the log at `url`, in order. Raises FeedbackUnavailable, also for a missing log."""
     file = default_file(url)
     if file is not None and not file.is_file():
         raise FeedbackUnavailable(f"there is no feedback log '{file}'; give the service's MAKUNOUCHI_FEEDBACK_URL")
@@ -41,10 +41,10 @@ def existing_url(configured: str | None) -> str | None:
 def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
     """Return the corpus with positive events added, and with the users and items that only events name.
 
-    For one user and item the latest record counts, event or interaction. In the same second, and when the corpus has no
-    times, the event wins. An event has the weight of one interaction, or of the interaction that it replaces. Its rating
-    is its value if it is a rating, else the average of the corpus. A negative event removes the interaction; the user
-    and the item stay.
+    For one user and item the latest record counts, event or interaction. In the same second, and when the corpus has
+    no times, the event wins. An event has the weight of one interaction, or of the interaction that it replaces. Its
+    rating is its value if it is a rating, else the average of the corpus. A negative event removes the interaction; the
+    user and the item stay.
     """
     decisive: dict[tuple[str, str], Logged] = {}
     for event in sorted(events, key=lambda event: (event.time, event.position)):

@@ -1,4 +1,4 @@
-"""A graph's front stays in float32, int8 is measured before it is saved, and nothing reports over the network."""
+"""Tests of reduced precision: exact first layers, int8 checked before saving, no telemetry."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_agreement_is_also_told_where_the_class_is_clear(tmp_path: Path) -> None
 
 def test_an_int8_artifact_computes_in_int8(quantized: Artifact) -> None:
     assert quantized.card.params["precision"] == "int8"
-    for asked in (None, "f32"):
-        served = ImageClassifier.load(quantized, threads=2, device="cpu", precision=asked)
+    for precision in (None, "f32"):
+        served = ImageClassifier.load(quantized, threads=2, device="cpu", precision=precision)
         assert served.runtime == "OpenVINO int8, 2 threads"
     text = (quantized.folder / "model.xml").read_text()
     assert text.count('type="FakeQuantize"') >= 20

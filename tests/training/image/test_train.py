@@ -1,4 +1,4 @@
-"""Fine-tuning on folders of images: it learns, goes on after a kill, and saves nothing that is not good enough."""
+"""Tests of fine-tuning on folders of images: it learns, continues after a kill, and saves only what passes the gate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUICK = Params(
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Two threads wait for each other in every layer: where other work has the cores, ten times slower than one."""
+    """Use one thread: on shared cores two threads, which wait for each other in every layer, are ten times slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -98,8 +98,8 @@ def test_the_saved_classifier_reads_digits(digits: tuple[Path, Artifact]) -> Non
     decoder = ImageDecoder(classifier.preprocessing)
     files = sorted((root / "digits").glob("*/*.png"))[::20]
     answers = classifier.predict(np.stack([decoder.decode(file.read_bytes()) for file in files]))
-    called = [classifier.labels[index] for index in answers.argmax(axis=1)]
-    assert np.mean([name == file.parent.name for name, file in zip(called, files, strict=True)]) > 0.97
+    predicted = [classifier.labels[index] for index in answers.argmax(axis=1)]
+    assert np.mean([name == file.parent.name for name, file in zip(predicted, files, strict=True)]) > 0.97
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
 
 class KilledAfter:
-    """Writes checkpoints and stops the run after some of them."""
+    """A checkpoint writer that stops the run after some checkpoints."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -180,7 +180,7 @@ def test_every_file_that_is_no_image_is_named_at_once(tmp_path: Path) -> None:
         file.write_bytes(b"not an image")
     files[2].write_bytes(b"\x89PNG\r\n\x1a\n")
     folder = ImageFolder(tmp_path, ("0", "1"), files, of, DataSource("x", "0" * 64, 3))
-    with pytest.raises(DataInvalid, match="3 of the files cannot be used; mend them, or take them out") as caught:
+    with pytest.raises(DataInvalid, match="3 of the files cannot be used; repair or remove them") as caught:
         decode_files(folder, [0, 1, 2], preprocessing_of(QUICK.arch, None), tmp_path / "work" / "seen.npy")
     assert all(f"'1/{number}.png': " in str(caught.value) for number in range(3))
     assert list((tmp_path / "work").iterdir()) == []

@@ -1,3 +1,5 @@
+"""Tests of splitting interactions."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +13,7 @@ from training.recommender.splits import split
 
 
 def steps(counts: list[int], *, times: bool = True) -> Dataset:
-    """User u with counts[u] items 0, 1, 2, ... taken one after the other, the last item first."""
+    """Return a data set in which user u has counts[u] items 0, 1, 2, ..., the last item first."""
     users = np.repeat(np.arange(len(counts)), counts)
     items = np.concatenate([np.arange(count) for count in counts])
     when = 1000 - items if times else None

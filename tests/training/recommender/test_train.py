@@ -1,3 +1,5 @@
+"""Tests of recommender training."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -23,17 +25,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """The checkerboard as three files, with a time per event."""
+    """Write the checkerboard as three files, with a time per event."""
     board = checkerboard().interactions.tocoo()
     events = [f"u{u},{i:03d},{t}" for t, (u, i) in enumerate(zip(board.row, board.col, strict=True))]
-    made = {
+    texts = {
         "interactions": "user_id,item_id,time\n" + "\n".join(events),
         "users": "user_id,colour\n" + "\n".join(f"u{u},{'white' if u % 2 else 'black'}" for u in range(USERS + 1)),
         "items": "item_id,title,colour\n" + "\n".join(f"{i:03d},Item {i},{i % 2}" for i in range(ITEMS)),
     }
-    for name, text in made.items():
+    for name, text in texts.items():
         (tmp_path / f"{name}.csv").write_text(text)
-    return {name: tmp_path / f"{name}.csv" for name in made}
+    return {name: tmp_path / f"{name}.csv" for name in texts}
 
 
 def params(files: dict[str, Path], **changes: object) -> Params:

@@ -1,4 +1,4 @@
-"""Columns get their kind, and those that no model can use are left out with a reason."""
+"""Tests of columns: types, and reasons for columns that are not used."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_kind_of_a_mixed_table_is_told() -> None:
     by_name = {c.name: c for c in inputs.columns}
     assert by_name["city"].categories == ("Aachen", "Bonn, am Rhein", "Köln")
     assert by_name["city"].description == "where"
-    assert by_name["vip"].description == "true stands for 'yes'"
+    assert by_name["vip"].description == "true means 'yes'"
     assert inputs.rows.shape == (400, 5)
     assert inputs.rows.dtype == np.float32
 
@@ -99,7 +99,7 @@ def test_a_constant_with_gaps_is_used_for_the_gaps() -> None:
         (["3.4.2020", "31.12.2021"] * (N // 2), "dates and times"),
         (["2020-01-01T10:00", "2020-02-01 11:00:00"] * (N // 2), "dates and times"),
         ([f"text {number}" for number in range(N)], "an id or free text"),
-        ([f"text {number % 40}" for number in range(N)], "free text or an id: 40 different values in 60 rows"),
+        ([f"text {number % 40}" for number in range(N)], "free text or an id: 40 distinct values in 60 rows"),
         (list(range(100, 100 + N)), "row numbers"),
         ([[1, 2]] * N, "several types"),
         ([1, "a"] * (N // 2), "several types"),
@@ -111,7 +111,7 @@ def test_what_no_model_can_use_is_left_out_with_a_reason(values: object, why: st
 
 @pytest.mark.parametrize("name", ["id", "PassengerId", "customer_id", "user.id", "uuid", "ID"])
 def test_an_integer_that_is_another_in_every_row_and_is_called_an_id_is_left_out(name: str) -> None:
-    assert reason(np.arange(N) * 37, name) == "an id: another value in every row"
+    assert reason(np.arange(N) * 37, name) == "an id: every row has a different value"
 
 
 def test_an_integer_that_is_another_in_every_row_is_used_otherwise() -> None:
@@ -134,7 +134,7 @@ def test_numbers_that_cannot_be_served_are_refused_with_the_column(number: float
 
 def test_columns_are_dropped_on_demand_and_unknown_ones_refused() -> None:
     inputs = read(ColumnRules(drop=("x",)), x=np.arange(N) % 3)
-    assert inputs.dropped == (("x", "asked for"),)
+    assert inputs.dropped == (("x", "dropped by --drop"),)
     with pytest.raises(DataInvalid, match="no column 'y' to drop; known: anchor, x"):
         read(ColumnRules(drop=("y",)), x=np.arange(N) % 3)
 

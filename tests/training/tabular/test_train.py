@@ -1,4 +1,4 @@
-"""From a file to an artifact that answers as scikit-learn does, or to nothing at all."""
+"""Tests of tabular training: from a file to an artifact that agrees with scikit-learn, or to an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer_one(artifact: Artifact, **row: object) -> list[float]:
 
 
 def check_profile(card: Card) -> None:
-    """Every input and output has a profile that accounts for every row."""
+    """Check that the profile of every input and output counts every row."""
     profile = card.profile
     assert profile is not None
     assert set(profile.numeric) | set(profile.categories) == {column.name for column in card.inputs}
@@ -173,7 +173,7 @@ def test_unknown_categories_are_refused_by_default(tabular_artifact: Artifact) -
 
 def test_a_model_below_the_gate_is_not_saved(tmp_path: Path) -> None:
     options = Params(data=diabetes_csv(tmp_path), target="target", min_metric=0.99, folds=2)
-    with pytest.raises(GateNotMet, match=r"r2 0\.\d+ on held-out rows is below 0\.99: nothing was saved"):
+    with pytest.raises(GateNotMet, match=r"r2 0\.\d+ on held-out rows is below 0\.99: not saved"):
         train(options, store=tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
