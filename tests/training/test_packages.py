@@ -64,7 +64,7 @@ def test_a_file_is_downloaded_once_and_kept(index: Path) -> None:
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["table.csv"]
 
 
-def test_two_files_of_one_name_are_kept_apart(index: Path) -> None:
+def test_two_files_of_one_name_do_not_collide(index: Path) -> None:
     requested = package(file_sha256(build_wheel(index, {"tiny/a/table.csv": b"a", "tiny/b/table.csv": b"b"})))
     assert package_file(requested, "tiny/a/table.csv").read_bytes() == b"a"
     assert package_file(requested, "tiny/b/table.csv").read_bytes() == b"b"

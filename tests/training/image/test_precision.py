@@ -65,7 +65,7 @@ def test_the_first_layers_are_computed_exactly(arch: str, exact: int, tmp_path: 
     assert set(precisions[exact:]) == {"bf16"}
 
 
-def test_agreement_is_also_told_where_the_class_is_clear(tmp_path: Path) -> None:
+def test_agreement_on_images_with_a_clear_class_is_recorded(tmp_path: Path) -> None:
     model = write("resnet18", tmp_path)
     found = agree(model, tmp_path, random_pixels(6), precision="f32", least=1.0)
     assert found.by_precision == found.clear == {"f32": 1.0}
@@ -85,7 +85,7 @@ def test_an_int8_artifact_computes_in_int8(quantized: Artifact) -> None:
     assert not list(quantized.folder.glob("quantized-*"))
 
 
-def test_an_int8_artifact_answers_nearly_as_torch_does(quantized: Artifact) -> None:
+def test_an_int8_artifact_is_close_to_torch(quantized: Artifact) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
     served = ImageClassifier.load(quantized, threads=2, device="cpu").predict(pixels)
     reference = ImageClassifier.load(quantized, device="torch:cpu").predict(pixels)
@@ -93,7 +93,7 @@ def test_an_int8_artifact_answers_nearly_as_torch_does(quantized: Artifact) -> N
     assert not np.allclose(served, reference, atol=1e-6)
 
 
-def test_the_card_tells_what_int8_costs(quantized: Artifact) -> None:
+def test_the_card_records_the_cost_of_int8(quantized: Artifact) -> None:
     card = quantized.card
     assert card.parity is not None
     assert card.params["agreement_int8"] == card.parity.top1_agreement

@@ -18,7 +18,7 @@ def table(name: str, **columns: object) -> Table:
     return Table(name=name, sha256="0" * 64, data=pa.table(columns))
 
 
-def test_what_is_written_is_what_the_store_reads(tmp_path: Path) -> None:
+def test_the_store_reads_the_written_tables(tmp_path: Path) -> None:
     users = table("users", user=["007", "8"], age=["30", ""], sex=["F", "M"])
     items = table("items", item=[1, 2], title=["A", "B"], year=["1999", None], genres=["Drama|War", "Comedy"])
     write(feature_tables(users, items, None, user="user", item="item", title="title"), tmp_path)

@@ -48,7 +48,7 @@ def test_parquet_with_whole_numbers_gives_the_same_ids(tmp_path: Path) -> None:
     assert result.dataset.times is None
 
 
-def test_attributes_become_features_and_users_without_events_are_kept(tmp_path: Path) -> None:
+def test_attributes_become_features_and_users_without_events_stay(tmp_path: Path) -> None:
     users = "user_id;age;tags\n7;30;x|y\nnew;40;y\n"
     items = "item_id,name,kind\nb,Bee,insect\na,Ay,letter\nc,,letter\n"
     result = corpus(tmp_path, EVENTS, users, items, COLUMNS)
@@ -125,7 +125,7 @@ def test_attributes_with_a_time_are_as_of_the_last_interaction(tmp_path: Path) -
         ("user_id,time,age\n7,noon,1\n", Columns(time="time"), "column 'time' of 'users.csv' holds no times"),
     ],
 )
-def test_rows_whose_time_cannot_be_told_are_an_error(
+def test_attribute_rows_without_a_valid_time_are_an_error(
     tmp_path: Path, users: str, columns: Columns, message: str
 ) -> None:
     with pytest.raises(DataInvalid, match=message):
