@@ -1,4 +1,4 @@
-"""What tests train is kept in the cache until what it is made by changes. Knows folders and commands, no model."""
+"""A cache of the models that tests train. An entry is valid until the sources that train it change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 def sources_key(*patterns: str, also: str = "") -> str:
     """Return a hash of the project's files that match `patterns`, and of `also`, the options of the command.
 
-    Comments and docstrings do not count: an edit of them trains nothing again.
+    Comments and docstrings are ignored, so that editing them does not invalidate the cache.
     """
     digest = hashlib.sha256(also.encode())
     for pattern in patterns:
@@ -45,40 +45,40 @@ def _content(path: Path) -> bytes:
     return ast.dump(tree).encode()
 
 
-def kept_store(name: str, key: str, train: Callable[[Path], object]) -> Path:
-    """A model store (a folder, its parent a BENTOML_HOME). `train` is given the store to save into."""
-    return _kept(name, key, lambda home: train(home / "models")) / "models"
+def cached_store(name: str, key: str, train: Callable[[Path], object]) -> Path:
+    """Return a model store, a folder in a BENTOML_HOME. `train` saves into it if it is not in the cache."""
+    return _cached(name, key, lambda home: train(home / "models")) / "models"
 
 
-def kept_home(name: str, key: str, *command: str) -> Path:
-    """A BENTOML_HOME whose store holds what `python -m COMMAND` trains."""
+def cached_home(name: str, key: str, *command: str) -> Path:
+    """Return a BENTOML_HOME with the models that `python -m COMMAND` trains."""
 
     def train(home: Path) -> None:
         environment = {**os.environ, "BENTOML_HOME": str(home)}
         subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, check=True)
 
-    return _kept(name, key, train)
+    return _cached(name, key, train)
 
 
-def _kept(name: str, key: str, make: Callable[[Path], object]) -> Path:
-    """The folder of `key`; `make` fills it when it is not there yet."""
-    kept = cache_folder() / "test-artifacts" / f"{name}-{key}"
-    if not kept.is_dir():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        # Made aside and renamed, so that an interrupt leaves nothing half made and two runs do not meet.
-        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=kept.parent))
+def _cached(name: str, key: str, train: Callable[[Path], object]) -> Path:
+    """Return the folder of `key`. `train` fills it if it does not exist."""
+    folder = cache_folder() / "test-artifacts" / f"{name}-{key}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A rename at the end: an interrupt leaves no incomplete folder, and concurrent runs do not mix their files.
+        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
         try:
-            make(scratch)
-            _settle(scratch, kept)
+            train(scratch)
+            _publish(scratch, folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    return kept
+    return folder
 
 
-def _settle(scratch: Path, kept: Path) -> None:
+def _publish(scratch: Path, folder: Path) -> None:
     try:
-        scratch.rename(kept)
+        scratch.rename(folder)
     except OSError:
-        # Another run was faster: what it made is as good.
-        if not kept.is_dir():
+        # A concurrent run has published an equal folder.
+        if not folder.is_dir():
             raise

@@ -1,4 +1,4 @@
-"""A store with the default image classifier in it, trained once and kept until the code that makes it changes."""
+"""Fixtures with the default image classifier, cached until its sources change."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from models.store.artifacts import Artifact, find
-from tests.artifact_cache import kept_store, sources_key
+from tests.artifact_cache import cached_store, sources_key
 
 SOURCES = ("models/*.py", "models/store/*.py", "models/image/**/*.py", "training/*.py", "training/image/**/*.py")
 
 
 @pytest.fixture(scope="session")
 def image_store() -> Path:
-    """A model store (a folder) that holds `image`, made by `python -m training.image` with default options."""
+    """Return a model store with `image`, trained with the default options."""
     from training.image.params import Params
     from training.image.train import train
 
-    return kept_store("image", sources_key(*SOURCES), lambda store: train(Params(), store=store))
+    return cached_store("image", sources_key(*SOURCES), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")
 def image_artifact(image_store: Path) -> Artifact:
-    """The newest artifact of `image_store`."""
+    """Return the newest artifact of `image_store`."""
     return find("image", store=image_store)

@@ -1,4 +1,4 @@
-"""What tests train is made once, whole or not at all, and two runs that make the same at once share one result."""
+"""Tests of the cache of trained models: atomic entries, shared by concurrent runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import kept_home, kept_store, sources_key
+from tests.artifact_cache import cached_home, cached_store, sources_key
 
 
 @pytest.fixture(autouse=True)
@@ -15,40 +15,42 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "test-artifacts"
 
 
-def save(store: Path, said: str) -> None:
+def save(store: Path, content: str) -> None:
     store.mkdir(parents=True)
-    (store / "model").write_text(said)
+    (store / "model").write_text(content)
 
 
-def test_what_is_kept_is_made_once(cache: Path) -> None:
-    first = kept_store("m", "key", lambda store: save(store, "first"))
-    second = kept_store("m", "key", lambda store: save(store, "second"))
+def test_an_entry_is_trained_once(cache: Path) -> None:
+    first = cached_store("m", "key", lambda store: save(store, "first"))
+    second = cached_store("m", "key", lambda store: save(store, "second"))
     assert first == second
     assert (second / "model").read_text() == "first"
-    assert (kept_store("m", "other", lambda store: save(store, "second")) / "model").read_text() == "second"
+    assert (cached_store("m", "other", lambda store: save(store, "second")) / "model").read_text() == "second"
 
 
-def test_of_two_runs_at_once_the_slower_takes_what_the_faster_made(cache: Path) -> None:
+def test_the_slower_of_two_concurrent_runs_takes_the_entry_of_the_faster(cache: Path) -> None:
     def train(store: Path) -> None:
-        kept_store("m", "key", lambda faster: save(faster, "faster"))
+        cached_store("m", "key", lambda faster: save(faster, "faster"))
         save(store, "slower")
 
-    assert (kept_store("m", "key", train) / "model").read_text() == "faster"
+    assert (cached_store("m", "key", train) / "model").read_text() == "faster"
     assert [path.name for path in cache.iterdir()] == ["m-key"]
 
 
-def test_what_fails_leaves_nothing(cache: Path) -> None:
+def test_a_failed_training_leaves_no_entry(cache: Path) -> None:
     def train(store: Path) -> None:
         save(store, "half")
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):
-        kept_store("m", "key", train)
+        cached_store("m", "key", train)
     assert list(cache.iterdir()) == []
 
 
-def test_a_command_saves_into_a_home_of_its_own(cache: Path) -> None:
-    home = kept_home("m", "key", "timeit", "-n1", "-r1", "import os; os.mkdir(os.environ['BENTOML_HOME'] + '/models')")
+def test_a_command_saves_into_a_separate_home(cache: Path) -> None:
+    home = cached_home(
+        "m", "key", "timeit", "-n1", "-r1", "import os; os.mkdir(os.environ['BENTOML_HOME'] + '/models')"
+    )
     assert home == cache / "m-key"
     assert [path.name for path in home.iterdir()] == ["models"]
 

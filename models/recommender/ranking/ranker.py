@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recommender.ranking.trees_onnx import TreeEnsemble, from_histograms, from_lightgbm, gains, to_onnx
+from models.recommender.ranking.trees_onnx import from_lightgbm, gains, to_onnx
 from models.tabular.model import open_session, run_session
+from models.trees import TreeEnsemble, from_histograms
 
 Floats = NDArray[np.float32]
 RankerKind = Literal["lambdarank", "histogram"]

@@ -1,4 +1,4 @@
-"""The graph answers what the pipeline answers, for every kind of pipeline and every kind of value."""
+"""Tests of ONNX graphs: they return what the pipeline returns, for every kind of pipeline and of value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {"two classes": 2, "five classes": 5, "a number": 0}
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads of small fits wait for one another longer than they work where cores are shared."""
+    """Use one thread: in small fits several threads wait for each other longer than they compute."""
     with threadpool_limits(1):
         yield
 
@@ -76,12 +76,12 @@ def test_the_graph_answers_what_the_pipeline_answers(kind: str, position: int, i
     fitted = (calibrated(pipeline, classes=classes) if is_calibrated else pipeline).fit(rows.astype(float), values)
     session = open_session(to_onnx(fitted))
     others = np.concatenate([rows, make_rows(3_000, seed=2)])
-    wanted, served = predict(fitted, others), run_session(session, others)
+    expected, served = predict(fitted, others), run_session(session, others)
     assert served.dtype == np.float32
     assert served.shape == (3_600, max(classes, 1))
     scale = 1.0 if classes else float(values.std())
-    assert np.abs(served - wanted).max() < 1e-5 * scale
-    assert wanted.std(axis=0).min() > 0.01 * scale
+    assert np.abs(served - expected).max() < 1e-5 * scale
+    assert expected.std(axis=0).min() > 0.01 * scale
 
 
 def test_a_value_at_a_threshold_falls_on_the_same_side() -> None:
@@ -96,13 +96,13 @@ def test_a_value_at_a_threshold_falls_on_the_same_side() -> None:
     assert served[0, 1] < 0.1 < 0.9 < served[1, 1]
 
 
-@pytest.mark.parametrize("kept", [(1,), (3,), (3, 4), (0, 5)], ids=["number", "category", "categories", "missing"])
+@pytest.mark.parametrize("used", [(1,), (3,), (3, 4), (0, 5)], ids=["number", "category", "categories", "missing"])
 @pytest.mark.parametrize("position", [0, 2], ids=["linear", "boosting"])
-def test_a_table_with_one_kind_of_column_only(kept: tuple[int, ...], position: int) -> None:
+def test_a_table_with_one_kind_of_column_only(used: tuple[int, ...], position: int) -> None:
     rows = make_rows(600, seed=3)
     values = make_values(rows, 2)
-    rows = np.ascontiguousarray(rows[:, kept])
-    pipeline = candidates([COLUMNS[index] for index in kept], classes=2, seed=0)[position].pipeline
+    rows = np.ascontiguousarray(rows[:, used])
+    pipeline = candidates([COLUMNS[index] for index in used], classes=2, seed=0)[position].pipeline
     fitted = pipeline.fit(rows.astype(float), values)
     assert np.abs(run_session(open_session(to_onnx(fitted)), rows) - predict(fitted, rows)).max() < 1e-5
 
