@@ -102,7 +102,7 @@ class Worker:
         set_request_id(f"job-{lease.job.id}")
         owner = lease.job.owner
         # Where versions split the traffic, a job gets the version that the requests of its owner get.
-        set_version_request(VersionRequest(unit=lambda: f"key:{owner}") if owner else VersionRequest())
+        set_version_request(VersionRequest(sticky_key=lambda: f"key:{owner}") if owner else VersionRequest())
         processing = asyncio.create_task(self._process(lease))
         try:
             while not processing.done():

@@ -119,7 +119,7 @@ def test_pickle_is_read_nowhere(server: Server, path: str) -> None:
 
 
 def test_the_hop_is_not_on_the_gateway(server: Server) -> None:
-    for path in ("/hop/status", "/hop/reload", "/hop/predict", "/hop/session"):
+    for path in ("/runner/status", "/runner/reload", "/runner/predict", "/runner/session"):
         assert server.get(path).status_code == 404
         assert post(server, path).status_code == 404
 

@@ -99,7 +99,7 @@ def test_an_event_counts_once_whichever_process_takes_it(service: Server, log_ur
 
     assert sum(each["accepted"] for each in counts) == 1 + 8
     assert sum(each["duplicates"] for each in counts) == 7
-    assert len([each for each in FeedbackLog(log_url).all() if each.user_id == "u9"]) == 9
+    assert len([each for each in FeedbackLog(log_url).read_all() if each.user_id == "u9"]) == 9
 
 
 # The last one: it leaves no server behind.
@@ -135,7 +135,7 @@ def test_nothing_acknowledged_is_lost_over_kill_9(service: Server, log_url: str)
         thread.join(END_S)
         assert not thread.is_alive()
 
-    kept = {each.key for each in FeedbackLog(log_url).all()}
+    kept = {each.key for each in FeedbackLog(log_url).read_all()}
     sent = {hashlib.sha256(f"event\0{key}".encode()).hexdigest() for keys in acknowledged for key in keys}
     assert len(sent) >= 600
     assert sent <= kept

@@ -39,7 +39,7 @@ def test_what_is_in_flight_is_answered_then_the_port_is_free(program: tuple[str,
         wait_for(lambda: server.get("/inside").json()["taken"] == 1, "a request in flight")
         server.process.kill()
         server.process.wait()
-        wait_for(lambda: f"({server.process.pid}) is gone: ending" in server.log, "somebody has noticed")
+        wait_for(lambda: f"({server.process.pid}) has died: exiting" in server.log, "somebody has noticed")
         wait_for(lambda: not server.is_ready(), "the gateway takes nothing new")
         gate.touch()
         caller.join()

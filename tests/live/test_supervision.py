@@ -47,7 +47,7 @@ def test_a_killed_process_comes_back(server: Server, service: str) -> None:
     wait_for(lambda: has_another(server, service, killed.pid), f"another {service}")
     wait_for(lambda: is_answered(server), "an answer of the new one")
     server.wait_ready()
-    wait_for(lambda: f"(process {killed.pid}) has ended: it is started again" in server.log, "the line in the log")
+    wait_for(lambda: f"(process {killed.pid}) has died, restarting it" in server.log, "the line in the log")
 
 
 def is_answered(server: Server) -> bool:
@@ -84,8 +84,8 @@ def test_a_runner_that_can_never_start_ends_it_with_one_and_the_reason() -> None
     with serving("service:Gateway", folder=PROJECT, env=env, wait=False, program=PROGRAM) as server:
         assert server.process.wait(START_S) == 1
         assert "ValueError: cannot be loaded" in server.log
-        assert server.log.count("SumRunner could not start") == FAILED_STARTS
-        assert "SumRunner cannot start; why is in its lines above" in server.log
+        assert server.log.count("SumRunner failed to start") == FAILED_STARTS
+        assert "SumRunner cannot start; its log lines above contain the cause" in server.log
 
 
 def test_a_port_that_is_taken_ends_it_with_one() -> None:

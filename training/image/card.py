@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Card, Column, DataSource, Metrics, Scalar
-from models.image.networks import InPixels
+from models.image.networks import PixelClassifier
 from models.image.preprocessing import Pixels, Preprocessing
 from training.image.evaluation import image_profile
 from training.image.export import Agreement
@@ -30,7 +30,7 @@ _LIBRARIES = ("torch", "torchvision", "openvino", "pillow", "simplejpeg", "safet
 class Made:
     """A network ready to be saved, and what it is judged by: pixels and, of fine-tuned ones, their classes."""
 
-    model: InPixels
+    model: PixelClassifier
     classes: tuple[str, ...]
     source: DataSource
     judged_on: Pixels

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from models.card import Parity
 from models.cores import usable_cores
 from models.errors import InvalidInput, ParityNotMet
-from models.image.networks import InPixels, WithEmbedding
+from models.image.networks import ClassifierWithEmbedding, PixelClassifier
 from models.image.openvino_runtime import IR_FILE, OpenVINOEngine, cpu_has_bf16, import_openvino
 from models.image.preprocessing import Pixels, Preprocessing, write_preprocessing
 from models.image.torch_runtime import WEIGHTS_FILE
@@ -46,7 +46,7 @@ class Agreement:
     reference: NDArray[np.float32]
 
 
-def write_network(model: InPixels, preprocessing: Preprocessing, folder: Path) -> int:
+def write_network(model: PixelClassifier, preprocessing: Preprocessing, folder: Path) -> int:
     """Write weights.safetensors, model.xml with model.bin, and preprocessing.json.
 
     The graph has two outputs, probabilities and embedding; gives the width of the latter, 0 where a network has none.
@@ -69,10 +69,10 @@ def write_network(model: InPixels, preprocessing: Preprocessing, folder: Path) -
     return width
 
 
-def _with_embedding(model: InPixels, example: torch.Tensor) -> tuple[torch.nn.Module, int]:
+def _with_embedding(model: PixelClassifier, example: torch.Tensor) -> tuple[torch.nn.Module, int]:
     try:
         # A copy: the hook in it must not stay on the model that is measured.
-        both = WithEmbedding(copy.deepcopy(model)).eval()
+        both = ClassifierWithEmbedding(copy.deepcopy(model)).eval()
         with torch.inference_mode():
             return both, int(both(example)[1].shape[1])
     except InvalidInput as error:
@@ -80,7 +80,7 @@ def _with_embedding(model: InPixels, example: torch.Tensor) -> tuple[torch.nn.Mo
         return model, 0
 
 
-def agree(model: InPixels, folder: Path, pixels: Pixels, *, precision: str, least: float) -> Agreement:
+def agree(model: PixelClassifier, folder: Path, pixels: Pixels, *, precision: str, least: float) -> Agreement:
     """Compare what is in `folder` with torch on `pixels`.
 
     With precision "auto" bf16 is served if its top-1 agrees in `least` of the images, else f32. Raises ParityNotMet

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
-from models.image.networks import InPixels, head_of
+from models.image.networks import PixelClassifier, classification_head
 from models.image.preprocessing import Pixels, Preprocessing
 from training.image.augmentation import Augmentation
 from training.image.checkpoint import (
@@ -84,7 +84,7 @@ def is_finished(progress: Progress, plan: Plan) -> bool:
 
 
 def probabilities(model: nn.Module, pixels: Pixels, *, batch: int = 64, what: str = "") -> NDArray[np.float32]:
-    """What `model` (an InPixels in evaluation mode) answers to uint8 pixels (N, H, W, 3): float32 (N, C)."""
+    """What `model` (a PixelClassifier in evaluation mode) answers to uint8 pixels (N, H, W, 3): float32 (N, C)."""
     device = next(model.parameters()).device
     starts = range(0, len(pixels), batch)
     steps = track(starts, what, console=console, transient=True) if what else starts
@@ -101,7 +101,7 @@ class _Run:
         self.network, self.data, self.plan, self.augmentation = network, data, plan, augmentation
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.size = preprocessing.crop
-        self.model = InPixels(network, preprocessing.mean, preprocessing.std).to(self.device)
+        self.model = PixelClassifier(network, preprocessing.mean, preprocessing.std).to(self.device)
         self.progress = Progress()
         self.best = copy.deepcopy(network.state_dict())
         self.optimizer = self._optimizer()
@@ -169,13 +169,13 @@ class _Run:
         if self._is_head_alone():
             # The frozen part keeps its statistics as well as its weights.
             self.model.eval()
-            head_of(self.network).train()
+            classification_head(self.network).train()
         else:
             self.model.train()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         is_alone = self._is_head_alone()
-        head = {id(parameter) for parameter in head_of(self.network).parameters()}
+        head = {id(parameter) for parameter in classification_head(self.network).parameters()}
         for parameter in self.network.parameters():
             parameter.requires_grad_(not is_alone or id(parameter) in head)
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

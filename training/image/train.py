@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.card import DataSource, Metrics
 from models.errors import DataInvalid, GateNotMet
-from models.image.networks import LITE0, InPixels
+from models.image.networks import LITE0, PixelClassifier
 from models.image.preprocessing import Pixels, Preprocessing
 from models.store.artifacts import Artifact, find, saving
 from training.class_metrics import by_class, confusion
@@ -171,8 +171,8 @@ def _check_gate(params: Params, metrics: Metrics) -> None:
         raise GateNotMet(f"{name} is {reached:.4f}, --min-metric is {params.min_metric:g}: not saved")
 
 
-def _in_pixels(network: torch.nn.Module, preprocessing: Preprocessing) -> InPixels:
-    model = InPixels(network, preprocessing.mean, preprocessing.std).eval()
+def _in_pixels(network: torch.nn.Module, preprocessing: Preprocessing) -> PixelClassifier:
+    model = PixelClassifier(network, preprocessing.mean, preprocessing.std).eval()
     try:
         with torch.inference_mode():
             model(torch.zeros((1, *preprocessing.shape), dtype=torch.uint8))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.errors import DataInvalid, InvalidInput
-from models.image.networks import LITE0, build_network, head_of, known_networks
+from models.image.networks import LITE0, build_network, classification_head, known_networks
 from models.image.preprocessing import Interpolation, Preprocessing
 from models.image.torchvision_ops import declare
 from training.packages import Package, package_file
@@ -101,7 +101,7 @@ def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
 def _classes(arch: str, tensors: Mapping[str, Tensor]) -> int:
     """How many outputs the last layer has: by its name, or in a file with other names by its place."""
     network = build_network(arch, len(IMAGENET_LABELS))
-    head = head_of(network).weight
+    head = classification_head(network).weight
     name = next(name for name, parameter in network.named_parameters() if parameter is head)
     matrices = [tensor for tensor in tensors.values() if tensor.ndim == 2]
     if name not in tensors and not matrices:
@@ -114,7 +114,7 @@ def _with_new_head(network: nn.Module, arch: str, classes: int) -> nn.Module:
     own = fresh.state_dict()
     kept = {name: tensor for name, tensor in network.state_dict().items() if own[name].shape == tensor.shape}
     fresh.load_state_dict({**own, **kept})
-    nn.init.zeros_(head_of(fresh).bias)
+    nn.init.zeros_(classification_head(fresh).bias)
     return fresh
 
 

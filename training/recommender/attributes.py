@@ -17,7 +17,7 @@ from scipy import sparse
 
 from models.errors import DataInvalid
 from models.recommender.dataset.encoding import Attribute, Encoder
-from models.recommender.dataset.feature_store import TIME
+from models.recommender.dataset.feature_files import TIME
 from models.recommender.dataset.temporal_features import ALWAYS, TemporalFeatures
 from training.tables import TAG_SEPARATOR, Table
 from training.values import unix_seconds

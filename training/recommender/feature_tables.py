@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from models.errors import DataInvalid
-from models.recommender.dataset.feature_store import FOLDER, GROUPS, ITEMS, TIME, USERS
+from models.recommender.dataset.feature_files import FOLDER, GROUPS, ITEMS, TIME, USERS
 from models.recommender.dataset.temporal_features import ALWAYS
 from training.recommender.interactions import ids_of
 from training.tables import TAG_SEPARATOR, Table

@@ -9,22 +9,22 @@ import numpy as np
 from scipy import sparse
 
 from models.errors import FeedbackUnavailable
-from models.recommender.dataset.dataset import Dataset, Rows, csr, from_triplets, stored_rows, where
-from models.recommender.feedback_log import FeedbackLog, Logged, default_file, default_url
-from models.recommender.online.recent_events import NEGATIVE
+from models.recommender.dataset.dataset import Dataset, Rows, csr, filter_interactions, from_triplets, stored_rows
+from models.recommender.events import NEGATIVE_KINDS, LoggedEvent
+from models.recommender.feedback_log import FeedbackLog, default_url, sqlite_file
 from training.recommender.interactions import Corpus
 
 _RATING = "rating"
 
 
-def read_feedback(url: str) -> list[Logged]:
+def read_feedback(url: str) -> list[LoggedEvent]:
     """Every event of the log behind `url`, in order. Raises FeedbackUnavailable, also where no service wrote any."""
-    file = default_file(url)
+    file = sqlite_file(url)
     if file is not None and not file.is_file():
         raise FeedbackUnavailable(f"there is no feedback log '{file}'; name the service's, its MAKUNOUCHI_FEEDBACK_URL")
     log = FeedbackLog(url)
     try:
-        return list(log.all())
+        return list(log.read_all())
     finally:
         log.close()
 
@@ -33,11 +33,11 @@ def existing_url(configured: str | None) -> str | None:
     """The configured log; without one, the default when a service has written it; else None."""
     if configured:
         return configured
-    file = default_file(default_url())
+    file = sqlite_file(default_url())
     return default_url() if file is not None and file.is_file() else None
 
 
-def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
+def with_feedback(corpus: Corpus, events: Sequence[LoggedEvent]) -> Corpus:
     """The corpus with the events that show interest, and the users and items that only they name.
 
     Of all that is known of a user and an item the latest counts, be it an event or an interaction of the corpus; of
@@ -45,12 +45,12 @@ def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
     interaction, or as much as the one it takes the place of; its rating is its value where it is a rating, else the
     average of the corpus. What a user turned down is taken out of the corpus; the user and the item stay.
     """
-    decisive: dict[tuple[str, str], Logged] = {}
+    decisive: dict[tuple[str, str], LoggedEvent] = {}
     for event in sorted(events, key=lambda each: (each.time, each.position)):
         decisive[event.user_id, event.item_id] = event
     latest = _not_outdated(corpus, list(decisive.values()))
-    corpus = _without(corpus, [event for event in latest if event.kind in NEGATIVE])
-    kept = [event for event in latest if event.kind not in NEGATIVE]
+    corpus = _without(corpus, [event for event in latest if event.kind in NEGATIVE_KINDS])
+    kept = [event for event in latest if event.kind not in NEGATIVE_KINDS]
     users, user_rows = _extended(corpus.user_ids, [event.user_id for event in kept])
     items, item_rows = _extended(corpus.item_ids, [event.item_id for event in kept])
     return replace(
@@ -62,7 +62,7 @@ def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
     )
 
 
-def _not_outdated(corpus: Corpus, events: Sequence[Logged]) -> list[Logged]:
+def _not_outdated(corpus: Corpus, events: Sequence[LoggedEvent]) -> list[LoggedEvent]:
     """The events after which the corpus holds no interaction of the same user and item."""
     times = corpus.dataset.times
     if times is None:
@@ -71,15 +71,15 @@ def _not_outdated(corpus: Corpus, events: Sequence[Logged]) -> list[Logged]:
     return [event for event, place in pairs if place < 0 or times[place] <= int(event.time)]
 
 
-def _without(corpus: Corpus, turned_down: Sequence[Logged]) -> Corpus:
+def _without(corpus: Corpus, turned_down: Sequence[LoggedEvent]) -> Corpus:
     """The corpus without the interactions of the users and items of these events."""
     stays = np.ones(corpus.dataset.interactions.nnz, bool)
     places = _places(corpus, turned_down)
     stays[places[places >= 0]] = False
-    return corpus if stays.all() else replace(corpus, dataset=where(corpus.dataset, stays))
+    return corpus if stays.all() else replace(corpus, dataset=filter_interactions(corpus.dataset, stays))
 
 
-def _places(corpus: Corpus, events: Sequence[Logged]) -> Rows:
+def _places(corpus: Corpus, events: Sequence[LoggedEvent]) -> Rows:
     """Where the corpus stores the interaction of each event's user and item, -1 where it has none."""
     users = {each: row for row, each in enumerate(corpus.user_ids)}
     items = {each: row for row, each in enumerate(corpus.item_ids)}
@@ -106,7 +106,7 @@ def _extended(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str,
     return tuple(rows), found
 
 
-def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, shape: tuple[int, int]) -> Dataset:
+def _joined(old: Dataset, events: Sequence[LoggedEvent], users: Rows, items: Rows, shape: tuple[int, int]) -> Dataset:
     matrix = old.interactions
     rows = stored_rows(matrix)
     # An event about what the data holds already changes its time and rating, and adds no weight.

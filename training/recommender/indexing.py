@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.card import Scalar
-from models.recommender.algorithms.ann_index import RECALL, ApproximateIndex, N
+from models.recommender.algorithms.ann_index import RECALL_AT, TARGET_RECALL, ApproximateIndex
 from models.recommender.algorithms.factors import Factors
 from models.recommender.registry import AnyAlgorithm
 from training.report import console, step
@@ -33,9 +33,11 @@ def index_large(algorithms: Mapping[str, AnyAlgorithm], *, items_from: int) -> d
             console.print("  faiss is not installed, so it is served exactly; pip install '.[scale]'", markup=False)
             continue
         if index is None:
-            console.print(f"  no recall of {RECALL:g} with less effort than looking at all items: served exactly")
+            console.print(
+                f"  no recall of {TARGET_RECALL:g} with less effort than looking at all items: served exactly"
+            )
             continue
         algorithm.index_ = index
-        told[f"{name}.index recall@{N}"] = round(index.effort.recall, 4)
-        told[f"{name}.index probes"] = index.effort.probes
+        told[f"{name}.index recall@{RECALL_AT}"] = round(index.settings.recall, 4)
+        told[f"{name}.index probes"] = index.settings.probes
     return told

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from models.errors import DataInvalid
 from models.recommender.dataset.dataset import Dataset, Rows, from_triplets
 from models.recommender.dataset.encoding import Encoder
-from models.recommender.dataset.feature_store import TIME
+from models.recommender.dataset.feature_files import TIME
 from models.recommender.dataset.temporal_features import ALWAYS
 from training.recommender.attributes import encode_attributes
 from training.tables import Table

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import DataInvalid
-from models.recommender.algorithms.ann_index import APPROXIMATE_FROM
+from models.recommender.algorithms.ann_index import MIN_INDEXED_ITEMS
 from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 from models.store.artifacts import check_name
@@ -48,7 +48,7 @@ class Params:
     groups: Path | None = option(None, "file of groups of users: users and `group`, or one column per kind of group")
     feedback: str = option("", "SQLAlchemy URL of the service's feedback log, to learn from it too")
     approximate_from: int = option(
-        APPROXIMATE_FROM, "items from which factor models are served by an approximate index"
+        MIN_INDEXED_ITEMS, "items from which factor models are served by an approximate index"
     )
     one_each: bool = option(False, "save each algorithm as an artifact of its own, NAME-ALGORITHM")
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")

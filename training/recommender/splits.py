@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataInvalid
-from models.recommender.dataset.dataset import Dataset, stored_rows, where
+from models.recommender.dataset.dataset import Dataset, filter_interactions, stored_rows
 
 Split = Literal["random", "last"]
 
@@ -32,7 +32,7 @@ def split(dataset: Dataset, how: Split, *, test_share: float, seed: int) -> tupl
         raise DataInvalid(
             f"no user has enough interactions to take {test_share:.0%} of them for measuring; give more data"
         )
-    return where(dataset, ~is_test), where(dataset, is_test)
+    return filter_interactions(dataset, ~is_test), filter_interactions(dataset, is_test)
 
 
 def _ranks(dataset: Dataset, how: Split, random: np.random.Generator) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from models.errors import DataInvalid, GateNotMet
 from models.recommender.algorithms.base import Progress
 from models.recommender.archive import Contents
 from models.recommender.dataset.dataset import Dataset
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import AnyAlgorithm
 from models.store.artifacts import Artifact
@@ -69,7 +69,7 @@ def main(params: Params) -> Artifact:
     contents = Contents(
         users=IdIndex.of(corpus.user_ids),
         items=IdIndex.of(corpus.item_ids),
-        titles=Texts.of(corpus.titles),
+        titles=StringArray.of(corpus.titles),
         dataset=corpus.dataset,
         algorithms=fitted,
         default=served,

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from models.card import CalibrationBin, Card, Column, Metrics, Parity, Scalar
 from models.errors import GateNotMet, ParityNotMet
 from models.store.artifacts import Artifact, find, saving
-from models.tabular.model import MODEL_FILE, answer, open_session
+from models.tabular.model import MODEL_FILE, open_session, run_session
 from training.class_metrics import by_class
 from training.histograms import table_profile
 from training.recipes import noted
@@ -177,7 +177,7 @@ def _compare(
     target's standard deviation."""
     session = open_session(model)
     chunks = [rows[start : start + _PARITY_ROWS] for start in range(0, len(rows), _PARITY_ROWS)]
-    served = np.concatenate([answer(session, chunk) for chunk in chunks])
+    served = np.concatenate([run_session(session, chunk) for chunk in chunks])
     wanted = np.concatenate([predict(fitted, chunk) for chunk in chunks])
     difference = float(np.abs(served - wanted).max())
     scale = 1.0 if target.is_classification else float(target.values.std())

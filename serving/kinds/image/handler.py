@@ -37,7 +37,7 @@ from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_classes
+from serving.versions.shadow_comparison import Comparison, compare_classes
 
 
 class ImageHandler(Handler[ImageVersion]):
@@ -218,15 +218,15 @@ class ImageHandler(Handler[ImageVersion]):
             rows = [pixels for pixels in decoded if not isinstance(pixels, InputError)]
             return np.stack(rows) if rows else None
 
-        result = await self.model.call(encode, method=method, compare=_agreement)
+        result = await self.model.call(encode, method=method, compare=_compare)
         is_answered = True
         return decoded, result
 
 
-def _agreement(first: Result[ImageVersion], second: Result[ImageVersion]) -> Agreement:
+def _compare(first: Result[ImageVersion], second: Result[ImageVersion]) -> Comparison:
     """Compare the likeliest classes of two versions for the same images."""
     labels, others = (_labels(each) for each in (first, second))
-    return of_classes(labels, others)
+    return compare_classes(labels, others)
 
 
 def _labels(result: Result[ImageVersion]) -> list[str]:

@@ -46,7 +46,7 @@ from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_lists
+from serving.versions.shadow_comparison import Comparison, compare_lists
 
 
 class RecommenderHandler(Handler[RecommenderVersion]):
@@ -181,7 +181,7 @@ class RecommenderHandler(Handler[RecommenderVersion]):
         async def encode(version: RecommenderVersion) -> Payload:
             return queries
 
-        result = await self.model.call(encode, user_id=user_id, requests=requests, compare=_agreement)
+        result = await self.model.call(encode, user_id=user_id, requests=requests, compare=_compare)
         if result is None or len(result.values) != len(queries):
             raise PredictionFailed(f"{len(result.values) if result else 0} answers for {len(queries)} queries")
         return result, _answers(result)
@@ -227,10 +227,10 @@ def _answers(result: Result[RecommenderVersion]) -> list[Answer]:
 
 def _count(answer: Answer) -> None:
     if answer.error is None:
-        service_metrics().recommended(answer.model, answer.reason, answer.features)
+        service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
 
 
-def _agreement(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Agreement:
+def _compare(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Comparison:
     """Compare the items of two versions for the same queries."""
     lists = [[[item.id for item in answer.items] for answer in _answers(result)] for result in (first, second)]
-    return of_lists(lists[0], lists[1])
+    return compare_lists(lists[0], lists[1])

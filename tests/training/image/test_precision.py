@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import ParityNotMet
 from models.image.classifier import ImageClassifier
-from models.image.networks import InPixels, build_network
+from models.image.networks import PixelClassifier, build_network
 from models.image.openvino_runtime import cpu_has_bf16, import_openvino
 from models.image.preprocessing import Preprocessing
 from models.store.artifacts import Artifact, versions
@@ -38,9 +38,9 @@ def quantized(parameters: Params, tmp_path_factory: pytest.TempPathFactory) -> A
     return train(parameters, store=tmp_path_factory.mktemp("models"))
 
 
-def write(arch: str, folder: Path) -> InPixels:
+def write(arch: str, folder: Path) -> PixelClassifier:
     torch.manual_seed(0)
-    model = InPixels(build_network(arch, 3), SMALL.mean, SMALL.std).eval()
+    model = PixelClassifier(build_network(arch, 3), SMALL.mean, SMALL.std).eval()
     write_network(model, SMALL, folder)
     return model
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from models.errors import DataInvalid
-from models.recommender.dataset.feature_store import FOLDER, read
+from models.recommender.dataset.feature_files import FOLDER, read_feature_tables
 from training.recommender.attributes import encode_attributes
 from training.recommender.feature_tables import FeatureTables, age_and_occupation, feature_tables, memberships, write
 from training.tables import Table
@@ -21,7 +21,7 @@ def test_what_is_written_is_what_the_store_reads(tmp_path: Path) -> None:
     items = table("items", item=[1, 2], title=["A", "B"], year=["1999", None], genres=["Drama|War", "Comedy"])
     write(feature_tables(users, items, None, user="user", item="item", title="title"), tmp_path)
 
-    found = read(tmp_path / FOLDER)
+    found = read_feature_tables(tmp_path / FOLDER)
 
     assert found.users.values("007") == {"age": 30, "sex": "F"}
     assert found.users.values("8") == {"age": None, "sex": "M"}
@@ -32,7 +32,7 @@ def test_what_is_written_is_what_the_store_reads(tmp_path: Path) -> None:
 def test_blanks_around_the_words_of_a_list_are_not_part_of_them(tmp_path: Path) -> None:
     items = table("items", item=["1", "2"], genres=["Drama | War", " Comedy"])
     write(feature_tables(None, items, None, user="user", item="item"), tmp_path)
-    found = read(tmp_path / FOLDER).items
+    found = read_feature_tables(tmp_path / FOLDER).items
     encoder = encode_attributes(items, "item", ["1", "2"]).encoder
     assert found.values("1") == {"genres": ["Drama", "War"]}
     assert encoder.names == ("genres=Comedy", "genres=Drama", "genres=War")
@@ -41,13 +41,13 @@ def test_blanks_around_the_words_of_a_list_are_not_part_of_them(tmp_path: Path) 
 def test_times_are_written_as_the_store_reads_them(tmp_path: Path) -> None:
     users = table("users", user=["a", "a", "b"], time=["2024-01-02", "", "2999-01-01"], age=[2, 1, 3])
     write(feature_tables(users, None, None, user="user", item="item"), tmp_path)
-    found = read(tmp_path / FOLDER)
+    found = read_feature_tables(tmp_path / FOLDER)
     assert (found.users.values("a"), found.users.values("b")) == ({"age": 2}, None)
 
 
 def test_without_tables_the_folder_is_empty(tmp_path: Path) -> None:
     write(FeatureTables(), tmp_path)
-    assert not read(tmp_path / FOLDER).has_users
+    assert not read_feature_tables(tmp_path / FOLDER).has_users
 
 
 def test_groups_are_one_column_with_kinds_or_a_column_for_each_kind() -> None:

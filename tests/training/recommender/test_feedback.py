@@ -10,7 +10,8 @@ from scipy import sparse
 from models.errors import FeedbackUnavailable
 from models.recommender.dataset.dataset import from_triplets
 from models.recommender.dataset.encoding import Encoder
-from models.recommender.feedback_log import FeedbackLog, Logged
+from models.recommender.events import LoggedEvent
+from models.recommender.feedback_log import FeedbackLog
 from training.recommender.feedback import existing_url, read_feedback, with_feedback
 from training.recommender.interactions import Corpus
 
@@ -30,8 +31,8 @@ def corpus() -> Corpus:
 
 def logged(
     position: int, user: str, item: str, kind: str = "like", value: float | None = None, time: float = 100
-) -> Logged:
-    return Logged(position, user, item, kind, value, time, str(position), time)
+) -> LoggedEvent:
+    return LoggedEvent(position, user, item, kind, value, time, str(position), time)
 
 
 def test_events_add_interactions_users_and_items() -> None:

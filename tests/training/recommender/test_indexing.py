@@ -27,10 +27,10 @@ def test_a_large_catalogue_is_indexed_and_the_card_says_how_well(als: Factors) -
     told = index_large({"als": als, "ease": ALGORITHMS.create("ease")}, items_from=ITEMS)
     assert als.index_ is not None
     assert told == {
-        "als.index recall@10": round(als.index_.effort.recall, 4),
+        "als.index recall@10": round(als.index_.settings.recall, 4),
         "als.index probes": told["als.index probes"],
     }
-    assert als.index_.effort.recall >= 0.99
+    assert als.index_.settings.recall >= 0.99
 
 
 def test_a_small_one_is_not(als: Factors) -> None:  # type: ignore[type-arg]

@@ -152,14 +152,14 @@ def test_attributes_that_change_are_learned_as_they_were_and_served_as_they_are(
     assert f"{USERS + 1} of {USERS + 1} users had attributes" in capsys.readouterr().err
 
     recommender = Recommender.load(find("board", store=store))
-    contents, knowledge = recommender.contents, recommender.knowledge
+    contents, state = recommender.contents, recommender.state
     assert contents.user_encoder.names == ("colour=black", "colour=white")
     assert contents.dataset.is_dated
     assert contents.dataset.user_features is not None
     assert contents.dataset.user_features.toarray()[:2].tolist() == [[1, 0], [0, 1]]
-    assert knowledge.features.users.values("u0") == {"colour": "red"}
+    assert state.features.users.values("u0") == {"colour": "red"}
     # Red is what nobody was when it was learned, so that it says nothing; white still does.
-    assert knowledge.known_features("u0", 0) is None
+    assert state.known_features("u0", 0) is None
     (featured,) = recommender.recommend([Query(f"u{USERS}", n=3)])
     assert featured.reason == "user_features"
     assert all(int(each.id) % 2 == 1 for each in featured.items)

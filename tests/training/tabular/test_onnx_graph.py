@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from models.card import Column
-from models.tabular.model import answer, open_session
+from models.tabular.model import open_session, run_session
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE
 from training.tabular.onnx_graph import to_onnx
 from training.tabular.pipelines import Values, calibrated, candidates, predict
@@ -76,7 +76,7 @@ def test_the_graph_answers_what_the_pipeline_answers(kind: str, position: int, i
     fitted = (calibrated(pipeline, classes=classes) if is_calibrated else pipeline).fit(rows.astype(float), values)
     session = open_session(to_onnx(fitted))
     others = np.concatenate([rows, make_rows(3_000, seed=2)])
-    wanted, served = predict(fitted, others), answer(session, others)
+    wanted, served = predict(fitted, others), run_session(session, others)
     assert served.dtype == np.float32
     assert served.shape == (3_600, max(classes, 1))
     scale = 1.0 if classes else float(values.std())
@@ -92,7 +92,7 @@ def test_a_value_at_a_threshold_falls_on_the_same_side() -> None:
     values = (rows[:, 0] == high).astype(np.int64)
     boosting = candidates((Column("a", "number"),), classes=2, seed=0)[2].pipeline
     fitted = boosting.fit(rows.astype(float), values)
-    served = answer(open_session(to_onnx(fitted)), rows[:2])
+    served = run_session(open_session(to_onnx(fitted)), rows[:2])
     assert served[0, 1] < 0.1 < 0.9 < served[1, 1]
 
 
@@ -104,7 +104,7 @@ def test_a_table_with_one_kind_of_column_only(kept: tuple[int, ...], position: i
     rows = np.ascontiguousarray(rows[:, kept])
     pipeline = candidates([COLUMNS[index] for index in kept], classes=2, seed=0)[position].pipeline
     fitted = pipeline.fit(rows.astype(float), values)
-    assert np.abs(answer(open_session(to_onnx(fitted)), rows) - predict(fitted, rows)).max() < 1e-5
+    assert np.abs(run_session(open_session(to_onnx(fitted)), rows) - predict(fitted, rows)).max() < 1e-5
 
 
 def test_an_unknown_category_is_answered_as_one_that_is_none_of_the_known() -> None:
@@ -113,4 +113,4 @@ def test_an_unknown_category_is_answered_as_one_that_is_none_of_the_known() -> N
     session = open_session(to_onnx(fitted))
     known, unknown = rows[:50].copy(), rows[:50].copy()
     known[:, 4], unknown[:, 4] = 0, NONE_OF_THESE
-    assert (answer(session, unknown)[:, 1] < answer(session, known)[:, 1]).all()
+    assert (run_session(session, unknown)[:, 1] < run_session(session, known)[:, 1]).all()

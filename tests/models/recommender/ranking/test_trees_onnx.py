@@ -6,7 +6,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from models.recommender.ranking.trees_onnx import from_histograms, from_lightgbm, gains, to_onnx
-from models.tabular.model import answer, open_session
+from models.tabular.model import open_session, run_session
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def test_a_graph_answers_as_lightgbm_does_on_both_sides_of_every_threshold() -> 
             row = np.repeat(rows[:1], 2, axis=0)
             row[:, feature] = np.float32(threshold), np.nextafter(np.float32(threshold), np.float32(np.inf))
             asked = np.concatenate((asked, row))
-    got = answer(open_session(to_onnx(forest)), asked)[:, 0]
+    got = run_session(open_session(to_onnx(forest)), asked)[:, 0]
     np.testing.assert_allclose(got, trees.predict(asked, num_threads=1), atol=1e-5)
     expected = trees.feature_importance("gain")
     assert list(gains(text).values()) == pytest.approx((expected / expected.sum()).tolist(), rel=1e-4)
@@ -37,7 +37,7 @@ def test_a_graph_answers_as_lightgbm_does_on_both_sides_of_every_threshold() -> 
 def test_a_graph_answers_as_histogram_boosting_does() -> None:
     rows, wanted = data()
     model = HistGradientBoostingRegressor(max_iter=15, max_leaf_nodes=6).fit(rows, wanted)
-    got = answer(open_session(to_onnx(from_histograms(model))), rows)[:, 0]
+    got = run_session(open_session(to_onnx(from_histograms(model))), rows)[:, 0]
     np.testing.assert_allclose(got, model.predict(rows), atol=1e-5)
 
 
@@ -45,6 +45,6 @@ def test_a_tree_that_found_nothing_is_one_leaf() -> None:
     rows, wanted = data()
     options = {"objective": "regression", "min_data_in_leaf": 1000, "verbose": -1, "num_threads": 1}
     text = lightgbm.train(options, lightgbm.Dataset(rows, wanted), 2).model_to_string()
-    got = answer(open_session(to_onnx(from_lightgbm(text))), rows)[:, 0]
+    got = run_session(open_session(to_onnx(from_lightgbm(text))), rows)[:, 0]
     np.testing.assert_allclose(got, wanted.mean(), atol=1e-5)
     assert sum(gains(text).values()) == 0
