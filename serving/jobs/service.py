@@ -149,9 +149,9 @@ class JobService:
         )
 
     async def _decode(self, task: DecodeTask, kind: JobKind, size_bytes: int) -> DecodeResult:
-        given = media_type(task.content_type)
+        received = media_type(task.content_type)
         # The reader of Parquet is loaded by the child only. A form may contain a Parquet file where the kind reads it.
-        may_be_parquet = given == PARQUET or (given == MULTIPART and PARQUET in kind.media_types)
+        may_be_parquet = received == PARQUET or (received == MULTIPART and PARQUET in kind.media_types)
         if size_bytes <= SMALL_BYTES and not may_be_parquet and task.source is None:
             limits = task.limits
             max_unpacked_bytes = min(SMALL_UNPACKED_BYTES, limits.max_unpacked_bytes)

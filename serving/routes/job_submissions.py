@@ -92,14 +92,14 @@ async def _submission(service: JobService, kind: JobKind, request: Request) -> S
     options = read_query(request, kind.submission.query).model_dump(exclude_none=True)
     key = read_idempotency_key(request)
     content_type = request.headers.get("content-type", "")
-    given = media_type(content_type)
+    received = media_type(content_type)
     source = None
-    if given == JSON and _takes_folders(service, kind):
+    if received == JSON and _takes_folders(service, kind):
         source = FolderJob.model_validate(await _json(request)).folder
-    elif given not in kind.media_types:
-        reason = f"not '{given[:100]}'" if given else "and there is none"
+    elif received not in kind.media_types:
+        reason = f"not '{received[:100]}'" if received else "and there is none"
         raise UnsupportedMedia(f"the Content-Type has to be one of {', '.join(kind.media_types)}, {reason}")
-    check_content_type(request, given)
+    check_content_type(request, received)
     declared = request.headers.get("content-length", "")
     return Submission(
         kind,

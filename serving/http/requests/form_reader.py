@@ -27,7 +27,7 @@ _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*([^\s;]+)", re.IGNORECAS
 
 @dataclass(frozen=True, slots=True)
 class PartHeader:
-    """The headers of one part. Without them `file_name` is None and `content_type` is empty."""
+    """The headers of one part. Without a filename `file_name` is None; `content_type` may be empty."""
 
     name: str
     file_name: str | None

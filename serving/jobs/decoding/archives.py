@@ -38,7 +38,7 @@ def archived_files(path: Path, limits: DecodeLimits) -> Iterator[JobItem]:
 
 
 def file_item(name: str, data: bytes | None, *, max_bytes: int) -> JobItem:
-    """Return the item for a file. `data` is None for a file larger than `max_bytes`."""
+    """Return the item for a file. `data` is None for files larger than `max_bytes`."""
     head = {"name": name[:MAX_NAME_CHARACTERS].encode("utf-8", "replace").decode()}
     if data is None:
         return JobItem(head | {"fault": f"the file is larger than {max_bytes} bytes", "kind": "too-large"})
