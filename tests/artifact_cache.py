@@ -1,15 +1,17 @@
-"""What tests train is kept in the cache until what it is made by changes. Knows folders and commands, no model."""
+"""Cache of the models that tests train. An entry is trained again only when its sources or options change."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from training.packages import cache_folder
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 def sources_key(*patterns: str, also: str = "") -> str:
     """Return a hash of the project's files that match `patterns`, and of `also`, the options of the command.
 
-    Comments and docstrings do not count: an edit of them trains nothing again.
+    Comments and docstrings do not count: an edit of them does not train a model again.
     """
     digest = hashlib.sha256(also.encode())
     for pattern in patterns:
@@ -45,40 +47,44 @@ def _content(path: Path) -> bytes:
     return ast.dump(tree).encode()
 
 
-def kept_store(name: str, key: str, train: Callable[[Path], object]) -> Path:
-    """A model store (a folder, its parent a BENTOML_HOME). `train` is given the store to save into."""
-    return _kept(name, key, lambda home: train(home / "models")) / "models"
+def cached_store(name: str, key: str, train: Callable[[Path], object]) -> Path:
+    """Return the model store of `key`, whose parent is a BENTOML_HOME. `train` receives the store to save into."""
+    return _cached(name, key, lambda home: train(home / "models")) / "models"
 
 
-def kept_home(name: str, key: str, *command: str) -> Path:
-    """A BENTOML_HOME whose store holds what `python -m COMMAND` trains."""
+def cached_home(name: str, key: str, *command: str) -> Path:
+    """Return a BENTOML_HOME whose store holds what `python -m COMMAND` trains."""
 
     def train(home: Path) -> None:
         environment = {**os.environ, "BENTOML_HOME": str(home)}
         subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, check=True)
 
-    return _kept(name, key, train)
+    return _cached(name, key, train)
 
 
-def _kept(name: str, key: str, make: Callable[[Path], object]) -> Path:
-    """The folder of `key`; `make` fills it when it is not there yet."""
-    kept = cache_folder() / "test-artifacts" / f"{name}-{key}"
-    if not kept.is_dir():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        # Made aside and renamed, so that an interrupt leaves nothing half made and two runs do not meet.
-        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=kept.parent))
-        try:
-            make(scratch)
-            _settle(scratch, kept)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return kept
+def _cached(name: str, key: str, fill: Callable[[Path], object]) -> Path:
+    """Return the folder of `key`. Call `fill` with an empty folder first when it does not exist yet."""
+    folder = cache_folder() / "test-artifacts" / f"{name}-{key}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(f"{name}-{key}"):
+        if not folder.is_dir():
+            # An interrupted run leaves no incomplete entry: the folder gets its name when it is complete.
+            scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+            try:
+                fill(scratch)
+                scratch.rename(folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return folder
 
 
-def _settle(scratch: Path, kept: Path) -> None:
-    try:
-        scratch.rename(kept)
-    except OSError:
-        # Another run was faster: what it made is as good.
-        if not kept.is_dir():
-            raise
+@contextlib.contextmanager
+def _lock(name: str) -> Iterator[None]:
+    """Hold the lock of `name` among all processes. The system releases it when a process ends."""
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

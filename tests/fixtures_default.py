@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import kept_home, sources_key
+from tests.artifact_cache import cached_home, sources_key
 from tests.live.server import Server, serving
 
 
 @pytest.fixture(scope="session")
 def default_home() -> Path:
     """A BENTOML_HOME whose store holds the default models. Kept until the sources or the locked versions change."""
-    return kept_home("default", sources_key("requirements.lock", "models/**/*.py", "training/**/*.py"), "training")
+    return cached_home("default", sources_key("requirements.lock", "models/**/*.py", "training/**/*.py"), "training")
 
 
 @pytest.fixture(scope="session")

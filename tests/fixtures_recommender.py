@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import kept_home, sources_key
+from tests.artifact_cache import cached_home, sources_key
 
 SOURCES = (
     "models/*.py",
@@ -22,4 +22,4 @@ _OPTIONS = ("--epochs", "10", "--factors", "32", "--algorithms", "lightfm-warp,e
 def recommender_store() -> Path:
     """A model store (its parent is a BENTOML_HOME) that holds the artifact "recommender"."""
     key = sources_key(*SOURCES, also=" ".join(_OPTIONS))
-    return kept_home("recommender", key, "training.recommender", *_OPTIONS) / "models"
+    return cached_home("recommender", key, "training.recommender", *_OPTIONS) / "models"

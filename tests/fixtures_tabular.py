@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.store.artifacts import Artifact, find
-from tests.artifact_cache import kept_store, sources_key
+from tests.artifact_cache import cached_store, sources_key
 
 SOURCES = ("models/*.py", "models/store/*.py", "models/tabular/**/*.py", "training/*.py", "training/tabular/**/*.py")
 
@@ -18,7 +18,7 @@ def tabular_store() -> Path:
     from training.tabular.params import Params
     from training.tabular.train import train
 
-    return kept_store("tabular", sources_key(*SOURCES), lambda store: train(Params(), store=store))
+    return cached_store("tabular", sources_key(*SOURCES), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")

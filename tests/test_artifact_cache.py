@@ -1,12 +1,13 @@
-"""What tests train is made once, whole or not at all, and two runs that make the same at once share one result."""
+"""Tests of the cache of trained models: entries are complete or absent, and two processes train only once."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import kept_home, kept_store, sources_key
+from tests.artifact_cache import cached_home, cached_store, sources_key
 
 
 @pytest.fixture(autouse=True)
@@ -15,45 +16,61 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "test-artifacts"
 
 
-def save(store: Path, said: str) -> None:
+def save(store: Path, content: str) -> None:
     store.mkdir(parents=True)
-    (store / "model").write_text(said)
+    (store / "model").write_text(content)
 
 
-def test_what_is_kept_is_made_once(cache: Path) -> None:
-    first = kept_store("m", "key", lambda store: save(store, "first"))
-    second = kept_store("m", "key", lambda store: save(store, "second"))
+def test_an_entry_is_trained_once(cache: Path) -> None:
+    first = cached_store("m", "key", lambda store: save(store, "first"))
+    second = cached_store("m", "key", lambda store: save(store, "second"))
     assert first == second
     assert (second / "model").read_text() == "first"
-    assert (kept_store("m", "other", lambda store: save(store, "second")) / "model").read_text() == "second"
+    assert (cached_store("m", "other", lambda store: save(store, "second")) / "model").read_text() == "second"
 
 
-def test_of_two_runs_at_once_the_slower_takes_what_the_faster_made(cache: Path) -> None:
+def test_concurrent_callers_train_once(cache: Path) -> None:
+    first_trains, second_returned = threading.Event(), threading.Event()
+    contents: list[str] = []
+
     def train(store: Path) -> None:
-        kept_store("m", "key", lambda faster: save(faster, "faster"))
-        save(store, "slower")
+        first_trains.set()
+        # A second caller that trains would finish long before this.
+        assert not second_returned.wait(0.5)
+        save(store, "first")
 
-    assert (kept_store("m", "key", train) / "model").read_text() == "faster"
+    def call_second() -> None:
+        first_trains.wait()
+        contents.append((cached_store("m", "key", lambda store: save(store, "second")) / "model").read_text())
+        second_returned.set()
+
+    second = threading.Thread(target=call_second)
+    second.start()
+    contents.append((cached_store("m", "key", train) / "model").read_text())
+    second.join()
+    assert contents == ["first", "first"]
     assert [path.name for path in cache.iterdir()] == ["m-key"]
 
 
-def test_what_fails_leaves_nothing(cache: Path) -> None:
+def test_a_failed_training_leaves_no_entry(cache: Path) -> None:
     def train(store: Path) -> None:
-        save(store, "half")
+        save(store, "incomplete")
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):
-        kept_store("m", "key", train)
+        cached_store("m", "key", train)
     assert list(cache.iterdir()) == []
 
 
-def test_a_command_saves_into_a_home_of_its_own(cache: Path) -> None:
-    home = kept_home("m", "key", "timeit", "-n1", "-r1", "import os; os.mkdir(os.environ['BENTOML_HOME'] + '/models')")
+def test_a_command_saves_into_its_bentoml_home(cache: Path) -> None:
+    home = cached_home(
+        "m", "key", "timeit", "-n1", "-r1", "import os; os.mkdir(os.environ['BENTOML_HOME'] + '/models')"
+    )
     assert home == cache / "m-key"
     assert [path.name for path in home.iterdir()] == ["models"]
 
 
-def test_a_key_follows_the_sources_and_the_options() -> None:
+def test_the_key_depends_on_sources_and_options() -> None:
     key = sources_key("tests/artifact_cache.py")
     assert key == sources_key("tests/artifact_cache.py")
-    assert key not in (sources_key("tests/kept_*.py", also="--seed 1"), sources_key("tests/*.py"))
+    assert key not in (sources_key("tests/artifact_*.py", also="--seed 1"), sources_key("tests/*.py"))
