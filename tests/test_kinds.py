@@ -37,11 +37,12 @@ def generic_sources() -> list[Path]:
 def imports_of_kinds(path: Path) -> Iterator[str]:
     """The imports of a kind's modules in a file."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        else:
+            continue
         for name in names:
             if re.match(rf"(serving\.kinds|models|training)\.({'|'.join(FOLDERS)})(\.|$)", name):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} imports {name}"

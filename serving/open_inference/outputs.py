@@ -35,14 +35,14 @@ def select_outputs(outputs: list[Tensor], wanted: Sequence[InferWanted], classes
 
 
 def _classified(tensor: Tensor, best: object, classes: Sequence[str], index: int) -> Tensor:
-    """The likeliest classes as `value:index:label` (Triton's classification extension)."""
+    """Return the likeliest classes as `value:index:label` (Triton's classification extension)."""
     if tensor.name != "probabilities" or type(best) is not int or best < 1:
         message = "'classification' is a number of classes, of the output 'probabilities'"
         raise InvalidInput(message, location=("body", "outputs", index, "parameters", "classification"))
     top = np.argsort(-tensor.values, axis=1, kind="stable")[:, :best]
-    said = [
+    elements = [
         f"{row[place]:f}:{place}:{classes[place]}".encode()
         for row, places in zip(tensor.values, top, strict=True)
         for place in places
     ]
-    return text_tensor(tensor.name, said, list(top.shape))
+    return text_tensor(tensor.name, elements, list(top.shape))

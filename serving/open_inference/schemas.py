@@ -1,4 +1,4 @@
-"""The JSON of the Open Inference Protocol, version 2: what is asked, answered and told about models."""
+"""The JSON of the Open Inference Protocol, version 2: requests, responses and metadata."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InferInput(Request):
 
 
 class InferWanted(Request):
-    """One output that is asked for."""
+    """One requested output."""
 
     name: Name
     parameters: Parameters = None
@@ -43,7 +43,7 @@ class InferRequest(Request):
 
 
 class _Sparse(Response):
-    """What is not there is left out, not null: clients look for names."""
+    """A response without its null members: clients look for names."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
@@ -81,7 +81,7 @@ def tensor_metadata(name: str, datatype: Datatype, *shape: int) -> TensorMetadat
 
 
 class ModelMetadata(Response):
-    """A model, as clients of the Open Inference Protocol ask for it."""
+    """The metadata of a model (Open Inference Protocol)."""
 
     name: str
     versions: list[str] = Field(description="The version that answers.")
@@ -91,7 +91,7 @@ class ModelMetadata(Response):
 
 
 class ServerMetadata(Response):
-    """This server, as clients of the Open Inference Protocol ask for it."""
+    """The metadata of this server (Open Inference Protocol)."""
 
     name: str
     version: str

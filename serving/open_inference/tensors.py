@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol, as JSON and as bytes. Knows datatypes and layouts, no models.
+"""Tensors of the Open Inference Protocol, as JSON and as bytes.
 
 The protocol and its binary extension: https://github.com/kserve/open-inference-protocol, and Triton's
 `extension_binary_data.md`. BYTES elements are `bytes` in an object array, or None for a JSON null.
@@ -43,28 +43,28 @@ class Tensor:
 
     @property
     def shape(self) -> list[int]:
-        """Its shape."""
+        """The shape."""
         return list(self.values.shape)
 
 
 def from_json(name: str, datatype: Datatype, shape: Sequence[int], data: list[Any]) -> Tensor:
-    """A tensor whose elements are in `data`, flat or nested. Raises InvalidInput."""
+    """Return a tensor of the elements in `data`, flat or nested. Raises InvalidInput."""
     flat = _flat(data)
     _check_count(len(flat), shape)
     fits = _checker(datatype)
     for index, value in enumerate(flat):
         if not fits(value):
-            raise InvalidInput(f"element {index} is no {datatype}", location=("data", index))
+            raise InvalidInput(f"element {index} is not {datatype}", location=("data", index))
     if datatype == "BYTES":
         return text_tensor(name, [value if value is None else value.encode() for value in flat], shape)
-    # A null among numbers is a number that is not known.
+    # A null among numbers is a missing number.
     numbers = [math.nan if value is None else value for value in flat]
     with np.errstate(over="ignore"):
         return Tensor(name, datatype, np.array(numbers, _NUMPY[datatype]).reshape(shape))
 
 
 def from_binary(name: str, datatype: Datatype, shape: Sequence[int], data: memoryview) -> Tensor:
-    """A tensor whose elements are in `data`, as they are in memory. Raises InvalidInput."""
+    """Return a tensor of the elements in `data`, in binary form. Raises InvalidInput."""
     if datatype == "BYTES":
         return text_tensor(name, _elements(data, math.prod(shape)), shape)
     dtype = _NUMPY[datatype]
@@ -78,7 +78,7 @@ def from_binary(name: str, datatype: Datatype, shape: Sequence[int], data: memor
 
 
 def text_tensor(name: str, elements: Sequence[bytes | None], shape: Sequence[int]) -> Tensor:
-    """A BYTES tensor. Raises InvalidInput when the shape is not that of so many elements."""
+    """Return a BYTES tensor. Raises InvalidInput when the elements do not fill the shape."""
     _check_count(len(elements), shape)
     values = np.empty(len(elements), object)
     values[:] = elements
@@ -86,7 +86,7 @@ def text_tensor(name: str, elements: Sequence[bytes | None], shape: Sequence[int
 
 
 def text_of(element: bytes | None, where: tuple[str | int, ...]) -> str | None:
-    """The text of an element of a BYTES tensor. Raises InvalidInput with the location `where`."""
+    """Return the text of an element of a BYTES tensor. Raises InvalidInput with the location `where`."""
     try:
         return None if element is None else element.decode()
     except UnicodeDecodeError as error:
@@ -94,14 +94,14 @@ def text_of(element: bytes | None, where: tuple[str | int, ...]) -> str | None:
 
 
 def to_json(tensor: Tensor) -> list[Any]:
-    """The elements, flat. Bytes that are no UTF-8 are replaced."""
+    """Return the elements, flat. Bytes that are not UTF-8 are replaced."""
     if tensor.datatype == "BYTES":
         return [each.decode(errors="replace") for each in tensor.values.ravel()]
     return tensor.values.ravel().tolist()
 
 
 def to_binary(tensor: Tensor) -> bytes:
-    """The elements as they are in memory."""
+    """Return the elements in binary form."""
     if tensor.datatype == "BYTES":
         return b"".join(part for each in tensor.values.ravel() for part in (_LENGTH.pack(len(each)), each))
     return np.ascontiguousarray(tensor.values, _NUMPY[tensor.datatype]).tobytes()
@@ -138,7 +138,7 @@ def _flat(data: list[Any]) -> list[Any]:
 
 
 def _checker(datatype: Datatype) -> Callable[[Any], bool]:
-    """Whether a JSON value is an element."""
+    """Return what checks whether a JSON value is an element."""
     if datatype == "BYTES":
         return lambda value: value is None or isinstance(value, str)
     if datatype == "BOOL":

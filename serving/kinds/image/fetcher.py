@@ -1,7 +1,7 @@
-"""Fetches images by URL, from public addresses only. Knows addresses and HTTP, no models.
+"""Fetch images by URL, from public addresses only.
 
-A name is resolved, every address is checked, and the connection goes to an address that was checked: a name that
-resolves otherwise the second time (DNS rebinding) gains nothing. Each redirect is checked anew.
+Every address that a name resolves to is checked, and the connection goes to a checked address, so that a name that
+resolves differently the second time (DNS rebinding) reaches nothing else. Each redirect is checked again.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _WHERE = ("body", "url")
 _PORTS = (80, 443)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# Public by number, but what a cloud's machines alone reach: it tells them their secrets.
+# Global addresses that serve instance metadata inside a cloud.
 _METADATA = (ipaddress.IPv4Network("168.63.129.16/32"), ipaddress.IPv4Network("192.0.0.0/24"))
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
 def is_public(address: _Address) -> bool:
-    """Whether anybody on the Internet may be at `address`: not private, loopback, link-local, metadata, multicast."""
+    """Return whether `address` is public: not private, loopback, link-local, metadata or multicast."""
     if isinstance(address, ipaddress.IPv6Address):
-        # Addresses that lead to an IPv4 address are as public as that one.
+        # An address that embeds an IPv4 address is as public as that one.
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_public(inner)
@@ -47,7 +47,7 @@ def is_public(address: _Address) -> bool:
 
 
 class ImageFetcher:
-    """Fetches from hosts that the settings name; `networks` are let through although they are not public.
+    """Fetches images from the configured hosts. Addresses in `networks` are allowed although they are not public.
 
     A host is a name, `.example.com` for everything below it, or `*`.
     """
@@ -63,7 +63,7 @@ class ImageFetcher:
 
     @classmethod
     def of(cls, settings: Settings) -> ImageFetcher | None:
-        """That of the settings; None when images are not fetched."""
+        """Return the fetcher of the settings; None when images are not fetched."""
         if not settings.image_url_hosts:
             return None
         return cls(
@@ -74,7 +74,7 @@ class ImageFetcher:
         )
 
     async def fetch(self, url: str) -> bytes:
-        """The bytes at `url`. Raises InvalidInput, InputTooLarge, Overloaded."""
+        """Return the bytes at `url`. Raises InvalidInput, InputTooLarge, Overloaded."""
         import aiohttp
 
         if self._fetching >= MAX_FETCHES:
@@ -84,9 +84,9 @@ class ImageFetcher:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(url)
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-            raise _fault(f"there was no whole answer in {self._timeout_s:g} s") from error
+            raise _fault(f"there was no complete response within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _fault("the address did not answer as a web server does") from error
+            raise _fault("the address did not answer as a web server") from error
         finally:
             self._fetching -= 1
 
@@ -111,9 +111,9 @@ class ImageFetcher:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         if response.status != 200:
-            raise _fault(f"the answer has the status {response.status}")
+            raise _fault(f"the response has the status {response.status}")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise _fault("the answer is compressed")
+            raise _fault("the response is compressed")
         body = bytearray()
         if (response.content_length or 0) <= self._max_bytes:
             async for chunk in response.content.iter_chunked(1 << 16):
@@ -134,25 +134,25 @@ class ImageFetcher:
             raise _fault("images are not fetched from this host")
         if not self._networks:
             _check_port(url.port)
-        # Nothing resolves a number, so the resolver does not see it.
+        # An address in digits is not resolved, so the resolver does not check it.
         with contextlib.suppress(ValueError):
             self.check(ipaddress.ip_address(host), url.port)
 
-    def _open(self, found: aiohttp.AddrInfoType) -> socket.socket:
-        # Every connection comes through here, with the address that it goes to.
-        family, kind, protocol, _, address = found
+    def _open(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        # aiohttp opens every connection here, with its address.
+        family, kind, protocol, _, address = info
         self.check(ipaddress.ip_address(str(address[0]).partition("%")[0]), int(address[1]))
         return socket.socket(family, kind, protocol)
 
     def check(self, address: _Address, port: int | None) -> None:
-        """Raise InvalidInput unless `address` may be connected to: at any port in a network that a setting names."""
-        if self._is_let_through(address):
+        """Raise InvalidInput unless the fetcher may connect to `address`; in a configured network, at any port."""
+        if self._is_allowed(address):
             return
         if not is_public(address):
             raise _fault("the address is not a public one")
         _check_port(port)
 
-    def _is_let_through(self, address: _Address) -> bool:
+    def _is_allowed(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 
 
@@ -166,7 +166,7 @@ def _check_port(port: int | None) -> None:
 
 
 def _parsed(url: str) -> URL:
-    """As the connection will read it: two parsers of one URL are how checks are passed by."""
+    """Parse `url` as the connection does: checks with another parser could be bypassed."""
     from yarl import URL
 
     try:
@@ -174,7 +174,7 @@ def _parsed(url: str) -> URL:
             raise ValueError("too long")
         return URL(url)
     except ValueError as error:
-        raise _fault("it is no URL") from error
+        raise _fault("it is not a URL") from error
 
 
 def _fault(message: str) -> InputError:
@@ -182,20 +182,20 @@ def _fault(message: str) -> InputError:
 
 
 def _checked_resolver(fetcher: ImageFetcher) -> aiohttp.abc.AbstractResolver:
-    # Here, not above: aiohttp is loaded only where images are fetched.
+    # Imported here: aiohttp is loaded only where images are fetched.
     from aiohttp.abc import AbstractResolver, ResolveResult
     from aiohttp.resolver import ThreadedResolver
 
     class Checked(AbstractResolver):
-        """Answers with addresses that may be connected to, or not at all: one that may not spoils the name."""
+        """Resolves a name, and rejects it when the fetcher may not connect to one of its addresses."""
 
         async def resolve(
             self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
         ) -> list[ResolveResult]:
-            found = await ThreadedResolver().resolve(host, port, family)
-            for each in found:
+            addresses = await ThreadedResolver().resolve(host, port, family)
+            for each in addresses:
                 fetcher.check(ipaddress.ip_address(each["host"].partition("%")[0]), each["port"])
-            return found
+            return addresses
 
         async def close(self) -> None:
             return

@@ -208,7 +208,7 @@ class ImageHandler(Handler[ImageVersion]):
             nonlocal decoded, decoded_for
             if decoded_for is None or decoded_for.preprocessing != version.preprocessing:
                 if is_answered:
-                    # The shadow version: nobody waits for it, and the deadline may have passed.
+                    # The shadow version: no client waits for it, and the deadline may have passed.
                     return await asyncio.to_thread(decode_readable, images, version)
                 decoded, decoded_for = await self._decoding.decode(images, version, until), version
             rows = [pixels for pixels in decoded if not isinstance(pixels, InputError)]

@@ -1,4 +1,4 @@
-"""Classification of images over HTTP: multipart in, JSON out."""
+"""The operations that classify images: multipart in, JSON out."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ async def classify_v1(request: Request, handler: ImageHandler) -> Response:
     if "threshold" in options.model_fields_set:
         THRESHOLD.mark(response)
     if isinstance(options, ClassifyUrl):
-        # Another image may be there the next time: no cache answers for it, ours included (RFC 9110, 12.5.5).
+        # The URL may have another image the next time: no cache may answer (RFC 9110, 12.5.5).
         response.headers["Vary"] = "*"
     return response
 
 
 def _v1_fields() -> JsonSchema:
     """The fields of the form; `threshold` is deprecated here, and in no call that has no version 2."""
-    found: JsonSchema = ClassifyOptions.model_json_schema()["properties"]
-    return {**found, "threshold": {**found["threshold"], "deprecated": True}}
+    properties: JsonSchema = ClassifyOptions.model_json_schema()["properties"]
+    return {**properties, "threshold": {**properties["threshold"], "deprecated": True}}
 
 
 def _classify_images(handler: ImageHandler) -> Operation:
     async def classify_many(request: Request) -> Response:
-        # One more than allowed is read, so that one too many gets its own message; far too many do not.
+        # One more than allowed is read, so that one too many gets its own message.
         parts = await read_parts(request, max_parts=2 * handler.max_images + OPTIONS + 1)
         images = files(parts, "images", at_most=handler.max_images)
         options = ClassifyOptions.model_validate(fields(parts, beside="images"))

@@ -1,4 +1,4 @@
-"""Version 2 of the classification of an image over HTTP, and the path whose version a header says."""
+"""Version 2 of the classification of an image, and the path whose version is in a header."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _classify(handler: ImageHandler) -> Operation:
         body=image_form(ClassifyOptionsV2.model_json_schema()["properties"], "ClassifyFormV2"),
         more_bodies=image_bodies(handler, CLASSIFY_V2),
         answer=Content(JSON, lambda: ClassificationV2, lambda: {"classified": _example(handler)}),
-        answer_description="The classes of the image, best first, and its embedding where it was asked for.",
+        answer_description="The classes of the image, best first, and its embedding where requested.",
         problems=(*CALL_PROBLEMS, NOT_KNOWN, NO_EMBEDDING),
     )
 

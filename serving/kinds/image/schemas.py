@@ -1,4 +1,4 @@
-"""Classification of images: what is asked and answered."""
+"""Classification of images: requests and responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BASE64: dict[str, JsonValue] = {"format": "byte", "contentEncoding": "base64"}
 
 
 class ClassifyOptions(Request):
-    """How many classes to answer, and how sure the model has to be of each."""
+    """How many classes to return, and the lowest confidence of each."""
 
     top_k: WholeNumber = Field(5, ge=1, le=MAX_TOP_K, description="How many classes to answer at most.")
     threshold: float = Field(
@@ -46,7 +46,7 @@ class ClassifyUrl(_SucceededOptions):
 
 
 class ClassPrediction(Response):
-    """One class and how sure the model is of it."""
+    """One class and its probability."""
 
     class_id: int = Field(ge=0, description="Position of the class among the model's classes.", examples=[285])
     label: str = Field(description="Name of the class.", examples=["Egyptian cat"])
@@ -73,7 +73,7 @@ class ImageResult(Response):
 
 
 class ImageFailure(Response):
-    """Why one image of a batch has no answer. The others are not touched by it."""
+    """Why one image of a batch has no result. It does not affect the others."""
 
     status: Literal["error"] = "error"
     index: int = Field(ge=0, description="Position of the image in the request.")

@@ -50,9 +50,9 @@ class ClassifyUrlV2(ClassifyOptionsV2):
 
 
 class ClassificationV2(Response):
-    """The classes of one image, and its embedding where it was asked for."""
+    """The classes of one image, and its embedding where requested."""
 
     model: ModelUsed
     predictions: Annotated[list[ClassPrediction], Field(description="Best first.")]
-    embedding: list[float] | None = Field(description="The penultimate features; null unless they were asked for.")
+    embedding: list[float] | None = Field(description="The penultimate features; null unless requested.")
     inference_time_ms: InferenceTime

@@ -1,4 +1,4 @@
-"""One image in a request: a form, base64 or an address in JSON, or the body itself. Knows no model."""
+"""Read the image of a request: from a form, from base64 or a URL in JSON, or from the body itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes feedback: events become durable before they are acknowledged. Knows events and a writer, no HTTP, no SQL."""
+"""The handler of feedback: events are durable before they are acknowledged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FeedbackHandler:
         self._writer = FeedbackWriter(append)
 
     async def send(self, request: FeedbackRequest, *, request_key: str | None = None) -> Accepted:
-        """Keep events. `request_key` names the request as a whole: sent again, it is the same events.
+        """Store events. `request_key` names the request as a whole: sent again, it is the same events.
 
         Raises FieldFault for too many of them, Overloaded and FeedbackUnavailable.
         """
@@ -49,22 +49,22 @@ class FeedbackHandler:
         return Accepted(accepted=accepted, duplicates=len(is_new) - accepted)
 
     def open(self) -> None:
-        """Begin to open the log, so that the first client does not wait for it."""
+        """Open the log in the background, so that the first client does not wait for it."""
         self._writer.open()
 
     def close(self) -> None:
-        """End the thread that writes."""
+        """Stop the thread that writes."""
         self._writer.close()
 
 
 def _event(event: FeedbackEvent, index: int, now: float, request_key: str | None) -> NewEvent:
-    # Of several events the latest decides: one that a wrong clock dates ahead would decide for good.
+    # The latest of several events counts: a time in the future, from a wrong clock, would count forever.
     at = now if event.time is None else min(event.time.timestamp(), now)
     return NewEvent(event.user_id, event.item_id, event.kind, event.value, at, _key(event, index, request_key))
 
 
 def _key(event: FeedbackEvent, index: int, request_key: str | None) -> str:
-    """What makes two events the same: the key given, or what happened when; without either nothing does."""
+    """Return the key that equal events share: the given one, or content and time; without both a random one."""
     if event.idempotency_key is not None:
         named: tuple[str, ...] = ("event", event.idempotency_key)
     elif request_key is not None:

@@ -1,4 +1,4 @@
-"""Feedback: what is sent and answered."""
+"""Feedback: requests and responses."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 def _as_time(value: object) -> object:
-    # Numbers would be times as well, of a unit that is guessed.
+    # A number would be read as a time in a guessed unit.
     if not isinstance(value, str) or not _TIME.match(value):
         raise ValueError("should be a time as RFC 3339 writes it, with a time zone")
     return value
 
 
 class FeedbackEvent(Request):
-    """One thing that a user did with an item."""
+    """One interaction of a user with an item."""
 
     user_id: KeptUserId
     item_id: KeptItemId
     kind: EventKind = Field(
-        description="What happened. `dislike` and `hide` keep the item from the user; all others speak for it."
+        description="The kind of interaction. `dislike` and `hide` exclude the item for the user; all others count "
+        "in its favour."
     )
     value: float | None = Field(
         None, allow_inf_nan=False, description="A rating, a number of seconds, a price: whatever goes with the kind."
     )
     time: Annotated[AwareDatetime, Strict(False), BeforeValidator(_as_time)] | None = Field(
         None,
-        description="When, with a time zone; now when null, or when it is yet to come.",
+        description="When, with a time zone; now when null or in the future.",
         examples=["2026-01-31T12:00:00Z"],
     )
     idempotency_key: str | None = Field(
@@ -47,20 +48,20 @@ class FeedbackEvent(Request):
 
 
 class FeedbackRequest(Request):
-    """What users did."""
+    """Interactions of users."""
 
     events: Annotated[list[FeedbackEvent], Field(min_length=1)]
 
 
 def feedback_request(max_events: int) -> type[FeedbackRequest]:
-    """The request, limited to `max_events`."""
+    """Return the request, limited to `max_events`."""
     events = Annotated[list[FeedbackEvent], Field(min_length=1, max_length=max_events)]
     base = FeedbackRequest
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, events=(events, ...))
 
 
 class Accepted(Response):
-    """What became of the events. All of them are durable."""
+    """How many events were new. All of them are durable."""
 
     accepted: int = Field(ge=0, description="Events that are new.")
     duplicates: int = Field(ge=0, description="Events that were known already; they change nothing.")

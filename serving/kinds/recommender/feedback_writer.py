@@ -1,7 +1,7 @@
-"""Group commit of feedback: while one transaction is written, later events wait and go together in the next.
+"""Write feedback in batches: while one transaction is written, later events wait and form the next one.
 
 One thread of this process writes; several gateway processes take turns at the database. An event is acknowledged when
-its transaction is durable. Knows events and a function that appends them, no SQL, no HTTP.
+its transaction is durable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_COMMIT = 5_000
 
 
 class FeedbackWriter:
-    """Writes events through `append`. For one event loop."""
+    """Writes events with `append`. Belongs to one event loop."""
 
     def __init__(self, append: Append, *, max_waiting: int = MAX_WAITING) -> None:
         self._append = append
@@ -46,11 +46,11 @@ class FeedbackWriter:
         return await future
 
     def open(self) -> None:
-        """Write nothing, in the thread: what is opened at the first write is open then."""
+        """Open the log by an empty write in the thread."""
         self._thread().submit(self._append, [])
 
     def close(self) -> None:
-        """End the thread; what it writes now is written. A later `write` begins another one."""
+        """Stop the thread after its current write. A later `write` starts a new one."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
             self._pool = None
@@ -74,7 +74,7 @@ class FeedbackWriter:
                 continue
             start = 0
             for part, future in batch:
-                # A client that went away waits no more; its events are written all the same.
+                # The client may have disconnected; its events are written anyway.
                 if not future.done():
                     future.set_result(is_new[start : start + len(part)])
                 start += len(part)

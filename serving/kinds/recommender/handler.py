@@ -48,7 +48,7 @@ from serving.versions.shadow_comparison import Agreement, of_lists
 
 
 class RecommenderHandler(Handler[RecommenderVersion]):
-    """`recommend`, `recommend_bulk`, and what else is asked of users, items and feedback."""
+    """`recommend`, `recommend_bulk`, and the operations on users, items and feedback."""
 
     has_fast_path: ClassVar[bool] = True
 
@@ -121,7 +121,7 @@ class RecommenderHandler(Handler[RecommenderVersion]):
         Raises FieldFault, and as `ServedModel.call`.
         """
         if not 1 <= len(request.user_ids) <= self.max_users:
-            message = f"1 to {self.max_users} users may be asked for at a time, not {len(request.user_ids)}"
+            message = f"1 to {self.max_users} users may be requested at a time, not {len(request.user_ids)}"
             raise FieldFault(message, location=("body", "user_ids"), value_type="array")
         each_user(request)  # Raises FieldFault for users that are not among `user_ids`.
         # One version answers a whole request; several users share the caller's place in the traffic split.

@@ -1,4 +1,4 @@
-"""Items over HTTP: found by title, described, those alike, the most popular."""
+"""The operations on items: search by title, details, similar items, the most popular items."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ITEM = {
     "score": None,
 }
 _MAX_CHARACTERS = 256
-# Of an item's id, each character of which may take six bytes of JSON.
+# An item's id, each character of which may take six bytes of JSON.
 _MAX_TOKEN_CHARACTERS = 2_200
 
 
@@ -43,7 +43,7 @@ class _List(Query):
     query: str | None = Field(
         None,
         max_length=_MAX_CHARACTERS,
-        description="Words of the title; wrong letters and missing accents are forgiven.",
+        description="Words of the title; misspelled letters and missing accents are tolerated.",
     )
     category: str | None = Field(None, min_length=1, max_length=_MAX_CHARACTERS, description="Only of this category.")
     year_from: int | None = Field(None, ge=-9999, le=9999, description="Only of this year or later.")
@@ -53,8 +53,8 @@ class _List(Query):
         None,
         min_length=1,
         max_length=_MAX_TOKEN_CHARACTERS,
-        description="`next_page_token` of the page before, for the same question. The page begins after the last item "
-        "of that page, also when another version of the model answers.",
+        description="`next_page_token` of the page before, with the same other parameters. The page begins after the "
+        "last item of that page, also when another version of the model answers.",
     )
 
 
@@ -71,14 +71,14 @@ class _Top(Query):
 
 
 def operations(handler: ItemHandler) -> list[Operation]:
-    """Everything below /v1/items, the fixed paths before those with an id."""
+    """Return the operations below /v1/items, the fixed paths before those with an id."""
     return [_list(handler), _top(handler), _similar(handler), _details(handler)]
 
 
 def _list(handler: ItemHandler) -> Operation:
     async def list_items(request: Request) -> Response:
-        asked = read_query(request, _List)
-        return resource(request, await handler.list(**asked.model_dump()))
+        query = read_query(request, _List)
+        return resource(request, await handler.list(**query.model_dump()))
 
     return Operation(
         id="list_items",
@@ -99,8 +99,8 @@ def _list(handler: ItemHandler) -> Operation:
 
 def _top(handler: ItemHandler) -> Operation:
     async def top_items(request: Request) -> Response:
-        asked = read_query(request, _Top)
-        return resource(request, await handler.top(asked.n, window_days=asked.window_days, category=asked.category))
+        query = read_query(request, _Top)
+        return resource(request, await handler.top(query.n, window_days=query.window_days, category=query.category))
 
     return Operation(
         id="top_items",
@@ -121,8 +121,8 @@ def _top(handler: ItemHandler) -> Operation:
 
 def _similar(handler: ItemHandler) -> Operation:
     async def similar_items(request: Request) -> Response:
-        asked = read_query(request, _Similar)
-        return resource(request, await handler.similar(str(request.path_params["item_id"]), asked.n, asked.model))
+        query = read_query(request, _Similar)
+        return resource(request, await handler.similar(str(request.path_params["item_id"]), query.n, query.model))
 
     def example() -> dict[str, Any]:
         items = [{**_ITEM, "item_id": "181", "title": "Return of the Jedi (1983)", "year": 1983, "score": 0.969}]
@@ -135,11 +135,11 @@ def _similar(handler: ItemHandler) -> Operation:
         path="/v1/items/{item_id}/similar",
         tag="items",
         access="read",
-        summary="Items alike",
+        summary="Similar items",
         handler=similar_items,
         parameters=lambda: (_path(handler), *parameters_of(_Similar, models=known_models(handler.model.card), n=5)),
         answer=Content(JSON, lambda: SimilarItems, lambda: {"items": example()}),
-        answer_description="Items, most alike first.",
+        answer_description="Items, most similar first.",
         problems=(VALIDATION, NOT_KNOWN, *CALL_FAILURES),
         is_conditional=True,
     )
@@ -161,7 +161,7 @@ def _details(handler: ItemHandler) -> Operation:
         path="/v1/items/{item_id}",
         tag="items",
         access="read",
-        summary="What is known of an item",
+        summary="Details of an item",
         handler=get_item,
         parameters=lambda: (_path(handler),),
         answer=Content(JSON, lambda: ItemDetails, lambda: {"item": example()}),

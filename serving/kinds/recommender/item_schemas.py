@@ -1,4 +1,4 @@
-"""Items: what is answered about them."""
+"""Responses about items."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ class Item(Response):
     title: str | None = Field(description="Title, where the training data had one.", examples=["Star Wars (1977)"])
     categories: list[str] = Field(examples=[["Action", "Sci-Fi"]])
     year: int | None = Field(examples=[1977])
-    interactions: int = Field(
-        ge=0, description="How many users took to it: of all time, or of the window that was asked for."
-    )
+    interactions: int = Field(ge=0, description="How many users interacted with it, in all or in the requested window.")
     score: float | None = Field(
-        description="How well it fits what was asked, comparable within one answer only; null where nothing was."
+        description="How well it fits the request, comparable within one response only; null without a query."
     )
 
 
 class ItemDetails(Item):
-    """One item and all that is known of it."""
+    """One item with its features and its rank."""
 
     model: ModelUsed
     features: Features
@@ -32,12 +30,12 @@ class ItemDetails(Item):
 
 
 class SimilarItems(Response):
-    """Items alike."""
+    """Similar items."""
 
     model: ModelUsed
-    algorithm: str = Field(description="What compared them.", examples=["item-knn"])
+    algorithm: str = Field(description="The algorithm that compared them.", examples=["item-knn"])
     item_id: str
-    items: list[Item] = Field(description="Most alike first.")
+    items: list[Item] = Field(description="Most similar first.")
 
 
 class ItemList(Response):
@@ -55,4 +53,4 @@ class TopItems(Response):
     """The most popular items."""
 
     model: ModelUsed
-    items: list[Item] = Field(description="Most users first; items that nobody took to are left out.")
+    items: list[Item] = Field(description="Most users first; items without interactions are left out.")

@@ -102,7 +102,7 @@ def _users(inputs: Mapping[str, Tensor], order: Sequence[str]) -> list[str]:
     if bad := [row for row, user in enumerate(users) if not 1 <= len(user) <= 256]:
         raise InvalidInput("an id has 1 to 256 characters", location=(*at, bad[0]))
     if not users:
-        raise InvalidInput("there is no user", location=at)
+        raise InvalidInput("at least one user is required", location=at)
     return users
 
 
@@ -115,7 +115,7 @@ def _counts(inputs: Mapping[str, Tensor], users: int, order: Sequence[str]) -> l
         raise InvalidInput("'n' has to be INT32 (1), or (N) for each user", location=(*at, "shape"))
     counts: list[int] = tensor.values.ravel().tolist()
     if not all(1 <= count <= MAX_ITEMS for count in counts):
-        raise InvalidInput(f"1 to {MAX_ITEMS} items may be asked for", location=(*at, "data"))
+        raise InvalidInput(f"1 to {MAX_ITEMS} items may be requested", location=(*at, "data"))
     return counts * users if len(counts) == 1 else counts
 
 

@@ -13,7 +13,7 @@ Json = dict[str, Any]  # Any: JSON, checked by the type of the response
 
 
 async def ask(model: ServedModel[RecommenderVersion], query: Json) -> tuple[Json, ModelRef]:
-    """Send one query, and return what the runner found and the model that answered.
+    """Send one query, and return the result and the model that answered.
 
     Raises NotKnown and InvalidInput with the location of the fault, and as `ServedModel.call`.
     """

@@ -42,9 +42,9 @@ def _recommend(handler: RecommenderHandler) -> Operation:
         tag="recommendations",
         summary="Recommend items to a user",
         description=(
-            "For a user of the training data, or one who comes with a `history` or with `user_features`. Who comes "
-            "with nothing gets popular items; `reason` says so. Lists, caps, diversity and a smallest score are kept "
-            "to whatever the model says, and `explain` asks what spoke for each item."
+            "For a user of the training data, or one with a `history` or `user_features` in the request. Any other "
+            "user gets popular items, and `reason` says so. Lists, caps, diversity and the lowest score apply to the "
+            "result of every algorithm, and `explain` adds the causes of each item."
         ),
         handler=answer_one(handler),
         body=Content(
@@ -63,8 +63,8 @@ def _recommend_bulk(handler: RecommenderHandler) -> Operation:
     bulk = bulk_request(handler.max_users)
 
     async def recommend_bulk(request: Request) -> Response:
-        asked = bulk.model_validate_json(await read_json(request))
-        return answer(await handler.recommend_bulk(asked))
+        body = bulk.model_validate_json(await read_json(request))
+        return answer(await handler.recommend_bulk(body))
 
     return Operation(
         id="recommend_bulk",
@@ -119,7 +119,7 @@ def _answer(card: Card) -> dict[str, Any]:
 
 
 def _bulk_answer(card: Card) -> dict[str, Any]:
-    made = {"status": "ok", "items": _items()}
-    known = {**made, "index": 0, "user_id": user(card), "algorithm": card.algorithm, "reason": None}
-    stranger = {**made, "index": 1, "user_id": "nobody", "algorithm": "popular", "reason": "unknown_user"}
+    result = {"status": "ok", "items": _items()}
+    known = {**result, "index": 0, "user_id": user(card), "algorithm": card.algorithm, "reason": None}
+    stranger = {**result, "index": 1, "user_id": "nobody", "algorithm": "popular", "reason": "unknown_user"}
     return {"model": _model(card), "results": [known, stranger], "inference_time_ms": 1.9}

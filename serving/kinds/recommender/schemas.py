@@ -1,4 +1,4 @@
-"""Recommendations for users: what is asked and answered."""
+"""Recommendations for users: requests and responses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FeatureValue = Annotated[
     | bool
     | list[Annotated[str, Field(max_length=MAX_ID_CHARACTERS)]]
     | None,
-    Field(description="A number, a word, several words, or null for not known."),
+    Field(description="A number, a word, several words, or null when unknown."),
 ]
 History = Annotated[
     list[ItemId],
@@ -53,7 +53,7 @@ UserFeatures = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], FeatureValue],
     Field(
         max_length=50,
-        description="What is known of the user, by the names that the model was trained with.",
+        description="Features of the user, by the names that the model was trained with.",
         examples=[{"age": 25, "gender": "F"}],
     ),
 ]
@@ -67,20 +67,20 @@ class Choice(Request):
 
 
 class RecommendOptions(Request):
-    """What to recommend from, how many items, which to leave out, and what to do about strangers."""
+    """The algorithm, the number of items, rules, and the handling of unknown users."""
 
     n: WholeNumber = Field(10, ge=1, le=MAX_ITEMS, description="How many items to recommend at most.")
     filter_seen: bool = Field(True, description="Leave out the items that the user has interacted with already.")
     unknown_user: UnknownUser = Field(
         "popular",
-        description="What a user who is not in the training data gets: `popular` items with a `reason`, or an `error`.",
+        description="What an unknown user gets: `popular` items with a `reason`, or an `error`.",
     )
     model: str | None = Field(
         None,
         min_length=1,
         max_length=64,
-        description="Which algorithm answers; the model's default when null. One that cannot do what is asked is a 422 "
-        "that lists those that can.",
+        description="Which algorithm answers; the model's default when null. One that does not support the request is "
+        "a 422 that lists those that do.",
     )
     history: History = Field(default_factory=list)
     user_features: UserFeatures = Field(default_factory=dict)
@@ -104,24 +104,24 @@ class RecommendOptions(Request):
     category_caps: dict[Category, Count] = Field(
         {}, max_length=100, description="At most so many items of these categories.", examples=[{"Drama": 2}]
     )
-    explain: bool = Field(False, description="Say for each item what spoke for it.")
+    explain: bool = Field(False, description="Add the causes of each item.")
 
 
 class RecommendRequest(RecommendOptions):
-    """One user and what to recommend."""
+    """One user, with options."""
 
     user_id: UserId
 
 
 class PerUser(Request):
-    """What is known of one user of several."""
+    """History and features of one user of several."""
 
     history: History = Field(default_factory=list)
     user_features: UserFeatures = Field(default_factory=dict)
 
 
 class BulkRecommendRequest(RecommendOptions):
-    """Several users and what to recommend to each."""
+    """Several users, with options."""
 
     user_ids: Annotated[list[UserId], Field(min_length=1, description="Ids of the users.")]
     per_user: dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], PerUser] = Field(
@@ -132,12 +132,12 @@ class BulkRecommendRequest(RecommendOptions):
 
 
 def known_models(card: Card) -> list[str]:
-    """The names that `model` may have, where the card says so."""
+    """Return the names that `model` may have, where the card lists them."""
     return next((list(column.categories) for column in card.inputs if column.name == "model"), [])
 
 
 def name_models(schemas: dict[str, dict[str, Any]], card: Card) -> None:
-    """Write the names that `model` may have into the finished schemas of requests."""
+    """Write the names that `model` may have into the finished JSON schemas of requests."""
     models = known_models(card)
     for name in ("RecommendRequest", "BulkRecommendRequest"):
         if models and name in schemas:
@@ -146,14 +146,14 @@ def name_models(schemas: dict[str, dict[str, Any]], card: Card) -> None:
 
 
 def bulk_request(max_users: int) -> type[BulkRecommendRequest]:
-    """The request of the bulk call, limited to `max_users`."""
+    """Return the request of the bulk call, limited to `max_users`."""
     users = Annotated[list[UserId], Field(min_length=1, max_length=max_users, description="Ids of the users.")]
     base = BulkRecommendRequest
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, user_ids=(users, ...))
 
 
 class Cause(Response):
-    """What spoke for an item: one of the user's items, a feature, the user's segment, or that many like it."""
+    """A cause of a recommendation: one of the user's items, a feature, the user's segment, or popularity."""
 
     kind: CauseKind
     name: str = Field(description="Id of the item, or what feature or segment it is.", examples=["181", "gender=F"])
@@ -167,7 +167,9 @@ class RecommendedItem(Response):
     item_id: str = Field(description="Id of the item, as it was in the training data.", examples=["50"])
     title: str | None = Field(description="Title of the item, where the training data had one.")
     score: float = Field(description="Higher is better. Comparable within one answer only.", examples=[2.31])
-    causes: list[Cause] = Field([], description="What spoke for it, strongest first; empty unless that was asked.")
+    causes: list[Cause] = Field(
+        [], description="The causes of the recommendation, strongest first; empty unless requested."
+    )
 
 
 Items = Annotated[list[RecommendedItem], Field(description="Best first.")]
@@ -175,9 +177,9 @@ WhyNotPersonal = Annotated[
     Reason | None,
     Field(
         description=(
-            "Why these are not the plain recommendations for a known user; null when they are. Popular items: "
+            "Why these are not the personal recommendations of a known user; null when they are. Popular items: "
             "`unknown_user` (not in the training data), `no_history` (no items yet), `missing_features` (neither items "
-            "nor features). Popular among users alike: `segment`. Made from other things than the user's history: "
+            "nor features). Popular among similar users: `segment`. Made from other data than the user's history: "
             "`user_features`, `request_history` (items that came with the request), `recent_events`."
         )
     ),
@@ -210,7 +212,7 @@ class UserResult(Response):
 
 
 class UserFailure(Response):
-    """Why one user of several has no items. The others are not touched by it."""
+    """Why one user of several has no items. It does not affect the others."""
 
     status: Literal["error"] = "error"
     index: int = Field(ge=0, description="Position of the user in the request.")

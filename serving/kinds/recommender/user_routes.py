@@ -1,4 +1,4 @@
-"""Users over HTTP: recommendations that can be cached, people alike, groups, an overview."""
+"""The operations on users: recommendations that can be cached, similar users, groups, an overview."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _RecommendOne(_Recommend):
 
 
 class _RecommendSeveral(_Recommend):
-    user_ids: str = Field("", description="Ids of the users, with commas between.")
+    user_ids: str = Field("", description="Ids of the users, separated by commas.")
 
 
 class _Similar(Query):
@@ -83,14 +83,14 @@ def operations(handler: RecommenderHandler) -> list[Operation]:
 
 def _recommend_one(handler: RecommenderHandler) -> Operation:
     async def recommend(request: Request) -> Response:
-        asked = read_query(request, _RecommendOne)
+        query = read_query(request, _RecommendOne)
         try:
-            found = await handler.recommend(
-                RecommendRequest(user_id=_user_id(request), **asked.model_dump(exclude_defaults=True))
+            response = await handler.recommend(
+                RecommendRequest(user_id=_user_id(request), **query.model_dump(exclude_defaults=True))
             )
         except InputError as error:
             raise _in_query(error, "path") from error
-        return _cached(request, UserRecommendations.of(found.to_response()), handler.max_age_s)
+        return _cached(request, UserRecommendations.of(response.to_response()), handler.max_age_s)
 
     return Operation(
         id="get_user_recommendations",
@@ -114,26 +114,26 @@ def _recommend_one(handler: RecommenderHandler) -> Operation:
 
 def _recommend_several(handler: RecommenderHandler) -> Operation:
     async def recommend(request: Request) -> Response:
-        asked = read_query(request, _RecommendSeveral)
-        ids = [each for part in asked.user_ids.split(",") if (each := part.strip())]
+        query = read_query(request, _RecommendSeveral)
+        ids = [each for part in query.user_ids.split(",") if (each := part.strip())]
         if not 1 <= len(ids) <= handler.max_users:
-            message = f"1 to {handler.max_users} users may be asked for at a time, not {len(ids)}"
+            message = f"1 to {handler.max_users} users may be requested at a time, not {len(ids)}"
             raise BadQuery(message, location=("query", "user_ids"))
         if long := next((each for each in ids if len(each) > MAX_ID_CHARACTERS), None):
             message = f"an id has at most {MAX_ID_CHARACTERS} characters, not {len(long)}"
             raise BadQuery(message, location=("query", "user_ids"))
-        more = asked.model_dump(exclude_defaults=True, exclude={"user_ids"})
+        more = query.model_dump(exclude_defaults=True, exclude={"user_ids"})
         try:
-            found = await handler.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
+            response = await handler.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
         except InputError as error:
             raise _in_query(error, "query") from error
         results: list[UserResult] = []
-        for result in found.results:
+        for result in response.results:
             if not isinstance(result, UserResult):
-                # All users are asked the same: what is wrong for one is wrong for all, or is ours.
+                # The options are the same for all users: a fault of one is a fault of the request, or of the service.
                 raise handler.failure(result)
             results.append(result)
-        return _cached(request, UsersRecommendations(model=found.model, results=results), handler.max_age_s)
+        return _cached(request, UsersRecommendations(model=response.model, results=results), handler.max_age_s)
 
     return Operation(
         id="get_users_recommendations",
@@ -154,12 +154,12 @@ def _recommend_several(handler: RecommenderHandler) -> Operation:
 
 def _similar(handler: UserHandler) -> Operation:
     async def similar(request: Request) -> Response:
-        asked = read_query(request, _Similar)
-        return resource(request, await handler.similar(_user_id(request), asked.n, asked.model))
+        query = read_query(request, _Similar)
+        return resource(request, await handler.similar(_user_id(request), query.n, query.model))
 
     def example() -> dict[str, Any]:
-        alike = [{"user_id": "523", "score": 0.93}, {"user_id": "98", "score": 0.858}]
-        return {"model": _MODEL, "algorithm": "two-level", "user_id": user(handler.model.card), "users": alike}
+        similar_users = [{"user_id": "523", "score": 0.93}, {"user_id": "98", "score": 0.858}]
+        return {"model": _MODEL, "algorithm": "two-level", "user_id": user(handler.model.card), "users": similar_users}
 
     return Operation(
         id="get_similar_users",
@@ -167,14 +167,14 @@ def _similar(handler: UserHandler) -> Operation:
         takes_version=True,
         path="/v1/users/{user_id}/similar",
         tag="users",
-        summary="People alike",
+        summary="Similar users",
         handler=similar,
         parameters=lambda: (
             _path(handler.model.card),
             *parameters_of(_Similar, models=known_models(handler.model.card), n=5),
         ),
         answer=Content(JSON, lambda: SimilarUsers, lambda: {"users": example()}),
-        answer_description="Users, most alike first.",
+        answer_description="Users, most similar first.",
         problems=_PROBLEMS,
         is_conditional=True,
     )
@@ -182,8 +182,8 @@ def _similar(handler: UserHandler) -> Operation:
 
 def _groups(handler: UserHandler) -> Operation:
     async def groups(request: Request) -> Response:
-        asked = read_query(request, _Some)
-        return resource(request, await handler.groups(_user_id(request), asked.n))
+        query = read_query(request, _Some)
+        return resource(request, await handler.groups(_user_id(request), query.n))
 
     return Operation(
         id="get_user_groups",
@@ -192,7 +192,7 @@ def _groups(handler: UserHandler) -> Operation:
         path="/v1/users/{user_id}/groups",
         tag="users",
         summary="Groups for a user",
-        description="Groups that people alike are in more often than others, those of the user included.",
+        description="Groups that similar users are in more often than others, including those of the user.",
         handler=groups,
         parameters=lambda: (_path(handler.model.card), *parameters_of(_Some, n=5)),
         answer=Content(
@@ -208,8 +208,8 @@ def _groups(handler: UserHandler) -> Operation:
 
 def _overview(handler: UserHandler) -> Operation:
     async def overview(request: Request) -> Response:
-        asked = read_query(request, _Some)
-        return resource(request, await handler.overview(_user_id(request), asked.n))
+        query = read_query(request, _Some)
+        return resource(request, await handler.overview(_user_id(request), query.n))
 
     return Operation(
         id="get_user",
@@ -217,11 +217,11 @@ def _overview(handler: UserHandler) -> Operation:
         takes_version=True,
         path="/v1/users/{user_id}",
         tag="users",
-        summary="What is known of a user",
+        summary="Profile of a user",
         handler=overview,
         parameters=lambda: (_path(handler.model.card), *parameters_of(_Some, n=5)),
         answer=Content(JSON, lambda: UserOverview, lambda: {"user": _overviewed(handler.model.card)}),
-        answer_description="Profile, top items and categories, people alike, groups.",
+        answer_description="Profile, top items and categories, similar users, groups.",
         problems=_PROBLEMS,
         is_conditional=True,
     )
@@ -236,14 +236,14 @@ def _path(card: Card) -> JsonSchema:
 
 
 def _several_parameters(handler: RecommenderHandler) -> tuple[JsonSchema, ...]:
-    asked, *others = reversed(parameters_of(_RecommendSeveral, models=known_models(handler.model.card), n=5))
+    query, *others = reversed(parameters_of(_RecommendSeveral, models=known_models(handler.model.card), n=5))
     ids = {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS}
     listed = {"type": "array", "items": ids, "minItems": 1, "maxItems": handler.max_users}
-    asked |= {
+    query |= {
         "required": True, "schema": listed, "style": "form", "explode": False,
         "example": [user(handler.model.card), "nobody"],
     }  # fmt: skip
-    return (asked, *reversed(others))
+    return (query, *reversed(others))
 
 
 def _in_query(error: InputError, owner: str) -> InputError:

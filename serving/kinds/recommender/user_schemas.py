@@ -1,4 +1,4 @@
-"""Users: what is answered about them."""
+"""Responses about users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Features = Annotated[
 
 
 class UserRecommendations(Response):
-    """Items for one user, in a form that stays the same as long as they do."""
+    """Items for one user, without what differs from call to call."""
 
     model: ModelUsed
     algorithm: Algorithm
@@ -31,14 +31,14 @@ class UserRecommendations(Response):
     reason: WhyNotPersonal
 
     @classmethod
-    def of(cls, found: Recommendations) -> UserRecommendations:
-        """Without what differs from call to call."""
+    def of(cls, response: Recommendations) -> UserRecommendations:
+        """Return `response` without what differs from call to call."""
         return cls(
-            model=found.model,
-            algorithm=found.algorithm,
-            user_id=found.user_id,
-            items=found.items,
-            reason=found.reason,
+            model=response.model,
+            algorithm=response.algorithm,
+            user_id=response.user_id,
+            items=response.items,
+            reason=response.reason,
         )
 
 
@@ -50,33 +50,38 @@ class UsersRecommendations(Response):
 
 
 class SimilarUser(Response):
-    """A user and how alike."""
+    """A similar user."""
 
     user_id: str
-    score: float = Field(description="Higher is more alike. Comparable within one answer only.")
+    score: float = Field(description="Higher is more similar. Comparable within one response only.")
 
 
 class SimilarUsers(Response):
-    """People alike."""
+    """Similar users."""
 
     model: ModelUsed
     algorithm: Annotated[
-        str, Field(description="What compared them; `overlap` is the share of common items.", examples=["user-knn"])
+        str,
+        Field(
+            description="The algorithm that compared them; `overlap` is the share of common items.",
+            examples=["user-knn"],
+        ),
     ]
     user_id: str
-    users: list[SimilarUser] = Field(description="Most alike first.")
+    users: list[SimilarUser] = Field(description="Most similar first.")
 
 
 class Group(Response):
-    """A group, and how much it fits the user."""
+    """A group, and how well it fits the user."""
 
     group: str = Field(examples=["engineer"])
-    kind: str = Field(description="What the group is by; empty where groups are of one kind.", examples=["occupation"])
+    kind: str = Field(
+        description="The attribute that defines the group; empty where there is one kind of group.",
+        examples=["occupation"],
+    )
     members: int = Field(ge=0, description="How many users are in it.")
     is_member: bool = Field(description="Whether the user is in it already.")
-    score: float = Field(
-        description="How much more often people alike are in it than people in general: 1 is as often."
-    )
+    score: float = Field(description="How much more often similar users are in it than all users: 1 is as often.")
 
 
 class UserGroups(Response):
@@ -88,7 +93,7 @@ class UserGroups(Response):
 
 
 class OwnItem(Response):
-    """An item of the user's own."""
+    """An item that the user has interacted with."""
 
     item_id: str
     title: str | None
@@ -105,7 +110,7 @@ class CategoryShare(Response):
 
 
 class UserOverview(Response):
-    """What is known of a user."""
+    """A user's profile: features, items, categories, similar users, groups."""
 
     model: ModelUsed
     user_id: str

@@ -1,4 +1,4 @@
-"""What is known of users. Knows questions and answers, no HTTP."""
+"""The handler of users."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class UserHandler:
         self.model = model
 
     async def overview(self, user_id: str, n: int) -> UserOverview:
-        """Profile, top items, top categories, people alike and groups."""
-        found, model = await ask(self.model, {"ask": "user", "user_id": user_id, "n": n})
-        return UserOverview(model=model_used(model), **found)
+        """Return the profile, top items, top categories, similar users and groups."""
+        result, model = await ask(self.model, {"ask": "user", "user_id": user_id, "n": n})
+        return UserOverview(model=model_used(model), **result)
 
     async def similar(self, user_id: str, n: int, model: str | None) -> SimilarUsers:
-        """The users most like this one. Raises InvalidInput for an algorithm that cannot tell."""
-        question = {"ask": "similar_users", "user_id": user_id, "n": n, "model": model}
-        found, used = await ask(self.model, question)
-        return SimilarUsers(model=model_used(used), user_id=user_id, **found)
+        """Return the most similar users. Raises InvalidInput for an algorithm that cannot compare."""
+        query = {"ask": "similar_users", "user_id": user_id, "n": n, "model": model}
+        result, used = await ask(self.model, query)
+        return SimilarUsers(model=model_used(used), user_id=user_id, **result)
 
     async def groups(self, user_id: str, n: int) -> UserGroups:
-        """The groups for a user."""
-        question = {"ask": "user_groups", "user_id": user_id, "n": n}
-        found, used = await ask(self.model, question)
-        return UserGroups(model=model_used(used), user_id=user_id, **found)
+        """Return the groups for a user."""
+        query = {"ask": "user_groups", "user_id": user_id, "n": n}
+        result, used = await ask(self.model, query)
+        return UserGroups(model=model_used(used), user_id=user_id, **result)

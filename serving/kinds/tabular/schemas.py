@@ -1,4 +1,4 @@
-"""The tabular call, typed by the card of the model that is served: other columns, other API.
+"""Requests and responses of the tabular call, typed by the card of the served model.
 
 Rows are validated into plain dictionaries keyed by column name, which may be any text.
 """
@@ -14,10 +14,10 @@ from typing_extensions import TypedDict
 from models.card import Card, Column, Scalar
 from serving.schemas.fields import MAX_SAFE_INTEGER, InferenceTime, ModelUsed, Response
 
-# Rows become float32: what does not fit is infinity to a model.
+# Rows become float32: a larger number would be infinity.
 FLOAT32_MAX = 3.4028234663852886e38
 MAX_TEXT_CHARACTERS = 10_000
-# More classes than this are not spelled out in the response's schema.
+# More classes than this are not listed in the schema of the response.
 _LISTED_CLASSES = 100
 
 Row = dict[str, Scalar]
@@ -57,7 +57,7 @@ TabularAnswer = ClassifiedRows | EstimatedRows
 
 @dataclass(frozen=True, slots=True)
 class TabularSchema:
-    """The types of one card's call: what is sent, what is answered, an example of each."""
+    """The types of one card's call: request, response, and an example row."""
 
     card: Card
     request: TypeAdapter[dict[Literal["instances"], list[Row]]]
@@ -79,7 +79,7 @@ class TabularSchema:
 
 
 def tabular_schema(card: Card, *, max_rows: int) -> TabularSchema:
-    """The types of `card`'s call, of at most `max_rows` rows."""
+    """Return the types of `card`'s call, for at most `max_rows` rows."""
     row = _closed(
         _typed_dict("Row", {column.name: _field(column) for column in card.inputs}),
         "One row of the table. The fields and their types are those of the data that the model was trained on.",
@@ -139,14 +139,14 @@ def _annotation(column: Column) -> Any:
 
 
 def _description(column: Column) -> str:
-    said = [column.description.rstrip(".")] if column.description else []
+    parts = [column.description.rstrip(".")] if column.description else []
     if column.minimum is not None and column.maximum is not None:
-        said.append(f"{column.minimum:g} to {column.maximum:g} in the training data")
+        parts.append(f"{column.minimum:g} to {column.maximum:g} in the training data")
     if column.kind == "category" and column.accepts_unknown:
-        said.append(f"In the training data: {', '.join(column.categories[:20])}; others count as none of these")
+        parts.append(f"In the training data: {', '.join(column.categories[:20])}; other values count as unknown")
     if column.nullable:
-        said.append("null when it is not known")
-    return ". ".join(said)
+        parts.append("null when unknown")
+    return ". ".join(parts)
 
 
 def _example(column: Column) -> Scalar:

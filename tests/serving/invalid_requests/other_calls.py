@@ -69,7 +69,7 @@ BAD_REQUESTS = [
         ["body", "inputs", 0, "shape"],
     ),
     Bad("a shape with a negative side", INFER, tensor(shape=[-1]), 422, "greater than or equal to 0"),
-    Bad("an element of another type", INFER, tensor(data=["x"]), 422, "is no INT64", ["body", "inputs", 0, "data", 0]),
+    Bad("an element of another type", INFER, tensor(data=["x"]), 422, "is not INT64", ["body", "inputs", 0, "data", 0]),
     Bad(
         "an unknown type of elements", INFER, tensor(datatype="BF16"), 422, "'BOOL'", ["body", "inputs", 0, "datatype"]
     ),

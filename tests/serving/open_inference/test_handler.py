@@ -170,9 +170,9 @@ AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [33]}
     ("given", "status", "message"),
     [
         ({"data": [33, 34]}, 422, "2 elements do not fill the shape [1]"),
-        ({"data": ["33"]}, 422, "element 0 is no INT64"),
-        ({"data": [True]}, 422, "element 0 is no INT64"),
-        ({"data": [2**63]}, 422, "element 0 is no INT64"),
+        ({"data": ["33"]}, 422, "element 0 is not INT64"),
+        ({"data": [True]}, 422, "element 0 is not INT64"),
+        ({"data": [2**63]}, 422, "element 0 is not INT64"),
         ({"data": [[[[[[[[[33]]]]]]]]]}, 422, "data is nested deeper than 8"),
         ({"data": [33, [34]], "shape": [2]}, 422, "data holds elements beside lists of elements"),
         ({"shape": [-1]}, 422, "Input should be greater than or equal to 0"),

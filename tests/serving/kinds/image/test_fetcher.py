@@ -125,8 +125,8 @@ async def test_every_way_to_write_an_inner_address_is_refused(url: str) -> None:
         ("http://", "only http:// and https://|no URL"),
         ("http://user@images.example/a", "a user or a password"),
         ("http://images.example:22/a", "only the ports 80 and 443"),
-        ("http://[::1", "no URL"),
-        ("http://x/" + "a" * 3000, "no URL"),
+        ("http://[::1", "not a URL"),
+        ("http://x/" + "a" * 3000, "not a URL"),
     ],
 )
 @in_loop
@@ -222,16 +222,16 @@ async def test_an_image_that_is_too_large_is_not_read_to_its_end() -> None:
 async def test_a_server_that_takes_too_long_is_given_up() -> None:
     for start in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"):
         async with server(lambda _, start=start: start, hangs=True) as (url, _):  # type: ignore[misc]
-            assert "no whole answer in 0.2 s" in await refused(fetcher(timeout_s=0.2), url)
+            assert "no complete response within 0.2 s" in await refused(fetcher(timeout_s=0.2), url)
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the answer has the status 404"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "did not answer as a web server does"),
-        (ok(b"x", "Content-Encoding: gzip"), "the answer is compressed"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "did not answer as a web server does"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the response has the status 404"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "did not answer as a web server"),
+        (ok(b"x", "Content-Encoding: gzip"), "the response is compressed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "did not answer as a web server"),
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "redirects"),
     ],
 )

@@ -125,10 +125,8 @@ def test_descriptions_tell_what_the_training_data_held() -> None:
     )
 
     properties = schema.request.json_schema()["$defs"]["Row"]["properties"]
-    assert (
-        properties["a"]["description"] == "Height in cm. 150 to 199.5 in the training data. null when it is not known"
-    )
-    assert properties["b"]["description"] == "In the training data: u, v; others count as none of these"
+    assert properties["a"]["description"] == "Height in cm. 150 to 199.5 in the training data. null when unknown"
+    assert properties["b"]["description"] == "In the training data: u, v; other values count as unknown"
 
 
 def test_the_answer_follows_the_task() -> None:
