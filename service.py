@@ -25,7 +25,8 @@ from serving.bento.models import build_models
 from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
 from serving.kinds.registry import KINDS
-from serving.observability.metrics import metrics_content, metrics_folder_fault
+from serving.observability.metrics import metrics_content
+from serving.observability.multiprocess import metrics_folder_fault
 from serving.routes.health import Metrics
 from serving.server.fast_path.operations import fast_operations
 from serving.settings.loading import load_settings

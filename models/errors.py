@@ -90,7 +90,10 @@ class RunnerError(PlatformError):
 
 
 class RunnerUnavailable(RunnerError):
-    """The runner is not there, or went away. Trying again later may work."""
+    """The runner cannot be reached, or the connection broke. A later retry may succeed."""
+
+    def __init__(self, message: str = "the model is not available") -> None:
+        super().__init__(message)
 
 
 class VersionNotLoaded(RunnerUnavailable):

@@ -1,4 +1,4 @@
-"""Small ASGI responses, without a framework."""
+"""Small ASGI responses and checks, without a framework."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 PICKLE: Final = b"application/vnd.bentoml+pickle"
+JSON_HEADERS: Final = [(b"content-type", b"application/json")]
 
 
-_JSON: Final = [(b"content-type", b"application/json")]
+def disconnect_checker(receive: Receive) -> Callable[[], bool]:
+    """Return a function that tells, without waiting, whether the client has closed its connection.
 
-
-def gone(receive: Receive) -> Callable[[], bool]:
-    """Whether the client of this request has closed its connection, without a task that waits for it.
-
-    uvicorn's `receive` is a method of the object that knows. Under another server nobody is ever gone.
+    It reads the state of uvicorn's request cycle, whose method `receive` is. With another server it returns False.
     """
     cycle: Any = getattr(receive, "__self__", None)  # Any: uvicorn's own
     if not hasattr(cycle, "disconnected"):
@@ -26,16 +24,17 @@ def gone(receive: Receive) -> Callable[[], bool]:
 
 
 def carries_pickle(scope: Scope) -> bool:
-    """Whether the request says that its body is BentoML's pickle."""
+    """Return whether the Content-Type of the request is BentoML's pickle."""
     return any(name == b"content-type" and value.strip().lower().startswith(PICKLE) for name, value in scope["headers"])
 
 
 async def reply(send: Send, status: int, document: dict[str, Any]) -> None:  # Any: JSON
     """Send a small JSON document."""
-    await _send(send, status, _JSON, orjson.dumps(document))
+    await send_response(send, status, JSON_HEADERS, orjson.dumps(document))
 
 
-async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    sized = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": sized})
+async def send_response(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Send a complete response, with its Content-Length."""
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,8 +1,8 @@
-"""A few threads that answer an event loop. Knows no models.
+"""Concurrency for event loops: a pool of daemon threads, cancellation, and timeouts.
 
-The threads are daemons: a model that hangs does not keep a process that was told to stop. A hand-over takes 17 us of
-processor time, and 29 us with `loop.run_in_executor`, which wraps two kinds of future around each other
-(`python -m tests.measure.threads`, 2 Xeon cores, loaded).
+The threads are daemons, so a model that hangs does not prevent the process from exiting. A call through the pool takes
+17 us of processor time, and 29 us through `loop.run_in_executor`, which chains two kinds of future (`python -m
+tests.measure.threads`, 2 Xeon cores, loaded).
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 A = TypeVar("A")
 
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[Any], Any], Any]  # Any: whatever is called
+_Job = tuple[
+    asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[Any], Any], Any
+]  # Any: arguments and results of any function
 
 
 class ThreadPool:
-    """`number` threads, started at the first call. Jobs start in order."""
+    """A pool of `number` threads, started at the first call. Jobs start in order."""
 
     def __init__(self, number: int, *, name: str) -> None:
         self._number = number
@@ -32,7 +34,7 @@ class ThreadPool:
         self._is_closed = False
 
     def run(self, function: Callable[[A], R], argument: A) -> asyncio.Future[R]:
-        """`function(argument)` in one of the threads. Cancelled before it began, it never does."""
+        """Run `function(argument)` in a thread. Cancelling the future before the job starts prevents the start."""
         if self._is_closed:
             raise RuntimeError(f"the threads of {self._name} are closed")
         if not self._threads:
@@ -43,7 +45,7 @@ class ThreadPool:
         return future
 
     def close(self) -> None:
-        """End the threads when they are idle. What has not begun is done first; a job that hangs is not waited for."""
+        """End the threads once the queued jobs are done. Does not wait for them."""
         self._is_closed = True
         for _ in self._threads:
             self._jobs.put(None)
@@ -64,14 +66,14 @@ def _work(jobs: SimpleQueue[_Job | None]) -> None:
         if not future.cancelled():
             try:
                 result = function(argument)
-            except BaseException as raised:  # handed to whoever waits
+            except BaseException as raised:  # delivered through the future
                 error = raised
             try:
                 loop.call_soon_threadsafe(_deliver, future, result, error)
             except RuntimeError:
-                # The loop has cancel_and_wait, and with it whoever waited.
+                # The loop is closed.
                 return
-        # Not to keep a batch alive until the next one comes.
+        # Otherwise these names keep a batch alive until the next one.
         del job, loop, future, function, argument, result, error
 
 
@@ -85,17 +87,17 @@ def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | No
 
 
 async def cancel_and_wait(task: asyncio.Task[None] | None) -> None:
-    """Cancel `task`, where there is one, and wait until it has ended."""
+    """Cancel `task`, if there is one, and wait until it has ended."""
     if task is not None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
 
-class task_timeout:  # noqa: N801  # used as asyncio.timeout is
-    """`with task_timeout(seconds):` cancels what the task awaits inside when the time is over, and raises TimeoutError.
+class task_timeout:  # noqa: N801  # named like asyncio.timeout
+    """A synchronous `asyncio.timeout`: `with task_timeout(seconds):` raises TimeoutError in the block after `seconds`.
 
-    A cancellation from elsewhere passes through. Infinity is no limit.
+    A cancellation from elsewhere passes through. Infinity means no limit.
     """
 
     __slots__ = ("_cancelling", "_seconds", "_task", "_timer", "is_over")
@@ -109,7 +111,7 @@ class task_timeout:  # noqa: N801  # used as asyncio.timeout is
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
-            raise RuntimeError("a time limit is set inside a task")
+            raise RuntimeError("task_timeout works only inside a task")
         self._task = task
         self._cancelling = task.cancelling()
         if self._seconds < float("inf"):
@@ -122,7 +124,7 @@ class task_timeout:  # noqa: N801  # used as asyncio.timeout is
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # As asyncio.timeout: only our own cancellation becomes a TimeoutError.
+        # Like asyncio.timeout: only this cancellation becomes a TimeoutError.
         if self.is_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

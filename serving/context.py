@@ -12,25 +12,25 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Final
 
-_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current_request_id() -> str:
-    """Id of the request that this task answers; empty outside of one."""
+    """Return the id of the current request; empty outside of a request."""
     return _request_id.get()
 
 
 def set_request_id(request_id: str) -> None:
-    """Make `request_id` the current one for this task and the tasks that it starts."""
+    """Set the request id of this task and of the tasks that it starts."""
     _request_id.set(request_id)
 
 
 def accept_or_make(offered: bytes | None) -> str:
-    """The client's id when it is 1..128 of `A-Za-z0-9._-`, else a new one of 32 hexadecimal digits."""
+    """Return the client's id if it is 1 to 128 characters of `A-Za-z0-9._-`, else a new one of 32 hex digits."""
     if offered is not None:
         text = offered.decode("latin-1")
-        if _SANE.match(text):
+        if _VALID_ID.match(text):
             return text
     return secrets.token_hex(16)
 
@@ -40,14 +40,15 @@ VERSION_HEADER = "X-Model-Version"
 
 @dataclass(frozen=True, slots=True)
 class VersionRequest:
-    """One request's side of the choice. `location` is where `version` stood in the request.
+    """The model version that a request asks for; empty for the default version.
 
-    `unit` gives what its caller is told apart by; it is asked only where traffic is shared out.
+    `location` is the place of `version` in the request, for error messages. `sticky_key` returns the key by which a
+    traffic split routes a caller to the same version every time; it is called only when traffic is split.
     """
 
     version: str = ""
     location: tuple[str | int, ...] = ("header", VERSION_HEADER)
-    unit: Callable[[], str] = current_request_id
+    sticky_key: Callable[[], str] = current_request_id
 
 
 DEFAULT_VERSION: Final = VersionRequest()
@@ -55,18 +56,18 @@ _version_request: ContextVar[VersionRequest] = ContextVar("version_request", def
 
 
 def current_version_request() -> VersionRequest:
-    """Who asks in this task; outside of a request nobody."""
+    """Return the version request of this task; DEFAULT_VERSION outside of a request."""
     return _version_request.get()
 
 
-def set_version_request(asker: VersionRequest) -> None:
-    """Make `asker` the one who asks, for this task and the tasks that it starts."""
-    _version_request.set(asker)
+def set_version_request(request: VersionRequest) -> None:
+    """Set the version request of this task and of the tasks that it starts."""
+    _version_request.set(request)
 
 
 @contextmanager
 def requesting_version(version: str | None, *, location: tuple[str | int, ...]) -> Iterator[None]:
-    """Within the block `version` is asked for, where it is one: what a body or a path says comes before a header."""
+    """Request `version` within the block, if it is given: a version in a body or a path overrides the header."""
     if not version:
         yield
         return
@@ -79,41 +80,41 @@ def requesting_version(version: str | None, *, location: tuple[str | int, ...]) 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The waiting side of one request.
+    """The deadline of a request in `time.monotonic()` seconds, the state of its connection, and its W3C `traceparent`.
 
-    `deadline` is in `time.monotonic()` seconds. `is_gone` tells whether the connection was closed meanwhile.
-    `traceparent` is the W3C header as it came, or empty.
+    It is a context variable of its own, next to the request id and the version request: they are set in different
+    places, and one object would have to be copied at each of them.
     """
 
     deadline: float
-    is_gone: Callable[[], bool]
+    is_disconnected: Callable[[], bool]
     traceparent: str = ""
 
 
-def _stays() -> bool:
+def _is_never_disconnected() -> bool:
     return False
 
 
-NO_DEADLINE: Final = RequestContext(deadline=float("inf"), is_gone=_stays)
+NO_DEADLINE: Final = RequestContext(deadline=float("inf"), is_disconnected=_is_never_disconnected)
 _context: ContextVar[RequestContext] = ContextVar("request_context", default=NO_DEADLINE)
 
 
 def current_context() -> RequestContext:
-    """The caller that this task answers; outside of a request one that waits for ever."""
+    """Return the request context of this task; NO_DEADLINE outside of a request."""
     return _context.get()
 
 
-def set_context(caller: RequestContext) -> None:
-    """Make `caller` the current one for this task and the tasks that it starts."""
-    _context.set(caller)
+def set_context(context: RequestContext) -> None:
+    """Set the request context of this task and of the tasks that it starts."""
+    _context.set(context)
 
 
 def deadline(timeout_s: float) -> float:
-    """The `time.monotonic()` at which the current call has to be answered, at most `timeout_s` from now."""
+    """Return the deadline of the current request in `time.monotonic()` seconds, or `timeout_s` from now without one."""
     given = current_context().deadline
     return given if math.isfinite(given) else time.monotonic() + timeout_s
 
 
 def elapsed_ms(started: float) -> float:
-    """Milliseconds since `started`, in `time.perf_counter()` seconds."""
+    """Return the milliseconds since `started`, a value of `time.perf_counter()`."""
     return round((time.perf_counter() - started) * 1e3, 3)

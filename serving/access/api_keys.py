@@ -1,10 +1,10 @@
-"""API keys: made, written as lines without the key itself, and found again by its hash. Knows no HTTP.
+"""API keys: their creation, their storage as hashes, and their lookup.
 
     python -m serving.keys new --name shop --role predict [--days 90]
-    python -m serving.keys hash --name shop --role predict     (the key on standard input)
+    python -m serving.keys hash --name shop --role predict     (key on standard input)
 
-A line is `name:role:sha256` or `name:role:sha256:expires`, several roles joined by `+`. A key is 32 random bytes, so a
-plain SHA-256 hides it: there is nothing to guess. Two lines of one name are two keys, which is how a key is rotated.
+A line is `name:role:sha256` or `name:role:sha256:expires`; several roles are joined by `+`. A key is 32 random bytes,
+so a plain SHA-256 protects it. Two lines of one name are two keys, which allows a key to be rotated.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ log = logging.getLogger("makunouchi.keys")
 
 PREFIX = "mk_"
 KEY_BYTES = 32
-# A file of keys is looked at this often, so that a key is added or withdrawn without a restart.
-LOOK_EVERY_S = 1.0
+# How often the file of keys is checked for changes.
+CHECK_EVERY_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PLACEHOLDERS = (
@@ -40,7 +40,7 @@ _PLACEHOLDERS = (
 
 
 def hash_of(key: str) -> str:
-    """What is stored of a key: its SHA-256 in hexadecimal."""
+    """Return the SHA-256 of a key in hexadecimal, which is stored instead of the key."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -49,7 +49,7 @@ PLACEHOLDER_HASHES = frozenset(hash_of(word) for word in _PLACEHOLDERS)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One line. `expires` is in Unix seconds, infinite for a key that does not."""
+    """A stored key. `expires` is in Unix seconds; infinity means never."""
 
     identity: Identity
     sha256: str
@@ -57,14 +57,14 @@ class ApiKey:
 
 
 def new_key() -> str:
-    """A key nobody can guess."""
+    """Return a new random key."""
     return PREFIX + secrets.token_urlsafe(KEY_BYTES)
 
 
 def read_keys(text: str) -> tuple[ApiKey, ...]:
-    """The keys of `text`: lines, or words apart by commas; `#` begins a comment.
+    """Return the keys in `text`, one per line or separated by commas; `#` begins a comment.
 
-    Raises SettingsInvalid that names the line by its number or its name, never by its hash.
+    Raises SettingsInvalid with the number or the name of the key, never its hash.
     """
     words = [word for line in text.splitlines() for word in line.partition("#")[0].replace(",", " ").split()]
     return tuple(_read(word, number) for number, word in enumerate(words, 1))
@@ -73,13 +73,17 @@ def read_keys(text: str) -> tuple[ApiKey, ...]:
 def _read(word: str, number: int) -> ApiKey:
     name, roles, sha256, expires = (*word.split(":", 3), "", "", "", "")[:4]
     if not _NAME.fullmatch(name):
-        raise SettingsInvalid(f"API key {number}: a line is name:role:sha256[:expires], and a name letters and digits")
-    given = roles.split("+")
-    if not set(given) <= set(ROLES):
-        raise SettingsInvalid(f"API key '{name}': its role has to be of {', '.join(ROLES)}, joined by + where several")
+        raise SettingsInvalid(
+            f"API key {number}: expected name:role:sha256[:expires], with a name of letters and digits"
+        )
+    role_names = roles.split("+")
+    if not set(role_names) <= set(ROLES):
+        raise SettingsInvalid(f"API key '{name}': unknown role; expected {', '.join(ROLES)}, or several joined by +")
     if not _HASH.fullmatch(sha256):
-        raise SettingsInvalid(f"API key '{name}': not a SHA-256 in 64 digits; run: python -m serving.keys new")
-    return ApiKey(Identity(name, roles_among(given)), sha256, _expiry(name, expires))
+        raise SettingsInvalid(
+            f"API key '{name}': expected a SHA-256 of 64 hexadecimal digits; run: python -m serving.keys new"
+        )
+    return ApiKey(Identity(name, roles_among(role_names)), sha256, _expiry(name, expires))
 
 
 def _expiry(name: str, text: str) -> float:
@@ -88,66 +92,66 @@ def _expiry(name: str, text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SettingsInvalid(f"API key '{name}': '{text}' is no date such as 2027-01-31") from error
+        raise SettingsInvalid(f"API key '{name}': '{text}' is not a date; expected the form 2027-01-31") from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class KeyRing:
-    """The keys that are accepted: those of the settings, and those of a file that may change meanwhile."""
+    """The accepted keys: those of the settings and those of a file, which is reloaded when it changes."""
 
     def __init__(self, text: str = "", *, file: str = "", clock: Callable[[], float] = time.time) -> None:
         self._fixed = read_keys(text)
         self._file = Path(file) if file else None
         self._clock = clock
-        self._looked = clock()
-        self._seen: tuple[int, int] | None = None
+        self._checked = clock()
+        self._file_state: tuple[int, int] | None = None
         self._from_file: tuple[ApiKey, ...] = ()
         if self._file is not None:
             try:
                 self._load(self._file)
             except OSError as error:
-                raise SettingsInvalid(f"the file of API keys cannot be read: {error.strerror}") from error
+                raise SettingsInvalid(f"cannot read the file of API keys: {error.strerror}") from error
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:
-        """Every key, expired ones too."""
+        """All keys, including expired ones."""
         return self._fixed + self._from_file
 
     def find(self, key: str) -> Identity | None:
-        """Whose key this is, or None. Takes as long whichever key it is, or none."""
+        """Return the identity of a key, or None. Takes constant time for any number of matches."""
         now = self._clock()
-        self._look(now)
-        offered = hash_of(key)
-        found: Identity | None = None
+        self._reload_if_changed(now)
+        sha256 = hash_of(key)
+        identity: Identity | None = None
         for each in self.keys:
-            if hmac.compare_digest(each.sha256, offered) and now < each.expires:
-                found = each.identity
-        return found
+            if hmac.compare_digest(each.sha256, sha256) and now < each.expires:
+                identity = each.identity
+        return identity
 
-    def _look(self, now: float) -> None:
-        if self._file is None or 0 <= now - self._looked < LOOK_EVERY_S:
+    def _reload_if_changed(self, now: float) -> None:
+        if self._file is None or 0 <= now - self._checked < CHECK_EVERY_S:
             return
-        self._looked = now
+        self._checked = now
         try:
             self._load(self._file)
         except (OSError, SettingsInvalid) as error:
-            log.error("the file of API keys cannot be used, the keys stay as they were: %s", error)
+            log.error("cannot reload the file of API keys, the previous keys remain valid: %s", error)
 
     def _load(self, file: Path) -> None:
         stat = file.stat()
-        seen = (stat.st_mtime_ns, stat.st_size)
-        if seen != self._seen:
+        state = (stat.st_mtime_ns, stat.st_size)
+        if state != self._file_state:
             self._from_file = read_keys(file.read_text(encoding="utf-8"))
-            self._seen = seen
+            self._file_state = state
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make a key, or the line of a key that there is already."""
-    parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Make API keys.")
+    """Create a key, or print the line of an existing key."""
+    parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Create API keys.")
     parser.add_argument("what", choices=["new", "hash"])
     parser.add_argument("--name", required=True)
     parser.add_argument("--role", required=True, help="read, predict or admin; several joined by +")
-    parser.add_argument("--days", type=float, default=0.0, help="how long it is good for; for ever when left out")
+    parser.add_argument("--days", type=float, default=0.0, help="days until the key expires; never by default")
     options = parser.parse_args(arguments)
     key = new_key() if options.what == "new" else sys.stdin.readline().strip()
     line = f"{options.name}:{options.role}:{hash_of(key)}"
@@ -155,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         line += (datetime.now(UTC) + timedelta(days=options.days)).strftime(":%Y-%m-%dT%H:%M:%SZ")
     read_keys(line)
     if options.what == "new":
-        sys.stderr.write("The key, shown this once, for the client's X-API-Key:\n")
+        sys.stderr.write("The key for the client, which is not shown again:\n")
         sys.stdout.write(f"{key}\n")
-        sys.stderr.write("The line to store in MAKUNOUCHI_API_KEYS or the file of MAKUNOUCHI_API_KEYS_FILE:\n")
+        sys.stderr.write("The line for MAKUNOUCHI_API_KEYS or the file of MAKUNOUCHI_API_KEYS_FILE:\n")
     sys.stdout.write(f"{line}\n")

@@ -1,6 +1,6 @@
-"""Lets a request in, or says why not: who calls, whether they may, whether so often. Knows headers, no routes.
+"""Access control of requests: authentication, authorization and rate limits.
 
-Credentials come as `X-API-Key: <key>`, or as `Authorization: Bearer <key or token>`.
+Credentials are sent as `X-API-Key: <key>`, or as `Authorization: Bearer <key or token>`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ log = logging.getLogger("makunouchi.guard")
 
 KEY_HEADER = b"x-api-key"
 _MAX_CREDENTIAL_BYTES = 8192
-# Where a scope keeps who calls.
+# The key of a scope under which the identity of the caller is stored.
 IDENTITY = "makunouchi.identity"
 
 
 class Guard:
-    """Knows who may call what. Without keys and tokens everything but administration is open to everybody."""
+    """The access rules. Without keys and tokens everything except administration is open."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class Guard:
         self._keys = keys or KeyRing()
         self._tokens = tokens
         self.limits = limits or RateLimits({})
-        # A file of keys counts even while it is empty: emptied, it locks; it does not open.
+        # An empty file of keys refuses all requests.
         self.is_on = keys is not None or tokens is not None
         self.takes_tokens = tokens is not None
-        self._needs: dict[Access, Role | None] = {
+        self._roles: dict[Access, Role | None] = {
             "probe": "read" if probes_access == "read" else None,
             "docs": "read" if docs_access == "read" else None,
             "read": "read",
@@ -55,22 +55,22 @@ class Guard:
             "admin": "admin",
         }
 
-    def needs(self, access: Access) -> Role | None:
-        """The role that `access` takes, or None where anybody may."""
-        role = self._needs[access]
+    def required_role(self, access: Access) -> Role | None:
+        """Return the role that `access` requires, or None if it is open."""
+        role = self._roles[access]
         return role if self.is_on or role == "admin" else None
 
     async def admit(self, scope: Scope, access: Access) -> Identity:
-        """Who calls, when they may; kept in `scope` too. For HTTP and for WebSockets.
+        """Return the identity of a caller that is allowed to proceed, and store it in `scope`. For HTTP and WebSockets.
 
         Raises Unauthenticated, Forbidden, KeysUnavailable, RateLimited, or LimitsUnavailable.
         """
-        role = self.needs(access)
+        role = self.required_role(access)
         if role is None or not self.is_on:
             if self.limits.is_on:
                 await self.limits.check(scope, access, None)
             if role is not None:
-                raise Forbidden("no admin key is configured, so nobody may do this; see docs/security.md")
+                raise Forbidden("administration requires an admin key, and none is configured; see docs/security.md")
             return ANONYMOUS
         try:
             identity = await self._identify(scope)
@@ -81,25 +81,25 @@ class Guard:
         if self.limits.is_on:
             await self.limits.check(scope, access, identity)
         if not identity.may(role):
-            raise Forbidden(f"this takes the role '{role}'")
+            raise Forbidden(f"this operation requires the role '{role}'")
         scope[IDENTITY] = identity
         return identity
 
     def admits_at_once(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> bool:
-        """Whether `admit` would let a request with `headers` in, where that is known without waiting.
+        """Return whether a request with `headers` is certainly allowed, without waiting.
 
-        False is no refusal: `admit` tells.
+        After False, `admit` decides.
         """
         if self.limits.limits(access):
             return False
-        role = self.needs(access)
+        role = self.required_role(access)
         if role is None:
             return True
         identity = self._keys.find(credential_of({"headers": headers}))
         return identity is not None and identity.may(role)
 
-    def marked(self, scope: Scope, response: Response) -> Response:
-        """`response` with what its caller is told about limits."""
+    def with_limit_headers(self, scope: Scope, response: Response) -> Response:
+        """Add the rate limit headers of the request to `response`."""
         if self.limits.is_on and HEADERS in scope:
             response.headers.update(scope[HEADERS])
         return response
@@ -107,17 +107,17 @@ class Guard:
     async def _identify(self, scope: Scope) -> Identity:
         credential = credential_of(scope)
         if not credential:
-            raise Unauthenticated("send an API key as X-API-Key, or a key or a token as Authorization: Bearer")
+            raise Unauthenticated("send an API key as X-API-Key, or an API key or a token as Authorization: Bearer")
         if self._tokens is not None and credential.count(".") == 2 and self._keys.find(credential) is None:
             return await self._tokens.identify(credential)
         identity = self._keys.find(credential)
         if identity is None:
-            raise Unauthenticated("the API key is not known, or has expired", is_wrong=True)
+            raise Unauthenticated("the API key is unknown or has expired", is_wrong=True)
         return identity
 
 
 def credential_of(scope: Scope) -> str:
-    """The key or token that came with a request, or an empty string."""
+    """Return the key or token of a request, or an empty string."""
     bearer = ""
     for name, value in scope["headers"]:
         if name == KEY_HEADER:
@@ -133,7 +133,7 @@ def _text(value: bytes) -> str:
 
 
 def build_guard(settings: Settings) -> Guard:
-    """The guard that the settings ask for. Raises SettingsInvalid."""
+    """Return the guard that the settings define. Raises SettingsInvalid."""
     text, file = settings.api_keys.get_secret_value(), settings.api_keys_file
     rules = TokenRules(
         issuer=settings.jwt_issuer,

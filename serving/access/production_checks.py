@@ -1,4 +1,4 @@
-"""What a setting may not be where strangers can call: checked before anything starts. Knows settings, no HTTP."""
+"""Checks of the security settings before the service starts."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ _JWT = ("jwt_issuer", "jwt_audience", "jwt_jwks")
 
 
 def check_protection(settings: Settings) -> None:
-    """Raise SettingsInvalid, with the name of the setting, where the protection is incomplete or a pretence."""
+    """Raise SettingsInvalid, with the name of the setting, if the protection is incomplete or uses placeholders."""
     keys = _keys(settings)
     given = [name for name in _JWT if getattr(settings, name)]
     if given and len(given) < len(_JWT):
         missing = next(name for name in _JWT if name not in given)
-        raise SettingsInvalid(f"setting MAKUNOUCHI_{missing.upper()}: tokens take an issuer, an audience and a key set")
+        raise SettingsInvalid(
+            f"setting MAKUNOUCHI_{missing.upper()}: it is empty; tokens require an issuer, an audience and a key set"
+        )
     if settings.rate_limit_store == "redis" and not settings.redis_url.get_secret_value():
-        raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, and the rate limits are to be kept there")
+        raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, but MAKUNOUCHI_RATE_LIMIT_STORE is redis")
     if settings.cache_bytes and settings.cache_store == "redis" and not settings.redis_url.get_secret_value():
-        raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, and answers are to be kept there")
+        raise SettingsInvalid("setting MAKUNOUCHI_REDIS_URL: it is empty, but MAKUNOUCHI_CACHE_STORE is redis")
     if settings.environment != "production":
         return
     if not keys.keys and not given:
         raise SettingsInvalid(
-            "setting MAKUNOUCHI_API_KEYS: production does not start without a key, or tokens (MAKUNOUCHI_JWT_...); "
+            "setting MAKUNOUCHI_API_KEYS: production requires an API key, or tokens (MAKUNOUCHI_JWT_...); "
             "run: python -m serving.keys new --name admin --role admin"
         )
     for key in keys.keys:
         if key.sha256 in PLACEHOLDER_HASHES:
             raise SettingsInvalid(f"setting MAKUNOUCHI_API_KEYS: the key of '{key.identity.name}' is a placeholder")
     if settings.jwt_jwks.startswith("http://"):
-        raise SettingsInvalid("setting MAKUNOUCHI_JWT_JWKS: keys are fetched over https:// in production")
+        raise SettingsInvalid("setting MAKUNOUCHI_JWT_JWKS: production requires an https:// address")
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if name.endswith("_url") and is_placeholder(value.get_secret_value() if name == "redis_url" else value):
@@ -44,7 +46,7 @@ def check_protection(settings: Settings) -> None:
 
 
 def is_placeholder(url: str) -> bool:
-    """Whether the password in `url` is one that everybody tries first."""
+    """Return whether the password in `url` is a well-known placeholder."""
     try:
         password = urlsplit(url).password
     except ValueError:
@@ -56,5 +58,5 @@ def _keys(settings: Settings) -> KeyRing:
     try:
         return KeyRing(settings.api_keys.get_secret_value(), file=settings.api_keys_file)
     except SettingsInvalid as error:
-        where = "MAKUNOUCHI_API_KEYS_FILE" if settings.api_keys_file else "MAKUNOUCHI_API_KEYS"
-        raise SettingsInvalid(f"setting {where}: {error}") from error
+        setting = "MAKUNOUCHI_API_KEYS_FILE" if settings.api_keys_file else "MAKUNOUCHI_API_KEYS"
+        raise SettingsInvalid(f"setting {setting}: {error}") from error

@@ -1,7 +1,7 @@
-"""How much a caller may ask: a bucket for each key or address, and for each class of routes. Knows scopes and settings.
+"""Rate limits: one token bucket per caller (key or address) and class of routes.
 
-A request counts where its route is known, after its caller is; one that is turned away with 401 counts for its address,
-which is what slows guessing down. Health, readiness, metrics and pages are never limited.
+A request counts once its route and caller are known. A request answered 401 counts for its address, which slows down
+guessing of keys. Probes, metrics and documentation pages are never limited.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
+from serving.access.client_address import Network, client_address
 from serving.access.roles import Access, Identity
 from serving.access.token_buckets import (
+    Decision,
     MemoryTokenBuckets,
     Rate,
     RedisTokenBuckets,
     TokenBuckets,
     TokenBucketsUnavailable,
-    Verdict,
 )
 from serving.errors.exceptions import LimitsUnavailable, RateLimited
 
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("makunouchi.limits")
 
-# Where a scope keeps the headers that go with its answer.
+# The key of a scope under which the rate limit headers of its response are stored.
 HEADERS = "makunouchi.limits"
-SAY_EVERY_S = 10.0
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOG_EVERY_S = 10.0
+DEFAULT_IN_PRODUCTION = 100
 
 
 class RateLimits:
-    """Lets a caller go on or raises RateLimited. A class of routes without a rate is not limited."""
+    """The rate of each class of routes, and the buckets. A class without a rate is not limited."""
 
     def __init__(
         self,
@@ -51,115 +52,72 @@ class RateLimits:
         self._rates = {access: rate for access, rate in rates.items() if rate.burst > 0}
         self._buckets = buckets or MemoryTokenBuckets()
         self.trusted = tuple(trusted)
+        # Whether requests are answered while the buckets are unavailable.
         self.is_open_without = is_open_without
-        self._said = float("-inf")
+        self._last_log_s = float("-inf")
         self.is_on = bool(self._rates)
 
     def limits(self, access: Access) -> bool:
-        """Whether calls of this class are limited."""
+        """Return whether requests of this class are limited."""
         return access in self._rates
 
     async def check(self, scope: Scope, access: Access, caller: Identity | None) -> None:
-        """Count one request of `caller`, or of its address where there is no name.
+        """Count one request of `caller`, or of its address when the caller has no name.
 
-        Raises RateLimited, and LimitsUnavailable where a setting says that nothing goes without counting.
+        Raises RateLimited, or LimitsUnavailable when the buckets are unavailable and the setting is `closed`.
         """
         rate = self._rates.get(access)
         if rate is None:
             return
-        who = (
-            f"key:{caller.name}" if caller is not None and caller.name else f"address:{client_of(scope, self.trusted)}"
-        )
+        if caller is not None and caller.name:
+            bucket = f"{access}:key:{caller.name}"
+        else:
+            bucket = f"{access}:address:{client_address(scope, self.trusted)}"
         try:
-            verdict = await self._buckets.take(f"{access}:{who}", rate)
+            decision = await self._buckets.take(bucket, rate)
         except TokenBucketsUnavailable as error:
-            self._say(error)
+            self._log_unavailable(error)
             if self.is_open_without:
                 return
-            raise LimitsUnavailable("requests cannot be counted at the moment") from error
-        headers = _headers(access, rate, verdict)
-        if not verdict.is_allowed:
-            seconds = max(1, math.ceil(verdict.retry_after_s))
-            text = f"more than {rate.burst} requests in {rate.period_s:g} s; the next one is answered in {seconds} s"
+            raise LimitsUnavailable("the store of the rate limits does not respond") from error
+        headers = _headers(access, rate, decision)
+        if not decision.is_allowed:
+            seconds = max(1, math.ceil(decision.retry_after_s))
+            text = f"more than {rate.burst} requests in {rate.period_s:g} s; retry in {seconds} s"
             raise RateLimited(text, headers={**headers, "Retry-After": str(seconds)})
         scope[HEADERS] = headers
 
     async def close(self) -> None:
-        """End what the buckets hold."""
+        """Close the connections of the buckets."""
         await self._buckets.close()
 
-    def _say(self, error: TokenBucketsUnavailable) -> None:
+    def _log_unavailable(self, error: TokenBucketsUnavailable) -> None:
         now = time.monotonic()
-        if now - self._said >= SAY_EVERY_S:
-            self._said = now
-            then = "are not limited" if self.is_open_without else "are refused"
-            log.error("rate limits cannot be counted, requests %s: %s", then, error)
+        if now - self._last_log_s >= LOG_EVERY_S:
+            self._last_log_s = now
+            effect = "are not limited" if self.is_open_without else "are refused"
+            log.error("the store of the rate limits does not respond, requests %s: %s", effect, error)
 
 
-def _headers(access: Access, rate: Rate, verdict: Verdict) -> dict[str, str]:
-    # draft-ietf-httpapi-ratelimit-headers-10: a policy by name, and what is left of it.
+def _headers(access: Access, rate: Rate, decision: Decision) -> dict[str, str]:
+    # draft-ietf-httpapi-ratelimit-headers-10
     return {
         "RateLimit-Policy": f'"{access}";q={rate.burst};w={math.ceil(rate.period_s)}',
-        "RateLimit": f'"{access}";r={verdict.remaining};t={math.ceil(verdict.reset_s)}',
+        "RateLimit": f'"{access}";r={decision.remaining};t={math.ceil(decision.reset_s)}',
     }
 
 
-def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
-    """The address that a request comes from: the last one in X-Forwarded-For that is no proxy of ours.
-
-    What stands before that one was written by the client, and is not believed. IPv6 counts by its /64: what one
-    host has.
-    """
-    client = scope.get("client")
-    address = _address(client[0]) if client else None
-    if address is None:
-        return "unknown"
-    if trusted and _is_in(address, trusted):
-        sent = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-        for hop in reversed(sent.split(",")):
-            found = _address(hop.strip())
-            if found is None:
-                break
-            address = found
-            if not _is_in(found, trusted):
-                break
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return str(address)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        host, colon, port = text.rpartition(":")
-        if not colon or not port.isdigit():
-            return None
-        try:
-            found = ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            return None
-    return getattr(found, "ipv4_mapped", None) or found
-
-
-def _is_in(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[Network]) -> bool:
-    return any(address in network for network in networks)
-
-
-DEFAULT_IN_PRODUCTION = 100
-
-
 def build_rate_limits(settings: Settings) -> RateLimits:
-    """The limits that the settings ask for."""
+    """Return the rate limits that the settings define."""
     default = settings.rate_limit
     if default is None:
         default = DEFAULT_IN_PRODUCTION if settings.environment == "production" else 0
-    chosen: dict[Access, int | None] = {
+    bursts: dict[Access, int | None] = {
         "predict": settings.rate_limit_predict, "read": settings.rate_limit_read, "admin": settings.rate_limit_admin,
     }  # fmt: skip
     rates = {
         access: Rate(default if burst is None else burst, settings.rate_limit_period_s)
-        for access, burst in chosen.items()
+        for access, burst in bursts.items()
     }
     buckets: TokenBuckets | None = None
     if settings.rate_limit_store == "redis" and any(rate.burst for rate in rates.values()):

@@ -1,39 +1,38 @@
-"""Token buckets: how many requests a caller may make, and how many it has left. Knows keys and times, no HTTP.
+"""Token buckets, in memory or in Redis.
 
-Kept as one number per caller, the time at which its bucket is full again (the generic cell rate algorithm, ITU-T
-I.371): a bucket of `burst` tokens that gets `burst` of them back in `period_s`.
+A bucket holds `burst` tokens and refills at `burst` tokens per `period_s`. It is stored as one number, the time at
+which it is full again (the generic cell rate algorithm, ITU-T I.371).
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-log = logging.getLogger("makunouchi.limits")
+from serving.redis_client import RedisCircuitBreaker, RedisUnavailable
 
-# Callers that are remembered. Beyond, those whose buckets are full again are forgotten, then the oldest.
+# Buckets in memory. Over this number full buckets are dropped, then the oldest.
 MAX_CALLERS = 100_000
-# A server that does not answer is not asked again for so long.
-REST_S = 2.0
-TIMEOUT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`burst` requests at once, and as many in every `period_s`."""
+    """At most `burst` requests at a time, and `burst` more in every `period_s`."""
 
     burst: int
     period_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a request may go on, how many may follow at once, and in how many seconds the next one may / all may."""
+class Decision:
+    """Whether a request is allowed.
+
+    `remaining` is the number of requests that may follow immediately, `retry_after_s` the time to the next token, and
+    `reset_s` the time until the bucket is full.
+    """
 
     is_allowed: bool
     remaining: int
@@ -42,9 +41,9 @@ class Verdict:
 
 
 class TokenBuckets(Protocol):
-    """Where the buckets are."""
+    """A store of token buckets."""
 
-    async def take(self, key: str, rate: Rate) -> Verdict:
+    async def take(self, key: str, rate: Rate) -> Decision:
         """Take one token from the bucket of `key`. Raises TokenBucketsUnavailable."""
         ...
 
@@ -52,7 +51,7 @@ class TokenBuckets(Protocol):
 
 
 class TokenBucketsUnavailable(Exception):
-    """Where the buckets are cannot be reached."""
+    """The store of the buckets does not respond."""
 
 
 class MemoryTokenBuckets:
@@ -63,18 +62,18 @@ class MemoryTokenBuckets:
         self._max_callers = max_callers
         self._full_at: dict[str, float] = {}
 
-    async def take(self, key: str, rate: Rate) -> Verdict:
-        """As `TokenBuckets.take`; never raises."""
+    async def take(self, key: str, rate: Rate) -> Decision:
+        """Take one token; see `TokenBuckets.take`. Never raises."""
         now = self._clock()
-        full_at, verdict = taken(self._full_at.get(key, now), now, rate)
-        if verdict.is_allowed:
+        full_at, decision = _take(self._full_at.get(key, now), now, rate)
+        if decision.is_allowed:
             if key not in self._full_at and len(self._full_at) >= self._max_callers:
                 self._forget(now)
             self._full_at[key] = full_at
-        return verdict
+        return decision
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
     def _forget(self, now: float) -> None:
         self._full_at = {key: at for key, at in self._full_at.items() if at > now}
@@ -82,18 +81,18 @@ class MemoryTokenBuckets:
             del self._full_at[key]
 
 
-def taken(full_at: float, now: float, rate: Rate) -> tuple[float, Verdict]:
-    """When the bucket is full again once a token was taken, and the verdict."""
+def _take(full_at: float, now: float, rate: Rate) -> tuple[float, Decision]:
+    """Take one token from the bucket that is full at `full_at`; return the new time and the decision."""
     step = rate.period_s / rate.burst
     full_at = max(full_at, now)
     after = full_at + step
     wait = after - rate.period_s - now
     if wait > 1e-9:
-        return full_at, Verdict(False, 0, wait, full_at - now)
-    return after, Verdict(True, math.floor((rate.period_s - (after - now)) / step + 1e-9), 0.0, after - now)
+        return full_at, Decision(False, 0, wait, full_at - now)
+    return after, Decision(True, math.floor((rate.period_s - (after - now)) / step + 1e-9), 0.0, after - now)
 
 
-_TAKE = """
+_TAKE_SCRIPT = """
 local now = redis.call('TIME')
 now = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local burst, period = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -109,31 +108,27 @@ return {1, tostring(after - now)}
 
 
 class RedisTokenBuckets:
-    """The buckets of all gateways that share one Redis; its clock counts. `client` is a `redis.asyncio.Redis`."""
+    """The buckets of all gateways that share one Redis, by the clock of Redis. `client` is a `redis.asyncio.Redis`."""
 
     def __init__(self, client: Any, *, prefix: str = "makunouchi:rate:") -> None:  # Any: redis is imported when used
         self._client = client
-        self._script = client.register_script(_TAKE)
+        self._script = client.register_script(_TAKE_SCRIPT)
         self._prefix = prefix
-        self._rest_until = 0.0
+        self._breaker = RedisCircuitBreaker()
 
-    async def take(self, key: str, rate: Rate) -> Verdict:
-        """As `TokenBuckets.take`. One that does not answer is left alone for REST_S."""
-        from redis.exceptions import RedisError
-
-        if time.monotonic() < self._rest_until:
-            raise TokenBucketsUnavailable("not asked: it did not answer a moment ago")
+    async def take(self, key: str, rate: Rate) -> Decision:
+        """Take one token; see `TokenBuckets.take`."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                allowed, seconds = await self._script(keys=[self._prefix + key], args=[rate.burst, rate.period_s])
-        except (RedisError, OSError, TimeoutError) as error:
-            self._rest_until = time.monotonic() + REST_S
-            raise TokenBucketsUnavailable(str(error) or type(error).__name__) from error
+            allowed, seconds = await self._breaker.call(
+                lambda: self._script(keys=[self._prefix + key], args=[rate.burst, rate.period_s])
+            )
+        except RedisUnavailable as error:
+            raise TokenBucketsUnavailable(str(error)) from error
         reset = float(seconds)
         step = rate.period_s / rate.burst
         if not allowed:
-            return Verdict(False, 0, max(0.0, reset + step - rate.period_s), reset)
-        return Verdict(True, math.floor((rate.period_s - reset) / step + 1e-4), 0.0, reset)
+            return Decision(False, 0, max(0.0, reset + step - rate.period_s), reset)
+        return Decision(True, math.floor((rate.period_s - reset) / step + 1e-4), 0.0, reset)
 
     async def close(self) -> None:
         """Close the connections."""

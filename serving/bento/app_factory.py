@@ -1,8 +1,8 @@
-"""BentoML's application factory with only what a request needs. Knows BentoML, no models.
+"""BentoML's application factory, reduced to the middleware that is needed.
 
-Left out: BentoML's own metrics (their label is the raw path), its access log, its timeout (a timer per request that is
-never cancelled), its concurrency limit (429 without a request id), and OpenTelemetry unless an exporter is configured:
-without one the spans go nowhere and cost about a third of the processor time.
+Omitted are BentoML's metrics (labelled by raw path), its access log, its timeout (a timer per request that is never
+cancelled), its concurrency limit (429 without a request id), and OpenTelemetry unless an exporter is configured:
+without one the spans are discarded, at about a third of the processor time.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from serving.process.parent_watchdog import is_orphan, remove_sockets
 
 
 class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
-    """Base of the runner's and the gateway's factory."""
+    """The base class of the runner's and the gateway's factory."""
 
     async def destroy_instance(self, app: Starlette) -> None:
-        """The end of a process. What the process that started this one would remove is removed here when it is gone."""
+        """End the process. An orphan removes its socket, which its parent would otherwise do."""
         await super().destroy_instance(app)
         if is_orphan():
             remove_sockets(self.service.name, BentoMLContainer.remote_runner_mapping.get())
 
     @property
     def middlewares(self) -> list[Middleware]:
-        """Innermost only: BentoML's request context, which its API methods read."""
+        """The innermost middleware: BentoML's request context, which its API methods read."""
         return [Middleware(ContextMiddleware, context=self.service.context)]
 
     def added(self) -> list[Middleware]:
-        """What the user of the service asked for: tracing, their own middleware, CORS. Outermost first."""
-        chosen = tracing()
-        chosen += [Middleware(cls, **options) for cls, options in self.service.middlewares]
+        """Return the middleware that the service configures: tracing, user middleware, CORS. Outermost first."""
+        configured = tracing()
+        configured += [Middleware(cls, **options) for cls, options in self.service.middlewares]
         if self.enable_access_control:
             from starlette.middleware.cors import CORSMiddleware
 
-            chosen.append(Middleware(CORSMiddleware, **self.access_control_options))
-        return chosen
+            configured.append(Middleware(CORSMiddleware, **self.access_control_options))
+        return configured
 
 
 def tracing() -> list[Middleware]:
-    """The OpenTelemetry middleware when BentoML's configuration names an exporter, else nothing."""
+    """Return the OpenTelemetry middleware if BentoML's configuration names an exporter."""
     if not tracing_exporter():
         return []
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -58,13 +58,13 @@ def tracing() -> list[Middleware]:
 
 
 def tracing_exporter() -> str | None:
-    """`zipkin`, `jaeger`, `otlp`, `in_memory`, or None."""
+    """Return `zipkin`, `jaeger`, `otlp`, `in_memory`, or None."""
     exporter: Any = BentoMLContainer.tracing.exporter_type.get()  # Any: BentoML's configuration is untyped
     return str(exporter) if exporter else None
 
 
 def wrapped(app: Any, middlewares: list[Middleware]) -> Any:  # Any: ASGI applications of several libraries' types
-    """`app` inside `middlewares`, the first of them outermost."""
+    """Return `app` inside `middlewares`, the first one outermost."""
     for middleware in reversed(middlewares):
         app = middleware.cls(app, *middleware.args, **middleware.kwargs)
     return app

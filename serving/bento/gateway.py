@@ -1,8 +1,8 @@
 """The service class of the gateway: `@bentoml.service(service_class=GatewayService.using(settings), ...)`.
 
-One ASGI application: the paths of the native API go to BentoML's, unless the application mounted on the service has
-them itself; every other goes to the mounted one, and our own middleware surrounds both. The lifespan is BentoML's,
-which runs the mounted application's too.
+Paths of BentoML's native API are routed to BentoML's application, unless the mounted application has them too. All
+other paths are routed to the mounted application. The platform's middleware surrounds both. BentoML's lifespan also
+runs the lifespan of the mounted application.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.asgi import carries_pickle, reply
 from serving.bento.app_factory import HttpAppFactory, tracing_exporter, wrapped
-from serving.bento.config import EngineSettings, _Source, engine_settings
 from serving.bento.models import BentoModels
 from serving.http import problem_details
 from serving.http.middleware.body_timeout import BodyTimeout
@@ -40,20 +39,21 @@ from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
-from serving.process.startup import raise_file_limit, spare_what_lives, tell_started
+from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
 from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.install import install
+from serving.settings.settings import Settings
 
 T = TypeVar("T")
 
-# What BentoML's own clients read first.
+# Read by BentoML's clients before the first call.
 SCHEMA_PATH = "/schema.json"
 
 
-class Routed:
-    """Sends a request to BentoML's application or to the mounted one, by its path."""
+class NativeRouter:
+    """An ASGI application that routes the paths in `native` to BentoML's application, and others to the mounted one."""
 
     def __init__(self, bento: ASGIApp, mounted: ASGIApp | None, native: frozenset[str]) -> None:
         self._bento = bento
@@ -63,7 +63,7 @@ class Routed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._native):
             if scope["type"] == "http" and carries_pickle(scope):
-                await reply(send, 415, {"error": "pickle is not read here"})
+                await reply(send, 415, {"error": "pickle is not accepted"})
                 return
             await self._bento(scope, receive, send)
             return
@@ -71,12 +71,12 @@ class Routed:
 
 
 def _paths(app: ASGIApp | None) -> set[str]:
-    """The plain paths that a Starlette application answers."""
+    """Return the paths of a Starlette application's routes."""
     return {str(getattr(route, "path", "")) for route in getattr(app, "routes", ())}
 
 
 class GatewayAppFactory(HttpAppFactory):
-    """Application of one gateway process."""
+    """The factory of the application of one gateway process."""
 
     def __init__(self, service: GatewayService[Any], *, is_main: bool) -> None:
         super().__init__(service, is_main=is_main)
@@ -95,14 +95,14 @@ class GatewayAppFactory(HttpAppFactory):
         transfer_timeout_s = self._settings.job_transfer_timeout_s
         outer = [
             Middleware(RequestId),
-            Middleware(RequestMetrics, telemetry=service_metrics(), access_log=self._access_log, native=native),
+            Middleware(RequestMetrics, metrics=service_metrics(), access_log=self._access_log, native=native),
             *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
             Middleware(ServerErrors),
             Middleware(CloseConnections, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
             Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
         ]
-        return wrapped(Routed(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
+        return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
@@ -113,15 +113,15 @@ class GatewayAppFactory(HttpAppFactory):
             if placed.connected is not None:
                 gauge = service_metrics().gauge(placed.connected.name)
                 placed.connected.start(client_of(placed, addresses), gauge=gauge)
-        # Before the signals are taken over: they tell which server this is.
-        self._install_fast_path()
+        # Before the signal handlers are replaced: they identify the server.
+        self._install_protocol()
         self._gateway.draining.install()
-        spare_what_lives()
-        tell_started()
+        freeze_live_objects()
+        report_started()
 
-    def _install_fast_path(self) -> None:
+    def _install_protocol(self) -> None:
         install(
-            # A request that is traced is seen by a middleware.
+            # The fast path bypasses the tracing middleware.
             () if tracing_exporter() else self._gateway.fast_operations,
             metrics=service_metrics(),
             access_log=self._access_log,
@@ -140,44 +140,41 @@ class GatewayAppFactory(HttpAppFactory):
 
 
 class GatewayService(Service[T]):  # type: ignore[misc]
-    """A BentoML service whose application is the gateway's. `using` gives it settings."""
+    """A BentoML service with the gateway's application. Create it with `using`."""
 
-    settings: EngineSettings = EngineSettings()
-    # The operations of the fast path.
+    settings: Settings
+    # Operations that the fast path answers, if the server supports it.
     fast_operations: Sequence[FastOperation] = ()
     _draining: GracefulShutdown | None = None
 
     @classmethod
-    def using(cls, settings: _Source) -> type[GatewayService[Any]]:
-        """This class with `settings`, to be passed as `service_class=`."""
-        return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
+    def using(cls, settings: Settings) -> type[GatewayService[Any]]:
+        """Return a subclass with `settings`, for `service_class=`."""
+        return type(cls.__name__, (cls,), {"settings": settings})
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        # Called where `bentoml serve` starts the processes, in development too, and nowhere else.
+        # Called only in the process of `bentoml serve` that starts the service processes, also in development.
         self.inner._name_parent = on_deployment(name_parent)
 
     @property
     def draining(self) -> GracefulShutdown:
-        """What holds this process until its requests are answered."""
+        """The shutdown state of this process."""
         if self._draining is None:
             self._draining = GracefulShutdown(grace_s=self.settings.shutdown_grace_s)
         return self._draining
 
     def placed(self) -> list[Placed[Any]]:
-        """The dependencies made by `placement.place`."""
+        """Return the dependencies that `placement.place` created."""
         return [each for each in self.dependencies.values() if isinstance(each, Placed)]
 
     def readiness(self) -> Readiness:
-        """Whether this process can answer; for `/readyz`."""
-        watched = [each.connected for each in self.placed() if each.connected is not None]
-        return readiness(watched, is_stopping=lambda: self.draining.is_begun)
+        """Return the readiness of this process, for `/readyz`."""
+        handles = [each.connected for each in self.placed() if each.connected is not None]
+        return readiness(handles, is_stopping=lambda: self.draining.is_begun)
 
     def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
-        """As BentoML's, without the runners inside the gateway when asked which processes to start.
-
-        Those processes end when this one is gone.
-        """
+        """Return BentoML's services, without inline runners if `exclude_urls` selects the processes to start."""
         services: dict[str, Service[Any]] = super().all_services(exclude_urls=exclude_urls)
         if exclude_urls:
             for placed in self.placed():

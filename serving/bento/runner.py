@@ -20,17 +20,17 @@ from starlette.types import ASGIApp
 
 from models.errors import DeadlineExceeded, InputError, Overloaded
 from serving.bento.app_factory import HttpAppFactory, wrapped
-from serving.bento.config import EngineSettings, _Source, engine_settings
 from serving.context import current_context, current_request_id
 from serving.observability.logging import set_up_logs
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
-from serving.process.startup import tell_started
+from serving.process.startup import report_started
 from serving.runners.client.local import host
 from serving.runners.host.asgi import RunnerApp
 from serving.runners.host.batch_method import TOO_LATE
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.wire import WireRequest, WireResponse
+from serving.settings.settings import Settings
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class RunnerAppFactory(HttpAppFactory):
 
     hosted: RunnerInstance | None = None
 
-    def __init__(self, service: Service[Any], *, is_main: bool, settings: EngineSettings) -> None:
+    def __init__(self, service: Service[Any], *, is_main: bool, settings: Settings) -> None:
         super().__init__(service, is_main=is_main)
         self._settings = settings
         self._direct = dict.fromkeys(self.dispatchers, 0)
@@ -81,7 +81,7 @@ class RunnerAppFactory(HttpAppFactory):
         )
         self.draining().install()
         await self.hosted.warm_up()
-        tell_started()
+        report_started()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self.draining().uninstall()
@@ -155,12 +155,12 @@ class RunnerAppFactory(HttpAppFactory):
 class RunnerService(Service[T]):  # type: ignore[misc]
     """A BentoML service whose application is the runner's. `using` gives it settings."""
 
-    settings: EngineSettings = EngineSettings()
+    settings: Settings
 
     @classmethod
-    def using(cls, settings: _Source) -> type[RunnerService[Any]]:
+    def using(cls, settings: Settings) -> type[RunnerService[Any]]:
         """This class with `settings`, to be passed as `service_class=`."""
-        return type(cls.__name__, (cls,), {"settings": engine_settings(settings)})
+        return type(cls.__name__, (cls,), {"settings": settings})
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

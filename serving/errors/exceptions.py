@@ -1,52 +1,27 @@
-"""What can go wrong with a job, and the kinds of problem that clients are told."""
+"""The errors of serving. Messages are written for clients unless the problem type hides them (`is_internal`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.errors import (
-    InputError,
-    InvalidInput,
-    PlatformError,
-)
+from models.errors import InputError, InvalidInput, PlatformError, RunnerUnavailable
 from serving.errors.faults import ValueType
-from serving.errors.problem_types import ProblemType as ProblemType
-
-
-class JobsUnavailable(PlatformError):
-    """The folder or the database of the jobs cannot be used, or holds as much as it may. Nothing was kept."""
-
-
-class TooManyJobs(PlatformError):
-    """The caller has as many jobs as one may have. The message is made for clients."""
-
-
-class JobNotDone(PlatformError):
-    """A job has no result yet. The message is made for clients."""
-
-
-class JobGone(PlatformError):
-    """The result of a job has been thrown away. The message is made for clients."""
-
-
-class KeyReused(PlatformError):
-    """An Idempotency-Key came with another request than before. The message is made for clients."""
-
-
-class NotAcceptable(PlatformError):
-    """A result is asked for in a format that there is not. The message is made for clients."""
 
 
 class Malformed(InputError):
-    """A body that is not what its content type says: broken JSON, a multipart body without an end."""
+    """A body that does not match its content type: broken JSON, an incomplete multipart body."""
 
 
 class BadQuery(InputError):
-    """A query string that cannot be used as a whole: an empty list, or one that is too long."""
+    """A query string that is not usable as a whole: an empty list, or a list that is too long."""
+
+
+class UnknownApiVersion(InputError):
+    """An `API-Version` header that names an unknown version."""
 
 
 class FieldFault(InvalidInput):
-    """A fault of one field of the request, with the JSON type of what was sent (`absent` when nothing was)."""
+    """A fault of one field, with the JSON type of its value (`absent` if the field is missing)."""
 
     def __init__(self, message: str, *, location: tuple[str | int, ...], value_type: ValueType) -> None:
         super().__init__(message, location=location)
@@ -54,7 +29,7 @@ class FieldFault(InvalidInput):
 
 
 class Refused(PlatformError):
-    """The caller is not let in; the message is made for them. `headers` go with the answer."""
+    """A request that the guard refuses. `headers` are added to the response."""
 
     def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -62,7 +37,7 @@ class Refused(PlatformError):
 
 
 class Unauthenticated(Refused):
-    """Nobody knows who calls. `is_wrong` tells that what was sent as a proof is none (RFC 6750, 3.1)."""
+    """A request without valid credentials. `is_wrong`: it has credentials, but they are invalid (RFC 6750, 3.1)."""
 
     def __init__(self, message: str, *, is_wrong: bool = False) -> None:
         challenge = 'Bearer realm="makunouchi"' + (', error="invalid_token"' if is_wrong else "")
@@ -70,28 +45,55 @@ class Unauthenticated(Refused):
 
 
 class Forbidden(Refused):
-    """The caller is known, or need not be, and may not do this."""
+    """A request that its caller is not allowed to make."""
 
 
 class RateLimited(Refused):
-    """The caller asked more than it may in a while."""
+    """A request over the rate limit of its caller."""
 
 
 class LimitsUnavailable(PlatformError):
-    """Requests cannot be counted, and a setting says that none goes on uncounted."""
-
-
-class ReloadRefused(PlatformError):
-    """A version cannot be loaded or warmed up. The message is made for clients."""
-
-
-class EmbeddingMissing(PlatformError):
-    """The version that answers gives no embedding. The message is made for clients."""
-
-
-class UnknownApiVersion(InputError):
-    """A header asks for a version of the API that there is not."""
+    """The store of the rate limits does not respond, and the setting refuses requests without it."""
 
 
 class KeysUnavailable(PlatformError):
-    """The keys that a token is checked with cannot be had."""
+    """The public keys of the token issuer cannot be fetched."""
+
+
+class ServiceStopping(RunnerUnavailable):
+    """A request during the shutdown of the service."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is stopping")
+
+
+class ReloadRefused(PlatformError):
+    """A version that cannot be loaded or fails its warm-up."""
+
+
+class EmbeddingMissing(PlatformError):
+    """A model version without embeddings."""
+
+
+class NotAcceptable(PlatformError):
+    """A request for a result in an unsupported format."""
+
+
+class JobsUnavailable(PlatformError):
+    """The folder or the database of the jobs is unusable or full. Nothing was stored."""
+
+
+class TooManyJobs(PlatformError):
+    """A caller at its maximum number of jobs."""
+
+
+class JobNotDone(PlatformError):
+    """A job without a result yet."""
+
+
+class JobGone(PlatformError):
+    """A job whose result has been deleted."""
+
+
+class KeyReused(PlatformError):
+    """An Idempotency-Key that was sent before with another request."""

@@ -1,4 +1,4 @@
-"""The faults of a request, one per field, as problem documents list them."""
+"""Faults of a request, one per field, as problem documents list them."""
 
 from __future__ import annotations
 
@@ -7,52 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# A thousand rows can have ten thousand faults; the first ones are enough to see what is wrong.
+# A request of 1,000 rows can have 10,000 faults.
 MAX_FAULTS = 50
-
-
 _MAX_MESSAGE_CHARACTERS = 300
-
-
 _MAX_NAME_CHARACTERS = 100
 
-
-# Messages of pydantic that speak of Python.
-_MESSAGES = {
-    "missing": "Field required",
-    "extra_forbidden": "There is no such field",
-    "multiple_of": "Input should be an integer",
-    "finite_number": "Input should be a finite number: NaN and Infinity are not",
-}
-
-
-def faults_of(error: ValidationError, *, within: tuple[str | int, ...] = ()) -> list[Fault]:
-    """The faults that pydantic found, at most MAX_FAULTS of them."""
-    found = error.errors(include_url=False, include_context=False)[:MAX_FAULTS]
-    return [
-        Fault(
-            location=_location((*within, *each["loc"])),
-            message=_message(each["type"], each["msg"]),
-            value_type="absent" if each["type"] == "missing" else json_type(each["input"]),
-        )
-        for each in found
-    ]
-
-
-def _message(kind: str, message: str) -> str:
-    said = _MESSAGES.get(kind, message).replace(" after validation", "")
-    if kind == "value_error":
-        said = said.removeprefix("Value error, ")
-    return said if len(said) <= _MAX_MESSAGE_CHARACTERS else said[:_MAX_MESSAGE_CHARACTERS] + "..."
-
-
-def _location(parts: Sequence[str | int]) -> list[str | int]:
-    # Names of unknown fields come from the client, of whatever length.
-    return [part[:_MAX_NAME_CHARACTERS] if isinstance(part, str) else part for part in parts]
-
-
 ValueType = Literal["absent", "null", "boolean", "number", "string", "array", "object", "file"]
-
 
 _JSON_TYPES: dict[type, ValueType] = {
     type(None): "null",
@@ -65,14 +25,17 @@ _JSON_TYPES: dict[type, ValueType] = {
     bytes: "file",
 }
 
-
-def json_type(value: object) -> ValueType:
-    """The JSON type of a value that was read from JSON, or from a file part."""
-    return _JSON_TYPES.get(type(value), "object")
+# Replacements for messages of pydantic that use terms of Python.
+_MESSAGES = {
+    "missing": "Field required",
+    "extra_forbidden": "Unknown field",
+    "multiple_of": "Input should be an integer",
+    "finite_number": "Input should be a finite number, not NaN or Infinity",
+}
 
 
 class Fault(BaseModel):
-    """One fault of a request, and where it is."""
+    """One fault of a request, with its location."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,4 +44,33 @@ class Fault(BaseModel):
         examples=[["body", "instances", 0, "age"]],
     )
     message: str = Field(description="What is wrong.", examples=["Input should be a valid number"])
-    value_type: ValueType = Field(description="JSON type of the value that was sent; `absent` when it is missing.")
+    value_type: ValueType = Field(description="JSON type of the value; `absent` if it is missing.")
+
+
+def faults_of(error: ValidationError, *, within: tuple[str | int, ...] = ()) -> list[Fault]:
+    """Return the faults that pydantic reports, at most MAX_FAULTS. `within` is the location of the validated value."""
+    return [
+        Fault(
+            location=fault_location((*within, *each["loc"])),
+            message=_message(each["type"], each["msg"]),
+            value_type="absent" if each["type"] == "missing" else json_type(each["input"]),
+        )
+        for each in error.errors(include_url=False, include_context=False)[:MAX_FAULTS]
+    ]
+
+
+def fault_location(parts: Sequence[str | int]) -> list[str | int]:
+    """Return a location with shortened names: names of unknown fields come from the client."""
+    return [part[:_MAX_NAME_CHARACTERS] if isinstance(part, str) else part for part in parts]
+
+
+def json_type(value: object) -> ValueType:
+    """Return the JSON type of a value that was read from JSON or from a file part."""
+    return _JSON_TYPES.get(type(value), "object")
+
+
+def _message(error_type: str, message: str) -> str:
+    text = _MESSAGES.get(error_type, message).replace(" after validation", "")
+    if error_type == "value_error":
+        text = text.removeprefix("Value error, ")
+    return text if len(text) <= _MAX_MESSAGE_CHARACTERS else text[:_MAX_MESSAGE_CHARACTERS] + "..."

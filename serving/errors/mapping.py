@@ -1,4 +1,4 @@
-"""From an error to the kind of problem a client is told: one table. Knows status codes, no transport."""
+"""The table from error classes to problem types, and the log of internal errors."""
 
 from __future__ import annotations
 
@@ -66,8 +66,7 @@ from serving.errors.problem_types import (
     ProblemType,
 )
 
-_LOG = logging.getLogger("makunouchi.errors")
-
+log = logging.getLogger("makunouchi.errors")
 
 JOB_TABLE: Final[dict[type[Exception], ProblemType]] = {
     NotAcceptable: NOT_ACCEPTABLE,
@@ -78,7 +77,7 @@ JOB_TABLE: Final[dict[type[Exception], ProblemType]] = {
     JobsUnavailable: JOBS_UNAVAILABLE,
 }
 
-# The nearest class in an error's ancestry decides; what is not below any of these is INTERNAL.
+# The most specific class of an error decides. Errors of no class in the table are INTERNAL.
 TABLE: dict[type[Exception], ProblemType] = {
     Malformed: MALFORMED,
     BadQuery: BAD_QUERY,
@@ -106,22 +105,21 @@ TABLE: dict[type[Exception], ProblemType] = {
 
 
 def report(error: BaseException) -> None:
-    """Log `error` with the request's id, where it is this service's fault."""
-    kind = problem_type_of(error)
-    if kind.status >= 500:
-        is_bug = kind.status == 500
+    """Log `error` with the request id, if its status is 500 or higher."""
+    problem_type = problem_type_of(error)
+    if problem_type.status >= 500:
+        is_bug = problem_type.status == 500
         level = logging.ERROR if is_bug else logging.WARNING
-        _LOG.log(
-            level, "%s [request_id=%s] %s", kind.slug, current_request_id(), error, exc_info=error if is_bug else None
-        )
+        trace = error if is_bug else None
+        log.log(level, "%s [request_id=%s] %s", problem_type.slug, current_request_id(), error, exc_info=trace)
 
 
 def problem_type_of(error: BaseException) -> ProblemType:
-    """The kind of problem that `error` is to a client."""
+    """Return the problem type of `error`."""
     return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), INTERNAL)
 
 
 def detail_of(error: BaseException) -> str:
-    """What a client is told about `error`: its message where it is made for clients, else what its kind means."""
-    kind = problem_type_of(error)
-    return kind.description if kind.fault_is_ours or not str(error) else str(error)
+    """Return the `detail` for clients: the message of `error`, or the description of an internal problem type."""
+    problem_type = problem_type_of(error)
+    return problem_type.description if problem_type.is_internal or not str(error) else str(error)

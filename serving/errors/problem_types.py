@@ -1,4 +1,4 @@
-"""A kind of problem: what a client is told by name and status. Knows no errors and no transport."""
+"""The problem types that clients receive (RFC 9457): a stable name, a status, a title and a description."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """A kind of problem: its stable name, its status, what it means.
+    """A problem type. `retry_after_s` is sent as Retry-After.
 
-    `retry_after_s` is sent as Retry-After. `fault_is_ours` hides the error's own message: it may name internals.
+    `is_internal` replaces the message of the error by the description: it may contain internal details.
     """
 
     slug: str
@@ -18,7 +18,7 @@ class ProblemType:
     title: str
     description: str
     retry_after_s: int | None = None
-    fault_is_ours: bool = False
+    is_internal: bool = False
 
     @property
     def type(self) -> str:
@@ -27,156 +27,158 @@ class ProblemType:
 
 
 MALFORMED = ProblemType(
-    "malformed", 400, "The body cannot be parsed", "The body is not the format its Content-Type says."
+    "malformed", 400, "Malformed request body", "The body does not match its Content-Type, or is incomplete."
 )
-NOT_HTTP = ProblemType("not-http", 400, "Not HTTP", "The bytes are no request of HTTP/1.1, or could be read as two.")
+NOT_HTTP = ProblemType("not-http", 400, "Not HTTP", "The bytes are not a valid HTTP/1.1 request, or are ambiguous.")
 BAD_QUERY = ProblemType(
-    "bad-query", 400, "The query cannot be used", "A list in the query string is empty or too long."
+    "bad-query", 400, "Invalid query string", "A list in the query string is empty or has too many items."
 )
 UNKNOWN_API_VERSION = ProblemType(
-    "unknown-api-version", 400, "No such version of the API", "`API-Version` is none of those that are known."
+    "unknown-api-version", 400, "Unknown API version", "`API-Version` names a version that this service does not have."
 )
 UNAUTHENTICATED = ProblemType(
     "unauthenticated",
     401,
-    "Who calls is not known",
-    "This takes an API key (`X-API-Key`), or a key or a token as `Authorization: Bearer`.",
+    "Authentication required",
+    "Send an API key as `X-API-Key`, or an API key or a token as `Authorization: Bearer`.",
 )
-FORBIDDEN = ProblemType("forbidden", 403, "Not allowed", "The key or token is good, and does not allow this.")
-NOT_FOUND = ProblemType("not-found", 404, "There is nothing here", "No such path. `GET /v1` lists what there is.")
+FORBIDDEN = ProblemType(
+    "forbidden", 403, "Forbidden", "The credentials are valid but do not have the role that this operation requires."
+)
+NOT_FOUND = ProblemType("not-found", 404, "Not found", "No resource has this path. `GET /v1` lists all operations.")
 NOT_KNOWN = ProblemType(
-    "not-known", 404, "Not known", "The request names a model, a version or a user that does not exist."
+    "not-known", 404, "Unknown name", "The request names a model, a version, a user or an item that does not exist."
 )
 NOT_ALLOWED = ProblemType(
-    "method-not-allowed", 405, "Method not allowed", "The path exists; its methods are in `Allow`."
+    "method-not-allowed", 405, "Method not allowed", "The path does not support this method. `Allow` lists its methods."
 )
 BODY_TIMEOUT = ProblemType(
-    "body-timeout", 408, "The body took too long", "The body did not arrive within the time limit."
+    "body-timeout", 408, "Request body timeout", "The body did not arrive within the time limit."
 )
 HEAD_TIMEOUT = ProblemType(
-    "headers-timeout", 408, "The headers took too long", "They did not arrive within the time limit."
+    "headers-timeout", 408, "Request headers timeout", "The headers did not arrive within the time limit."
 )
 RELOAD_REFUSED = ProblemType(
     "reload-refused",
     409,
-    "The version cannot be served",
-    "It could not be loaded, or did not answer its own example. The old version serves on.",
+    "Version not usable",
+    "The version could not be loaded or failed its warm-up prediction. The previous version remains in service.",
 )
 NO_EMBEDDING = ProblemType(
     "no-embedding",
     409,
-    "The model gives no embedding",
-    "The version that answers was trained before there were embeddings, or its network has none. Train it anew.",
+    "Model without embeddings",
+    "The version was trained before embeddings were supported, or its network has none. Train a new version.",
 )
-TOO_LARGE = ProblemType(
-    "too-large", 413, "Too large", "More bytes or pixels than a limit allows. The detail says which."
-)
+TOO_LARGE = ProblemType("too-large", 413, "Too large", "The request exceeds a limit. `detail` states the limit.")
 UNSUPPORTED = ProblemType(
-    "unsupported-media-type", 415, "Unsupported media type", "A Content-Type, or a kind of file, that is not read here."
+    "unsupported-media-type", 415, "Unsupported media type", "The Content-Type or the file format is not supported."
 )
 VALIDATION = ProblemType(
-    "validation", 422, "The request is not valid", "Well-formed, but not acceptable. `errors` locates each fault."
+    "validation", 422, "Validation failed", "The request is well-formed but invalid. `errors` lists each fault."
 )
 RATE_LIMITED = ProblemType(
     "rate-limited",
     429,
     "Too many requests",
-    "This key, or this address, asked more than it may in a while. Try again after `Retry-After` seconds.",
+    "The caller has exceeded its rate limit. Retry after `Retry-After` seconds.",
     retry_after_s=1,
 )
-HEAD_TOO_LARGE = ProblemType("headers-too-large", 431, "The headers are too large", "The limit is in the detail.")
+HEAD_TOO_LARGE = ProblemType(
+    "headers-too-large", 431, "Request headers too large", "The headers exceed the limit that `detail` states."
+)
 LIMITS_UNAVAILABLE = ProblemType(
     "limits-unavailable",
     503,
-    "Requests cannot be counted",
-    "The store of the rate limits does not answer, and nothing is answered uncounted. Try again after `Retry-After`.",
+    "Rate limits unavailable",
+    "The store of the rate limits does not respond, so requests are refused. Retry after `Retry-After` seconds.",
     retry_after_s=5,
-    fault_is_ours=True,
+    is_internal=True,
 )
 KEYS_UNAVAILABLE = ProblemType(
     "keys-unavailable",
     503,
-    "Tokens cannot be checked",
-    "The public keys of the tokens' issuer cannot be had at the moment. API keys are answered.",
+    "Tokens cannot be verified",
+    "The public keys of the token issuer are not available at the moment. API keys still work.",
     retry_after_s=10,
-    fault_is_ours=True,
+    is_internal=True,
 )
 INTERNAL = ProblemType(
     "internal",
     500,
     "Internal error",
-    "The request could not be answered. The cause is in the log, under the request id.",
-    fault_is_ours=True,
+    "An unexpected error occurred. The log contains the cause under the request id.",
+    is_internal=True,
 )
 PREDICTION_FAILED = ProblemType(
     "prediction-failed",
     500,
-    "The model failed",
-    "The model could not answer this request. The cause is in the log, under the request id.",
-    fault_is_ours=True,
+    "Prediction failed",
+    "The model raised an error for this request. The log contains the cause under the request id.",
+    is_internal=True,
 )
 UNAVAILABLE = ProblemType(
     "unavailable",
     503,
-    "The model is not available",
-    "The model's process is not there at the moment. Try again after `Retry-After` seconds.",
+    "Model unavailable",
+    "The process of the model does not respond at the moment. Retry after `Retry-After` seconds.",
     retry_after_s=5,
-    fault_is_ours=True,
+    is_internal=True,
 )
 OVERLOADED = ProblemType(
     "overloaded",
     503,
-    "Too many requests are waiting",
-    "The queue in front of the model is full; nothing was started. Try again after `Retry-After` seconds.",
+    "Queue full",
+    "The queue of the model is full; the request was not started. Retry after `Retry-After` seconds.",
     retry_after_s=1,
-    fault_is_ours=True,
+    is_internal=True,
 )
 FEEDBACK_UNAVAILABLE = ProblemType(
     "feedback-unavailable",
     503,
     "Feedback cannot be stored",
-    "The log of the feedback cannot be written at the moment; nothing was kept. Try again after `Retry-After` seconds.",
+    "The feedback log cannot be written at the moment; nothing was stored. Retry after `Retry-After` seconds.",
     retry_after_s=2,
-    fault_is_ours=True,
+    is_internal=True,
 )
 NOT_READY = ProblemType(
     "not-ready",
     503,
     "Not ready",
-    "At least one runner has not answered its warm-up prediction. `runners` says which.",
+    "At least one runner has not answered its warm-up prediction. `runners` lists the state of each.",
     retry_after_s=5,
 )
 DEADLINE = ProblemType(
     "deadline-exceeded",
     504,
-    "No answer in time",
-    "The model did not answer within the time limit of a request.",
-    fault_is_ours=True,
+    "Deadline exceeded",
+    "The model did not answer within the time limit of the request.",
+    is_internal=True,
 )
 NOT_ACCEPTABLE: Final = ProblemType(
-    "not-acceptable", 406, "No such format", "None of the media types in `Accept` is one that this answers in."
+    "not-acceptable", 406, "Not acceptable", "The operation supports none of the media types in `Accept`."
 )
 JOB_NOT_DONE: Final = ProblemType(
-    "job-not-done", 409, "The job is not done", "It is still waiting or under way; try again.", retry_after_s=2
+    "job-not-done", 409, "Job not done", "The job is queued or running. Retry later.", retry_after_s=2
 )
 KEY_REUSED: Final = ProblemType(
-    "key-reused", 409, "The key was used before", "The same `Idempotency-Key` came with another request."
+    "key-reused", 409, "Idempotency key reused", "This `Idempotency-Key` was sent before with a different request."
 )
-JOB_GONE: Final = ProblemType("gone", 410, "No longer here", "The result was kept for as long as it says, and is gone.")
+JOB_GONE: Final = ProblemType("gone", 410, "Result expired", "The result of the job has passed its retention time.")
 TOO_MANY_JOBS: Final = ProblemType(
     "too-many-jobs",
     429,
     "Too many jobs",
-    "This caller has as many jobs as may be kept for one. Delete some, or wait until some expire.",
+    "The caller has the maximum number of stored jobs. Delete some, or wait until some expire.",
     retry_after_s=60,
 )
 JOBS_UNAVAILABLE: Final = ProblemType(
     "jobs-unavailable",
     503,
-    "No job can be taken or read",
-    "Where jobs are kept cannot be written or is full. Nothing was kept. Try again after `Retry-After` seconds.",
+    "Jobs unavailable",
+    "The storage of the jobs is unusable or full; nothing was stored. Retry after `Retry-After` seconds.",
     retry_after_s=30,
-    fault_is_ours=True,
+    is_internal=True,
 )
 JOB_PROBLEM_TYPES: Final = (NOT_ACCEPTABLE, JOB_NOT_DONE, KEY_REUSED, JOB_GONE, TOO_MANY_JOBS, JOBS_UNAVAILABLE)
 
@@ -210,7 +212,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     DEADLINE,
     *JOB_PROBLEM_TYPES,
 )
-# What can be wrong with a request that has a body, whatever it asks for.
+# Problems of every operation with a request body.
 BODY_FAULTS: tuple[ProblemType, ...] = (MALFORMED, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, VALIDATION)
-# What a call to a runner can meet that is no fault of the request.
+# Problems of a call to a runner that the request does not cause.
 CALL_FAILURES: tuple[ProblemType, ...] = (INTERNAL, PREDICTION_FAILED, UNAVAILABLE, OVERLOADED, DEADLINE)

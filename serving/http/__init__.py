@@ -1,1 +1,1 @@
-"""What HTTP operations are made of: requests, problem details, caching, the OpenAPI document."""
+"""HTTP building blocks: operations, requests, problem details, middleware, caching, OpenAPI."""

@@ -1,4 +1,4 @@
-"""What goes with an answer to a request that used a deprecated field (RFC 9745, RFC 8594). Knows dates and headers."""
+"""Headers of a response to a request that used a deprecated field (RFC 9745, RFC 8594)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ HEADERS: Final = ("Deprecation", "Sunset", "Link")
 
 @dataclass(frozen=True, slots=True)
 class Deprecation:
-    """Since when something is deprecated, until when it is served, and the path of what comes after it."""
+    """The start of a deprecation, the end of service, and the path of the successor."""
 
     since: datetime
     until: datetime
     successor: str
 
     def mark(self, response: Response) -> None:
-        """Say so in `response`."""
+        """Add the headers to `response`."""
         response.headers["Deprecation"] = f"@{int(self.since.timestamp())}"
         response.headers["Sunset"] = format_datetime(self.until, usegmt=True)
         response.headers["Link"] = f'<{self.successor}>; rel="successor-version", </redoc>; rel="deprecation"'
 
 
-# `threshold` is called `min_confidence` in version 2, as `min_score` is of recommendations.
+# Version 2 has `min_confidence` instead of `threshold`, in line with `min_score` of recommendations.
 THRESHOLD: Final = Deprecation(
     since=datetime(2026, 11, 21, tzinfo=UTC), until=datetime(2027, 11, 30, tzinfo=UTC), successor="/v2/images/classify"
 )

@@ -1,6 +1,6 @@
-"""A route whose parameters may hold a slash, sent as %2F. Knows paths, no operation.
+"""A route whose path parameters may contain a slash, sent as %2F.
 
-Servers decode the path before it is routed, and an id `a/b` then looks like two steps.
+Servers decode the path before routing, so an encoded id `a/b` would match as two segments.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ _SLASH = "%2f"
 
 
 class EncodedPathRoute(Route):
-    """Matches a path that has %2F in it as it was sent, and decodes the parameters afterwards."""
+    """A route that matches a path with %2F in its encoded form, and then decodes the parameters."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         sent = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
         if scope["type"] != "http" or _SLASH not in sent.lower():
             return super().matches(scope)
-        # Steps are decoded one by one, so that what else is encoded does not matter to the pattern.
-        steps = (quote(unquote(step), safe="") for step in sent.split("/"))
-        match, found = super().matches({**scope, "path": "/".join(steps)})
+        # Segments are normalized one by one: the pattern must match whatever else the client encoded.
+        segments = (quote(unquote(segment), safe="") for segment in sent.split("/"))
+        match, child_scope = super().matches({**scope, "path": "/".join(segments)})
         if match is not Match.NONE:
-            found["path_params"] = {name: unquote(value) for name, value in found["path_params"].items()}
-        return match, found
+            params = child_scope["path_params"]
+            child_scope["path_params"] = {name: unquote(value) for name, value in params.items()}
+        return match, child_scope

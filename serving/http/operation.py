@@ -1,7 +1,7 @@
-"""One operation of the API: its route, and all that the OpenAPI document tells of it. One place for both.
+"""An operation of the API: the single description of its route and of its part of the OpenAPI document.
 
-Routes are Starlette's, not FastAPI's: the tabular call's types follow the card while the service runs, which a FastAPI
-signature cannot.
+Routes are Starlette's, not FastAPI's: the types of some operations follow the card of the served model, which can
+change at run time, and the signature of a FastAPI endpoint cannot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serving.runners.interface import ModelRef
 
 Handler = Callable[[Request], Awaitable[Response]]
 JsonSchema = dict[str, Any]  # Any: JSON
-# A pydantic type; or a schema written out, under the name that its `title` gives.
+# A pydantic type, or a JSON schema whose `title` is its name.
 Schema = type[BaseModel] | TypeAdapter[Any] | JsonSchema
 
 CALL_PROBLEMS = (*BODY_FAULTS, *CALL_FAILURES)
@@ -35,9 +35,9 @@ CALL_PROBLEMS = (*BODY_FAULTS, *CALL_FAILURES)
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A body, sent or answered: its media type, its schema now, and an example by name.
+    """A request or response body: its media type, its current schema, and examples by name.
 
-    `refine` changes the finished JSON schemas of the components in place, by what is known of the model served now.
+    `refine` adapts the JSON schemas of the components to the served model, in place.
     """
 
     media_type: str
@@ -49,7 +49,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What can be called. `id` is what a generated client names its method; `access` is what it asks of a caller."""
+    """An operation. Generated clients name their methods by `id`; `access` is the access that it requires."""
 
     id: str
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -66,26 +66,26 @@ class Operation:
     more_answers: tuple[Content, ...] = ()
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[ProblemType, ...] = (INTERNAL,)
-    # Headers that some of its answers have beside those that all have.
+    # Additional headers of some responses.
     answer_headers: tuple[str, ...] = ()
     is_body_optional: bool = False
-    # The model that answers now, where the same request to the same version is answered the same: it may be cached.
+    # The model that answers, if responses are cacheable: equal requests to one version have equal responses.
     answered_by: Callable[[], ModelRef | None] | None = None
     is_conditional: bool = False
-    # Whether a caller may say which version of the model answers.
+    # Whether a request can select the model version.
     takes_version: bool = False
     status: int = 200
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
-        """The route that answers this operation, to those whom `guard` lets in, before anything of a body is read.
+        """Return the route of this operation. `guard` checks a request before its body is read.
 
-        Without one everything but administration is open. Whatever its handler raises becomes a problem document.
+        Without a guard everything except administration is open. Exceptions become problem documents.
         """
         handler, access = self.handler, self.access
         guard = guard or Guard()
         name, answered_by = self.id, self.answered_by
-        # What may be kept by a client or on the way: answers to POST never are.
+        # Only responses to GET are stored by clients and proxies.
         varies = self.takes_version and self.method == "GET"
 
         async def endpoint(request: Request) -> Response:
@@ -100,16 +100,16 @@ class Operation:
                 response = problem_of(error, instance=request.scope["path"])
             if varies:
                 response.headers.add_vary_header(VERSION_HEADER)
-            return guard.marked(request.scope, response)
+            return guard.with_limit_headers(request.scope, response)
 
         return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
 
     def native(self) -> Operation:
-        """The same operation where BentoML's own clients look for it: a path named after the method."""
+        """Return this operation at the path that BentoML's clients call, which is named after the method."""
         return replace(
             self,
             id=f"bentoml_{self.id}",
             path=f"/{self.id}",
             tag="bentoml",
-            description=f"The same as `{self.id}`, at the path that BentoML's clients call. {self.description}".strip(),
+            description=f"Same as `{self.id}`, at the path that BentoML's clients call. {self.description}".strip(),
         )

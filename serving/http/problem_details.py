@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457) as HTTP responses, for whatever went wrong. Knows errors and requests, no models."""
+"""Problem documents (RFC 9457) as responses to errors, to unknown paths and to unsupported methods."""
 
 from __future__ import annotations
 
@@ -20,29 +20,24 @@ from starlette.websockets import WebSocket
 from models.errors import InputError
 from serving.context import current_request_id
 from serving.errors.exceptions import FieldFault, Refused
-from serving.errors.faults import (
-    Fault,
-    ValueType,
-    _location,
-    faults_of,
-)
+from serving.errors.faults import Fault, ValueType, fault_location, faults_of
 from serving.errors.mapping import TABLE, detail_of, problem_type_of, report
 from serving.errors.problem_types import MALFORMED, NOT_ALLOWED, NOT_FOUND, VALIDATION, ProblemType
 
 MEDIA_TYPE = "application/problem+json"
 
 # RFC 3986, 3.3
-_IN_PATHS = "/:@!$&'()*+,;=-._~"
+_SAFE_IN_PATHS = "/:@!$&'()*+,;=-._~"
 
-# Clients of the Open Inference Protocol look for `error`.
-_INFERENCE = ("/v2/health/", "/v2/models/")
+# Clients of the Open Inference Protocol read the member `error`.
+_OPEN_INFERENCE_PATHS = ("/v2/health/", "/v2/models/")
 
-# Fields that are files, so that a fault of one is a fault of a file.
-_FILES = ("image", "images")
+# Fields whose values are files.
+_FILE_FIELDS = ("image", "images")
 
 
 def problem(
-    kind: ProblemType,
+    problem_type: ProblemType,
     detail: str,
     *,
     instance: str,
@@ -50,48 +45,48 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,  # Any: JSON, extension members of the document
 ) -> Response:
-    """A response that says what went wrong. `instance` is the path of the request."""
+    """Return a problem document as a response. `instance` is the path of the request."""
     document: dict[str, Any] = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
+        "type": problem_type.type,
+        "title": problem_type.title,
+        "status": problem_type.status,
         "detail": detail,
-        # A URI reference: what a client put into the path is quoted as it was on its way.
-        "instance": quote(instance, safe=_IN_PATHS),
+        # A URI reference, so the path is percent-encoded.
+        "instance": quote(instance, safe=_SAFE_IN_PATHS),
         "request_id": current_request_id(),
         **members,
     }
-    if instance.startswith(_INFERENCE):
+    if instance.startswith(_OPEN_INFERENCE_PATHS):
         document["error"] = detail
     if faults:
         document["errors"] = [fault.model_dump() for fault in faults]
-    sent = dict(headers or {})
-    if kind.retry_after_s is not None:
-        sent.setdefault("Retry-After", str(kind.retry_after_s))
-    sent["Cache-Control"] = "no-store"
-    return Response(orjson.dumps(document), kind.status, sent, MEDIA_TYPE)
+    response_headers = dict(headers or {})
+    if problem_type.retry_after_s is not None:
+        response_headers.setdefault("Retry-After", str(problem_type.retry_after_s))
+    response_headers["Cache-Control"] = "no-store"
+    return Response(orjson.dumps(document), problem_type.status, response_headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception, *, instance: str) -> Response:
-    """The response for any exception. Those that are this service's fault are logged, with the request id."""
+    """Return the response to an exception. Errors with status 500 and higher are logged with the request id."""
     if isinstance(error, ValidationError):
-        return _invalid(error, instance=instance)
+        return _validation_problem(error, instance=instance)
     if isinstance(error, ClientDisconnect):
-        return problem(MALFORMED, "The client went away before the body was complete", instance=instance)
-    kind = problem_type_of(error)
+        return problem(MALFORMED, "The client disconnected before the body was complete", instance=instance)
+    problem_type = problem_type_of(error)
     faults: list[Fault] = []
     report(error)
     if isinstance(error, InputError) and error.location:
-        value_type: ValueType = "file" if error.location[-1] in _FILES else "string"
+        value_type: ValueType = "file" if error.location[-1] in _FILE_FIELDS else "string"
         if isinstance(error, FieldFault):
             value_type = error.value_type
-        faults = [Fault(location=_location(error.location), message=detail_of(error), value_type=value_type)]
+        faults = [Fault(location=fault_location(error.location), message=detail_of(error), value_type=value_type)]
     headers = error.headers if isinstance(error, Refused) else None
-    return problem(kind, detail_of(error), instance=instance, faults=faults, headers=headers)
+    return problem(problem_type, detail_of(error), instance=instance, faults=faults, headers=headers)
 
 
 def install(app: Starlette) -> None:
-    """Make `app` answer with problem documents to whatever its routes raise, and to paths and methods it lacks."""
+    """Make `app` answer errors of its routes, unknown paths and unsupported methods with problem documents."""
 
     async def on_http(request: Request, error: Exception) -> Response:
         return _routing_problem(app, request, error if isinstance(error, HTTPException) else HTTPException(500))
@@ -99,17 +94,17 @@ def install(app: Starlette) -> None:
     async def on_error(request: Request, error: Exception) -> Response:
         return problem_of(error, instance=request.url.path)
 
-    routed = app.router.default
+    default = app.router.default
 
-    async def nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
+    async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
-            await routed(scope, receive, send)
+            await default(scope, receive, send)
             return
-        detail = f"There is no WebSocket at {scope['path'][:200]}"
+        detail = f"No WebSocket at {scope['path'][:200]}"
         socket = WebSocket(scope, receive, send)
         await socket.send_denial_response(problem(NOT_FOUND, detail, instance=scope["path"]))
 
-    app.router.default = nothing_there
+    app.router.default = not_found
     app.add_exception_handler(HTTPException, on_http)
     for error in (*TABLE, ValidationError, ClientDisconnect):
         app.add_exception_handler(error, on_error)
@@ -119,20 +114,20 @@ def install(app: Starlette) -> None:
 def _routing_problem(app: Starlette, request: Request, error: HTTPException) -> Response:
     path = request.url.path
     if error.status_code == 404:
-        return problem(NOT_FOUND, f"There is nothing at {path[:200]}; GET /v1 lists what there is", instance=path)
+        return problem(NOT_FOUND, f"No resource at {path[:200]}; GET /v1 lists all operations", instance=path)
     if error.status_code == 405:
         allowed = allowed_methods(app, request)
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": allowed})
-        detail = f"{request.method[:20]} is not allowed here; allowed: {allowed}"
+        detail = f"{request.method[:20]} is not allowed for this path; allowed: {allowed}"
         return problem(NOT_ALLOWED, detail, instance=path, headers={"Allow": allowed})
     status = HTTPStatus(error.status_code)
-    kind = ProblemType("http", status.value, status.phrase, status.description, fault_is_ours=status >= 500)
-    return problem(kind, kind.description or status.phrase, instance=path, headers=error.headers)
+    problem_type = ProblemType("http", status.value, status.phrase, status.description, is_internal=status >= 500)
+    return problem(problem_type, problem_type.description or status.phrase, instance=path, headers=error.headers)
 
 
 def allowed_methods(app: Starlette, request: Request) -> str:
-    """The value of `Allow` for the path of `request`."""
+    """Return the value of `Allow` for the path of `request`."""
     methods = {"OPTIONS"}
     for route in app.routes:
         if route.matches(dict(request.scope))[0] is not Match.NONE:
@@ -140,12 +135,12 @@ def allowed_methods(app: Starlette, request: Request) -> str:
     return ", ".join(sorted(methods))
 
 
-def _invalid(error: ValidationError, *, instance: str) -> Response:
+def _validation_problem(error: ValidationError, *, instance: str) -> Response:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return problem(MALFORMED, first["msg"], instance=instance)
     faults = faults_of(error, within=("body",))
-    where = ".".join(str(part) for part in faults[0].location)
+    location = ".".join(str(part) for part in faults[0].location)
     others = error.error_count() - 1
-    more = f"; and {others} more" if others else ""
-    return problem(VALIDATION, f"{where}: {faults[0].message}{more}", instance=instance, faults=faults)
+    suffix = f"; and {others} more" if others else ""
+    return problem(VALIDATION, f"{location}: {faults[0].message}{suffix}", instance=instance, faults=faults)

@@ -1,8 +1,8 @@
-"""Answers repeated requests without asking the model. Knows keys and bytes, never models.
+"""The response cache, which answers repeated requests without calling the model.
 
-A key is the operation, the model, its version, and the request's content with what does not matter taken out. Equal
-requests in flight are one: the first is answered, the others wait for its answer. Only operations whose answer follows
-from these alone take part: images and tables. Recommendations do not: feedback changes them at once.
+A key consists of the operation, the model, its version, and the normalized content of the request. Of equal requests in
+flight only the first calls the model, and the others wait for its response. Only operations whose response depends on
+nothing else are cached: image classification and tabular predictions. Recommendations are not: feedback changes them.
 """
 
 from __future__ import annotations
@@ -25,74 +25,74 @@ if TYPE_CHECKING:
 
 HEADER = "X-Cache"
 _JSON = "application/json"
-# What an answer says of itself, and has to say each time.
-_KEPT_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
+# Headers that are stored with a response.
+_STORED_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
 _NO_HEADERS: Mapping[str, str] = {}
 
 
 class ResponseCache:
-    """Answers from `store`, or has the answer made, once for all that ask the same at the same time."""
+    """A cache of responses in `store`, which calls the model once for equal requests in flight."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._making: dict[str, asyncio.Future[bytes | None]] = {}
+        self._pending: dict[str, asyncio.Future[bytes | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(
         self, request: Request, operation: str, model: ModelRef | None, make: Callable[[], Awaitable[Response]]
     ) -> Response:
-        """The answer to `request`, with `X-Cache`: hit, miss, or bypass where the client asked for a new one."""
-        wishes = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
-        if model is None or "no-store" in wishes:
-            return _told(await make(), "bypass")
+        """Return the response to `request`, with `X-Cache`: hit, miss, or bypass as the client requests."""
+        directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
+        if model is None or "no-store" in directives:
+            return _with_status(await make(), "bypass")
         key = await key_of(request, operation, model)
-        if wishes & {"no-cache", "max-age=0"}:
-            return _told((await self._make(key, model, make))[0], "bypass")
+        if directives & {"no-cache", "max-age=0"}:
+            return _with_status((await self._make(key, model, make))[0], "bypass")
         while True:
-            making = self._making.get(key)
-            # One that waited in vain, for a failure or another version, makes its own or waits for the next that does.
-            body = await self._store.get(key) if making is None else await asyncio.shield(making)
-            if body is not None:
-                return _unpacked(body)
-            if key not in self._making:
-                return _told(await self._lead(key, model, make), "miss")
+            pending = self._pending.get(key)
+            # After a failed response, or one of another version, one of the waiting requests becomes the next leader.
+            entry = await self._store.get(key) if pending is None else await asyncio.shield(pending)
+            if entry is not None:
+                return _unpacked(entry)
+            if key not in self._pending:
+                return _with_status(await self._lead(key, model, make), "miss")
 
     @property
     def memory(self) -> MemoryStore | None:
-        """The store, where looking into it is no waiting."""
+        """The store, if lookups need no waiting."""
         return self._store if isinstance(self._store, MemoryStore) else None
 
     def pending(self, key: str) -> asyncio.Future[bytes | None] | None:
-        """Return the response that is being computed for `key`, if there is one; None on failure."""
-        return self._making.get(key)
+        """Return the future of the entry of a pending request for `key`; its result is None if the request fails."""
+        return self._pending.get(key)
 
     def begin(self, key: str) -> None:
-        """The answer for `key` is being made from now on: `end` has to follow. Call inside an event loop."""
-        self._making[key] = asyncio.get_running_loop().create_future()
+        """Register a pending request for `key`; `end` must follow. Call inside an event loop."""
+        self._pending[key] = asyncio.get_running_loop().create_future()
 
-    def end(self, key: str, kept: bytes | None) -> None:
-        """The answer for `key` is made; those who wait for it get `kept`."""
-        self._making.pop(key).set_result(kept)
+    def end(self, key: str, entry: bytes | None) -> None:
+        """Finish the pending request for `key`; waiting requests receive `entry`."""
+        self._pending.pop(key).set_result(entry)
 
     def clear(self) -> None:
-        """Forget everything, in the background. Call inside an event loop."""
+        """Drop all entries in the background. Call inside an event loop."""
         task = asyncio.get_running_loop().create_task(self._store.clear())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End what the store holds."""
+        """Close the store."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
 
     async def _lead(self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]) -> Response:
         self.begin(key)
-        body: bytes | None = None
+        entry: bytes | None = None
         try:
-            response, body = await self._make(key, model, make)
+            response, entry = await self._make(key, model, make)
             return response
         finally:
-            self.end(key, body)
+            self.end(key, entry)
 
     async def _make(
         self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]
@@ -101,21 +101,21 @@ class ResponseCache:
         body = bytes(response.body)
         if response.status_code != 200 or response.headers.get("vary") == "*" or version_of(body) != model.version:
             return response, None
-        kept = packed(body, response.headers)
-        await self._store.put(key, kept)
-        return response, kept
+        entry = packed(body, response.headers)
+        await self._store.put(key, entry)
+        return response, entry
 
 
 def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
-    """`key_of` a request whose body is JSON, and which has neither a query nor a header that matters."""
-    digest = _of_plain_json().copy()
+    """Return the same key as `key_of`, for a JSON body without a query and without headers that are part of the key."""
+    digest = _plain_json_digest().copy()
     for piece in _pieces(body, _JSON):
         _add(digest, piece)
     return f"{operation}:{model.name}:{model.version}:{digest.hexdigest()}"
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
-    """The key of a request to `operation` that `model` answers."""
+    """Return the cache key of a request to `operation`, answered by `model`."""
     digest = hashlib.sha256()
     body = await request.body()
     content_type = request.headers.get("content-type", "")
@@ -132,23 +132,23 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
 
 
 def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | bytearray]:
-    """What of a body matters: JSON whatever its spaces and the order of its keys, a form whatever its boundary."""
-    kind, _, parameters = content_type.partition(";")
-    if kind.strip().lower() == _JSON:
+    """Return the significant parts of a body: JSON without spaces and with sorted keys, a form without its boundary."""
+    media_type, _, parameters = content_type.partition(";")
+    if media_type.strip().lower() == _JSON:
         try:
             return [orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)]
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return [body]
     name, _, boundary = parameters.strip().partition("=")
     if name.lower() == "boundary" and boundary.strip('"'):
-        # Cut, not replaced: whatever stood in its place could be in a file.
+        # Split, not replaced: any replacement could also occur in a file.
         return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"))
     return [content_type.encode(), body]
 
 
 @functools.cache
-def _of_plain_json() -> Any:  # Any: hashlib's objects have no public type
-    """The digest of what `key_of` takes in before the body."""
+def _plain_json_digest() -> Any:  # Any: hashlib's objects have no public type
+    """Return the digest of the parts that `key_of` adds before the body."""
     digest = hashlib.sha256()
     for part in ("", "", "", _JSON):
         _add(digest, part.encode())
@@ -161,36 +161,36 @@ def _add(digest: Any, piece: bytes | bytearray) -> None:  # Any: hashlib's objec
 
 
 def packed(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
-    """An answer as it is kept: a line of JSON with the headers that belong to it, and the answer."""
-    return orjson.dumps({name: headers[name] for name in _KEPT_HEADERS if name in headers}) + b"\n" + body
+    """Return a response as a cache entry: one line of JSON with its headers, then the body."""
+    return orjson.dumps({name: headers[name] for name in _STORED_HEADERS if name in headers}) + b"\n" + body
 
 
-def body_of(kept: bytes) -> bytes | None:
-    """The answer that was kept, None where headers belong to it."""
-    headers, _, body = kept.partition(b"\n")
+def body_of(entry: bytes) -> bytes | None:
+    """Return the body of a cache entry, or None if the entry has headers."""
+    headers, _, body = entry.partition(b"\n")
     return body if headers == b"{}" else None
 
 
-def _unpacked(kept: bytes) -> Response:
-    headers, _, body = kept.partition(b"\n")
-    return _told(Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store"}, _JSON), "hit")
+def _unpacked(entry: bytes) -> Response:
+    headers, _, body = entry.partition(b"\n")
+    return _with_status(Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store"}, _JSON), "hit")
 
 
 def version_of(body: bytes) -> str | None:
-    """The version of the model that an answer names."""
+    """Return the model version that a response body names."""
     try:
         return str(orjson.loads(body)["model"]["version"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _told(response: Response, how: str) -> Response:
-    response.headers[HEADER] = how
+def _with_status(response: Response, status: str) -> Response:
+    response.headers[HEADER] = status
     return response
 
 
 def build_cache(settings: Settings) -> ResponseCache | None:
-    """The cache that the settings ask for, if they do."""
+    """Return the cache that the settings define, or None."""
     if not settings.cache_bytes:
         return None
     if settings.cache_store == "redis":

@@ -1,4 +1,4 @@
-"""Server-Sent Events: items as they finish, then one terminal event. Knows text, no models.
+"""Server-Sent Events: items as they finish, then one terminal event.
 
 The format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -16,7 +16,7 @@ MEDIA_TYPE = "text/event-stream"
 
 
 class EventStream(StreamingResponse):
-    """A response of `events`, which nothing on the way should keep back."""
+    """A streaming response of `events`, with headers that disable buffering by proxies."""
 
     def __init__(self, events: AsyncIterator[bytes]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -24,9 +24,9 @@ class EventStream(StreamingResponse):
 
 
 async def in_completion_order(items: Sequence[Awaitable[BaseModel]]) -> AsyncIterator[bytes]:
-    """An event `item` for each of `items`, its id the place in `items`; then an event `done`.
+    """Yield an event `item` for each of `items` as it finishes, with its position as id; then an event `done`.
 
-    The items answer for their own failures. When nobody listens any more, those that are not finished are cancelled.
+    Items must not raise. When the client disconnects, unfinished items are cancelled.
     """
     tasks = {asyncio.ensure_future(item): index for index, item in enumerate(items)}
     failed = 0
@@ -46,5 +46,5 @@ async def in_completion_order(items: Sequence[Awaitable[BaseModel]]) -> AsyncIte
 
 
 def event(kind: str, id_: str, data: bytes) -> bytes:
-    """One event. `data` is JSON in one line."""
+    """Return one event. `data` is JSON in one line."""
     return b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), id_.encode(), data)

@@ -135,7 +135,7 @@ class Worker:
         set_request_id(f"job-{claim.job.id}")
         owner = claim.job.owner
         # Where versions share the traffic a job meets the one that its owner's requests meet; without a name, one.
-        set_version_request(VersionRequest(unit=lambda: f"key:{owner}") if owner else VersionRequest())
+        set_version_request(VersionRequest(sticky_key=lambda: f"key:{owner}") if owner else VersionRequest())
         work = asyncio.create_task(self._work(claim))
         try:
             while not work.done():

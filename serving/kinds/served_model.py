@@ -10,7 +10,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from models.card import Card
 from models.errors import RunnerUnavailable, VersionNotLoaded
 from serving.context import deadline, elapsed_ms
-from serving.errors.unavailable import model_unavailable
 from serving.runners.interface import ModelRef, ModelRunner, Payload, RunnerResponse
 from serving.versions.router import RoutingDecision, VersionRouter
 from serving.versions.shadow_comparison import Agreement
@@ -130,7 +129,7 @@ class ServedModel(Generic[V]):
         default = self.default
         name = decision.version or (default.version if default is not None else "")
         if not name:
-            raise model_unavailable()
+            raise RunnerUnavailable()
         version = self._version(name)
         payload = await encode(version)
         if payload is None:

@@ -1,7 +1,7 @@
-"""One line per answered request, written in blocks. Knows ids and templates, never payloads, keys or paths.
+"""The access log: one line per response, written in blocks. Lines contain no payloads, keys or paths.
 
-The logging module takes some 15 us a line, a write to the terminal as long again; a line here costs about one, and the
-block is written at most FLUSH_S later.
+The logging module takes about 15 us per line and a write to the terminal as much again; a line here takes about 1 us,
+and blocks are written at most FLUSH_S later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_LINES: Final = 2000
 
 
 class AccessLog:
-    """Lines like `<UTC time> [INFO] [access] request_id=ab12 method=POST route=/v1/x status=200 ms=1.25`."""
+    """A buffer of lines: `<UTC time> [INFO] [access] request_id=ab12 method=POST route=/v1/x status=200 ms=1.25`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -41,7 +41,7 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Write what was added. A full disk or a closed terminal loses the lines, not the request."""
+        """Write the buffer. On a full disk or a closed terminal the lines are lost and no error is raised."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

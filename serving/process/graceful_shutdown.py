@@ -1,8 +1,8 @@
-"""An orderly end: told to stop, finish what was taken, take nothing new, then let the server go. Knows signals only.
+"""Graceful shutdown: after a signal, finish the work in flight, refuse new work, then stop the server.
 
-BentoML sends SIGTERM to all its processes at once, and uvicorn would close the runners' connections while the gateway
-still needs them. So the signal is held here until the last piece of work is done, or the grace period is over, and only
-then handed to uvicorn's own handler.
+BentoML sends SIGTERM to all processes at the same time, and uvicorn would close the runners' connections while the
+gateway still needs them. Therefore the signal is passed to uvicorn's handler only when the last piece of work is done,
+or the grace period is over.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class GracefulShutdown:
-    """Counts work in flight, and holds the signal to stop until there is none or `grace_s` is over.
+    """The state of a shutdown and the work in flight, which is cancelled after `grace_s`.
 
-    A runner that the gateway of the same `bentoml serve` uses `waits_for_sessions`: it outlives that gateway. One that
-    others reach by its address lets them go at once, so that they look for another. What is still under way when the
-    grace period is over is cancelled.
+    With `waits_for_sessions`, `sessions_end` is set only after the grace period: a runner must outlive the gateway of
+    the same `bentoml serve`. A runner that other hosts use sets it immediately, so that they connect to another runner.
     """
 
     def __init__(self, *, grace_s: float, waits_for_sessions: bool = False) -> None:
         self.grace_s = grace_s
         self.waits_for_sessions = waits_for_sessions
         self.is_begun = False
-        # Set when whoever only keeps this process alive has to let go.
+        # Set when idle clients have to disconnect.
         self.sessions_end = asyncio.Event()
         self.is_over = False
         self._in_flight = 0
-        self._tasks: set[asyncio.Task[Any]] = set()  # Any: whatever a request's task gives
-        self._previous: dict[int, Any] = {}  # Any: what signal.getsignal gives
+        self._tasks: set[asyncio.Task[Any]] = set()  # Any: results of tasks
+        self._previous: dict[int, Any] = {}  # Any: values of signal.getsignal
         self._timer: asyncio.TimerHandle | None = None
         self._signal: int = signal.SIGTERM
 
     @property
     def in_flight(self) -> int:
+        """The number of pieces of work in flight."""
         return self._in_flight
 
     def enter(self) -> None:
-        """The current task begins a piece of work."""
+        """Count a piece of work that the current task starts."""
         self._in_flight += 1
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
 
     def leave(self) -> None:
-        """The current task has ended it."""
+        """Count the end of a piece of work of the current task."""
         self._in_flight -= 1
         task = asyncio.current_task()
         if task is not None:
@@ -60,22 +60,22 @@ class GracefulShutdown:
             self._finish()
 
     def install(self) -> None:
-        """Take the signals over from the server that runs this process. Call inside its event loop."""
+        """Replace the signal handlers of the server. Call inside its event loop."""
         loop = asyncio.get_running_loop()
 
-        def told(signum: int, frame: FrameType | None) -> None:
+        def on_signal(signum: int, frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self.begin, signum)
 
         try:
             for each in SIGNALS:
                 self._previous[each] = signal.getsignal(each)
-                signal.signal(each, told)
+                signal.signal(each, on_signal)
         except ValueError:
-            # Not the main thread: a server under test. Whoever started it ends it.
+            # Not the main thread: a server in a test, which stops it itself.
             self._previous.clear()
 
     def uninstall(self) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers of the server."""
         if self._timer is not None:
             self._timer.cancel()
         for each, handler in self._previous.items():
@@ -83,23 +83,23 @@ class GracefulShutdown:
         self._previous.clear()
 
     def begin(self, signum: int = signal.SIGTERM) -> None:
-        """Take nothing new. Told a second time by Ctrl-C, stop at once."""
+        """Start the shutdown. A second Ctrl-C ends it immediately."""
         if self.is_begun:
             if signum == signal.SIGINT and self._signal == signal.SIGINT:
-                self._grace_over()
+                self._end_grace_period()
             return
         self.is_begun = True
         self._signal = signum
         if not self.waits_for_sessions:
             self.sessions_end.set()
-        log.info("told to stop: %d in flight, at most %.0f s for them", self._in_flight, self.grace_s)
+        log.info("shutting down: waiting at most %.0f s for %d in flight", self.grace_s, self._in_flight)
         if not self._in_flight:
             self._finish()
         else:
-            self._timer = asyncio.get_running_loop().call_later(self.grace_s, self._grace_over)
+            self._timer = asyncio.get_running_loop().call_later(self.grace_s, self._end_grace_period)
 
-    def _grace_over(self) -> None:
-        log.warning("%d still in flight after %.0f s: given up", self._in_flight, self.grace_s)
+    def _end_grace_period(self) -> None:
+        log.warning("cancelling %d still in flight after %.0f s", self._in_flight, self.grace_s)
         self.is_over = True
         self.sessions_end.set()
         for task in self._tasks:

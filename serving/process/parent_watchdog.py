@@ -1,7 +1,7 @@
-"""A serving process ends when the process that started it is gone: nobody would start it again, and it holds the port.
+"""End a serving process when its parent has died: it would not be restarted, and it would occupy the port.
 
-`bentoml serve` stops its processes when it is told to stop, and removes their sockets; it can do neither when it is
-killed (SIGKILL, out of memory). Knows process ids, a signal, and where BentoML keeps sockets.
+`bentoml serve` stops its processes and removes their sockets at its own exit, but not when it is killed (SIGKILL, out
+of memory).
 """
 
 from __future__ import annotations
@@ -18,49 +18,50 @@ from urllib.parse import unquote, urlsplit
 
 log = logging.getLogger("makunouchi.parent")
 
-# Inherited by the processes that are started. Where nobody set it nobody is watched: the parent may be any shell.
+# Inherited by child processes. Without it no parent is watched, which may be any shell.
 PARENT: Final = "SERVICE_PARENT"
-_LOOK_S = 1.0
-# What BentoML calls the folder of one server's sockets.
-_SOCKETS: Final = "bentoml-uds-"
+_CHECK_EVERY_S = 1.0
+# The prefix of BentoML's folder of one server's sockets.
+_SOCKET_FOLDER: Final = "bentoml-uds-"
 
 
 def name_parent() -> None:
-    """Let the processes that this one starts from now on end when it is gone."""
+    """Make the child processes that are started from now on end with this process."""
     os.environ[PARENT] = str(os.getpid())
 
 
-def end_with_parent(*, look_s: float = _LOOK_S, end: Callable[[], None] | None = None) -> threading.Thread | None:
-    """Send this process SIGTERM once the process that started it is gone, at once when it is already.
+def end_with_parent(
+    *, check_every_s: float = _CHECK_EVERY_S, end: Callable[[], None] | None = None
+) -> threading.Thread | None:
+    """Send SIGTERM to this process when its parent has died, immediately if it already has.
 
-    Looks every `look_s`, in a thread, None where there is nobody to watch. prctl(PR_SET_PDEATHSIG) would need no
-    looking, but takes the end of the thread that started this process for the end of its parent.
+    Returns the thread that checks the parent, or None without a parent to watch. prctl(PR_SET_PDEATHSIG) needs no
+    thread, but also fires when the thread ends that started this process.
     """
-    parent = _named()
+    parent = _named_parent()
     if parent is None:
         return None
     end = end or (lambda: os.kill(os.getpid(), signal.SIGTERM))
-    thread = threading.Thread(target=_watch, args=(parent, look_s, end), name="parent", daemon=True)
+    thread = threading.Thread(target=_watch, args=(parent, check_every_s, end), name="parent", daemon=True)
     thread.start()
     return thread
 
 
 def is_orphan() -> bool:
-    """Whether the process that started this one was named, and is gone."""
-    parent = _named()
+    """Return whether the parent was named by `name_parent` and has died."""
+    parent = _named_parent()
     return parent is not None and os.getppid() != parent
 
 
 def remove_sockets(own: str, addresses: Mapping[str, str]) -> None:
-    """Remove the socket of the service `own`, and the folder of all of them once it is empty: by whoever ends last.
+    """Remove the socket of the service `own`, and the folder of sockets once it is empty.
 
-    `addresses` are those of the services of this server, by name, as BentoML gave them to this process; each server has
-    a folder of its own.
+    `addresses` are the addresses of the services of this server, by name. Each server has its own folder.
     """
     for name, address in addresses.items():
         url = urlsplit(address)
         path = Path(unquote(url.path))
-        if url.scheme != "file" or not path.parent.name.startswith(_SOCKETS):
+        if url.scheme != "file" or not path.parent.name.startswith(_SOCKET_FOLDER):
             continue
         if name == own:
             path.unlink(missing_ok=True)
@@ -68,15 +69,15 @@ def remove_sockets(own: str, addresses: Mapping[str, str]) -> None:
             path.parent.rmdir()
 
 
-def _named() -> int | None:
+def _named_parent() -> int | None:
     parent = int(os.environ.get(PARENT) or 0)
     return None if parent in (0, os.getpid()) else parent
 
 
-def _watch(parent: int, look_s: float, end: Callable[[], None]) -> None:
-    forever = threading.Event()
-    # Another parent takes an orphan in: process 1, or the nearest that asked for orphans.
+def _watch(parent: int, check_every_s: float, end: Callable[[], None]) -> None:
+    never = threading.Event()
+    # An orphan gets another parent: process 1, or the nearest subreaper.
     while os.getppid() == parent:
-        forever.wait(look_s)
-    log.warning("the process that started this one (%d) is gone: ending", parent)
+        never.wait(check_every_s)
+    log.warning("the parent process (%d) has died: exiting", parent)
     end()

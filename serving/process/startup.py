@@ -1,8 +1,4 @@
-"""Set-up of a serving process that neither a request nor a model owns: logs, open files, what the collector walks, word
-to the supervisor.
-
-Called at start.
-"""
+"""Set-up of a serving process at its start: open files, garbage collector, report to the supervisor."""
 
 from __future__ import annotations
 
@@ -13,40 +9,41 @@ import resource
 from pathlib import Path
 from typing import Final
 
-# Named by `serving/process/supervisor.py`, for the processes that it watches.
+# Set by `serving/process/supervisor.py` for the processes that it supervises.
 STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
 
 
 def raise_file_limit() -> int:
-    """Allow this process as many open files as its hard limit permits; how many that is.
+    """Raise the limit of open files to the hard limit, and return the limit.
 
-    The soft limit is 1,024 on many systems, for the sake of programs that call select(): so many idle connections,
-    and no client could connect any more.
+    The soft limit is 1,024 on many systems, for programs that call select(). With as many idle connections, no further
+    client could connect.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError) as error:
-            # macOS: a hard limit without end is more than the kernel gives.
-            logging.getLogger("makunouchi").warning("the limit of open files stays at %d: %s", soft, error)
+            # macOS: the kernel rejects an unlimited hard limit.
+            logging.getLogger("makunouchi").warning("cannot raise the limit of open files above %d: %s", soft, error)
             return soft
     return hard
 
 
-def spare_what_lives() -> None:
-    """Take what lives now out of the garbage collector's sight; what is made from here on is still collected.
+def freeze_live_objects() -> None:
+    """Exclude all live objects from garbage collection; later objects are still collected.
 
-    Modules, routes and weights never die, and a full collection that walks them stalls every request: in a gateway
-    115,000 objects, 180 ms each time, a third of the processor under load. Call again when some of it may have died.
+    Modules, routes and weights live as long as the process, and a full collection that visits them delays every
+    request: in a gateway 115,000 objects and 180 ms each time, a third of the processor under load. Call it again after
+    a reload.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
-def tell_started() -> None:
-    """Tell the supervisor, where there is one, that this process has started: by a file named after its number."""
+def report_started() -> None:
+    """Report the start of this process to the supervisor, if there is one, by a file named after the process id."""
     folder = os.environ.get(STARTED_FOLDER)
     if folder:
         (Path(folder) / str(os.getpid())).touch()

@@ -1,10 +1,10 @@
-"""Process 1 of the image: starts what `bentoml serve` starts, and watches over it.
+"""Process 1 of the container image: start the processes of `bentoml serve` and supervise them.
 
     python -m serving.process.supervisor BENTO
 
-BentoML looks for dead processes every ten seconds, a number that no setting changes, and starts one that can never
-start again for ever. Here a dead process is started again at once, and one that fails to start several times in a row
-ends everything with status 1. A process that has started says so with a file (`serving/process/startup.py`).
+BentoML checks for dead processes every ten seconds, which no setting changes, and restarts a process that cannot start
+without end. The supervisor restarts a dead process immediately, and exits with status 1 when a process fails to start
+several times in a row. A process reports its start by a file (`serving/process/startup.py`).
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from serving.process.startup import STARTED_FOLDER
 
 log = logging.getLogger("makunouchi.supervision")
 
-# A start that fails for want of memory or of a file that is being written may succeed a moment later.
+# A start that fails for lack of memory, or because a file is being written, may succeed on a second attempt.
 FAILED_STARTS: Final = 3
-# One process is started again at once so often; one that dies more often waits for BentoML's own look.
-AT_ONCE_S: Final = 10.0
-# Between two looks where no signal tells of a death.
-_LOOK_S = 1.0
+# A service is restarted immediately at most this often; otherwise BentoML's own check restarts it.
+RESTART_EVERY_S: Final = 10.0
+# Between two checks without a signal.
+_CHECK_EVERY_S = 1.0
 
 
 class Watched(Protocol):
-    """The processes of one service, as circus keeps them: by process id."""
+    """The processes of one service by process id, as circus stores them."""
 
     name: str
     processes: dict[int, Any]  # Any: circus's own process
 
 
 class Supervisor:
-    """Counts what dies. `look` is called whenever something may have; it starts nothing itself but asks for it.
+    """A record of the processes that have died. `check` is called whenever one may have died, and requests restarts.
 
-    `folder` is where processes say that they have started.
+    `folder` contains a file for each process that has started.
     """
 
     def __init__(
@@ -60,66 +60,66 @@ class Supervisor:
         self._clock = clock
         self._running: dict[int, str] = {}
         self._failed: Counter[str] = Counter()
-        self._asked: dict[str, float] = {}
-        self.hopeless: str | None = None
+        self._restarted: dict[str, float] = {}
+        self.unstartable: str | None = None
 
-    def look(self) -> bool:
-        """Notice what has been started and what has died. Whether something is to be started again at once.
+    def check(self) -> bool:
+        """Record new and dead processes, and return whether a restart is due immediately.
 
-        Sets `hopeless` to the name of a service that failed to start too often.
+        Sets `unstartable` to the name of a service that failed to start FAILED_STARTS times in a row.
         """
         for each in self._watched():
-            # One step of the interpreter: circus changes this in another thread.
+            # list() is atomic: circus changes the dictionary in another thread.
             for pid in list(each.processes):
                 self._running.setdefault(pid, _service_name(each))
         dead = {pid: name for pid, name in self._running.items() if not _is_alive(pid)}
-        wanted = [self._died(pid, name) for pid, name in dead.items()]
-        return any(wanted)
+        is_due = [self._record_death(pid, name) for pid, name in dead.items()]
+        return any(is_due)
 
-    def _died(self, pid: int, name: str) -> bool:
+    def _record_death(self, pid: int, name: str) -> bool:
         del self._running[pid]
         mark = self._folder / str(pid)
         if mark.exists():
             mark.unlink()
             self._failed[name] = 0
-            log.warning("%s (process %d) has ended: it is started again", name, pid)
+            log.warning("%s (process %d) has died, restarting it", name, pid)
         else:
             self._failed[name] += 1
-            log.error("%s could not start, %d of %d", name, self._failed[name], FAILED_STARTS)
+            log.error("%s failed to start, attempt %d of %d", name, self._failed[name], FAILED_STARTS)
             if self._failed[name] >= FAILED_STARTS:
-                self.hopeless = name
+                self.unstartable = name
         now = self._clock()
-        if now - self._asked.get(name, -AT_ONCE_S) < AT_ONCE_S:
+        if now - self._restarted.get(name, -RESTART_EVERY_S) < RESTART_EVERY_S:
             return False
-        self._asked[name] = now
+        self._restarted[name] = now
         return True
 
 
 def supervise(bento: str, *, host: str | None, port: int | None) -> int:
-    """Serve until told to stop. The exit status: 0 then, 1 when a process cannot start or the port is taken."""
+    """Serve until a stop signal. Return the exit status: 0, or 1 when a process cannot start or the port is in use."""
     with tempfile.TemporaryDirectory(prefix="started-") as folder, _Signals() as signals:
         os.environ[STARTED_FOLDER] = folder
         server = _start(bento, host=host, port=port)
-        signals.take()
+        signals.install()
         supervision = Supervisor(server.arbiter.iter_watchers, Path(folder))
-        # BentoML's name for the thread that its processes are started and looked after from.
+        # The thread in which BentoML starts and checks its processes.
         thread: threading.Thread = server.arbiter._thread
-        while thread.is_alive() and not signals.told and supervision.hopeless is None:
-            if supervision.look():
-                server.arbiter.loop.add_callback(_look, server.arbiter)
-            signals.wait(_LOOK_S)
-        if supervision.hopeless is not None:
-            log.error("%s cannot start; why is in its lines above", supervision.hopeless)
+        while thread.is_alive() and not signals.is_stopped and supervision.unstartable is None:
+            if supervision.check():
+                server.arbiter.loop.add_callback(_manage_processes, server.arbiter)
+            signals.wait(_CHECK_EVERY_S)
+        if supervision.unstartable is not None:
+            log.error("%s cannot start; its log lines above contain the cause", supervision.unstartable)
         server.stop()
-    return 0 if signals.told else 1
+    return 0 if signals.is_stopped else 1
 
 
 def main() -> None:
-    """As `bentoml serve` does it: the environment may name host and port."""
+    """Run the command line. As with `bentoml serve`, the environment may define host and port."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.process.supervisor", description=(__doc__ or "").partition("`")[0]
     )
-    parser.add_argument("bento", help="what `bentoml serve` takes: a Bento's folder, or service:Gateway")
+    parser.add_argument("bento", help="argument of `bentoml serve`: the folder of a Bento, or service:Gateway")
     parser.add_argument("--host", default=os.environ.get("BENTOML_HOST"))
     port = os.environ.get("PORT") or os.environ.get("BENTOML_PORT")
     parser.add_argument("--port", type=int, default=port)
@@ -128,13 +128,13 @@ def main() -> None:
 
 
 def _start(bento: str, *, host: str | None, port: int | None) -> Any:  # Any: BentoML's Server is untyped
-    """What `bentoml serve` does, in a thread, so that this one is free to watch."""
+    """Start what `bentoml serve` starts, in a thread, and return the server."""
     from _bentoml_impl.server import serve_http  # type: ignore[import-untyped]
     from bentoml._internal.log import configure_server_logging
     from bentoml._internal.service.loader import load
 
     configure_server_logging()  # type: ignore[no-untyped-call]
-    # It has switched off the loggers that were there.
+    # The call has disabled all existing loggers.
     log.disabled = False
     log.setLevel(logging.INFO)
     folder = bento if Path(bento).is_dir() else "."
@@ -146,10 +146,10 @@ def _start(bento: str, *, host: str | None, port: int | None) -> Any:  # Any: Be
 
 
 class _Signals:
-    """Signals to this process as bytes in a socket: a handler that touched a lock could wait for itself."""
+    """Signals to this process as bytes in a socket: a signal handler that takes a lock can deadlock."""
 
     def __init__(self) -> None:
-        self.told = False
+        self.is_stopped = False
 
     def __enter__(self) -> _Signals:
         self._read, self._write = socket.socketpair()
@@ -162,24 +162,24 @@ class _Signals:
         self._read.close()
         self._write.close()
 
-    def take(self) -> None:
-        """Take them over from circus, which stops in the thread that it would have to wait for."""
+    def install(self) -> None:
+        """Replace the handlers of circus, which would stop it in the thread that it waits for."""
         signal.set_wakeup_fd(self._write.fileno())
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(each, lambda *_: None)
 
     def wait(self, timeout_s: float) -> None:
-        """Return when a signal has come, or after `timeout_s`."""
+        """Return at the next signal, or after `timeout_s`."""
         select.select([self._read], [], [], timeout_s)
         with contextlib.suppress(BlockingIOError):
-            self.told |= bool({signal.SIGTERM, signal.SIGINT} & set(self._read.recv(4096)))
+            self.is_stopped |= bool({signal.SIGTERM, signal.SIGINT} & set(self._read.recv(4096)))
 
 
-def _look(arbiter: Any) -> Any:  # Any: circus is untyped
-    """Let circus look after its processes now. Runs in its own thread."""
+def _manage_processes(arbiter: Any) -> Any:  # Any: circus is untyped
+    """Make circus check its processes now. Runs in the thread of circus."""
     from circus.exc import ConflictError  # type: ignore[import-untyped]
 
-    # It is at it already, or stopping.
+    # A check is running, or circus is stopping.
     with contextlib.suppress(ConflictError):
         return arbiter.manage_watchers()
 
@@ -192,7 +192,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _service_name(watched: Watched) -> str:
-    # BentoML's names: "service" for the one that is served, "service_<name>" for those it depends on.
+    # BentoML's names: "service" for the served one, "service_<name>" for its dependencies.
     return watched.name.removeprefix("service_") if watched.name != "service" else "the gateway"
 
 

@@ -1,4 +1,4 @@
-"""How the service is, what it measures, and what is here, over HTTP."""
+"""Operations for liveness, readiness, health, metrics, and the index of operations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TIME = "2026-01-31T12:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The metrics page: its text and the media type that goes with it. `text` may block: it is called in a thread."""
+    """The text and the media type of the metrics. `text` may block; it is called in a thread."""
 
     text: Callable[[], bytes]
     media_type: str = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,7 +39,7 @@ class Metrics:
 def health_operations(
     runners: Sequence[Runner], metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
 ) -> list[Operation]:
-    """`livez`, `readyz`, `health` and `metrics`."""
+    """Return the operations `livez`, `readyz`, `health` and `metrics`."""
     return [_livez(), _readyz(runners, is_stopping), _health(runners, version), _metrics(metrics)]
 
 
@@ -53,22 +53,22 @@ def _livez() -> Operation:
         path="/livez",
         tag="service",
         access="probe",
-        summary="Is the process alive?",
+        summary="Check liveness",
         handler=livez,
         answer=Content(JSON, lambda: Liveness, lambda: {"alive": {"status": "alive"}}),
-        answer_description="It is.",
+        answer_description="The process is alive.",
     )
 
 
 def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Operation:
     async def readyz(request: Request) -> Response:
-        found = await readiness(runners)
-        missing = [name for name, runner in found.items() if not runner.ready]
+        states = await readiness(runners)
+        missing = [name for name, state in states.items() if not state.ready]
         if not missing and not is_stopping():
-            return answer(Readiness(runners=found))
-        why = f"not ready: {', '.join(missing)}" if missing else "the service is stopping"
-        said = {name: runner.model_dump() for name, runner in found.items()}
-        return problem(NOT_READY, why, instance=request.scope["path"], runners=said)
+            return answer(Readiness(runners=states))
+        detail = f"not ready: {', '.join(missing)}" if missing else "the service is stopping"
+        documents = {name: state.model_dump() for name, state in states.items()}
+        return problem(NOT_READY, detail, instance=request.scope["path"], runners=documents)
 
     return Operation(
         id="readyz",
@@ -76,14 +76,14 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
         path="/readyz",
         tag="service",
         access="probe",
-        summary="Can every model answer?",
-        description="Not before every model has answered its own example, which it is asked anew every ten seconds, "
-        "and not while a runner is gone.",
+        summary="Check readiness",
+        description="Ready when every model has answered its warm-up prediction, which is repeated every ten seconds. "
+        "Not ready while a runner is not available.",
         handler=readyz,
         answer=Content(
             JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {"tabular": _RUNNER}}}
         ),
-        answer_description="All of them can.",
+        answer_description="All models are ready.",
         problems=(NOT_READY, INTERNAL),
     )
 
@@ -92,10 +92,10 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
 
     async def health(request: Request) -> Response:
-        found = await readiness(runners)
-        is_ok = all(runner.ready for runner in found.values())
+        states = await readiness(runners)
+        is_ok = all(state.ready for state in states.values())
         status = "ok" if is_ok else "degraded"
-        return answer(Health(status=status, service=service, runners=found, time=datetime.now(UTC)))
+        return answer(Health(status=status, service=service, runners=states, time=datetime.now(UTC)))
 
     return Operation(
         id="health",
@@ -103,8 +103,8 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
         path="/health",
         tag="service",
         access="probe",
-        summary="How is the service?",
-        description="Answers 200 even when a runner is gone; `/readyz` does not.",
+        summary="Get the health of the service",
+        description="Answers 200 even if a runner is not available, unlike `/readyz`.",
         handler=health,
         answer=Content(JSON, lambda: Health, lambda: {"ok": _health_example(version)}),
         answer_description="Status, models and version.",
@@ -122,7 +122,7 @@ def _metrics(metrics: Metrics) -> Operation:
         path="/metrics",
         tag="service",
         access="probe",
-        summary="Metrics for Prometheus",
+        summary="Get metrics for Prometheus",
         handler=show_metrics,
         answer=Content("text/plain", lambda: {"type": "string"}, lambda: {"metrics": _METRICS}),
         answer_description="Metrics in the Prometheus text format.",
@@ -130,7 +130,7 @@ def _metrics(metrics: Metrics) -> Operation:
 
 
 async def readiness(runners: Sequence[Runner]) -> dict[str, RunnerReadiness]:
-    """How each runner is, by name. All are asked at once; one that does not answer in time is not ready."""
+    """Return the state of each runner by name. A runner that does not answer in time is not ready."""
     statuses = await asyncio.gather(*(_status(runner) for runner in runners))
     return {
         runner.name: RunnerReadiness(
@@ -144,26 +144,26 @@ async def readiness(runners: Sequence[Runner]) -> dict[str, RunnerReadiness]:
 
 async def _status(runner: Runner) -> RunnerStatus:
     try:
-        # A runner keeps its own time; this holds where one does not.
+        # In addition to the runner's own time limit.
         async with asyncio.timeout(2 * STATUS_TIMEOUT_S):
             return await runner.status(timeout_s=STATUS_TIMEOUT_S)
     except TimeoutError:
-        return RunnerStatus(ready=False, model=None, detail="no answer in time")
+        return RunnerStatus(ready=False, model=None, detail="no answer within the time limit")
 
 
 def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
-    """`index`: what can be called."""
+    """Return the operation `index`, which lists all operations."""
     service = ServiceInfo(name=NAME, version=version)
 
     async def index(request: Request) -> Response:
-        here = Index(
+        body = Index(
             service=service,
             method=request.method,
             url=str(request.url),
             time=datetime.now(UTC),
             links=[_link(each) for each in others],
         )
-        return answer(here)
+        return answer(body)
 
     return Operation(
         id="index",
@@ -171,10 +171,10 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         path="/v1",
         tag="service",
         access="docs",
-        summary="What is here?",
+        summary="List all operations",
         handler=index,
         answer=Content(JSON, lambda: Index, lambda: {"index": _index(others, version)}),
-        answer_description="Every operation and where it is.",
+        answer_description="All operations and their paths.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the pages that show it, from files that the service carries. No page calls another host."""
+"""The OpenAPI document and the pages that show it. The pages use only files that the service itself serves."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Handler
 from serving.http.requests.json_body import resource
 
+# The pages, their style sheets and scripts, and ReDoc.
 UI_FOLDER = Path(__file__).parent.parent / "ui"
-# The package that carries Swagger UI and ReDoc.
-_ASSETS_PACKAGE = "fastapi_offline"
+# BentoML's package includes Swagger UI.
+_SWAGGER_UI = ("bentoml", "_internal/server/static_content")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PAGE_HEADERS = {
@@ -37,7 +38,7 @@ _PAGE_HEADERS = {
 
 
 def routes(document: OpenApiDocument) -> list[BaseRoute]:
-    """`/`, `/redoc`, `/openapi.json`, `/docs.json`, and the files of the pages below `/ui`."""
+    """Return the routes of `/`, `/redoc`, `/openapi.json`, `/docs.json`, and of the files under `/ui`."""
 
     async def openapi(request: Request) -> Response:
         vary = "Host, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"
@@ -48,12 +49,12 @@ def routes(document: OpenApiDocument) -> list[BaseRoute]:
         Route("/redoc", _page("redoc.html"), name="redoc"),
         Route("/openapi.json", openapi, name="openapi"),
         Route("/docs.json", openapi, name="docs"),
-        Mount("/ui", _Assets(directory=UI_FOLDER, packages=[(_ASSETS_PACKAGE, "static")]), name="ui"),
+        Mount("/ui", _Assets(directory=UI_FOLDER, packages=[_SWAGGER_UI]), name="ui"),
     ]
 
 
 def server_url(request: Request) -> str:
-    """Where the client reaches this service: as a proxy says that it was asked, else as this request was."""
+    """Return the URL under which the client reaches this service: that of the proxy's headers, or of the request."""
     headers = request.headers
     host = _first(headers, "x-forwarded-host") or headers.get("host", "")
     scheme = _first(headers, "x-forwarded-proto") or request.url.scheme
@@ -77,7 +78,7 @@ def _page(file: str) -> Handler:
 
 
 class _Assets(StaticFiles):
-    """Files of the pages. Their names carry no version, so a browser asks again, and is told that it has them."""
+    """Files of the pages. Their names contain no version, so browsers must revalidate them (`no-cache`, 304)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:

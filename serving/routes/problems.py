@@ -1,4 +1,4 @@
-"""What the `type` of a problem document points to, over HTTP."""
+"""Operations that describe the problem types; the `type` of a problem document is a path to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.schemas.problems import ProblemKind, ProblemKinds
 
 
 def operations() -> list[Operation]:
-    """`list_problems` and `get_problem`."""
+    """Return the operations `list_problems` and `get_problem`."""
     return [_list_problems(), _get_problem()]
 
 
@@ -29,10 +29,10 @@ def _list_problems() -> Operation:
         path="/problems",
         tag="service",
         access="docs",
-        summary="Every kind of problem",
+        summary="List problem types",
         handler=list_problems,
         answer=Content(JSON, lambda: ProblemKinds, lambda: {"problems": {"problems": [first]}}),
-        answer_description="What the `type` of a problem document can be.",
+        answer_description="All problem types.",
         is_conditional=True,
     )
 
@@ -47,7 +47,7 @@ def _get_problem() -> Operation:
             if kind.slug == slug:
                 return resource(request, _described(kind))
         known = ", ".join(kind.slug for kind in PROBLEM_TYPES)
-        raise NotKnown(f"no kind of problem '{slug[:100]}'; known: {known}", location=("path", "slug"))
+        raise NotKnown(f"no problem type '{slug[:100]}'; known: {known}", location=("path", "slug"))
 
     return Operation(
         id="get_problem",
@@ -55,11 +55,11 @@ def _get_problem() -> Operation:
         path="/problems/{slug}",
         tag="service",
         access="docs",
-        summary="What a kind of problem means",
+        summary="Get a problem type",
         handler=get_problem,
         parameters=lambda: ({"name": "slug", "in": "path", "required": True, "schema": slug, "example": "validation"},),
         answer=Content(JSON, lambda: ProblemKind, lambda: {"problem": first}),
-        answer_description="The kind of problem.",
+        answer_description="The problem type.",
         problems=(NOT_KNOWN, INTERNAL),
         is_conditional=True,
     )

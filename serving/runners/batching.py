@@ -111,7 +111,15 @@ class DynamicBatcher(Generic[T, R]):
         caller = current_context()
         answer: asyncio.Future[R] = loop.create_future()
         item = QueuedCall(
-            payload, rows, size_bytes, deadline, key, current_request_id(), caller.traceparent, caller.is_gone, answer
+            payload,
+            rows,
+            size_bytes,
+            deadline,
+            key,
+            current_request_id(),
+            caller.traceparent,
+            caller.is_disconnected,
+            answer,
         )
         if not self._queue and self.in_flight < self.limits.calls_in_flight:
             return await self._run_alone(item, left_s)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from serving.errors.unavailable import model_unavailable
+from models.errors import RunnerUnavailable
 from serving.runners.batching import BatchLimits, DynamicBatcher, QueuedCall, QueueGauge
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse
@@ -95,7 +95,7 @@ class RunnerHandle:
             self._queue.gauge.up(is_up)
         if not is_up:
             for queue in (self._queue, self._low_priority):
-                queue.refuse_waiting(model_unavailable())
+                queue.refuse_waiting(RunnerUnavailable())
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Ask the runner how it is. Never raises."""
@@ -107,13 +107,13 @@ class RunnerHandle:
         Raises ArtifactError with the reason when it cannot; the old version then serves on.
         """
         if self._client is None:
-            raise model_unavailable()
+            raise RunnerUnavailable()
         return await self._client.reload(version, timeout_s=timeout_s)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float = 300.0) -> tuple[str, ...]:
         """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
         if self._client is None:
-            raise model_unavailable()
+            raise RunnerUnavailable()
         return await self._client.hold(versions, timeout_s=timeout_s)
 
     async def predict(
@@ -128,11 +128,11 @@ class RunnerHandle:
         """Answer all rows of `payload`, or raise for this caller alone; see `ModelRunner.predict`."""
         client = self._client
         if client is None:
-            raise model_unavailable()
+            raise RunnerUnavailable()
         queue = self._low_priority if is_low_priority else self._queue
         if queue.in_flight and not client.last_status.ready:
             # A call hangs: do not queue behind it.
-            raise model_unavailable()
+            raise RunnerUnavailable()
         if is_low_priority:
             method = LOW_PRIORITY + (method or self.method)
         if isinstance(payload, np.ndarray):
@@ -147,7 +147,7 @@ class RunnerHandle:
     async def _call(self, items: Sequence[QueuedCall[Payload, WireResponse]]) -> Sequence[WireResponse | Exception]:
         client = self._client
         if client is None:
-            raise model_unavailable()
+            raise RunnerUnavailable()
         call = cast("Call", items[0].key)
         questions = [
             WireRequest(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, call.version)

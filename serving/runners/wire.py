@@ -144,7 +144,7 @@ def _error_item(error: Exception) -> list[Any]:  # Any: JSON
 
 
 _WORDS: Final = {
-    "RunnerUnavailable": "the model is not available",
+    "RunnerUnavailable": str(RunnerUnavailable()),
     "VersionNotLoaded": "the version is not loaded at the moment",
     "Overloaded": "too many requests wait for this model",
     "DeadlineExceeded": "the model did not answer in time",

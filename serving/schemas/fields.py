@@ -1,4 +1,4 @@
-"""Fields that several requests and responses share."""
+"""Fields and base classes of several requests and responses."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 MAX_ID_CHARACTERS = 256
-# It names a folder of the store.
+# A version is the name of a folder.
 VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-# In examples: versions as the store names them, the second one newer.
+# In examples: versions as BentoML names them, the second one newer.
 EXAMPLE_VERSION, NEWER_VERSION = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
-# What every JSON parser reads exactly (RFC 8259, section 6).
+# The largest integer that every JSON parser reads exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER = 2**53 - 1
 
 
 class Request(BaseModel):
-    """Base of every JSON request: no field it does not know, no value of another type."""
+    """Base class of JSON requests. Unknown fields and values of another type are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Response(BaseModel):
-    """Base of every response."""
+    """Base class of responses."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), json_schema_serialization_defaults_required=True
@@ -30,25 +30,25 @@ class Response(BaseModel):
 
 
 class ModelUsed(Response):
-    """The model that answered."""
+    """Model that answered the request."""
 
     name: str = Field(description="Name of the model in the store.", examples=["image"])
     version: str = Field(description="Version of the model in the store.", examples=[EXAMPLE_VERSION])
 
 
 def _as_whole(value: object) -> object:
-    # 3.0 is an integer to JSON Schema, and to clients whose numbers are all floats; a strict int refuses it.
+    # JSON Schema and some clients treat 3.0 as an integer; a strict int rejects it.
     return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _as_text(value: object) -> object:
-    # Ids are text inside, but many tables number their users and people send the number.
+    # Ids are strings, but clients of tables with numeric ids send numbers.
     whole = _as_whole(value)
     return str(whole) if type(whole) is int and abs(whole) <= MAX_SAFE_INTEGER else value
 
 
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
-# Bounds before the validator: after it they would not be in the schema.
+# The bounds precede the validator, otherwise they would be missing in the schema.
 Count = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER), BeforeValidator(_as_whole)]
 AtLeastOne = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER), BeforeValidator(_as_whole)]
 
@@ -56,7 +56,7 @@ AtLeastOne = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER), BeforeValidator(_a
 def _identifier(what: str, example: str, **more: str) -> WithJsonSchema:
     return WithJsonSchema(
         {
-            "description": f"Id of the {what}, as it was in the training data. A number counts as its digits.",
+            "description": f"Id of the {what} in the training data. A number is converted to a string.",
             "anyOf": [
                 {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS, **more},
                 {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
@@ -71,12 +71,18 @@ _Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), BeforeVa
 UserId = Annotated[_Id, _identifier("user", "196")]
 ItemId = Annotated[_Id, _identifier("item", "50")]
 
-# PostgreSQL keeps no text with U+0000 in it: one such id would fail all that is written with it.
-_KEPT = r"^[^\x00]*$"
-_KeptId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=_KEPT), BeforeValidator(_as_text)]
-KeptUserId = Annotated[_KeptId, _identifier("user", "196", pattern=_KEPT)]
-KeptItemId = Annotated[_KeptId, _identifier("item", "50", pattern=_KEPT)]
+# PostgreSQL rejects text with U+0000: one such id would fail the whole transaction.
+_STORABLE = r"^[^\x00]*$"
+_StorableId = Annotated[
+    str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=_STORABLE), BeforeValidator(_as_text)
+]
+KeptUserId = Annotated[_StorableId, _identifier("user", "196", pattern=_STORABLE)]
+KeptItemId = Annotated[_StorableId, _identifier("item", "50", pattern=_STORABLE)]
 
 InferenceTime = Annotated[
-    float, Field(ge=0, description="Milliseconds from asking the model to its answer, waiting for a batch included.")
+    float,
+    Field(
+        ge=0,
+        description="Milliseconds from the call of the model to its answer, including the time in the batch queue.",
+    ),
 ]

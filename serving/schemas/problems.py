@@ -8,21 +8,21 @@ from serving.errors.faults import Fault
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457, `application/problem+json`)."""
+    """Problem document of an error (RFC 9457, `application/problem+json`)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    type: str = Field(description="Stable name of the kind of problem, as a path on this server.")
-    title: str = Field(description="The kind of problem in words; the same for every occurrence.")
+    type: str = Field(description="Stable name of the problem type, a path on this server.")
+    title: str = Field(description="Title of the problem type.")
     status: int = Field(description="HTTP status code.", ge=400, le=599)
-    detail: str = Field(description="What happened this time, and what would help.")
-    instance: str = Field(description="Path of the request that met the problem.")
+    detail: str = Field(description="Description of this occurrence.")
+    instance: str = Field(description="Path of the request.")
     request_id: str = Field(description="Id of the request, as in the `X-Request-ID` header and in the logs.")
-    errors: list[Fault] | None = Field(default=None, description="Each fault of the request, where there are several.")
+    errors: list[Fault] | None = Field(default=None, description="Faults of an invalid request.")
 
 
 class ProblemKind(BaseModel):
-    """One kind of problem that this service answers with."""
+    """A problem type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +33,7 @@ class ProblemKind(BaseModel):
 
 
 class ProblemKinds(BaseModel):
-    """Every kind of problem that this service answers with."""
+    """All problem types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

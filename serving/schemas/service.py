@@ -1,4 +1,4 @@
-"""What the service tells about itself: alive, ready, healthy, and where things are."""
+"""Schemas of liveness, readiness, health and the index."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from serving.schemas.fields import ModelUsed, Response
 
 
 class Liveness(Response):
-    """The process answers."""
+    """Liveness of the process."""
 
     status: Literal["alive"] = "alive"
 
 
 class RunnerReadiness(Response):
-    """Whether one runner answers with a model."""
+    """State of one runner."""
 
     ready: bool
-    model: ModelUsed | None = Field(description="The model that answered the runner's warm-up prediction.")
-    detail: str = Field(description="Why it is not ready; empty when it is.")
+    model: ModelUsed | None = Field(description="Model that answered the warm-up prediction.")
+    detail: str = Field(description="Reason why the runner is not ready, or empty.")
 
 
 class Readiness(Response):
-    """Every runner has answered a warm-up prediction."""
+    """Readiness of all runners."""
 
     status: Literal["ready"] = "ready"
-    runners: dict[str, RunnerReadiness] = Field(description="By the runner's name.")
+    runners: dict[str, RunnerReadiness] = Field(description="State of each runner, by name.")
 
 
 class ServiceInfo(Response):
@@ -39,25 +39,25 @@ class ServiceInfo(Response):
 
 
 class Health(Response):
-    """How the service is."""
+    """Health of the service."""
 
-    status: Literal["ok", "degraded"] = Field(description="`degraded` when a runner is not ready.")
+    status: Literal["ok", "degraded"] = Field(description="`degraded` if a runner is not ready.")
     service: ServiceInfo
-    runners: dict[str, RunnerReadiness] = Field(description="By the runner's name.")
+    runners: dict[str, RunnerReadiness] = Field(description="State of each runner, by name.")
     time: datetime
 
 
 class Link(Response):
-    """One thing that can be called."""
+    """An operation."""
 
-    operation: str = Field(description="The `operationId` in the OpenAPI document.")
+    operation: str = Field(description="`operationId` in the OpenAPI document.")
     method: Literal["GET", "POST", "PUT", "DELETE"]
     href: str
     summary: str
 
 
 class Index(Response):
-    """What is here."""
+    """Index of all operations."""
 
     service: ServiceInfo
     method: str = Field(description="Method of this request.")

@@ -1,7 +1,7 @@
-"""uvicorn's WebSocket protocol, which here reads nothing from a client that does not read. Knows bytes, no messages.
+"""uvicorn's WebSocket protocol with backpressure for pings.
 
-uvicorn answers each ping, and keeps the answers for whoever does not take them: one client that only sends pings takes
-the memory of the process.
+uvicorn answers every ping and buffers the answers. A client that sends pings and does not read could exhaust the memory
+of the process; here reading pauses while the client does not read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket."""
+    """One WebSocket connection."""
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -11,15 +11,15 @@ from serving.settings.settings import PREFIX, Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print name, value and description of every setting; with `--markdown` the page of them all."""
-    from serving.settings.reference import markdown, shown
+    """Print name, value and description of every setting; with `--markdown` the reference page."""
+    from serving.settings.reference import displayed, markdown
 
     if "--markdown" in (sys.argv[1:] if arguments is None else arguments):
         sys.stdout.write(markdown())
         return
     settings = load_settings()
     for name, field in Settings.model_fields.items():
-        sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={shown(getattr(settings, name))}\n")
+        sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={displayed(getattr(settings, name))}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Read the settings from the environment and from a file."""
+"""Load the settings from the environment and a file."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from models.errors import SettingsInvalid
 from serving.access.production_checks import check_protection
 from serving.settings.settings import PREFIX, Settings
 
-# Read by the Makefile and by training, not by the service: known names, so that the unknown-name check passes them.
+# Read by the Makefile, by training and here, but not fields of Settings.
 _OUTSIDE_SERVICE = frozenset({"MAKUNOUCHI_CACHE", "MAKUNOUCHI_ENV_FILE"})
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment, and from the file that `MAKUNOUCHI_ENV_FILE` names.
+    """Return the settings from the environment and from the file that `MAKUNOUCHI_ENV_FILE` names.
 
-    Raises SettingsInvalid that names the setting, when one is unknown or unusable.
+    Raises SettingsInvalid with the name of an unknown or invalid setting.
     """
     env_file = os.environ.get("MAKUNOUCHI_ENV_FILE")
     if env_file and not Path(env_file).is_file():
-        raise SettingsInvalid("MAKUNOUCHI_ENV_FILE names a file that does not exist")
+        raise SettingsInvalid("setting MAKUNOUCHI_ENV_FILE: the file does not exist")
     known = {PREFIX + name.upper() for name in Settings.model_fields} | _OUTSIDE_SERVICE
     for name in os.environ:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            raise SettingsInvalid(_of_unknown(name))
+            raise SettingsInvalid(_unknown_setting(name))
     try:
         settings = Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0])
-        if field not in Settings.model_fields:  # as the file has it
-            raise SettingsInvalid(f"in the file of MAKUNOUCHI_ENV_FILE: {_of_unknown(field.upper())}") from error
+        if field not in Settings.model_fields:  # the name in the file, in lower case
+            raise SettingsInvalid(f"in the file of MAKUNOUCHI_ENV_FILE: {_unknown_setting(field.upper())}") from error
         raise SettingsInvalid(
             f"setting {PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}"
         ) from error
     except SettingsError as error:
-        # pydantic-settings names the field in its message alone.
+        # pydantic-settings names the field only in its message.
         field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
         raise SettingsInvalid(
-            f'setting {PREFIX}{field.upper()}: a JSON list is expected, such as ["one", "another"]'
+            f'setting {PREFIX}{field.upper()}: expected a JSON list, such as ["one", "another"]'
         ) from error
     check_protection(settings)
     return settings
 
 
-def _of_unknown(name: str) -> str:
-    near = difflib.get_close_matches(
-        name.upper().removeprefix(PREFIX), [each.upper() for each in Settings.model_fields], 1
-    )
-    return f"unknown setting {name}; " + (f"is {PREFIX}{near[0]} meant?" if near else "see: python -m serving.settings")
+def _unknown_setting(name: str) -> str:
+    names = [each.upper() for each in Settings.model_fields]
+    similar = difflib.get_close_matches(name.upper().removeprefix(PREFIX), names, 1)
+    hint = f"did you mean {PREFIX}{similar[0]}?" if similar else "see: python -m serving.settings"
+    return f"unknown setting {name}; {hint}"

@@ -1,6 +1,7 @@
-"""Every setting, one prefix: `MAKUNOUCHI_`. Read from the environment and from a file, once, in `service.py`.
+"""All settings of the service. Their names in the environment have the prefix `MAKUNOUCHI_`.
 
-`python -m serving.settings` prints the effective ones, `--markdown` the page docs/settings.md.
+`service.py` loads them once. `python -m serving.settings` prints the effective values, `--markdown` the page
+docs/settings.md.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ Placement = str  # "process", "inline", or an http:// address
 
 
 class Settings(BaseSettings):
-    """Effective settings of one service. Frozen; built once and passed down."""
+    """The settings of one service. Frozen."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
     environment: Literal["development", "production"] = Field(
-        "development", description="`production` refuses settings that are only fit for development."
+        "development", description="`production` refuses to start with settings that are only suitable for development."
     )
 
     image_model: str = Field("image:latest", description="Tag of the image classifier: `name`, or `name:version`.")
@@ -35,148 +36,176 @@ class Settings(BaseSettings):
     recommender_model: str = Field("recommender:latest", description="Tag of the recommender.")
 
     watch_store_s: float = Field(
-        0.0, ge=0, description="How often the store is looked at for a newer version, to serve it; 0 is never."
+        0.0,
+        ge=0,
+        description="Interval at which the model store is checked for newer versions to serve; 0 disables the check.",
     )
     state_folder: str = Field(
-        "", description="Where jobs, and what administrators change, are kept; beside the model store when empty."
+        "", description="Folder for jobs and for changes by administrators; next to the model store when empty."
     )
 
     max_traffic_versions: int = Field(
-        3, ge=1, le=8, description="Versions of one model that its traffic may name; each is in memory."
+        3, ge=1, le=8, description="Maximum number of versions in the traffic split of a model; all are in memory."
     )
 
     image_placement: str = Field(
-        "process", description="Where the image runner runs: `process`, `inline`, or the URL of one on another host."
+        "process",
+        description="Placement of the image runner: `process`, `inline`, or the URL of a runner on another host.",
     )
-    tabular_placement: str = Field("process", description="Where the tabular runner runs.")
-    recommender_placement: str = Field("process", description="Where the recommender runner runs.")
+    tabular_placement: str = Field("process", description="Placement of the tabular runner.")
+    recommender_placement: str = Field("process", description="Placement of the recommender runner.")
 
-    request_timeout_s: float = Field(30.0, gt=0, description="A request that takes longer is answered 504.")
+    request_timeout_s: float = Field(30.0, gt=0, description="Time limit of a request, then 504.")
     body_timeout_s: float = Field(
-        20.0, gt=0, description="A request whose headers, or then its body, take longer to arrive is answered 408."
+        20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
     )
-    shutdown_grace_s: float = Field(20.0, ge=0, description="How long requests in flight may take after SIGTERM.")
-    max_body_bytes: int = Field(16 << 20, gt=0, description="A larger request body is refused with 413 as it streams.")
-    max_image_pixels: int = Field(50_000_000, gt=0, description="A larger image is refused with 413 before decoding.")
-    max_batch_images: int = Field(32, gt=0, le=256, description="Images in one classify-batch request.")
-    max_rows: int = Field(1000, gt=0, description="Rows in one tabular request.")
-    max_bulk_users: int = Field(50, gt=0, description="Users in one bulk recommendation request.")
+    shutdown_grace_s: float = Field(
+        20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
+    )
+    max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413.")
+    max_image_pixels: int = Field(
+        50_000_000, gt=0, description="Maximum number of pixels of an image, then 413 before decoding."
+    )
+    max_batch_images: int = Field(
+        32, gt=0, le=256, description="Maximum number of images in one classify-batch request."
+    )
+    max_rows: int = Field(1000, gt=0, description="Maximum number of rows in one tabular request.")
+    max_bulk_users: int = Field(50, gt=0, description="Maximum number of users in one bulk recommendation request.")
 
-    max_websockets: int = Field(1000, gt=0, description="WebSockets open at one time in each gateway; then 503.")
+    max_websockets: int = Field(
+        1000, gt=0, description="Maximum number of open WebSockets per gateway process, then 503."
+    )
     websocket_idle_s: float = Field(
-        300.0, ge=0, description="A WebSocket on which nothing was said for so long is closed with 4408; 0 is never."
+        300.0, ge=0, description="Idle time after which a WebSocket is closed with code 4408; 0 disables the limit."
     )
 
     image_url_hosts: tuple[str, ...] = Field(
         (),
-        description="Hosts that images are fetched from by URL, as a JSON list: `images.example`, `.example` for all "
-        "below it, `*` for all that are public. None are fetched when empty.",
+        description="Hosts from which images may be fetched by URL, as a JSON list: `images.example`, `.example` for "
+        "all subdomains, `*` for all public hosts. Disabled when empty.",
     )
     image_url_networks: tuple[str, ...] = Field(
-        (), description="Networks that images are fetched from although they are not public, such as `10.1.0.0/16`."
+        (), description="Private networks from which images may be fetched, as a JSON list, such as `10.1.0.0/16`."
     )
-    image_url_timeout_s: float = Field(5.0, gt=0, description="How long one image may take to be fetched in all.")
+    image_url_timeout_s: float = Field(5.0, gt=0, description="Time limit for fetching one image.")
 
     features: str = Field(
-        "", description="Folder of the recommender's feature tables; that beside the artifact when empty."
+        "", description="Folder of the recommender's feature tables; next to the artifact when empty."
     )
-    features_ttl_s: float = Field(60.0, gt=0, description="How often the feature tables are looked at for changes.")
+    features_ttl_s: float = Field(
+        60.0, gt=0, description="Interval at which the feature tables are checked for changes."
+    )
     feedback_url: str = Field(
-        "", description="SQLAlchemy URL of the feedback log; a SQLite file beside the model store when empty."
+        "", description="SQLAlchemy URL of the feedback log; a SQLite file next to the model store when empty."
     )
     feedback_window_days: float = Field(
-        90.0, gt=0, description="Feedback written within so many days is answered with before it is trained on."
+        90.0, gt=0, description="Age up to which feedback influences recommendations before the next training."
     )
-    max_feedback_events: int = Field(1000, gt=0, description="Events in one feedback request.")
-    recommendations_max_age_s: int = Field(
-        0, ge=0, description="How long a client may reuse a GET of recommendations without asking again."
-    )
+    max_feedback_events: int = Field(1000, gt=0, description="Maximum number of events in one feedback request.")
+    recommendations_max_age_s: int = Field(0, ge=0, description="`max-age` of responses to GET of recommendations.")
 
     job_workers: int = Field(
-        1, ge=0, le=16, description="Jobs that a gateway works on at one time; 0 leaves them to others of its host."
+        1,
+        ge=0,
+        le=16,
+        description="Jobs that a gateway processes at the same time; 0 leaves jobs to other gateways of the host.",
     )
-    job_max_bytes: int = Field(256 << 20, gt=0, description="A larger body of a job is refused with 413.")
+    job_max_bytes: int = Field(256 << 20, gt=0, description="Maximum size of the body of a job, then 413.")
     job_max_unpacked_bytes: int = Field(
-        1 << 30, gt=0, description="A job whose items are larger together, unpacked, is refused with 413."
+        1 << 30, gt=0, description="Maximum total size of the unpacked items of a job, then 413."
     )
-    job_max_items: int = Field(1_000_000, gt=0, description="Items of one job.")
+    job_max_items: int = Field(1_000_000, gt=0, description="Maximum number of items of one job.")
     job_max_per_caller: int = Field(
-        100, gt=0, description="Jobs that are kept for one key, done or not; over it another one is answered 429."
+        100, gt=0, description="Maximum number of stored jobs per key, finished or not, then 429."
     )
-    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="What all jobs and their results may take of the disk.")
-    job_ttl_s: float = Field(86_400.0, gt=0, description="How long the result of a job is kept after its end.")
+    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="Disk space for all jobs and their results.")
+    job_ttl_s: float = Field(86_400.0, gt=0, description="Retention time of the result of a finished job.")
     job_transfer_timeout_s: float = Field(
-        600.0, gt=0, description="How long a job may take to be sent, and its result to be fetched."
+        600.0, gt=0, description="Time limit for the upload of a job, and for the download of its result."
     )
     job_lease_s: float = Field(
-        10.0, ge=1, description="A job whose gateway was not heard of for so long is taken over by another."
+        10.0,
+        ge=1,
+        description="Time without a sign of life from its gateway after which a job is taken over by another.",
     )
     job_folders: tuple[str, ...] = Field(
-        (), description="Folders of this machine whose images jobs may name, as a JSON list; none when empty."
+        (), description="Folders of this host from which jobs may read images, as a JSON list; disabled when empty."
     )
 
     max_queue_rows: int = Field(
-        4096, gt=0, description="Rows that may wait for one model; over it a request is answered 503 at once."
+        4096, gt=0, description="Maximum number of rows in the queue of one model, then 503 without delay."
     )
-    max_batch_rows: int = Field(256, gt=0, description="Rows in one call to a runner.")
-    max_batch_bytes: int = Field(32 << 20, gt=0, description="Bytes in one call to a runner.")
-    image_calls_in_flight: int = Field(2, gt=0, description="Calls to the image runner at one time.")
+    max_batch_rows: int = Field(256, gt=0, description="Maximum number of rows in one call to a runner.")
+    max_batch_bytes: int = Field(32 << 20, gt=0, description="Maximum number of bytes in one call to a runner.")
+    image_calls_in_flight: int = Field(2, gt=0, description="Concurrent calls to the image runner.")
     decode_threads: int = Field(2, gt=0, description="Threads that decode images in the gateway.")
 
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys, each as `name:role:sha256[:expires]`, apart by commas or lines. `python -m serving.keys "
-        "new` makes one. Without keys and tokens development is open, and production does not start.",
+        description="API keys, each as `name:role:sha256[:expires]`, separated by commas or lines. `python -m "
+        "serving.keys new` creates one. Without keys and tokens, development is open and production does not start.",
     )
-    api_keys_file: str = Field("", description="A file with more of them, one per line; changes are picked up.")
-    jwt_issuer: str = Field("", description="The `iss` that a token has to have. Tokens take all three of these.")
-    jwt_audience: str = Field("", description="The `aud` that a token has to have.")
-    jwt_jwks: str = Field("", description="The issuer's public keys: a file, or an https:// address.")
-    jwt_jwks_keep_s: float = Field(300.0, gt=0, description="How long the issuer's keys are kept before asking anew.")
-    jwt_roles_claim: str = Field("roles", description="The claim of a token that names its roles.")
+    api_keys_file: str = Field(
+        "", description="File with further API keys, one per line; it is reloaded when it changes."
+    )
+    jwt_issuer: str = Field("", description="Required `iss` of a token. Tokens require issuer, audience and keys.")
+    jwt_audience: str = Field("", description="Required `aud` of a token.")
+    jwt_jwks: str = Field("", description="Public keys of the issuer (JWKS): a file, or an https:// address.")
+    jwt_jwks_keep_s: float = Field(
+        300.0, gt=0, description="Time after which the public keys of the issuer are fetched again."
+    )
+    jwt_roles_claim: str = Field("roles", description="Claim of a token that contains its roles.")
     probes_access: Literal["open", "read"] = Field(
-        "open", description="Who may call `/livez`, `/readyz`, `/health` and `/metrics`: all, or keys with `read`."
+        "open", description="Access to `/livez`, `/readyz`, `/health` and `/metrics`: all callers, or the role `read`."
     )
     docs_access: Literal["open", "read"] = Field(
-        "open", description="Who may see the pages, the OpenAPI document, `/v1` and `/problems`."
+        "open", description="Access to the documentation pages, the OpenAPI document, `/v1` and `/problems`."
     )
 
     rate_limit: int | None = Field(
         None,
         ge=0,
-        description="Requests of one key, or one address, in a period, for each class of routes; 0 is no limit. "
+        description="Requests per period for each key or address and each class of routes; 0 disables the limit. "
         "When empty: 100 in production, no limit in development.",
     )
-    rate_limit_predict: int | None = Field(None, ge=0, description="The same for predictions alone.")
-    rate_limit_read: int | None = Field(None, ge=0, description="The same for what is only read.")
-    rate_limit_admin: int | None = Field(None, ge=0, description="The same for administration.")
-    rate_limit_period_s: float = Field(60.0, gt=0, description="The period of the rate limits.")
+    rate_limit_predict: int | None = Field(
+        None, ge=0, description="Rate limit of predictions; `rate_limit` when empty."
+    )
+    rate_limit_read: int | None = Field(
+        None, ge=0, description="Rate limit of read operations; `rate_limit` when empty."
+    )
+    rate_limit_admin: int | None = Field(
+        None, ge=0, description="Rate limit of administration; `rate_limit` when empty."
+    )
+    rate_limit_period_s: float = Field(60.0, gt=0, description="Period of the rate limits.")
     rate_limit_store: Literal["memory", "redis"] = Field(
-        "memory", description="Where requests are counted: in each gateway process, or in the Redis that all share."
+        "memory", description="Where requests are counted: in each gateway process, or in a shared Redis."
     )
     rate_limit_without_store: Literal["open", "closed"] = Field(
-        "open", description="While that Redis does not answer: `open` answers uncounted, `closed` answers 503."
+        "open", description="Without a response of that Redis: `open` answers without a limit, `closed` answers 503."
     )
     cache_bytes: int = Field(
-        0, ge=0, description="Memory of each gateway for answers to repeat, images' and tables'; 0 repeats none."
+        0,
+        ge=0,
+        description="Memory per gateway process for the response cache of images and tables; 0 disables the cache.",
     )
     cache_tables: bool = Field(
-        True, description="Whether tables' are kept too. Rows that never repeat are answered slower for it."
+        True, description="Whether tabular predictions are cached. The cache slows down rows that never repeat."
     )
-    cache_ttl_s: float = Field(300.0, gt=0, description="How long an answer is repeated.")
+    cache_ttl_s: float = Field(300.0, gt=0, description="Lifetime of a cached response.")
     cache_store: Literal["memory", "redis"] = Field(
-        "memory", description="Where answers are kept: in each gateway process, or in the Redis that all share."
+        "memory", description="Where responses are cached: in each gateway process, or in a shared Redis."
     )
     redis_url: SecretStr = Field(
-        SecretStr(""), description="The Redis of rate limits and cache: `redis://host:6379/0`."
+        SecretStr(""), description="URL of the Redis for rate limits and cache, such as `redis://host:6379/0`."
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Networks of the proxies whose X-Forwarded-For is believed, as a JSON list of CIDRs."
+        (), description="Networks of trusted proxies, whose X-Forwarded-For is used, as a JSON list of CIDRs."
     )
 
-    cors_origins: tuple[str, ...] = Field((), description="Origins allowed to call from a browser, as a JSON list.")
+    cors_origins: tuple[str, ...] = Field((), description="Origins allowed by CORS, as a JSON list.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the service's logs.")
-    access_log: bool = Field(True, description="One log line per request.")
+    access_log: bool = Field(True, description="Whether each request is logged.")
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -189,21 +218,21 @@ class Settings(BaseSettings):
     @classmethod
     def _is_placement(cls, value: Placement) -> Placement:
         if value not in ("process", "inline") and not value.startswith(("http://", "https://")):
-            raise ValueError(f"`process`, `inline` or an http:// address is expected, not '{value}'")
+            raise ValueError(f"expected `process`, `inline` or an http:// address, not '{value}'")
         return value
 
     @field_validator("feedback_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
         if value and not _URL.match(value):
-            raise ValueError("a URL is expected, such as sqlite:////srv/feedback.db or postgresql+psycopg://host/name")
+            raise ValueError("expected a URL, such as sqlite:////srv/feedback.db or postgresql+psycopg://host/name")
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not value.get_secret_value().startswith(_REDIS):
-            raise ValueError("a URL is expected, such as redis://host:6379/0")
+            raise ValueError("expected a URL, such as redis://host:6379/0")
         return value
 
     @field_validator("image_url_networks")
@@ -215,5 +244,5 @@ class Settings(BaseSettings):
 
 
 def state_folder(setting: str) -> Path:
-    """Where what is changed at run time is kept: the setting, or a folder beside the model store."""
+    """Return the folder of run-time state: the setting, or a folder next to the model store."""
     return Path(setting) if setting else Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "makunouchi"

@@ -1,4 +1,4 @@
-// Shows the OpenAPI document of this service as one page to read.
+// Show the OpenAPI document of this service as a reference page.
 Redoc.init(
   "openapi.json",
   { disableSearch: false, hideDownloadButton: false, nativeScrollbars: true, pathInMiddlePanel: true },

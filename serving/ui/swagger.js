@@ -1,4 +1,4 @@
-// Shows the OpenAPI document of this service. `validatorUrl: null`: nothing is sent to anybody else.
+// Show the OpenAPI document of this service. `validatorUrl: null` disables the external validator.
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, Literal, TypeVar
 
-from serving.observability.metrics import LATENCY_BUCKETS_S, MetricCounts, ServiceMetrics, service_metrics
+from serving.observability.metric_counts import MetricCounts
+from serving.observability.metrics import LATENCY_BUCKETS_S, ServiceMetrics, service_metrics
 
 # Versions that one process tells apart. A service that lives on changes them without end, and series are never dropped.
 MAX_TOLD: Final = 50
@@ -81,7 +82,7 @@ class VersionMetrics:
             _of(self._agreements, key, AGREEMENT_BUCKETS).add(agreement)
         if difference is not None:
             _of(self._differences, key, DIFFERENCE_BUCKETS).add(difference)
-        self._owner.flush_soon()
+        self._owner.schedule_flush()
 
     def flush(self) -> None:
         """Write what was counted since the last time."""
@@ -99,7 +100,7 @@ class VersionMetrics:
 
     def _count(self, key: tuple[str, str, Role, Outcome], requests: int = 1) -> None:
         self._numbers[key] = self._numbers.get(key, 0) + requests
-        self._owner.flush_soon()
+        self._owner.schedule_flush()
 
     def _label(self, model: str, version: str) -> str:
         told = self._told.get((model, version))

@@ -91,7 +91,7 @@ class VersionRouter:
             return RoutingDecision(asker.version, is_named=True)
         if not self.plan.weights:
             return RoutingDecision()
-        return RoutingDecision(self.plan.choose(f"{self.name}\0{f'user:{user_id}' if user_id else asker.unit()}"))
+        return RoutingDecision(self.plan.choose(f"{self.name}\0{f'user:{user_id}' if user_id else asker.sticky_key()}"))
 
     def model(self, heard: ModelRef | None) -> ModelRef | None:
         """The model that answers the current request, where `heard` is the default one. Raises as `choose` does."""

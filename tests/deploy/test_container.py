@@ -212,7 +212,7 @@ def test_a_wrong_setting_ends_it_with_an_error(engine: Engine, built: Built) -> 
     ("is_listed", "said"),
     [
         (False, "error: file 'model.onnx' of artifact '{tag}' is not the one that was saved"),
-        (True, "TabularRunner cannot start; why is in its lines above"),
+        (True, "TabularRunner cannot start; its log lines above contain the cause"),
     ],
     ids=["altered", "saved like that"],
 )

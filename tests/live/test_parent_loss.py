@@ -39,7 +39,7 @@ def test_requests_in_flight_finish_and_the_port_is_free(program: tuple[str, ...]
         wait_for(lambda: server.get("/inside").json()["taken"] == 1, "a request in flight")
         server.process.kill()
         server.process.wait()
-        wait_for(lambda: f"({server.process.pid}) is gone: ending" in server.log, "a child detects the lost parent")
+        wait_for(lambda: f"({server.process.pid}) has died: exiting" in server.log, "a child detects the lost parent")
         wait_for(lambda: not server.is_ready(), "the gateway refuses new requests")
         gate.touch()
         caller.join()

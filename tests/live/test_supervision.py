@@ -47,7 +47,7 @@ def test_killed_process_restarts(server: Server, service: str) -> None:
     wait_for(lambda: has_new_process(server, service, killed.pid), f"a new {service}")
     wait_for(lambda: is_predicting(server), "a prediction of the new process")
     server.wait_ready()
-    wait_for(lambda: f"(process {killed.pid}) has ended: it is started again" in server.log, "the restart in the log")
+    wait_for(lambda: f"(process {killed.pid}) has died, restarting it" in server.log, "the restart in the log")
 
 
 def is_predicting(server: Server) -> bool:
@@ -84,8 +84,8 @@ def test_runner_that_cannot_start_exits_with_one_and_the_reason() -> None:
     with serving("service:Gateway", folder=PROJECT, env=env, wait=False, program=PROGRAM) as server:
         assert server.process.wait(START_S) == 1
         assert "ValueError: cannot be loaded" in server.log
-        assert server.log.count("SumRunner could not start") == FAILED_STARTS
-        assert "SumRunner cannot start; why is in its lines above" in server.log
+        assert server.log.count("SumRunner failed to start") == FAILED_STARTS
+        assert "SumRunner cannot start; its log lines above contain the cause" in server.log
 
 
 def test_port_in_use_exits_with_one() -> None:

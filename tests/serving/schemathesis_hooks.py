@@ -1,4 +1,4 @@
-"""What schemathesis has to know of this API. Also for its command line, against a running service:
+"""Hooks of schemathesis for this API, also for its command line against a running service:
 
 SCHEMATHESIS_HOOKS=tests.serving.schemathesis_hooks schemathesis run http://localhost:3000/openapi.json --checks all
 """
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from serving.open_inference.codec import BINARY, HEADER_LENGTH
 from tests.serving.in_process_service import encoded
 
-# A file is an image here: what is not gets 415 or 422, and tests of its own.
+# Files are images: other files are answered 415 or 422, and have their own tests.
 PARQUET = "application/vnd.apache.parquet"
 COLOURS = ((255, 0, 0), (0, 0, 255), (9, 9, 9))
 schemathesis.openapi.format("binary", st.sampled_from([encoded("PNG", colour) for colour in COLOURS]))
@@ -30,7 +30,7 @@ for format_ in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
 
 
 def uploads() -> dict[str, bytes]:
-    """An archive of each type that a job may be."""
+    """Return an archive of each type that a job accepts."""
     archive, tarred = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
         made.writestr("red.png", encoded("PNG", COLOURS[0]))
@@ -53,44 +53,44 @@ for media_type, upload in uploads().items():
 
 @schemathesis.hook
 def filter_body(context: schemathesis.HookContext, body: object) -> bool:
-    """Leave out forms with an empty list for a field: multipart has no way to send one, so none arrives."""
+    """Skip forms with an empty list for a field, which multipart cannot represent."""
     fields = getattr(body, "body", body)  # of a form whose parts have content types
     return not (isinstance(fields, dict) and {"image", "images"} & set(fields) and [] in fields.values())
 
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
-    """Leave out what no schema can tell: a page token is one that was given, and not every model can do everything."""
+    """Skip cases that a schema cannot exclude: invented page tokens, and features that a model lacks."""
     query = case.query if isinstance(case.query, dict) else {}
     body = case.body if isinstance(case.body, dict) else {}
     features = body.get("user_features")
     is_known = features is None or (isinstance(features, dict) and set(features) <= {"gender"})
-    # A form's files are images here; a table and an archive are none. Nor does a schema tell the columns of Parquet.
+    # Files of forms are images here, not tables or archives. A schema cannot describe the columns of Parquet.
     is_other_file = bool({"file", "archive"} & set(body)) or case.media_type == PARQUET
-    is_told = not {"model", "page_token", "id_column"} & set(query) and not body.get("model")
-    return is_told and not body.get("explain") and is_known and not is_other_file
+    is_describable = not {"model", "page_token", "id_column"} & set(query) and not body.get("model")
+    return is_describable and not body.get("explain") and is_known and not is_other_file
 
 
 @schemathesis.serializer("text/csv", "application/x-ndjson")
 def as_it_is(context: Any, value: Any) -> bytes:
-    """The bytes of a text, which is what a job may be."""
+    """Return the bytes of a text job."""
     return value if isinstance(value, bytes) else str(value).encode()
 
 
 @schemathesis.deserializer("application/x-ndjson")
 def as_text(context: Any, response: Any) -> str:
-    """The lines of a result, as the text that the document calls them."""
+    """Return the lines of a result as text, as the document declares them."""
     return bytes(response.content).decode()
 
 
 def put_rows(case: schemathesis.Case[Any], content: dict[str, Any]) -> None:
-    """Put rows of the table that is served, as the document shows them, where a job takes a file of rows."""
+    """Use rows from the example of the document as the file of a job with rows."""
     if case.media_type in content and "examples" in content[case.media_type]:
         case.body = content[case.media_type]["examples"]["rows"]["value"]
 
 
 def put_users(case: schemathesis.Case[Any]) -> None:
-    """Put users where a job takes a file of them: files of its media types are tables elsewhere."""
+    """Use users as the file of a job with users: the same media types are tables elsewhere."""
     users = {"text/csv": "user_id\nalice\n", "application/x-ndjson": '"alice"\n12\n'}
     if case.media_type in users:
         case.body = users[case.media_type]
@@ -98,29 +98,29 @@ def put_users(case: schemathesis.Case[Any]) -> None:
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
-    """Put users, and tensors that agree with each other, where the schema was kept: no schema tells of these."""
-    told = case.operation.definition.raw
-    operation = str(told["operationId"])
+    """Use existing users and consistent tensors in valid cases, which a schema cannot describe."""
+    definition = case.operation.definition.raw
+    operation = str(definition["operationId"])
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if case.headers is not None:
-        # No schema tells which versions there are.
+        # A schema does not list the versions.
         case.headers.pop("X-Model-Version", None)
     if operation == "set_traffic":
-        # No schema tells which versions there are, nor that shares add up to one.
-        case.body = told["requestBody"]["content"]["application/json"]["examples"]["one"]["value"]
+        # A schema does not list the versions, nor require that shares add up to one.
+        case.body = definition["requestBody"]["content"]["application/json"]["examples"]["one"]["value"]
     body: Any = case.body  # Any: JSON
     if isinstance(body, dict) and "per_user" in body:
-        # Nor that only users who are asked for may be told of.
+        # A schema cannot restrict the keys of one field to the values of another.
         ids = [str(int(each) if isinstance(each, float) else each) for each in body["user_ids"]]
         case.body = {**body, "per_user": dict(zip(ids, body["per_user"].values(), strict=False))}
     if operation == "submit_tabular_job":
-        put_rows(case, told["requestBody"]["content"])
+        put_rows(case, definition["requestBody"]["content"])
     if operation == "submit_recommendation_job":
         put_users(case)
     if not operation.startswith("infer_"):
         return
-    example = told["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
+    example = definition["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
     headers = case.headers if case.headers is not None else {}
     headers.pop(HEADER_LENGTH, None)
     case.body = example

@@ -1,4 +1,4 @@
-"""Every public call, in this process, with models of a few numbers."""
+"""The main operations, in this process, with small models."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def test_classify_image(local_service: LocalService) -> None:
     assert answer["inference_time_ms"] >= 0
 
 
-def test_classify_image_answers_five_classes_unless_told(local_service: LocalService) -> None:
+def test_classify_image_returns_five_classes_by_default(local_service: LocalService) -> None:
     assert len(local_service.post_image(png()).json()["predictions"]) == 5
 
 
-def test_threshold_leaves_out_classes_below_it(local_service: LocalService) -> None:
+def test_classes_below_the_threshold_are_omitted(local_service: LocalService) -> None:
     confidences = [each["confidence"] for each in local_service.post_image(png(), top_k="20").json()["predictions"]]
     assert len(confidences) == len(COLOURS)
 
-    kept = local_service.post_image(png(), top_k="20", threshold="0.1").json()["predictions"]
+    predictions = local_service.post_image(png(), top_k="20", threshold="0.1").json()["predictions"]
 
-    assert [each["confidence"] for each in kept] == [each for each in confidences if each >= 0.1]
-    assert 0 < len(kept) < len(COLOURS)
+    assert [each["confidence"] for each in predictions] == [each for each in confidences if each >= 0.1]
+    assert 0 < len(predictions) < len(COLOURS)
     assert local_service.post_image(png(), threshold="1").json()["predictions"] == []
 
 
@@ -49,7 +49,7 @@ def test_classify_images_answers_in_order(local_service: LocalService) -> None:
     assert local_service.images.calls == [3]
 
 
-def test_a_batch_in_which_no_image_can_be_read_asks_no_model(local_service: LocalService) -> None:
+def test_a_batch_without_a_readable_image_does_not_call_the_model(local_service: LocalService) -> None:
     answer = local_service.post("/v1/images/classify-batch", files={"images": ("a.png", b"no image")}).json()
 
     assert answer["model"] is None
@@ -76,7 +76,7 @@ def test_a_thousand_rows_are_predicted_at_once(local_service: LocalService) -> N
     assert local_service.table.calls == [1000]
 
 
-def test_an_unknown_category_is_served_where_the_card_says_so(local_service: LocalService) -> None:
+def test_the_card_can_allow_unknown_categories(local_service: LocalService) -> None:
     response = local_service.post("/v1/tabular/predict", json={"instances": [{**ROW, "purpose": "boat"}]})
 
     assert response.status_code == 200
@@ -91,14 +91,14 @@ def test_recommend(local_service: LocalService) -> None:
     assert answer["items"][0] == {"item_id": "20", "title": "Item 20", "score": 6.0, "causes": []}
 
 
-def test_recommend_can_include_what_was_seen(local_service: LocalService) -> None:
+def test_recommend_can_include_seen_items(local_service: LocalService) -> None:
     answer = local_service.post("/v1/recommendations", json={"user_id": "alice", "n": 3, "filter_seen": False}).json()
 
     assert [item["item_id"] for item in answer["items"]] == ["6", "13", "20"]
 
 
 @pytest.mark.parametrize("user_id", ["7", 7, 7.0])
-def test_a_number_for_a_user_is_its_digits(local_service: LocalService, user_id: object) -> None:
+def test_a_numeric_user_id_is_converted_to_a_string(local_service: LocalService, user_id: object) -> None:
     answer = local_service.post("/v1/recommendations", json={"user_id": user_id}).json()
 
     assert answer["user_id"] == "7"
@@ -106,14 +106,14 @@ def test_a_number_for_a_user_is_its_digits(local_service: LocalService, user_id:
     assert len(answer["items"]) == 10
 
 
-def test_an_unknown_user_gets_popular_items_and_is_told(local_service: LocalService) -> None:
+def test_an_unknown_user_gets_popular_items_and_the_reason(local_service: LocalService) -> None:
     answer = local_service.post("/v1/recommendations", json={"user_id": "nobody"}).json()
 
     assert answer["reason"] == "unknown_user"
     assert len(answer["items"]) == 10
 
 
-def test_recommend_bulk_answers_in_order_and_one_failure_stays_alone(local_service: LocalService) -> None:
+def test_recommend_bulk_answers_in_order_and_isolates_failures(local_service: LocalService) -> None:
     response = local_service.post(
         "/v1/recommendations/bulk", json={"user_ids": ["bob", "broken", "alice", 7, "who"], "n": 2}
     )
@@ -127,20 +127,20 @@ def test_recommend_bulk_answers_in_order_and_one_failure_stays_alone(local_servi
     assert "secret" not in response.text
 
 
-def test_bulk_refuses_unknown_users_one_by_one_when_asked_to(local_service: LocalService) -> None:
-    asked = {"user_ids": ["alice", "who"], "unknown_user": "error"}
+def test_bulk_can_refuse_unknown_users_one_by_one(local_service: LocalService) -> None:
+    body = {"user_ids": ["alice", "who"], "unknown_user": "error"}
 
-    results = local_service.post("/v1/recommendations/bulk", json=asked).json()["results"]
+    results = local_service.post("/v1/recommendations/bulk", json=body).json()["results"]
 
     assert results[0]["status"] == "ok"
     assert results[1]["error"]["status"] == 404
 
 
-def test_predictions_are_kept_by_no_cache(local_service: LocalService) -> None:
+def test_predictions_are_not_stored_by_http_caches(local_service: LocalService) -> None:
     assert local_service.post("/v1/tabular/predict", json={"instances": [ROW]}).headers["cache-control"] == "no-store"
 
 
-def test_the_same_answers_at_the_paths_of_native_clients(local_service: LocalService) -> None:
+def test_the_native_paths_return_the_same_responses(local_service: LocalService) -> None:
     public = local_service.post("/v1/tabular/predict", json={"instances": [ROW]}).json()
     native = local_service.post("/predict_tabular", json={"instances": [ROW]}).json()
 

@@ -1,4 +1,4 @@
-"""What is waited for is measured by the monotonic clock: a wall clock that jumps ends no request and prolongs none."""
+"""Durations use the monotonic clock, so that a change of the wall clock does not affect requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 SERVING = Path(__file__).parent.parent.parent / "serving"
 WALL = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime"}
-# Who may look at the wall clock: to write down when something happened, or to compare with what others wrote down.
+# Modules that may read the wall clock: to record a time, or to compare it with a recorded one.
 TELLS = {
     "observability/access_log.py": "the time of a line",
     "kinds/recommender/feedback.py": "when an event came",
@@ -20,7 +20,7 @@ TELLS = {
 
 
 def wall_clock_readers() -> set[str]:
-    found = set()
+    modules = set()
     for path in SERVING.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
@@ -28,16 +28,16 @@ def wall_clock_readers() -> set[str]:
             owner = node.func.value
             named = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
             if node.func.attr in WALL and named in ("time", "datetime", "date"):
-                found.add(path.relative_to(SERVING).as_posix())
-    return found
+                modules.add(path.relative_to(SERVING).as_posix())
+    return modules
 
 
-def test_only_what_tells_the_time_reads_the_wall_clock() -> None:
+def test_only_listed_modules_read_the_wall_clock() -> None:
     assert wall_clock_readers() <= TELLS.keys()
 
 
-def test_the_reading_of_the_source_finds_them() -> None:
+def test_the_search_finds_imports_under_other_names() -> None:
     assert {"observability/access_log.py", "routes/health.py"} <= wall_clock_readers()
     for path in SERVING.rglob("*.py"):
-        # So that no call hides behind a shorter name.
+        # An alias must not hide a call.
         assert "from time import time" not in path.read_text()

@@ -1,4 +1,4 @@
-"""ThreadPool answer an event loop, and time limits end what is awaited."""
+"""The thread pool and task_timeout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.serving.event_loop import in_loop
 
 
 @in_loop
-async def test_jobs_run_elsewhere_and_give_back_what_they_make() -> None:
+async def test_jobs_run_in_threads_and_return_results() -> None:
     threads = ThreadPool(2, name="test")
     assert await threads.run(lambda number: 10 * number, 4) == 40
     assert await threads.run(lambda _: threading.current_thread().name, 0) in ("test-0", "test-1")
@@ -25,7 +25,7 @@ async def test_jobs_run_elsewhere_and_give_back_what_they_make() -> None:
 
 
 @in_loop
-async def test_as_many_at_a_time_as_there_are_threads_and_in_order() -> None:
+async def test_jobs_start_in_order_on_all_threads() -> None:
     threads, started, go = ThreadPool(2, name="test"), [], threading.Event()
 
     def job(number: int) -> int:
@@ -45,7 +45,7 @@ async def test_as_many_at_a_time_as_there_are_threads_and_in_order() -> None:
     threads.close()
 
 
-def test_a_job_that_hangs_keeps_nobody() -> None:
+def test_a_hanging_job_does_not_block_the_exit() -> None:
     threads, never = ThreadPool(1, name="test"), threading.Event()
 
     async def main() -> None:
@@ -62,18 +62,18 @@ def test_a_job_that_hangs_keeps_nobody() -> None:
 
 
 @in_loop
-async def test_a_time_limit_ends_what_is_awaited() -> None:
+async def test_a_timeout_cancels_the_block() -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError), task_timeout(0.02) as limit:
         await asyncio.sleep(60)
     assert limit.is_over
     assert time.monotonic() - started < 50
-    # The task is not cancelled for what follows.
+    # The task is not cancelled after the block.
     await asyncio.sleep(0)
 
 
 @in_loop
-async def test_a_time_limit_that_is_not_reached_does_nothing() -> None:
+async def test_a_timeout_that_is_not_reached_has_no_effect() -> None:
     for seconds in (60, float("inf")):
         with task_timeout(seconds) as limit:
             await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_a_time_limit_that_is_not_reached_does_nothing() -> None:
 
 
 @in_loop
-async def test_a_cancellation_from_elsewhere_is_no_timeout() -> None:
+async def test_a_cancellation_from_elsewhere_is_not_a_timeout() -> None:
     async def waits() -> None:
         with task_timeout(60):
             await asyncio.sleep(60)
@@ -94,7 +94,7 @@ async def test_a_cancellation_from_elsewhere_is_no_timeout() -> None:
 
 
 @in_loop
-async def test_limits_within_limits_end_the_right_one() -> None:
+async def test_nested_timeouts_end_the_right_block() -> None:
     with task_timeout(60) as outer:
         with pytest.raises(TimeoutError), task_timeout(0.01):
             await asyncio.sleep(60)

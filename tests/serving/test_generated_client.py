@@ -1,4 +1,4 @@
-"""A client that another generator makes from the document: it type-checks, and makes every main call."""
+"""A generated client from the OpenAPI document: it type-checks and calls the main operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.serving.http_server import listening
 from tests.serving.in_process_service import ROW, LocalService, png
 
 PACKAGE = "makunouchi_client"
-# The generator reads no image types by itself, and its hooks want ruff on the path.
+# The generator does not know image types, and its hooks require ruff on the path.
 CONFIG = {
     "post_hooks": [],
     "content_type_overrides": {
@@ -35,7 +35,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The generated package, importable."""
+    """Generate the package and make it importable."""
     folder = tmp_path_factory.mktemp("generated")
     (folder / "openapi.json").write_bytes(LocalService().get("/openapi.json").content)
     (folder / "config.json").write_text(json.dumps(CONFIG))
@@ -54,7 +54,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Calls:
-    """The generated functions by tag and name, against one address."""
+    """The generated functions by tag and name, for one address."""
 
     def __init__(self, address: str) -> None:
         self.client = importlib.import_module(PACKAGE).Client(base_url=f"http://{address}")

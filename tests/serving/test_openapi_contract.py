@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the truth: schemathesis tries what it says, and what it does not, and finds nothing."""
+"""The service conforms to its OpenAPI document, for valid and invalid requests that schemathesis generates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 import tests.serving.schemathesis_hooks  # noqa: F401  # registers the content of files
 from tests.serving.in_process_service import LocalService
 
-# Each call has an event loop of its own, which ends under the jobs that were begun in it: their files are not closed.
+# Each call runs in a new event loop, which ends before its jobs, so their files are not closed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", LocalService(job_max_per_caller=100_000).edged)

@@ -112,7 +112,7 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(local_service: LocalService, a
         ({"id": 1, "model": "image", "input": {"image": "aGVsbG8="}}, 1, 415, "not an image"),
         ({"id": 1, "model": "image", "input": {"url": "http://localhost/"}}, 1, 422, "not fetched by URL here"),
         ({"id": 1, "model": "recommender", "input": {"user_id": "a", "n": 0}}, 1, 422, "greater than"),
-        ({"id": 1, "model": "recommender", "input": {"user_id": "a"}, "more": 1}, 1, 422, "no such field"),
+        ({"id": 1, "model": "recommender", "input": {"user_id": "a"}, "more": 1}, 1, 422, "Unknown field"),
     ],
 )
 def test_bad_messages_get_a_problem_and_the_connection_stays(
@@ -206,7 +206,7 @@ def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(local_s
 def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(local_service: LocalService) -> None:
     telemetry, written = ServiceMetrics(), io.StringIO()
     log = AccessLog(written)
-    app = RequestId(RequestMetrics(local_service.edged, telemetry=telemetry, access_log=log))
+    app = RequestId(RequestMetrics(local_service.edged, metrics=telemetry, access_log=log))
     with listening(app) as address:
         url = f"ws://{address}/v1/ws/predict"
         with connect(url, additional_headers={"X-Request-ID": "socket-1"}) as socket:

@@ -1,4 +1,4 @@
-"""Refuses a request body over a limit while it streams in, whatever Content-Length says. Knows bytes, no content."""
+"""Limit the size of request bodies, with or without Content-Length."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from models.errors import InputTooLarge
 from serving.errors.problem_types import TOO_LARGE
 from serving.http.problem_details import problem
 
+# How long the rest of a refused body is read and discarded.
 LINGER_S = 5.0
 
 
 class BodyLimit:
-    """Passes on bodies of at most `max_body_bytes`, and answers 413 to others, reading no further.
+    """Middleware that answers 413 to a body of more than `max_body_bytes`. `at` has other limits by path.
 
-    Paths in `at` have limits of their own. A body that says its length is refused before a byte of it is read. One that
-    does not is refused when the limit is passed; whatever the application says then is thrown away, unless it has
-    answered already.
+    A body whose Content-Length is over the limit is refused before it is read. Other bodies are counted as they arrive;
+    over the limit the application's own response is dropped, unless it has started.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, at: Mapping[str, int] | None = None) -> None:
@@ -37,24 +37,24 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > limit:
             await self._refuse(scope, receive, send)
             return
-        await _Counted(self._app, limit, self._refuse).run(scope, receive, send)
+        await _CountedRequest(self._app, limit, self._refuse).run(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._at.get(scope["path"], self._max_body_bytes)
-        detail = f"the body is larger than the {limit} bytes that are accepted"
-        # The rest of the body may never be read, so the connection cannot be used again.
+        detail = f"the body is larger than {limit} bytes, the limit of this path"
+        # The rest of the body is not read, so the connection cannot be reused.
         response = problem(TOO_LARGE, detail, instance=scope["path"], headers={"Connection": "close"})
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        # Closing on a client that still sends resets the connection, and many never see the answer then. One that
-        # asked first has nothing on its way.
+        # Closing the connection while the client still sends resets it, and many clients then lose the response. A
+        # client that sent `Expect: 100-continue` waits and sends nothing.
         if not any(name == b"expect" for name, _ in scope["headers"]):
             await _linger(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _linger(receive: Receive) -> None:
-    """Read and forget what is still on its way, for LINGER_S at most."""
+    """Read and discard the rest of the body for at most LINGER_S."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER_S):
             more_body = True
@@ -63,42 +63,42 @@ async def _linger(receive: Receive) -> None:
                 more_body = message["type"] == "http.request" and message.get("more_body", False)
 
 
-class _PassedLimit(InputTooLarge):
-    """Ends the application's reading of the body. Never leaves this module."""
+class _LimitExceeded(InputTooLarge):
+    """Stops the application's reading of the body; caught in this module."""
 
 
-class _Counted:
-    """One request, its body counted."""
+class _CountedRequest:
+    """A request whose body is counted as the application reads it."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, refuse: ASGIApp) -> None:
         self._app = app
-        self._left = max_body_bytes
+        self._remaining = max_body_bytes
         self._refuse = refuse
-        self._is_over = False
+        self._is_exceeded = False
         self._has_started = False
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             message = await receive()
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                self._is_over = True
-                raise _PassedLimit("the body is over the limit")
+            self._remaining -= len(message.get("body", b""))
+            if self._remaining < 0:
+                self._is_exceeded = True
+                raise _LimitExceeded("the body is over the limit")
             return message
 
-        async def watched(message: Message) -> None:
-            if self._is_over and not self._has_started:
+        async def send_unless_exceeded(message: Message) -> None:
+            if self._is_exceeded and not self._has_started:
                 return
             self._has_started = True
             await send(message)
 
         try:
-            await self._app(scope, counted, watched)
-        except _PassedLimit:
+            await self._app(scope, receive_counted, send_unless_exceeded)
+        except _LimitExceeded:
             pass
         except Exception:
-            # What an application makes of the interrupted body is no error of its own.
-            if not self._is_over:
+            # The application may turn the interrupted body into any error.
+            if not self._is_exceeded:
                 raise
-        if self._is_over and not self._has_started:
+        if self._is_exceeded and not self._has_started:
             await self._refuse(scope, receive, send)

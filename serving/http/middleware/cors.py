@@ -1,7 +1,7 @@
-"""Lets pages of other origins call, where a setting names them. Knows headers, no routes.
+"""Cross-origin resource sharing for the origins that a setting names.
 
-Outside of everything that answers by itself (time limits, draining, 500): a browser hides an answer without these
-headers from the page, and with it why there was none.
+It surrounds the middleware that sends responses (time limits, shutdown, 500): a browser hides a response without CORS
+headers from the page, including the error in it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PREFLIGHT_S = 600
 
 
 class Cors(CORSMiddleware):
-    """CORS for `origins`. A preflight that is refused gets a problem document that says for what."""
+    """Starlette's CORS middleware, with a problem document as the response to a refused preflight."""
 
     def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
         super().__init__(
@@ -59,7 +59,7 @@ class Cors(CORSMiddleware):
             allow_origins=origins,
             allow_methods=METHODS,
             allow_headers=ACCEPTED,
-            # Credentials are never allowed: keys travel in headers, and a wildcard must not let cookies in.
+            # No credentials: keys are sent in headers, and a wildcard origin must not allow cookies.
             allow_credentials=False,
             expose_headers=EXPOSED,
             max_age=_PREFLIGHT_S,
@@ -73,10 +73,10 @@ class Cors(CORSMiddleware):
         await super().__call__(scope, receive, send)
 
     def _preflight(self, headers: Headers, path: str) -> Response:
-        answer = self.preflight_response(request_headers=headers)
-        if answer.status_code < 400:
-            return answer
-        refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
-        detail = f"pages may not call so; not allowed: {refused}. MAKUNOUCHI_CORS_ORIGINS names who may"
-        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        return problem(FORBIDDEN, detail, instance=path, headers=kept)
+        response = self.preflight_response(request_headers=headers)
+        if response.status_code < 400:
+            return response
+        disallowed = bytes(response.body).decode().removeprefix("Disallowed CORS ")
+        detail = f"CORS preflight refused, not allowed: {disallowed}. MAKUNOUCHI_CORS_ORIGINS lists the allowed origins"
+        cors_headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return problem(FORBIDDEN, detail, instance=path, headers=cors_headers)

@@ -1,4 +1,4 @@
-"""Keeps the pages and documents to callers that may read, where a setting asks for that. Knows their paths."""
+"""Restrict the documentation pages and documents to callers with the role `read`, if a setting requires it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.access.guard import Guard
 from serving.http.problem_details import problem_of
 
-# BentoML answers the last one; the others are `routes/pages.py`.
+# The last one is BentoML's; the others are in `routes/pages.py`.
 PAGES = frozenset({"/", "/redoc", "/openapi.json", "/docs.json", "/ui", "/schema.json"})
-BELOW = "/ui/"
+PREFIX = "/ui/"
 
 
 class DocsAccess:
-    """Asks for the role of the documents at PAGES and below BELOW. Operations ask for themselves."""
+    """Middleware that requires the access `docs` at PAGES and under PREFIX. Operations check their own access."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self._app = app
         self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (scope["path"] in PAGES or scope["path"].startswith(BELOW)):
+        if scope["type"] == "http" and (scope["path"] in PAGES or scope["path"].startswith(PREFIX)):
             try:
                 await self._guard.admit(scope, "docs")
             except Exception as error:

@@ -1,4 +1,4 @@
-"""Counts requests in flight and takes nothing new once the process was told to stop. Knows `GracefulShutdown` only."""
+"""Count requests in flight, and refuse new ones during a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import RunnerUnavailable
+from serving.errors.exceptions import ServiceStopping
 from serving.http.problem_details import problem_of
 from serving.process.graceful_shutdown import GracefulShutdown
 
-# Asked by whoever decides where to send requests: answered to the last.
+# Answered until the end: load balancers decide by them.
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
-
-
 _CLOSE = (b"connection", b"close")
 
 
 class CloseConnections:
-    """A request that comes after the signal is answered 503. Every answer after it has `Connection: close`, so that the
-    next request is sent elsewhere, and not on a connection that is about to end."""
+    """Middleware that answers 503 to new requests during a shutdown.
+
+    Every response then has `Connection: close`, so that the client sends its next request to another gateway.
+    """
 
     def __init__(self, app: ASGIApp, *, draining: GracefulShutdown, probes: Collection[str] = PROBES) -> None:
         self.app = app
@@ -32,23 +32,23 @@ class CloseConnections:
             await self.app(scope, receive, send)
             return
 
-        async def send_last(message: Message) -> None:
+        async def send_and_close(message: Message) -> None:
             if self._draining.is_begun and message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), _CLOSE]
             await send(message)
 
         if self._draining.is_begun and scope["type"] == "http":
-            response = problem_of(RunnerUnavailable("the service is stopping"), instance=scope["path"])
-            await response(scope, receive, send_last)
+            response = problem_of(ServiceStopping(), instance=scope["path"])
+            await response(scope, receive, send_and_close)
             return
         self._draining.enter()
         try:
-            await self.app(scope, receive, send_last)
+            await self.app(scope, receive, send_and_close)
         except asyncio.CancelledError:
             if not self._draining.is_over or scope["type"] != "http":
                 raise
-            # The grace period is over. Should an answer have begun, the server closes the connection after this.
-            response = problem_of(RunnerUnavailable("the service is stopping"), instance=scope["path"])
-            await response(scope, receive, send_last)
+            # The grace period is over. If the response has started, the server closes the connection.
+            response = problem_of(ServiceStopping(), instance=scope["path"])
+            await response(scope, receive, send_and_close)
         finally:
             self._draining.leave()

@@ -1,7 +1,7 @@
-"""Measures every request: `X-Process-Time`, one line in the access log, metrics. Knows route templates, never paths.
+"""Measure every request: `X-Process-Time`, a line in the access log, metrics.
 
-A path may hold an id or a secret that a client put there by mistake; so what is logged and counted is the template of
-the route that answered, or `unmatched`.
+A path may contain an id, or a secret that a client put there by mistake, so logs and metrics contain the template of
+the matched route, or `unmatched`.
 """
 
 from __future__ import annotations
@@ -22,25 +22,28 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
 
 class RequestMetrics:
-    """`native` are the paths that BentoML's own application answers: a closed set, used as they are."""
+    """Middleware that measures requests.
+
+    `native` are the paths of BentoML's own application, which are logged as they are.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, telemetry: ServiceMetrics, access_log: AccessLog | None, native: Collection[str] = ()
+        self, app: ASGIApp, *, metrics: ServiceMetrics, access_log: AccessLog | None, native: Collection[str] = ()
     ) -> None:
         self.app = app
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._access_log = access_log
         self._native = frozenset(native)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._converse(scope, receive, send)
+            await self._measure_websocket(scope, receive, send)
             return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 499  # What stays when the client leaves before an answer begins.
+        status = 499  # Logged when the client disconnects before a response starts.
 
         async def send_timed(message: Message) -> None:
             nonlocal status
@@ -50,21 +53,21 @@ class RequestMetrics:
                 message["headers"] = [*message.get("headers", ()), (b"x-process-time", elapsed_ms)]
             await send(message)
 
-        self._telemetry.began()
+        self._metrics.request_started()
         try:
             await self.app(scope, receive, send_timed)
         finally:
             seconds = time.perf_counter() - started
             route = self._route(scope)
             method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
-            self._telemetry.ended(route, method, status, seconds)
+            self._metrics.request_ended(route, method, status, seconds)
             if self._access_log is not None:
                 self._access_log.write(current_request_id(), method, route, status, 1000 * seconds)
 
-    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = WebSocketMetrics(scope, route=self._route, telemetry=self._telemetry, access_log=self._access_log)
+    async def _measure_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocketMetrics(scope, route=self._route, metrics=self._metrics, access_log=self._access_log)
         try:
-            await self.app(scope, socket.receiving(receive), socket.sending(send))
+            await self.app(scope, socket.wrap_receive(receive), socket.wrap_send(send))
         finally:
             socket.ended()
 

@@ -1,4 +1,4 @@
-"""Gives every request an id: the client's when it is sane, a new one otherwise. Knows headers only."""
+"""Assign an id to every request: the client's `X-Request-ID` if it is valid, else a new one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.
 
 
 class RequestId:
-    """Sets the id for the log and for everything that the request starts, and sends it back as `X-Request-ID`."""
+    """Middleware that sets the id in the context and returns it as `X-Request-ID`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Answers 500 for what nobody caught, and keeps the cause in the log, under the request id. Knows no routes."""
+"""Answer 500 to an unhandled exception, and log it with the request id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("makunouchi.errors")
 
 
 class ServerErrors:
-    """Outside of everything that may raise. Once an answer has begun the connection is closed instead."""
+    """Middleware around everything that may raise. Once a response has started, the connection is closed instead."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -22,22 +22,22 @@ class ServerErrors:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        has_begun = is_complete = False
+        has_started = is_complete = False
 
-        async def watched(message: Message) -> None:
-            nonlocal has_begun, is_complete
-            has_begun = True
+        async def send_tracked(message: Message) -> None:
+            nonlocal has_started, is_complete
+            has_started = True
             is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send_tracked)
         except Exception as error:
             if is_complete:
-                # Starlette raises again what its handler has answered already.
-                log.debug("raised after its answer", exc_info=error)
-            elif has_begun:
-                log.exception("an answer broke off [request_id=%s]", current_request_id())
+                # Starlette raises an exception again after its handler has responded.
+                log.debug("exception after a complete response", exc_info=error)
+            elif has_started:
+                log.exception("response aborted [request_id=%s]", current_request_id())
                 raise
             else:
                 await problem_of(error, instance=scope["path"])(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What surrounds the application, BentoML's own routes included: limits, compression, paths. Knows no route."""
+"""The middleware around the application and BentoML's routes: docs access, body limit, compression, paths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from serving.settings.settings import Settings
 
 
 def middleware_stack(app: ASGIApp, settings: Settings, guard: Guard | None = None) -> ASGIApp:
-    """`app` behind everything that a request passes before it is routed."""
-    if guard is not None and guard.needs("docs"):
+    """Return `app` inside the middleware."""
+    if guard is not None and guard.required_role("docs"):
         app = DocsAccess(app, guard)
     app = BodyLimit(app, max_body_bytes=settings.max_body_bytes, at=dict.fromkeys(JOB_UPLOADS, settings.job_max_bytes))
     app = CompressReads(app)

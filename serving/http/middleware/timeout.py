@@ -1,4 +1,4 @@
-"""The deadline of a request: set for everything it starts, and 504 when it passes. Knows headers, no routes."""
+"""Set the deadline of a request, and answer 504 when it passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import DeadlineExceeded
-from serving.asgi import gone
+from serving.asgi import disconnect_checker
 from serving.concurrency import task_timeout
 from serving.context import RequestContext, set_context
 from serving.http.problem_details import problem_of
@@ -18,15 +18,16 @@ from serving.routes.job_paths import is_job_transfer
 
 HEADER = b"x-request-timeout"
 TRACE_HEADER = b"traceparent"
-# What is left to send a runner's own DeadlineExceeded before the request is cut off.
+# Time to send a DeadlineExceeded of a runner before the request is cancelled.
 MARGIN_S = 0.25
 
 
 class Timeout:
-    """A client may ask for less than `timeout_s` with `X-Request-Timeout: <seconds>`; more is not given.
+    """Middleware that sets the request context and enforces its deadline.
 
-    Once an answer has begun it is cut off at the deadline, and so is one that the client has not read by then.
-    Transfers of jobs have `transfer_timeout_s` where it is given.
+    A client can shorten `timeout_s` with `X-Request-Timeout: <seconds>`, but not extend it. Uploads and downloads of
+    jobs have `transfer_timeout_s` if it is given. A response that has started is aborted at the deadline, and so is one
+    that the client has not read `timeout_s` after it was sent.
     """
 
     def __init__(self, app: ASGIApp, *, timeout_s: float, transfer_timeout_s: float | None = None) -> None:
@@ -46,21 +47,21 @@ class Timeout:
                 timeout_s = min(timeout_s, _seconds(value))
             elif name == TRACE_HEADER:
                 traceparent = value.decode("latin-1")
-        set_context(RequestContext(time.monotonic() + timeout_s, gone(receive), traceparent))
-        has_begun = False
+        set_context(RequestContext(time.monotonic() + timeout_s, disconnect_checker(receive), traceparent))
+        has_started = False
 
-        async def watched(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
+        async def send_tracked(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
             await send(message)
 
         try:
             with task_timeout(timeout_s + MARGIN_S) as limit:
-                await self.app(scope, receive, watched)
+                await self.app(scope, receive, send_tracked)
         except TimeoutError:
-            if has_begun or not limit.is_over:
+            if has_started or not limit.is_over:
                 raise
-            error = DeadlineExceeded("the request was not answered in time")
+            error = DeadlineExceeded("the deadline of the request has passed")
             await problem_of(error, instance=scope["path"])(scope, receive, send)
         transport: Any = getattr(getattr(receive, "__self__", None), "transport", None)  # Any: uvicorn's own
         if transport is not None:
@@ -68,9 +69,9 @@ class Timeout:
 
 
 def cut_if_unread(transport: asyncio.Transport, timeout_s: float) -> None:
-    """End a connection whose client has not read its answer `timeout_s` from now. Call inside an event loop."""
+    """Abort a connection whose client has not read its response `timeout_s` from now. Call inside an event loop."""
     if transport.get_write_buffer_size():
-        # Closing would wait for as long as the client does not read.
+        # A regular close would wait for the client to read.
         asyncio.get_running_loop().call_later(timeout_s, _cut_unread, transport)
 
 

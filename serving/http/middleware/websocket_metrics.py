@@ -1,8 +1,7 @@
-"""Measures one WebSocket: each message as a request is, and the connection itself. Knows codes and times, no content.
+"""Measure one WebSocket: its messages and the connection.
 
-A connection is long and means nothing; what it carries is counted. So every answered message is a request with the
-method WEBSOCKET, in the metrics and in the access log. The connection is a gauge while it is open, and one line of the
-log with the code that closed it.
+Metrics and the access log count each answered message as a request with the method WEBSOCKET. The connection is counted
+in a gauge while it is open, and gets one line in the access log with its close code.
 """
 
 from __future__ import annotations
@@ -18,57 +17,57 @@ from serving.observability.access_log import AccessLog
 from serving.observability.metrics import ServiceMetrics
 
 WEBSOCKET: Final = "WEBSOCKET"
-# Where a scope keeps what is called with the status and the seconds of every answered message.
+# The key of a scope under which the function is stored that counts an answered message: `(status, seconds)`.
 ANSWERED: Final = "makunouchi.answered"
-# What a connection that broke off without saying so was closed with (RFC 6455, 7.1.5).
-BROKE_OFF: Final = 1006
-# A client may send any code; labels come from a closed set.
-_KNOWN: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 4408})
+# The close code of a connection that ended without a close frame (RFC 6455, 7.1.5).
+ABNORMAL_CLOSURE: Final = 1006
+# A client may send any code, but labels come from a closed set.
+_KNOWN_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 4408})
 OTHER: Final = "other"
 
 
 class WebSocketMetrics:
-    """Stands between the server and the application for one WebSocket. `route` names the route that answered."""
+    """The measurements of one WebSocket. `route` returns the route template of a scope."""
 
     def __init__(
-        self, scope: Scope, *, route: Callable[[Scope], str], telemetry: ServiceMetrics, access_log: AccessLog | None
+        self, scope: Scope, *, route: Callable[[Scope], str], metrics: ServiceMetrics, access_log: AccessLog | None
     ) -> None:
         self._scope = scope
         self._route = route
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._access_log = access_log
         self._started = time.perf_counter()
         self._is_open = False
-        self._code = BROKE_OFF
+        self._code = ABNORMAL_CLOSURE
         scope[ANSWERED] = self.answered
 
     def answered(self, status: int, seconds: float) -> None:
-        """A message was answered, after `seconds`, as HTTP would have with `status`."""
+        """Count an answered message by its HTTP `status` and duration."""
         route = self._route(self._scope)
-        self._telemetry.answered(route, WEBSOCKET, status, seconds)
+        self._metrics.count_response(route, WEBSOCKET, status, seconds)
         if self._access_log is not None:
             self._access_log.write(current_request_id(), WEBSOCKET, route, status, 1000 * seconds)
 
-    def receiving(self, receive: Receive) -> Receive:
-        """`receive`, listened to for the code that the client closes with."""
+    def wrap_receive(self, receive: Receive) -> Receive:
+        """Return `receive`, extended to record the close code of the client."""
 
         async def watched() -> Message:
             message = await receive()
-            # After a close of ours the server repeats that code, or says that the client is gone.
-            if message["type"] == "websocket.disconnect" and self._code == BROKE_OFF:
-                self._code = message.get("code") or BROKE_OFF
+            # After a close by the service, the server repeats its code or reports the disconnected client.
+            if message["type"] == "websocket.disconnect" and self._code == ABNORMAL_CLOSURE:
+                self._code = message.get("code") or ABNORMAL_CLOSURE
             return message
 
         return watched
 
-    def sending(self, send: Send) -> Send:
-        """`send`, listened to for whether the connection was let in, and the code that the service closes with."""
+    def wrap_send(self, send: Send) -> Send:
+        """Return `send`, extended to record the acceptance of the connection and the close code of the service."""
 
         async def watched(message: Message) -> None:
             kind = message["type"]
             if kind == "websocket.accept":
                 self._is_open = True
-                self._telemetry.connected()
+                self._metrics.websocket_opened()
             elif kind == "websocket.close":
                 self._code = message.get("code") or 1000
             elif kind == "websocket.http.response.start":
@@ -79,13 +78,13 @@ class WebSocketMetrics:
         return watched
 
     def ended(self) -> None:
-        """The connection is over."""
+        """Count the end of the connection."""
         if not self._is_open:
             if self._code:
-                # Closed before it was open: the server answers 403.
+                # Closed before it was accepted: the server answers 403.
                 self.answered(403, time.perf_counter() - self._started)
             return
-        self._telemetry.disconnected(str(self._code) if self._code in _KNOWN else OTHER)
+        self._metrics.websocket_closed(str(self._code) if self._code in _KNOWN_CODES else OTHER)
         if self._access_log is not None:
             seconds = time.perf_counter() - self._started
             self._access_log.write(

@@ -117,7 +117,7 @@ class _Form:
         self._media_type = self._headers.get(b"content-type", b"").decode("latin-1")
         where = ("body", self._name[:_SHOWN])
         if self._name not in (self._each, self._whole) or not self._name:
-            raise FieldFault("There is no such field", location=where, value_type="string")
+            raise FieldFault("Unknown field", location=where, value_type="string")
         if b"filename" not in options and b"content-type" not in self._headers:
             message = f"'{self._name}' has to be a file part, with a filename; text and addresses are not read"
             raise FieldFault(message, location=where, value_type="string")

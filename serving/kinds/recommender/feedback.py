@@ -45,7 +45,7 @@ class FeedbackHandler:
         events = [_event(each, index, now, request_key) for index, each in enumerate(request.events)]
         is_new = await self._writer.write(events)
         accepted = sum(is_new)
-        service_metrics().fed_back(accepted, len(is_new) - accepted)
+        service_metrics().count_feedback(accepted, len(is_new) - accepted)
         return Accepted(accepted=accepted, duplicates=len(is_new) - accepted)
 
     def open(self) -> None:

@@ -222,7 +222,7 @@ def _answers(result: Result[RecommenderVersion]) -> list[Answer]:
 
 def _count(answer: Answer) -> None:
     if answer.error is None:
-        service_metrics().recommended(answer.model, answer.reason, answer.features)
+        service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
 
 
 def _agreement(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Agreement:

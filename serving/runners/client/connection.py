@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         """Send one request and wait for its reply. Raises ConnectionLost. Cancelled, it closes the connection."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise ConnectionLost("the model is not available")
+            raise ConnectionLost()
         size = sum(len(piece) for piece in pieces)
         head = f"{method} {self._prefix}{path}{self._tail}{headers}content-length: {size}\r\n\r\n".encode("latin-1")
         reply: asyncio.Future[Reply] = self._loop.create_future()
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(ConnectionLost("the model is not available"))
+            self._reply.set_exception(ConnectionLost())
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -150,5 +150,5 @@ async def open_connection(address: Address) -> Connection:
             context = ssl.create_default_context() if address.is_tls else None
             await loop.create_connection(lambda: connection, address.host, address.port, ssl=context)
     except OSError as error:
-        raise RunnerUnavailable("the model is not available") from error
+        raise RunnerUnavailable() from error
     return connection

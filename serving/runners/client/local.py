@@ -55,7 +55,7 @@ class LocalClient:
         """One answer or error per question. Raises RunnerUnavailable before the warm-up was answered."""
         answering = self._hosted.answering(method or self._method) if self._hosted is not None else None
         if answering is None or not self.last_status.ready:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         return await answering.answer(questions)
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
@@ -67,14 +67,14 @@ class LocalClient:
     async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef:
         """As `HopClient.reload`."""
         if self._hosted is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         async with asyncio.timeout(timeout_s):
             return await self._hosted.reload(version)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]:
         """As `HopClient.hold`."""
         if self._hosted is None:
-            raise RunnerUnavailable("the model is not available")
+            raise RunnerUnavailable()
         async with asyncio.timeout(timeout_s):
             return await self._hosted.hold(versions)
 

@@ -47,7 +47,6 @@ TRY_TIMEOUT_S: Final = 3.0
 # While a runner is down, a connection may wait this long in its backlog to be the first that it answers.
 RETURN_WAIT_S: Final = 5.0
 RECONNECT_S: Final = 0.2
-_GONE: Final = "the model is not available"
 _FRAME_HEADER: Final = f"content-type: {MEDIA_TYPE}\r\n"
 
 
@@ -164,7 +163,7 @@ class RemoteClient:
             if b"Overloaded" in reply.body:
                 raise Overloaded("too many requests wait for this model")
             self._health.suspect()
-            raise RunnerUnavailable(_GONE)
+            raise RunnerUnavailable()
         if reply.status != 200:
             log.error("runner %s answered status %d to a call", self.name, reply.status)
             raise PredictionFailed("the model could not answer")
@@ -188,7 +187,7 @@ class RemoteClient:
                 async with asyncio.timeout(GREETING_S):
                     await self._health.settled()
         if self._health.state is not State.UP:
-            raise RunnerUnavailable(_GONE)
+            raise RunnerUnavailable()
         try:
             return await self._open(GREETING_S)
         except RunnerUnavailable:
@@ -212,7 +211,7 @@ class RemoteClient:
             if connection is not None:
                 connection.close()
             if isinstance(error, TimeoutError | RunnerUnavailable):
-                raise RunnerUnavailable(_GONE) from error
+                raise RunnerUnavailable() from error
             raise
         return connection
 
@@ -276,7 +275,7 @@ class RemoteClient:
                         await self._health.alarm.wait()
                 if held.done() or self._health.alarm.is_set():
                     self._health.suspect()
-                    raise RunnerUnavailable(_GONE)
+                    raise RunnerUnavailable()
                 await self._warm()
                 if time.monotonic() - tried >= TRY_EVERY_S:
                     await self._try_again()

@@ -20,7 +20,7 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import ArtifactError, Overloaded
-from serving.asgi import _JSON, _send, carries_pickle, gone, reply
+from serving.asgi import JSON_HEADERS, carries_pickle, disconnect_checker, reply, send_response
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.wire import (
@@ -74,7 +74,7 @@ class RunnerApp:
         if path.startswith("/hop/"):
             await self._hop(scope["method"], path[5:], receive, send, is_local=_is_local(scope))
         elif carries_pickle(scope):
-            await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not read here"})
+            await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not accepted"})
         else:
             await self._inner(scope, receive, send)
 
@@ -108,7 +108,7 @@ class RunnerApp:
         draining.enter()
         try:
             questions = decode_requests(await _body(receive), now=time.monotonic())
-            answers = await self._answer(name, questions, gone(receive))
+            answers = await self._answer(name, questions, disconnect_checker(receive))
             pieces = encode_responses(answers)
         except FrameInvalid as error:
             log.warning("refused a frame: %s", error)
@@ -119,7 +119,7 @@ class RunnerApp:
             log.exception("a frame could not be answered")
             await reply(send, 500, {"error": "PredictionFailed"})
         else:
-            await _send(send, 200, [_FRAME], b"".join(pieces))
+            await send_response(send, 200, [_FRAME], b"".join(pieces))
         finally:
             draining.leave()
 
@@ -132,7 +132,7 @@ class RunnerApp:
         try:
             await asyncio.wait([gone_, ending], return_when=asyncio.FIRST_COMPLETED)
             if not gone_.done():
-                await _send(send, 200, _JSON, b"{}")
+                await send_response(send, 200, JSON_HEADERS, b"{}")
         finally:
             gone_.cancel()
             ending.cancel()
@@ -154,9 +154,9 @@ async def _status(hosted: RunnerInstance | None, send: Send) -> None:
 async def _example(hosted: RunnerInstance, send: Send) -> None:
     question = hosted.example()
     if question is None:
-        await _send(send, 204, [], b"")
+        await send_response(send, 204, [], b"")
         return
-    await _send(send, 200, [_FRAME], b"".join(encode_requests([question], now=time.monotonic())))
+    await send_response(send, 200, [_FRAME], b"".join(encode_requests([question], now=time.monotonic())))
 
 
 async def _reload(hosted: RunnerInstance, receive: Receive, send: Send) -> None:

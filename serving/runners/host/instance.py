@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.errors import ArtifactError, ArtifactInvalid
-from serving.process.startup import spare_what_lives
+from serving.process.startup import freeze_live_objects
 from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.loaded_versions import LoadedVersions, model_ref
 from serving.runners.interface import ModelRef, RunnerStatus
@@ -106,7 +106,7 @@ class RunnerInstance:
             log.exception("%s did not answer its warm-up", self.name)
             self._status = RunnerStatus(ready=False, model=None, detail="did not answer its warm-up")
             return
-        spare_what_lives()
+        freeze_live_objects()
         self._status = RunnerStatus(ready=True, model=self.model)
         log.info("%s answered its warm-up in %.0f ms", self.name, 1000 * (time.perf_counter() - started))
 
@@ -120,7 +120,7 @@ class RunnerInstance:
     async def hold(self, versions: Sequence[str]) -> tuple[str, ...]:
         """Have exactly `versions` answer those who name them. Raises as `reload` does; then nothing has changed."""
         held: tuple[str, ...] = await self._change(lambda slot: slot.hold(versions), "', '".join(versions))
-        spare_what_lives()
+        freeze_live_objects()
         return held
 
     async def _change(

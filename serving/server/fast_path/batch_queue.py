@@ -15,6 +15,7 @@ from typing import Final
 
 from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
 from serving.context import RequestContext, set_context, set_request_id
+from serving.errors.exceptions import ServiceStopping
 from serving.http.middleware.timeout import HEADER as TIMEOUT_HEADER
 from serving.http.problem_details import problem_of
 from serving.observability.access_log import AccessLog
@@ -80,7 +81,7 @@ class BatchQueue:
 
     def submit(self, request: FastRequest) -> None:
         """Answer `request` from the cache or with the next batch."""
-        self.metrics.began()
+        self.metrics.request_started()
         self.shutdown.enter()
         if self.operation.from_cache is not None and self.operation.from_cache(request):
             return
@@ -92,7 +93,7 @@ class BatchQueue:
 
     def on_answered(self, request: FastRequest, status: int, seconds: float) -> None:
         """Count and log a request whose response was sent."""
-        self.metrics.ended(self.path, "POST", status, seconds)
+        self.metrics.request_ended(self.path, "POST", status, seconds)
         if self.access_log is not None:
             self.access_log.write(request.request_id, "POST", self.path, status, 1000 * seconds)
         self.shutdown.leave()
@@ -100,7 +101,7 @@ class BatchQueue:
     def on_fall_back(self, request: FastRequest) -> None:
         """Leave the counting of a request to the application."""
         if not request.more_body:
-            self.metrics.left()
+            self.metrics.request_released()
             self.shutdown.leave()
 
     def on_failed_wait(self, request: FastRequest) -> None:
@@ -133,7 +134,7 @@ class BatchQueue:
                     request.fall_back()
                 else:
                     request.answer(outcome)
-            self.metrics.by_fast_path(self.path, sum(isinstance(outcome, bytes) for outcome in outcomes))
+            self.metrics.count_fast_path(self.path, sum(isinstance(outcome, bytes) for outcome in outcomes))
         except _RUNNER_ERRORS as error:
             for request in batch:
                 self._refuse(request, error)
@@ -141,7 +142,7 @@ class BatchQueue:
             if not self.shutdown.is_over:
                 raise
             for request in batch:
-                self._refuse(request, RunnerUnavailable("the service is stopping"))
+                self._refuse(request, ServiceStopping())
         except Exception:
             # One request may be at fault: the application answers each alone.
             for request in batch:

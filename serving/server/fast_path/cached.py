@@ -69,5 +69,5 @@ def _repeat(request: FastRequest, entry: bytes) -> None:
         request.fall_back()
         return
     request.extra_headers = _HEADER_LINES["hit"]
-    request.queue.metrics.by_fast_path(request.queue.path, 1)
+    request.queue.metrics.count_fast_path(request.queue.path, 1)
     request.answer(body)

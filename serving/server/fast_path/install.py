@@ -45,7 +45,7 @@ def install(
     }
 
     def count(request_id: str, status: int) -> None:
-        metrics.answered(UNMATCHED, OTHER_METHOD, status, 0.0)
+        metrics.count_response(UNMATCHED, OTHER_METHOD, status, 0.0)
         if access_log is not None:
             access_log.write(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
 

@@ -31,9 +31,9 @@ class FastPathProtocol(HttpProtocol):
     queues: ClassVar[BatchQueues] = {}
 
     @classmethod
-    def using(cls, queues: BatchQueues, strictness: HttpBounds | None = None) -> type[FastPathProtocol]:
+    def using(cls, queues: BatchQueues, bounds: HttpBounds | None = None) -> type[FastPathProtocol]:
         """Return this class with `queues`, by path."""
-        return type(cls.__name__, (cls,), {"queues": queues, "strictness": strictness or cls.strictness})
+        return type(cls.__name__, (cls,), {"queues": queues, "bounds": bounds or cls.bounds})
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -1,4 +1,4 @@
-"""Keys of each role, as settings and as headers; signed tokens, and the keys that they are checked with."""
+"""API keys of each role, as settings and as headers, and signed tokens with their public keys."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ISSUER, AUDIENCE = "https://issuer.example", "makunouchi"
 
 
 def headers(role: Role) -> dict[str, str]:
-    """The header of the key with one role."""
+    """Return the header with the key of one role."""
     return {"X-API-Key": KEYS[role]}
 
 
 class Signer:
-    """Signs tokens with a key of its own."""
+    """An issuer of tokens, with its private key."""
 
     def __init__(self, kid: str = "k1") -> None:
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,26 +31,26 @@ class Signer:
         self.private = ec.generate_private_key(ec.SECP256R1())
 
     def jwk(self) -> dict[str, Any]:
-        """The public key, as a key set holds it."""
+        """The public key as an entry of a key set."""
         from jwt.algorithms import ECAlgorithm
 
         return {**ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True), "kid": self.kid, "alg": "ES256"}
 
     def token(self, **changed: Any) -> str:
-        """A token that is good, but for what is `changed`; a claim that is None is left out."""
+        """Return a token that is valid except for the claims in `changed`; None removes a claim."""
         import jwt
 
         claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": time.time() + 600, "roles": ["predict"]}
-        kept = {name: value for name, value in (claims | changed).items() if value is not None}
-        return jwt.encode(kept, self.private, algorithm="ES256", headers={"kid": self.kid})
+        payload = {name: value for name, value in (claims | changed).items() if value is not None}
+        return jwt.encode(payload, self.private, algorithm="ES256", headers={"kid": self.kid})
 
 
 def key_set(*signers: Signer) -> dict[str, Any]:
-    """The public keys of `signers`."""
+    """Return the key set of `signers`."""
     return {"keys": [signer.jwk() for signer in signers]}
 
 
 def write_key_set(path: Path, *signers: Signer) -> str:
-    """`key_set` as a file. Gives its path."""
+    """Write the key set to a file and return its path."""
     path.write_text(json.dumps(key_set(*signers)))
     return str(path)

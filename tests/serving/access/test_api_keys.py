@@ -1,4 +1,4 @@
-"""API keys: lines without the key in them, several at a time, an end, a file that changes."""
+"""API keys: hashed lines, several keys, expiry, and a file that changes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from models.errors import SettingsInvalid
 from serving.access.api_keys import KeyRing, hash_of, main, new_key, read_keys
 
 
-def test_a_made_key_is_found_by_the_line_that_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_key_is_found_by_its_stored_line(capsys: pytest.CaptureFixture[str]) -> None:
     main(["new", "--name", "shop", "--role", "predict+read"])
     key, line = capsys.readouterr().out.split()
 
-    found = KeyRing(line).find(key)
+    identity = KeyRing(line).find(key)
 
-    assert found is not None
-    assert (found.name, sorted(found.roles)) == ("shop", ["predict", "read"])
+    assert identity is not None
+    assert (identity.name, sorted(identity.roles)) == ("shop", ["predict", "read"])
     assert key not in line
     assert len({new_key() for _ in range(50)}) == 50
 
 
-def test_the_line_of_a_key_that_exists_is_made_from_standard_input(
+def test_the_line_of_an_existing_key_is_made_from_standard_input(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("mk_mine\n"))
@@ -37,7 +37,7 @@ def test_the_line_of_a_key_that_exists_is_made_from_standard_input(
     assert KeyRing(line).find("mk_mine") is not None
 
 
-def test_two_keys_of_one_name_overlap_until_the_older_one_ends() -> None:
+def test_two_keys_of_one_name_overlap_until_the_older_one_expires() -> None:
     now = 1_000_000_000.0  # 2001-09-09
     text = f"shop:predict:{hash_of('old')}:2001-09-10\nshop:predict:{hash_of('new')}"
     ring = KeyRing(text, clock=lambda: now)
@@ -48,7 +48,7 @@ def test_two_keys_of_one_name_overlap_until_the_older_one_ends() -> None:
     assert ring.find("new") is not None
 
 
-def test_a_file_of_keys_is_read_again_when_it_changes_and_kept_when_it_breaks(
+def test_a_changed_file_of_keys_is_reloaded_and_an_invalid_one_ignored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 0.0
@@ -64,7 +64,7 @@ def test_a_file_of_keys_is_read_again_when_it_changes_and_kept_when_it_breaks(
     file.write_text("broken")
     now += 2
     assert ring.find("b") is not None
-    assert "stay as they were" in caplog.text
+    assert "the previous keys remain valid" in caplog.text
 
     file.unlink()
     now += 2
@@ -77,24 +77,24 @@ def test_a_file_of_keys_is_read_again_when_it_changes_and_kept_when_it_breaks(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
-        ("shop", "letters and digits|its role"),
-        ("shop:boss:" + "a" * 64, "its role has to be of read, predict, admin"),
-        ("shop:read:abc", "not a SHA-256"),
-        ("shop:read:" + "A" * 64, "not a SHA-256"),
-        ("shop:read:" + "a" * 64 + ":soon", "is no date"),
-        (":read:" + "a" * 64, "a line is name:role:sha256"),
+        ("shop", "letters and digits|unknown role"),
+        ("shop:boss:" + "a" * 64, "unknown role; expected read, predict, admin"),
+        ("shop:read:abc", "expected a SHA-256"),
+        ("shop:read:" + "A" * 64, "expected a SHA-256"),
+        ("shop:read:" + "a" * 64 + ":soon", "is not a date"),
+        (":read:" + "a" * 64, "expected name:role:sha256"),
     ],
 )
-def test_a_line_that_is_none_is_named_without_its_hash(line: str, said: str) -> None:
-    with pytest.raises(SettingsInvalid, match=said) as caught:
+def test_an_invalid_line_is_named_without_its_hash(line: str, message: str) -> None:
+    with pytest.raises(SettingsInvalid, match=message) as caught:
         read_keys(line)
     assert "aaaa" not in str(caught.value)
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused_and_opens_nothing(text: str) -> None:
+def test_any_text_is_read_or_refused_and_grants_nothing(text: str) -> None:
     try:
         ring = KeyRing(text)
     except SettingsInvalid:
@@ -103,5 +103,5 @@ def test_any_text_is_read_or_refused_and_opens_nothing(text: str) -> None:
 
 
 @given(st.text())
-def test_no_text_is_somebody_elses_key(text: str) -> None:
+def test_no_other_text_is_a_key(text: str) -> None:
     assert KeyRing(f"a:admin:{hash_of('mk_right')}").find(text) is None or text == "mk_right"

@@ -1,4 +1,4 @@
-"""Who may call what, over HTTP: roles, both headers, tokens, what is open, and what the document says of it."""
+"""Access control over HTTP: roles, both headers, tokens, open operations, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_without_keys_development_is_open(local_service: LocalService) -> None:
     assert local_service.get("/v1/models").status_code == 200
 
 
-def test_without_a_key_401_tells_how_to_send_one(locked: LocalService) -> None:
+def test_a_request_without_a_key_is_answered_401_with_the_schemes(locked: LocalService) -> None:
     for answer in (locked.post("/v1/tabular/predict", json=ROWS), locked.get("/v1/models")):
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == 'Bearer realm="makunouchi"'
@@ -53,7 +53,7 @@ def test_a_key_without_the_role_is_403_and_with_it_200(locked: LocalService) -> 
         predicted = locked.post("/v1/tabular/predict", json=ROWS, headers=headers(role))
         assert (predicted.status_code, locked.get("/v1/models", headers=headers(role)).status_code) == statuses
         if predicted.status_code == 403:
-            assert predicted.json()["detail"] == "this takes the role 'predict'"
+            assert predicted.json()["detail"] == "this operation requires the role 'predict'"
             assert "www-authenticate" not in predicted.headers
 
 
@@ -70,25 +70,25 @@ def test_a_key_without_the_role_is_403_and_with_it_200(locked: LocalService) -> 
         ("/v1/users/alice/recommendations", 403),
     ],
 )
-def test_who_may_read_sees_the_catalogue_and_nothing_of_users(locked: LocalService, path: str, reader: int) -> None:
-    # What the runner then finds is none of the guard's: 404 has been let in as 200 has.
+def test_the_role_read_covers_the_catalogue_and_not_users(locked: LocalService, path: str, reader: int) -> None:
+    # The guard has admitted a request that the runner answers with 404.
     assert (locked.get(path, headers=headers("read")).status_code == 403) == (reader == 403)
     assert locked.get(path, headers=headers("predict")).status_code in (200, 404)
 
 
-def test_a_key_travels_in_either_header(locked: LocalService) -> None:
-    for sent in ({"X-API-Key": KEYS["read"]}, {"Authorization": f"Bearer {KEYS['read']}"},
+def test_a_key_is_accepted_in_either_header(locked: LocalService) -> None:
+    for credentials in ({"X-API-Key": KEYS["read"]}, {"Authorization": f"Bearer {KEYS['read']}"},
                  {"authorization": f"bearer  {KEYS['read']}"}):  # fmt: skip
-        assert locked.get("/v1/models", headers=sent).status_code == 200
+        assert locked.get("/v1/models", headers=credentials).status_code == 200
     assert locked.get("/v1/models", headers={"Authorization": f"Basic {KEYS['read']}"}).status_code == 401
 
 
-def test_a_body_is_not_read_from_who_is_not_let_in(locked: LocalService) -> None:
+def test_the_body_of_an_unauthenticated_request_is_not_read(locked: LocalService) -> None:
     assert locked.post_json("/v1/tabular/predict", "not json").status_code == 401
     assert locked.post_json("/predict_tabular", "not json").status_code == 401
 
 
-def test_probes_and_pages_are_open_or_not_by_setting(locked: LocalService) -> None:
+def test_settings_restrict_probes_and_pages(locked: LocalService) -> None:
     probes, pages = ["/livez", "/readyz", "/health", "/metrics"], ["/", "/redoc", "/openapi.json", "/docs.json", "/v1",
                                                                   "/problems", "/ui/pages.css"]  # fmt: skip
     closed = LocalService(api_keys=API_KEYS, probes_access="read", docs_access="read")
@@ -99,7 +99,7 @@ def test_probes_and_pages_are_open_or_not_by_setting(locked: LocalService) -> No
         assert closed.get(path, headers=headers("read")).status_code == 200
 
 
-def test_every_route_but_the_open_ones_refuses_strangers(locked: LocalService) -> None:
+def test_every_route_except_the_open_ones_requires_credentials(locked: LocalService) -> None:
     opened = set()
     for route in locked.app.routes:
         if isinstance(route, Route):
@@ -114,7 +114,7 @@ def test_every_route_but_the_open_ones_refuses_strangers(locked: LocalService) -
     }  # fmt: skip
 
 
-def test_tokens_are_the_second_way(tmp_path: Path) -> None:
+def test_a_signed_token_is_accepted(tmp_path: Path) -> None:
     signer = Signer()
     where = write_key_set(tmp_path / "jwks.json", signer)
     local_service = LocalService(api_keys=API_KEYS, jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=where)
@@ -130,7 +130,7 @@ def test_tokens_are_the_second_way(tmp_path: Path) -> None:
     assert status(KEYS["predict"]) == 200
 
 
-def test_tokens_without_any_key_set_are_503(tmp_path: Path) -> None:
+def test_without_a_key_set_tokens_are_answered_503(tmp_path: Path) -> None:
     local_service = LocalService(jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=str(tmp_path / "none.json"))
     answer = local_service.get("/v1/models", headers={"Authorization": f"Bearer {Signer().token()}"})
 
@@ -140,14 +140,14 @@ def test_tokens_without_any_key_set_are_503(tmp_path: Path) -> None:
     assert str(tmp_path) not in answer.text
 
 
-def test_an_emptied_file_of_keys_locks_and_does_not_open(tmp_path: Path) -> None:
+def test_an_empty_file_of_keys_refuses_all_requests(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none left\n")
     local_service = LocalService(api_keys_file=str(tmp_path / "keys"))
 
     assert local_service.get("/v1/models").status_code == 401
 
 
-def test_the_document_says_who_may(locked: LocalService, local_service: LocalService) -> None:
+def test_the_document_describes_the_security(locked: LocalService, local_service: LocalService) -> None:
     document = locked.get("/openapi.json").json()
     openapi_spec_validator.validate(document)
     predict = document["paths"]["/v1/tabular/predict"]["post"]

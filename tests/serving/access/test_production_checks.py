@@ -1,4 +1,4 @@
-"""What the service does not start with."""
+"""Settings with which the service does not start."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def put(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 def test_development_starts_without_keys_and_production_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     load_settings()
     put(monkeypatch, environment="production")
-    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: production does not start without"):
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: production requires an API key"):
         load_settings()
     put(monkeypatch, api_keys=GOOD)
     load_settings()
 
 
-def test_production_refuses_keys_and_passwords_that_everybody_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_refuses_placeholder_keys_and_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, api_keys=f"a:admin:{hash_of('changeme')}")
     load_settings()
     put(monkeypatch, environment="production")
@@ -44,18 +44,16 @@ def test_production_refuses_keys_and_passwords_that_everybody_tries(monkeypatch:
         load_settings()
 
 
-def test_a_key_that_cannot_be_read_stops_the_start_and_names_the_setting(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_error_of_an_invalid_key_names_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put(monkeypatch, api_keys="a:boss:" + "0" * 64)
-    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 'a': its role"):
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 'a': unknown role"):
         load_settings()
     put(monkeypatch, api_keys="", api_keys_file=str(tmp_path / "none"))
     with pytest.raises(SettingsInvalid, match=r"MAKUNOUCHI_API_KEYS_FILE: .*No such file"):
         load_settings()
 
 
-def test_tokens_take_three_settings_and_https_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_require_three_settings_and_https_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, jwt_issuer="i", jwt_jwks="http://issuer.example/keys")
     with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_JWT_AUDIENCE"):
         load_settings()

@@ -1,4 +1,4 @@
-"""Token buckets: how many at once, how they fill, the same in memory and in a real Redis."""
+"""Token buckets: bursts and refilling, in memory and in a real Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.serving.redis_server import Redis
 
 
 @in_loop
-async def test_a_bucket_gives_its_tokens_and_fills_again() -> None:
+async def test_a_bucket_refills() -> None:
     now = 100.0
     buckets = MemoryTokenBuckets(clock=lambda: now)
     rate = Rate(3, 60)
@@ -37,7 +37,7 @@ async def test_a_bucket_gives_its_tokens_and_fills_again() -> None:
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=200), st.integers(1, 20), st.floats(0.5, 100))
-def test_no_window_lets_more_through_than_twice_the_burst(waits: list[float], burst: int, period: float) -> None:
+def test_no_window_allows_more_than_twice_the_burst(waits: list[float], burst: int, period: float) -> None:
     now = 0.0
     buckets, rate, allowed = MemoryTokenBuckets(clock=lambda: now), Rate(burst, period), []
     for wait in waits:
@@ -59,7 +59,7 @@ def _take(buckets: MemoryTokenBuckets, rate: Rate) -> bool:
 
 
 @in_loop
-async def test_memory_is_bounded_and_forgets_full_buckets_first() -> None:
+async def test_memory_is_bounded_and_full_buckets_are_dropped_first() -> None:
     now = 0.0
     buckets = MemoryTokenBuckets(clock=lambda: now, max_callers=10)
     rate = Rate(2, 60)
@@ -74,7 +74,7 @@ async def test_memory_is_bounded_and_forgets_full_buckets_first() -> None:
     assert not (await buckets.take("spender", rate)).is_allowed
 
 
-def test_redis_counts_for_all_gateways_together(redis: Redis) -> None:
+def test_gateways_share_the_buckets_in_redis(redis: Redis) -> None:
     @in_loop
     async def run() -> None:
         here, there = (
@@ -98,7 +98,7 @@ def test_redis_counts_for_all_gateways_together(redis: Redis) -> None:
     connect.cache_clear()
 
 
-def test_a_bucket_in_redis_fills_again(redis: Redis) -> None:
+def test_a_bucket_in_redis_refills(redis: Redis) -> None:
     @in_loop
     async def run() -> None:
         client = connect(redis.url)
@@ -114,10 +114,8 @@ def test_a_bucket_in_redis_fills_again(redis: Redis) -> None:
     connect.cache_clear()
 
 
-def test_a_redis_that_is_gone_is_said_at_once_and_used_again_when_back(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.access.token_buckets.REST_S", 0.1)
+def test_an_unavailable_redis_raises_until_it_responds_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.redis_client.OPEN_S", 0.1)
 
     @in_loop
     async def run() -> None:
@@ -128,7 +126,7 @@ def test_a_redis_that_is_gone_is_said_at_once_and_used_again_when_back(
             with pytest.raises(TokenBucketsUnavailable):
                 await buckets.take("a", rate)
         redis.start()
-        # Longer than the rest.
+        # Longer than OPEN_S.
         await asyncio.sleep(0.2)
         assert (await buckets.take("a", rate)).is_allowed
         await buckets.close()

@@ -1,4 +1,4 @@
-"""Signed tokens: what is accepted, what is not, and where the keys come from."""
+"""Signed tokens: valid and invalid ones, and the source of the public keys."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def tokens(where: str, clock: Any = time.monotonic, **rules: Any) -> TokenVerifi
     return TokenVerifier(TokenRules(ISSUER, AUDIENCE, where, **rules), clock=clock)
 
 
-def test_a_token_tells_who_calls_and_with_which_roles(tmp_path: Path) -> None:
+def test_a_token_identifies_the_caller_and_its_roles(tmp_path: Path) -> None:
     @in_loop
     async def run() -> None:
         signer = Signer()
         checked = tokens(write_key_set(tmp_path / "jwks.json", signer))
 
-        found = await checked.identify(signer.token(roles=["predict", "boss"]))
+        identity = await checked.identify(signer.token(roles=["predict", "boss"]))
 
-        assert (found.name, set(found.roles)) == ("jwt:ann", {"predict"})
+        assert (identity.name, set(identity.roles)) == ("jwt:ann", {"predict"})
         assert set((await checked.identify(signer.token(roles="read admin"))).roles) == {"read", "admin"}
         assert not (await checked.identify(signer.token(roles=None))).roles
 
@@ -45,7 +45,7 @@ def unsigned(claims: dict[str, Any]) -> str:
 
 
 def confused(signer: Signer) -> str:
-    """A token signed with the public key as if it were a shared secret."""
+    """Return a token signed with the public key as a shared secret."""
     secret = json.dumps(signer.jwk())
 
     def part(value: dict[str, Any]) -> str:
@@ -73,7 +73,7 @@ BAD: dict[str, Callable[[Signer], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_token_is_refused_that_is(what: str, tmp_path: Path) -> None:
+def test_an_invalid_token_is_refused(what: str, tmp_path: Path) -> None:
     @in_loop
     async def refused() -> None:
         signer = Signer()
@@ -85,17 +85,17 @@ def test_a_token_is_refused_that_is(what: str, tmp_path: Path) -> None:
 
 
 class Issuer:
-    """A server of keys, which counts how often it is asked."""
+    """A server of public keys that counts its requests."""
 
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {}
-        self.asked = 0
+        self.requests = 0
         self.is_down = False
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                issuer.asked += 1
+                issuer.requests += 1
                 self.send_response(500 if issuer.is_down else 200)
                 self.end_headers()
                 self.wfile.write(json.dumps(issuer.keys).encode())
@@ -116,7 +116,7 @@ def issuer() -> Iterator[Issuer]:
     served.server.server_close()
 
 
-def test_keys_of_an_address_are_kept_and_fetched_anew_for_an_unknown_one(issuer: Issuer) -> None:
+def test_public_keys_are_cached_and_fetched_again_for_an_unknown_key(issuer: Issuer) -> None:
     @in_loop
     async def run() -> None:
         now = 0.0
@@ -126,21 +126,21 @@ def test_keys_of_an_address_are_kept_and_fetched_anew_for_an_unknown_one(issuer:
 
         for _ in range(5):
             await checked.identify(first.token())
-        assert issuer.asked == 1
+        assert issuer.requests == 1
 
         issuer.keys = key_set(first, second)
         with pytest.raises(Unauthenticated):
             await checked.identify(second.token())
-        assert issuer.asked == 1, "an unknown key has nothing fetched so soon"
+        assert issuer.requests == 1, "REFETCH_S has not passed"
 
         now += 11
         assert (await checked.identify(second.token())).name == "jwt:ann"
-        assert issuer.asked == 2
+        assert issuer.requests == 2
 
         issuer.is_down = True
         now += 1000
         assert (await checked.identify(first.token())).name == "jwt:ann", "old keys do while the issuer is down"
-        assert issuer.asked == 3
+        assert issuer.requests == 3
 
     run()
 
@@ -152,7 +152,7 @@ def test_a_refusal_of_the_issuer_leaves_no_connection_open(issuer: Issuer) -> No
     assert refused.value.closed
 
 
-def test_without_any_key_the_callers_are_told_to_come_back(issuer: Issuer) -> None:
+def test_without_public_keys_tokens_raise_keys_unavailable(issuer: Issuer) -> None:
     @in_loop
     async def run() -> None:
         issuer.is_down = True

@@ -1,4 +1,4 @@
-"""What is leaned on inside BentoML, one test each: an upgrade that moves it fails here, by name."""
+"""Internals of BentoML that the service depends on: an upgrade that changes one fails the test of its name."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from serving.asgi import PICKLE
 from serving.bento.app_factory import tracing, tracing_exporter
 from serving.bento.runner import RunnerAppFactory, RunnerService
 from serving.runners.placement import Placed
+from serving.settings.settings import Settings
 from tests.serving.event_loop import in_loop
 
 
@@ -43,7 +44,7 @@ def parameters(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-@bentoml.service(metrics={"enabled": False}, service_class=RunnerService)
+@bentoml.service(metrics={"enabled": False}, service_class=RunnerService.using(Settings()))
 class Doubling:
     @bentoml.api(batchable=True, max_batch_size=10, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,16 +81,16 @@ def test_the_factory_takes_service_and_is_main() -> None:
 @pytest.mark.parametrize(
     "name", ["create_instance", "destroy_instance", "batch_infer", "middlewares", "readyz", "__call__"]
 )
-def test_the_factory_has_what_is_overridden(name: str) -> None:
+def test_the_factory_has_the_overridden_members(name: str) -> None:
     assert hasattr(server_app.ServiceAppFactory, name)
 
 
-def test_batch_infer_is_what_batchable_methods_go_through() -> None:
+def test_batchable_methods_call_batch_infer() -> None:
     assert parameters(server_app.ServiceAppFactory.batch_infer) == ["self", "name", "input_args", "input_kwargs"]
     assert "await self.batch_infer(name, call_args, call_kwargs)" in inspect.getsource(server_app.ServiceAppFactory)
 
 
-def test_the_factory_keeps_the_instance_where_it_is_looked_for() -> None:
+def test_the_factory_stores_the_service_instance() -> None:
     assert "self._service_instance = self.service()" in inspect.getsource(server_app.ServiceAppFactory.create_instance)
 
 
@@ -104,7 +105,7 @@ def test_the_factory_makes_one_dispatcher_per_batchable_method() -> None:
     assert isinstance(factory.dispatchers["predict"], CorkDispatcher)
 
 
-def test_the_lean_factory_leaves_out_what_stock_adds() -> None:
+def test_the_factory_omits_the_stock_middleware() -> None:
     doubling.inject_config()
     stock = server_app.ServiceAppFactory(doubling, is_main=False).middlewares
     lean = RunnerAppFactory(doubling, is_main=False, settings=doubling.settings).middlewares
@@ -126,7 +127,7 @@ def dispatcher(**options: Any) -> CorkDispatcher[Any, Any]:
 
 
 @in_loop
-async def test_the_dispatcher_gives_each_call_what_the_batch_gave_in_its_place() -> None:
+async def test_the_dispatcher_returns_to_each_call_its_results() -> None:
     async def answer(batches: Any) -> list[Any]:
         return [[10 * item for item in batch] for batch in batches]
 
@@ -137,21 +138,21 @@ async def test_the_dispatcher_gives_each_call_what_the_batch_gave_in_its_place()
 
 
 @in_loop
-async def test_the_dispatcher_raises_an_exception_that_is_given_as_a_result() -> None:
+async def test_the_dispatcher_raises_an_exception_that_is_a_result() -> None:
     async def answer(batches: Any) -> list[Any]:
         return [ValueError("this one") if batch == [1] else batch for batch in batches]
 
     merge = dispatcher()
-    said = await asyncio.gather(*(merge(answer)([number]) for number in range(3)), return_exceptions=True)
-    assert said[0] == [0]
-    assert isinstance(said[1], ValueError)
-    assert said[2] == [2]
+    results = await asyncio.gather(*(merge(answer)([number]) for number in range(3)), return_exceptions=True)
+    assert results[0] == [0]
+    assert isinstance(results[1], ValueError)
+    assert results[2] == [2]
     merge.shutdown()
     await asyncio.sleep(0.01)
 
 
 @in_loop
-async def test_the_dispatcher_splits_what_is_larger_than_a_batch_and_joins_it_again() -> None:
+async def test_the_dispatcher_splits_large_calls_and_joins_their_results() -> None:
     sizes = []
 
     async def answer(batches: Any) -> list[Any]:
@@ -170,12 +171,12 @@ def test_an_api_method_of_an_instance_has_its_plain_function() -> None:
     np.testing.assert_array_equal(instance.predict.local(np.ones((1, 2))), 2 * np.ones((1, 2)))
 
 
-def test_the_apis_of_a_service_say_what_is_batchable() -> None:
+def test_the_apis_of_a_service_have_is_batchable() -> None:
     assert doubling.apis["predict"].batchable
     assert doubling.apis["predict"].route == "/predict"
 
 
-def test_dependency_has_the_fields_that_a_placed_one_repeats() -> None:
+def test_dependency_has_the_fields_of_placed() -> None:
     fields = {field.name: field for field in attrs.fields(Dependency)}
     assert set(fields) == {"on", "deployment", "cluster", "url", "_resolved"}
     assert not fields["_resolved"].init
@@ -185,11 +186,11 @@ def test_a_placed_dependency_is_found_by_the_service() -> None:
     class Inner:
         doubling: Any = Placed(on=doubling)
 
-    found = Service(name="Outer", inner=Inner)
-    assert list(found.dependencies) == ["doubling"]
+    service = Service(name="Outer", inner=Inner)
+    assert list(service.dependencies) == ["doubling"]
 
 
-def test_a_dependency_that_has_no_process_is_made_in_this_one() -> None:
+def test_a_dependency_without_a_process_is_created_in_this_one() -> None:
     BentoMLContainer.remote_runner_mapping.set({})
     try:
         placed: Any = Placed(on=doubling)
@@ -201,7 +202,7 @@ def test_a_dependency_that_has_no_process_is_made_in_this_one() -> None:
 def test_all_services_decides_which_processes_are_started() -> None:
     assert parameters(Service.all_services) == ["self", "exclude_urls"]
     source = inspect.getsource(server_serving.serve_http)
-    # Before any of them is described, with what it inherits.
+    # Before the description of any process and its inherited environment.
     assert 0 < source.index("svc.all_services(exclude_urls=True)") < source.index("create_dependency_watcher(\n")
     assert "copy_env=True" in inspect.getsource(create_watcher)
     assert "self.env = os.environ.copy()" in inspect.getsource(CircusWatcher)
@@ -222,7 +223,7 @@ def test_the_runner_map_holds_file_or_tcp_addresses() -> None:
     assert path_to_uri("/run/a b/1.sock") == "file:///run/a%20b/1.sock"
 
 
-def test_a_server_in_a_thread_has_what_the_supervision_takes_hold_of() -> None:
+def test_a_server_in_a_thread_has_the_members_that_the_supervisor_uses() -> None:
     assert {"host", "port", "working_dir", "threaded"} <= set(parameters(server_serving.serve_http))
     assert {"url", "arbiter"} <= {field.name for field in attrs.fields(circus_of_bentoml.Server)}
     arbiter = inspect.getsource(circus_of_bentoml.ThreadedArbiter)
@@ -231,7 +232,7 @@ def test_a_server_in_a_thread_has_what_the_supervision_takes_hold_of() -> None:
     assert parameters(CircusArbiter.manage_watchers) == ["self"]
     assert callable(CircusArbiter.iter_watchers)
     assert "self.processes[process.pid] = process" in inspect.getsource(CircusWatcher.spawn_process)
-    # What makes the supervision of worth: a number that nothing can set.
+    # The reason for the supervisor: a fixed check interval.
     assert 'kwargs.pop("check_delay", 10)' in inspect.getsource(circus_of_bentoml.create_standalone_arbiter)
     assert "check_delay" not in inspect.getsource(server_serving.serve_http)
 
@@ -250,12 +251,12 @@ def test_the_keep_alive_of_a_runner_is_five_seconds() -> None:
     assert option.default == 5
 
 
-def test_the_configuration_names_the_exporter_of_traces() -> None:
+def test_the_configuration_has_the_exporter_of_traces() -> None:
     assert tracing_exporter() is None
     assert tracing() == []
 
 
-def test_a_configured_exporter_brings_the_tracing_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_exporter_enables_the_tracing_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "from serving.bento.app_factory import tracing, tracing_exporter\n"
         "print(tracing_exporter(), [each.cls.__name__ for each in tracing()])"
@@ -268,12 +269,12 @@ def test_a_configured_exporter_brings_the_tracing_middleware(monkeypatch: pytest
     assert run.stdout.split("\n")[-2] == "in_memory ['OpenTelemetryMiddleware']"
 
 
-def test_mounted_applications_are_kept_with_the_service_and_started_by_its_lifespan() -> None:
+def test_the_lifespan_of_a_service_starts_its_mounted_applications() -> None:
     assert "self.service.mount_apps" in inspect.getsource(server_app.ServiceAppFactory.lifespan)
     assert "mount_apps" in {field.name for field in attrs.fields(Service)}
 
 
-def test_added_middleware_is_kept_with_the_service() -> None:
+def test_a_service_stores_added_middleware() -> None:
     class Added:
         pass
 
@@ -287,12 +288,12 @@ def test_join_paths_gives_the_path_of_a_native_method() -> None:
     assert join_paths("/v1", "/predict") == "/v1/predict"
 
 
-def test_bentomls_pickle_still_has_this_name() -> None:
+def test_the_media_type_of_pickle() -> None:
     from _bentoml_impl.serde import ALL_SERDE  # type: ignore[import-untyped]
 
     assert PICKLE.decode() in ALL_SERDE
 
 
-def test_a_middleware_holds_class_and_arguments() -> None:
+def test_a_middleware_has_class_and_arguments() -> None:
     middleware = Middleware(server_app.ContextMiddleware, context=1)
     assert (middleware.cls, middleware.args, middleware.kwargs) == (server_app.ContextMiddleware, (), {"context": 1})

@@ -1,4 +1,4 @@
-"""One table from errors to what clients are told; nothing internal is told."""
+"""The table from errors to problem types, which hides internal details."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def test_status_of(error: type[Exception], status: int) -> None:
     assert problem_type_of(error("what happened")).status == status
 
 
-def test_every_input_error_is_the_clients_fault_and_every_runner_error_is_ours() -> None:
+def test_input_errors_are_client_errors_and_runner_errors_are_internal() -> None:
     for _, error in inspect.getmembers(domain, inspect.isclass):
         if issubclass(error, domain.InputError):
             assert problem_type_of(error("")).status < 500
         if issubclass(error, domain.RunnerError) and error is not domain.RunnerError:
             assert problem_type_of(error("")).status >= 500
-            assert problem_type_of(error("")).fault_is_ours
+            assert problem_type_of(error("")).is_internal
 
 
-def test_the_message_of_an_input_error_is_told() -> None:
+def test_the_message_of_an_input_error_is_shown() -> None:
     assert detail_of(domain.InvalidInput("the image is truncated")) == "the image is truncated"
 
 
 @pytest.mark.parametrize("error", [domain.RunnerUnavailable, domain.PredictionFailed, OSError, domain.ArtifactInvalid])
-def test_the_message_of_an_internal_error_is_not_told(error: type[Exception]) -> None:
+def test_the_message_of_an_internal_error_is_hidden(error: type[Exception]) -> None:
     assert "/run/secret.sock" not in detail_of(error("/run/secret.sock"))
 
 
@@ -62,10 +62,10 @@ def test_the_message_of_an_internal_error_is_logged_with_the_request_id(caplog: 
     assert [record.getMessage() for record in caplog.records] == ["unavailable [request_id=r-1] /run/secret.sock"]
 
 
-def test_kinds_are_told_apart_by_their_type_and_all_are_listed() -> None:
+def test_problem_types_have_unique_names_and_are_all_listed() -> None:
     assert len({kind.type for kind in PROBLEM_TYPES}) == len(PROBLEM_TYPES)
     assert {*TABLE.values(), INTERNAL} <= set(PROBLEM_TYPES)
 
 
-def test_what_may_work_later_says_when() -> None:
+def test_retryable_problems_have_retry_after() -> None:
     assert all(kind.retry_after_s for kind in PROBLEM_TYPES if kind.status == 503)

@@ -1,4 +1,4 @@
-"""Problem documents for everything that goes wrong, in this process."""
+"""Problem documents over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = {"instances": [ROW]}
         (RuntimeError(INTERNAL_TEXT), 500, None),
     ],
 )
-def test_what_a_runner_raises(
+def test_an_error_of_a_runner(
     local_service: LocalService, error: Exception, status: int, retry_after: str | None
 ) -> None:
     local_service.table.error = local_service.images.error = local_service.recommender.error = error
@@ -40,7 +40,7 @@ def test_what_a_runner_raises(
         assert response.json()["instance"] == response.request.url.path
 
 
-def test_an_answer_that_is_none_is_the_models_failure(local_service: LocalService) -> None:
+def test_an_invalid_prediction_is_a_failure_of_the_model(local_service: LocalService) -> None:
     local_service.table.weights = local_service.table.weights * float("nan")
     assert local_service.post("/v1/tabular/predict", json=ROWS).json()["type"] == "/problems/prediction-failed"
 
@@ -62,7 +62,7 @@ def test_an_unknown_path(local_service: LocalService) -> None:
     ("BREW", "/v1/models/tabular", "GET, HEAD, OPTIONS"),
     ("PUT", "/", "GET, HEAD, OPTIONS"),
 ])  # fmt: skip
-def test_a_method_that_is_not_allowed_names_those_that_are(
+def test_an_unsupported_method_is_answered_with_the_allowed_ones(
     local_service: LocalService, method: str, path: str, allow: str
 ) -> None:
     response = local_service.ask(method, path)
@@ -72,7 +72,7 @@ def test_a_method_that_is_not_allowed_names_those_that_are(
     assert response.json()["type"] == "/problems/method-not-allowed"
 
 
-def test_the_type_of_a_problem_leads_to_what_it_means(local_service: LocalService) -> None:
+def test_the_type_of_a_problem_is_a_path_to_its_description(local_service: LocalService) -> None:
     problem = local_service.post_json("/v1/tabular/predict", "{}").json()
 
     described = local_service.get(problem["type"]).json()
@@ -85,5 +85,5 @@ def test_the_type_of_a_problem_leads_to_what_it_means(local_service: LocalServic
 
 
 @pytest.mark.parametrize("path", ["/v1/models/a%20b", "/v1/models/%C3%BC", "/v1/models/%3Cx%3E", "/nothing/%7B%22"])
-def test_the_instance_is_the_path_as_it_was_sent(local_service: LocalService, path: str) -> None:
+def test_the_instance_is_the_path_of_the_request(local_service: LocalService, path: str) -> None:
     assert local_service.get(path).json()["instance"] == path

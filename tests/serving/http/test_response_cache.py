@@ -1,4 +1,4 @@
-"""Repeated answers: when, for whom, for how long, within which bytes, and what a new version does to them."""
+"""The response cache: keys, directives, versions, access, lifetime, size, and the Redis store."""
 
 from __future__ import annotations
 
@@ -26,66 +26,66 @@ ROWS = {"instances": [ROW]}
 
 
 @pytest.fixture
-def keeping() -> LocalService:
+def cached() -> LocalService:
     return LocalService(cache_bytes=1 << 20)
 
 
 def x_cache(answer: httpx.Response) -> str | None:
     assert answer.status_code == 200, answer.text
-    said: str | None = answer.headers.get("x-cache")
-    return said
+    status: str | None = answer.headers.get("x-cache")
+    return status
 
 
-def test_nothing_is_kept_unless_a_setting_says_so(local_service: LocalService) -> None:
+def test_the_cache_is_disabled_by_default(local_service: LocalService) -> None:
     assert [x_cache(local_service.post(PATH, json=ROWS)) for _ in range(2)] == [None, None]
     assert len(local_service.table.calls) == 2
 
 
-def test_the_second_equal_request_is_answered_without_the_model(keeping: LocalService) -> None:
-    first, second = keeping.post(PATH, json=ROWS), keeping.post(PATH, json=ROWS)
+def test_an_equal_request_is_answered_without_the_model(cached: LocalService) -> None:
+    first, second = cached.post(PATH, json=ROWS), cached.post(PATH, json=ROWS)
 
     assert (x_cache(first), x_cache(second)) == ("miss", "hit")
     assert first.content == second.content
     assert second.headers["content-type"] == "application/json"
-    assert len(keeping.table.calls) == 1
+    assert len(cached.table.calls) == 1
 
 
-def test_spaces_and_the_order_of_keys_do_not_matter_and_values_do(keeping: LocalService) -> None:
-    keeping.post(PATH, json=ROWS)
+def test_spaces_and_the_order_of_keys_do_not_change_the_key(cached: LocalService) -> None:
+    cached.post(PATH, json=ROWS)
     turned = {"instances": [dict(reversed(ROW.items()))]}
-    assert x_cache(keeping.post_json(PATH, json.dumps(turned, indent=4))) == "hit"
-    assert x_cache(keeping.post(PATH, json={"instances": [ROW | {"age": 34}]})) == "miss"
-    assert x_cache(keeping.post(PATH, json={"instances": [ROW, ROW]})) == "miss"
+    assert x_cache(cached.post_json(PATH, json.dumps(turned, indent=4))) == "hit"
+    assert x_cache(cached.post(PATH, json={"instances": [ROW | {"age": 34}]})) == "miss"
+    assert x_cache(cached.post(PATH, json={"instances": [ROW, ROW]})) == "miss"
 
 
-def test_images_are_the_same_whatever_the_boundary_of_the_form(keeping: LocalService) -> None:
-    answers = [keeping.post_image(png()), keeping.post_image(png()), keeping.post_image(png(), top_k="2"),
-               keeping.post_image(png((0, 0, 255)))]  # fmt: skip
+def test_the_boundary_of_a_form_does_not_change_the_key(cached: LocalService) -> None:
+    answers = [cached.post_image(png()), cached.post_image(png()), cached.post_image(png(), top_k="2"),
+               cached.post_image(png((0, 0, 255)))]  # fmt: skip
     assert [x_cache(answer) for answer in answers] == ["miss", "hit", "miss", "miss"]
 
 
-def test_tables_may_be_left_out() -> None:
+def test_a_setting_excludes_tabular_predictions() -> None:
     local_service = LocalService(cache_bytes=1 << 20, cache_tables=False)
     assert [x_cache(local_service.post(PATH, json=ROWS)) for _ in range(2)] == [None, None]
     assert [x_cache(local_service.post_image(png())) for _ in range(2)] == ["miss", "hit"]
 
 
 @pytest.mark.parametrize(("wish", "then"), [("no-cache", "hit"), ("max-age=0", "hit"), ("no-store", "miss")])
-def test_a_client_may_ask_for_a_new_answer(keeping: LocalService, wish: str, then: str) -> None:
-    assert x_cache(keeping.post(PATH, json=ROWS, headers={"Cache-Control": wish})) == "bypass"
-    assert x_cache(keeping.post(PATH, json=ROWS)) == then
+def test_cache_control_bypasses_the_cache(cached: LocalService, wish: str, then: str) -> None:
+    assert x_cache(cached.post(PATH, json=ROWS, headers={"Cache-Control": wish})) == "bypass"
+    assert x_cache(cached.post(PATH, json=ROWS)) == then
 
 
-def test_errors_are_not_kept(keeping: LocalService) -> None:
+def test_errors_are_not_cached(cached: LocalService) -> None:
     bad = {"instances": [ROW | {"age": "old"}]}
-    assert [keeping.post(PATH, json=bad).status_code for _ in range(2)] == [422, 422]
-    keeping.table.error = ValueError("once")
-    assert keeping.post(PATH, json=ROWS).status_code == 500
-    keeping.table.error = None
-    assert x_cache(keeping.post(PATH, json=ROWS)) == "miss"
+    assert [cached.post(PATH, json=bad).status_code for _ in range(2)] == [422, 422]
+    cached.table.error = ValueError("once")
+    assert cached.post(PATH, json=ROWS).status_code == 500
+    cached.table.error = None
+    assert x_cache(cached.post(PATH, json=ROWS)) == "miss"
 
 
-def test_another_version_is_another_answer_and_a_reload_empties() -> None:
+def test_each_version_has_its_own_entries_and_a_reload_clears_them() -> None:
     local_service = LocalService(cache_bytes=1 << 20, api_keys=API_KEYS)
     admin = headers("admin")
 
@@ -95,29 +95,29 @@ def test_another_version_is_another_answer_and_a_reload_empties() -> None:
             async def ask() -> str | None:
                 return x_cache(await client.post(PATH, json=ROWS, headers=admin))
 
-            said = [await ask(), await ask()]
+            statuses = [await ask(), await ask()]
             for _ in range(2):
                 reloaded = await client.post("/v1/models/tabular/reload", headers=admin, json={"version": "v1"})
                 assert reloaded.status_code == 200
                 await asyncio.sleep(0)
-                said.append(await ask())
-            return said
+                statuses.append(await ask())
+            return statuses
 
     assert asyncio.run(run()) == ["miss", "hit", "miss", "miss"]
 
 
-def test_an_answer_of_another_version_than_was_meant_is_not_kept(keeping: LocalService) -> None:
-    kept = keeping.table.predict
+def test_a_response_of_another_version_is_not_cached(cached: LocalService) -> None:
+    predict = cached.table.predict
 
-    async def changed(rows: Any, *, deadline: float, **asked: Any) -> Any:
-        answer = await kept(rows, deadline=deadline)
+    async def changed(rows: Any, *, deadline: float, **options: Any) -> Any:
+        answer = await predict(rows, deadline=deadline)
         return type(answer)(answer.values, ModelRef("tabular", "v2"))
 
-    keeping.table.predict = changed  # type: ignore[method-assign]
-    assert [x_cache(keeping.post(PATH, json=ROWS)) for _ in range(2)] == ["miss", "miss"]
+    cached.table.predict = changed  # type: ignore[method-assign]
+    assert [x_cache(cached.post(PATH, json=ROWS)) for _ in range(2)] == ["miss", "miss"]
 
 
-def test_who_may_not_ask_gets_no_kept_answer() -> None:
+def test_an_unauthorized_request_gets_no_cached_response() -> None:
     local_service = LocalService(cache_bytes=1 << 20, api_keys=API_KEYS)
     assert x_cache(local_service.post(PATH, json=ROWS, headers=headers("predict"))) == "miss"
     assert local_service.post(PATH, json=ROWS).status_code == 401
@@ -125,24 +125,22 @@ def test_who_may_not_ask_gets_no_kept_answer() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_equal_requests_in_flight_are_asked_once_and_a_failure_is_not_shared(
-    keeping: LocalService, fails: bool
-) -> None:
-    kept, calls = keeping.table.predict, 0
+def test_equal_requests_in_flight_share_one_call_but_not_a_failure(cached: LocalService, fails: bool) -> None:
+    predict, calls = cached.table.predict, 0
 
-    async def slow(rows: Any, *, deadline: float, **asked: Any) -> Any:
+    async def slow(rows: Any, *, deadline: float, **options: Any) -> Any:
         nonlocal calls
         calls += 1
         first = calls == 1
         await asyncio.sleep(0.1)
         if fails and first:
             raise ValueError("the first one fails")
-        return await kept(rows, deadline=deadline)
+        return await predict(rows, deadline=deadline)
 
-    keeping.table.predict = slow  # type: ignore[method-assign]
+    cached.table.predict = slow  # type: ignore[method-assign]
 
     async def run() -> list[httpx.Response]:
-        async with keeping.client() as client:
+        async with cached.client() as client:
             return await asyncio.gather(*(client.post(PATH, json=ROWS) for _ in range(20)))
 
     answers = asyncio.run(run())
@@ -154,17 +152,17 @@ def test_equal_requests_in_flight_are_asked_once_and_a_failure_is_not_shared(
         assert sorted(answer.headers["x-cache"] for answer in answers) == ["hit"] * 19 + ["miss"]
 
 
-def test_a_client_that_leaves_does_not_fail_those_who_wait_for_the_same(keeping: LocalService) -> None:
-    kept = keeping.table.predict
+def test_a_disconnected_client_does_not_fail_waiting_requests(cached: LocalService) -> None:
+    predict = cached.table.predict
 
-    async def slow(rows: Any, *, deadline: float, **asked: Any) -> Any:
+    async def slow(rows: Any, *, deadline: float, **options: Any) -> Any:
         await asyncio.sleep(0.1)
-        return await kept(rows, deadline=deadline)
+        return await predict(rows, deadline=deadline)
 
-    keeping.table.predict = slow  # type: ignore[method-assign]
+    cached.table.predict = slow  # type: ignore[method-assign]
 
     async def run() -> httpx.Response:
-        async with keeping.client() as client:
+        async with cached.client() as client:
             leaving = asyncio.create_task(client.post(PATH, json=ROWS))
             await asyncio.sleep(0.03)
             staying = asyncio.create_task(client.post(PATH, json=ROWS))
@@ -176,7 +174,7 @@ def test_a_client_that_leaves_does_not_fail_those_who_wait_for_the_same(keeping:
 
 
 @in_loop
-async def test_memory_keeps_to_its_bytes_and_to_its_time() -> None:
+async def test_memory_has_a_maximum_size_and_lifetime() -> None:
     now = 0.0
     store = MemoryStore(100 * (100 + ENTRY_BYTES), 60, clock=lambda: now)
     for number in range(100):
@@ -194,9 +192,7 @@ async def test_memory_keeps_to_its_bytes_and_to_its_time() -> None:
     assert (store.used_bytes, await store.get("0")) == (0, None)
 
 
-def test_redis_keeps_for_all_gateways_and_is_not_missed_when_gone(
-    redis: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_redis_is_shared_by_gateways_and_optional(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     @in_loop
     async def run() -> None:
         here, there = RedisStore(connect(redis.url), 60), RedisStore(connect(redis.url + "?client_name=other"), 60)
@@ -208,7 +204,7 @@ def test_redis_keeps_for_all_gateways_and_is_not_missed_when_gone(
         redis.stop()
         await here.put("b", b"two")
         assert await here.get("b") is None
-        assert "nothing is kept" in caplog.text
+        assert "responses are not cached" in caplog.text
         await here.close()
         await there.close()
 
@@ -229,12 +225,12 @@ KINDS = ("application/json", "image/png", "", "multipart/form-data; boundary=B")
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(KINDS))
-def test_other_bodies_have_other_keys_unless_they_say_the_same(one: bytes, other: bytes, kind: str) -> None:
+def test_different_bodies_have_different_keys(one: bytes, other: bytes, kind: str) -> None:
     if _pieces(one, kind) != _pieces(other, kind):
         assert key(one, kind) != key(other, kind)
 
 
-def test_a_file_cannot_pass_for_the_border_between_two() -> None:
+def test_a_file_cannot_imitate_a_boundary() -> None:
     split = key(b"--B\r\na\r\n--B\r\nb\r\n--B--", "multipart/form-data; boundary=B")
     whole = key(b"--C\r\na\r\n--B\r\nb\r\n--C--", "multipart/form-data; boundary=C")
     assert split != whole

@@ -1,4 +1,4 @@
-"""Server-Sent Events: order of finishing, ids, the terminal event, and what happens when nobody listens."""
+"""Server-Sent Events: order, ids, the terminal event, and a disconnected client."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Item(BaseModel):
 
 
 def events(text: str) -> list[tuple[str, str, Any]]:
-    found = []
+    received = []
     for block in text.strip("\n").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        found.append((fields["event"], fields["id"], json.loads(fields["data"])))
-    return found
+        received.append((fields["event"], fields["id"], json.loads(fields["data"])))
+    return received
 
 
 @in_loop
-async def test_items_come_as_they_are_finished_and_an_end_is_told() -> None:
+async def test_items_are_sent_in_completion_order_with_a_terminal_event() -> None:
     gates = [asyncio.Event() for _ in range(3)]
 
     async def item(index: int) -> Item:
@@ -51,7 +51,7 @@ async def test_items_come_as_they_are_finished_and_an_end_is_told() -> None:
 
 
 @in_loop
-async def test_what_is_not_finished_is_cancelled_when_nobody_listens() -> None:
+async def test_unfinished_items_are_cancelled_when_the_client_disconnects() -> None:
     cancelled = asyncio.Event()
 
     async def endless() -> Item:
@@ -78,9 +78,9 @@ def test_classify_stream_answers_each_image(local_service: LocalService) -> None
     response = local_service.post("/v1/images/classify-stream", files=files, data={"top_k": "1"})
 
     assert response.headers["content-type"].startswith("text/event-stream")
-    found = events(response.text)
-    assert found[-1] == ("done", "done", {"items": 3, "failed": 1})
-    by_id = {id_: data for kind, id_, data in found if kind == "item"}
+    received = events(response.text)
+    assert received[-1] == ("done", "done", {"items": 3, "failed": 1})
+    by_id = {id_: data for kind, id_, data in received if kind == "item"}
     assert by_id["0"]["predictions"][0]["label"] == "blue"
     assert by_id["1"]["error"]["status"] == 415
     assert [data["index"] for data in (by_id["0"], by_id["1"], by_id["2"])] == [0, 1, 2]
@@ -89,28 +89,28 @@ def test_classify_stream_answers_each_image(local_service: LocalService) -> None
 def test_recommendations_stream_answers_each_user(local_service: LocalService) -> None:
     body = {"user_ids": ["alice", "broken", "bob"], "n": 2}
 
-    found = events(local_service.post("/v1/recommendations/stream", json=body).text)
+    received = events(local_service.post("/v1/recommendations/stream", json=body).text)
 
-    assert found[-1] == ("done", "done", {"items": 3, "failed": 1})
-    by_id = {id_: data for kind, id_, data in found if kind == "item"}
+    assert received[-1] == ("done", "done", {"items": 3, "failed": 1})
+    by_id = {id_: data for kind, id_, data in received if kind == "item"}
     expected = local_service.post("/v1/recommendations/bulk", json=body).json()["results"]
     assert [by_id[str(index)] for index in range(3)] == expected
 
 
-def test_what_is_told_of_one_user_of_a_stream_is_that_user_s(local_service: LocalService) -> None:
+def test_the_options_of_one_user_apply_to_that_user(local_service: LocalService) -> None:
     body = {"user_ids": ["new", "other"], "n": 1, "per_user": {"new": {"history": ["3", "7"]}}}
-    found = events(local_service.post("/v1/recommendations/stream", json=body).text)
-    reasons = {data["user_id"]: data["reason"] for kind, _, data in found if kind == "item"}
+    received = events(local_service.post("/v1/recommendations/stream", json=body).text)
+    reasons = {data["user_id"]: data["reason"] for kind, _, data in received if kind == "item"}
     assert reasons == {"new": "request_history", "other": "unknown_user"}
 
 
-def test_a_runner_that_is_gone_fails_the_items_not_the_stream(local_service: LocalService) -> None:
+def test_an_unavailable_runner_fails_the_items_and_not_the_stream(local_service: LocalService) -> None:
     local_service.images.is_gone = True
 
-    found = events(local_service.post("/v1/images/classify-stream", files={"images": png()}).text)
+    received = events(local_service.post("/v1/images/classify-stream", files={"images": png()}).text)
 
-    assert found[0][2]["error"]["status"] == 503
-    assert found[-1][0] == "done"
+    assert received[0][2]["error"]["status"] == 503
+    assert received[-1][0] == "done"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_runner_that_is_gone_fails_the_items_not_the_stream(local_service: Loc
         ("/v1/recommendations/stream", {"json": {"user_ids": ["a"] * 51}}, 422),
     ],
 )
-def test_a_request_that_is_not_valid_gets_a_problem_and_no_stream(
+def test_an_invalid_request_gets_a_problem_document(
     local_service: LocalService, path: str, request_: dict[str, Any], status: int
 ) -> None:
     response = local_service.post(path, **request_)

@@ -1,4 +1,4 @@
-"""One bad input: what is sent, where, and what it has to get; and builders of such requests."""
+"""One invalid request with its expected response, and builders of requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FETCHING = {"image_url_hosts": ("*",)}
 
 
 def bomb() -> bytes:
-    """A PNG file of a few bytes that says it has four thousand million pixels."""
+    """Return a PNG file of a few bytes whose header declares four billion pixels."""
     header = struct.pack(">IIBBBBB", 65000, 65000, 8, 2, 0, 0, 0)
     checksum = struct.pack(">I", zlib.crc32(b"IHDR" + header))
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + b"IHDR" + header + checksum
@@ -48,12 +48,12 @@ def form(data: bytes = b"", **fields: str) -> dict[str, Any]:
 
 
 def numbers(**changes: float) -> dict[str, Any]:
-    """A body with numbers that JSON does not have."""
+    """Return a body with numbers that JSON does not have."""
     return raw(json.dumps(rows(**changes)["json"]))
 
 
 def cold(features: object) -> dict[str, Any]:
-    """A user without a past, with features."""
+    """Return a request for an unknown user with features."""
     return {"json": {"user_id": "new", "user_features": features}}
 
 
@@ -62,7 +62,7 @@ def event(**changes: object) -> dict[str, Any]:
 
 
 def tensor(**changes: object) -> dict[str, Any]:
-    """A request with one tensor."""
+    """Return a request with one tensor."""
     return {"json": {"inputs": [{"name": "age", "datatype": "INT64", "shape": [1], "data": [33]} | changes]}}
 
 
@@ -71,11 +71,11 @@ def twice() -> dict[str, Any]:
 
 
 def binary(size: int, tail: bytes, *, length: str = "") -> dict[str, Any]:
-    """A request with a tensor of `size` bytes, and `tail` in their place."""
+    """Return a request with a tensor of `size` bytes whose data is `tail`."""
     age = {"name": "age", "datatype": "INT64", "shape": [1], "parameters": {"binary_data_size": size}}
     head = json.dumps({"inputs": [age]}).encode()
-    sent = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": length or str(len(head))}
-    return {"content": head + tail, "headers": sent}
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": length or str(len(head))}
+    return {"content": head + tail, "headers": headers}
 
 
 def with_key(key: str) -> dict[str, Any]:
@@ -88,6 +88,8 @@ def reload(version: str) -> dict[str, Any]:
 
 @dataclass
 class Bad:
+    """An invalid request. `says` is part of the detail, or of the fault at `at`."""
+
     what: str
     path: str
     request: dict[str, Any]
@@ -96,6 +98,6 @@ class Bad:
     at: list[str | int] | None = None
     value_type: str | None = None
     method: str = "POST"
-    # Of the service that is asked, and how often.
+    # The settings of the service, and the number of requests.
     settings: dict[str, Any] = field(default_factory=dict)
     times: int = 1

@@ -1,4 +1,4 @@
-"""Bad inputs of everything else: addresses, tensors, feedback, models, queries, paths, keys, how often."""
+"""Invalid requests to the other operations: URLs, tensors, feedback, models, queries, paths, keys, rate limits."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.serving.invalid_requests.case import (
 )
 
 BAD_REQUESTS = [
-    Bad("a file that is no base64", CLASSIFY, {"json": {"image": "é"}}, 422, "base64", ["body", "image"]),
-    Bad("base64 of no image", CLASSIFY, {"json": {"image": "aGVsbG8="}}, 415, "not an image", ["body", "image"]),
+    Bad("invalid base64", CLASSIFY, {"json": {"image": "é"}}, 422, "base64", ["body", "image"]),
+    Bad("base64 of text", CLASSIFY, {"json": {"image": "aGVsbG8="}}, 415, "not an image", ["body", "image"]),
     Bad(
-        "an address in JSON",
+        "a URL while fetching is disabled",
         CLASSIFY,
         {"json": {"url": "http://169.254.169.254/"}},
         422,
@@ -37,7 +37,7 @@ BAD_REQUESTS = [
         ["body", "url"],
     ),
     Bad(
-        "an inner address where images are fetched",
+        "a private address",
         CLASSIFY,
         {"json": {"url": "http://169.254.169.254/latest"}},
         422,
@@ -46,7 +46,7 @@ BAD_REQUESTS = [
         settings=FETCHING,
     ),
     Bad(
-        "an address of a file",
+        "a file URL",
         CLASSIFY,
         {"json": {"url": "file:///etc/passwd"}},
         422,
@@ -54,11 +54,11 @@ BAD_REQUESTS = [
         ["body", "url"],
         settings=FETCHING,
     ),
-    Bad("the body is an image, cut", CLASSIFY, raw(png(size=(300, 300))[:-40], "image/png"), 422, "truncated"),
+    Bad("a truncated image as body", CLASSIFY, raw(png(size=(300, 300))[:-40], "image/png"), 422, "truncated"),
     Bad("a vector image", CLASSIFY, raw(b"<svg/>", "image/svg+xml"), 415, "not an image"),
     Bad("features in a list", RECOMMEND, cold([1]), 422, "object", ["body", "user_features"], "array"),
-    Bad("a rule for no items", RECOMMEND, {"json": {"user_id": "a", "max_per_category": 0}}, 422, "greater than"),
-    Bad("feedback of nothing", FEEDBACK, {"json": {"events": []}}, 422, "at least 1", ["body", "events"], "array"),
+    Bad("max_per_category 0", RECOMMEND, {"json": {"user_id": "a", "max_per_category": 0}}, 422, "greater than"),
+    Bad("feedback without events", FEEDBACK, {"json": {"events": []}}, 422, "at least 1", ["body", "events"], "array"),
     Bad("feedback without an item", FEEDBACK, event(item_id=None), 422, "string", ["body", "events", 0, "item_id"]),
     Bad(
         "tensors that do not fill their shape",
@@ -73,52 +73,54 @@ BAD_REQUESTS = [
     Bad(
         "an unknown type of elements", INFER, tensor(datatype="BF16"), 422, "'BOOL'", ["body", "inputs", 0, "datatype"]
     ),
-    Bad("a column that there is not", INFER, tensor(name="x"), 422, "no column 'x'", ["body", "inputs", 0, "name"]),
+    Bad("an unknown column", INFER, tensor(name="x"), 422, "no column 'x'", ["body", "inputs", 0, "name"]),
     Bad("a tensor given twice", INFER, twice(), 422, "more than once", ["body", "inputs", 1, "name"]),
-    Bad("bytes that are not there", INFER, binary(8, b""), 400, "shorter than its tensors"),
-    Bad("bytes that nobody announced", INFER, binary(8, b"x" * 9), 400, "longer than its tensors"),
-    Bad("a header that is longer than the body", INFER, binary(8, b"", length="999"), 400, "999"),
-    Bad("a header's length in words", INFER, binary(8, b"", length="ten"), 400, "number of bytes"),
-    Bad("a model that there is not", "/v2/models/nothing/infer", tensor(), 404, "no model 'nothing'; known: image"),
-    Bad("a version that does not answer", "/v2/models/tabular/versions/9/infer", tensor(), 404, "answering: v1"),
+    Bad("too few tensor bytes", INFER, binary(8, b""), 400, "shorter than its tensors"),
+    Bad("too many tensor bytes", INFER, binary(8, b"x" * 9), 400, "longer than its tensors"),
+    Bad("a header length over the body size", INFER, binary(8, b"", length="999"), 400, "999"),
+    Bad("a header length in words", INFER, binary(8, b"", length="ten"), 400, "number of bytes"),
+    Bad("an unknown model", "/v2/models/nothing/infer", tensor(), 404, "no model 'nothing'; known: image"),
+    Bad("an unknown version", "/v2/models/tabular/versions/9/infer", tensor(), 404, "answering: v1"),
     Bad(
-        "a version that does not answer, in a header",
+        "an unknown version in a header",
         "/v1/tabular/predict",
         {"json": {"instances": [ROW]}, "headers": {"X-Model-Version": "9"}},
         404,
         "answering: v1",
     ),
     Bad(
-        "a version of the API that there is not",
+        "an unknown API version",
         "/images/classify",
         {"json": {"image": "AA=="}, "headers": {"API-Version": "3"}},
         400,
         "known: 1, 2",
     ),
     Bad(
-        "an image model that there is not",
+        "an unknown image model",
         "/v2/images/classify",
         {"json": {"image": "AA==", "model": "x"}},
         404,
         "no image model 'x' is served; known: image",
     ),
-    Bad("a model that there is not, read", "/v1/models/nothing", {}, 404, "known: image, recommender", method="GET"),
-    Bad("a version that there is not", "/v1/models/tabular/metrics?version=9", {}, 404, "known: v1, v0", method="GET"),
-    Bad("metrics by what was not measured", "/v1/models/tabular/metrics?filter=x", {}, 404, "by 'x'", method="GET"),
-    Bad("a parameter that there is not", "/v1/models/tabular/params/x", {}, 404, "known: seed", method="GET"),
-    Bad("an unknown query parameter", "/v1/items?colour=red", {}, 422, "no such", method="GET"),
+    Bad("details of an unknown model", "/v1/models/nothing", {}, 404, "known: image, recommender", method="GET"),
+    Bad(
+        "metrics of an unknown version", "/v1/models/tabular/metrics?version=9", {}, 404, "known: v1, v0", method="GET"
+    ),
+    Bad("metrics by an unknown filter", "/v1/models/tabular/metrics?filter=x", {}, 404, "by 'x'", method="GET"),
+    Bad("an unknown training parameter", "/v1/models/tabular/params/x", {}, 404, "known: seed", method="GET"),
+    Bad("an unknown query parameter", "/v1/items?colour=red", {}, 422, "Unknown field", method="GET"),
     Bad("a query parameter given twice", "/v1/items?page_size=1&page_size=2", {}, 422, "more than once", method="GET"),
-    Bad("a page token of nobody", "/v1/items?page_token=x", {}, 422, "page_token", method="GET"),
+    Bad("an invalid page token", "/v1/items?page_token=x", {}, 422, "page_token", method="GET"),
     Bad("no users in the query", "/v1/users/recommendations?user_ids=,", {}, 400, "1 to 50 users", method="GET"),
-    Bad("a path that there is not", "/v1/nothing", {}, 404, "GET /v1 lists", method="GET"),
-    Bad("a path that climbs", "/ui/..%2f..%2fservice.py", {}, 404, "There is nothing", method="GET"),
-    Bad("a method that there is not", PREDICT, {}, 405, "allowed: OPTIONS, POST", method="DELETE"),
+    Bad("an unknown path", "/v1/nothing", {}, 404, "GET /v1 lists", method="GET"),
+    Bad("a path with ..", "/ui/..%2f..%2fservice.py", {}, 404, "No resource", method="GET"),
+    Bad("an unsupported method", PREDICT, {}, 405, "allowed: OPTIONS, POST", method="DELETE"),
     Bad("no key", PREDICT, rows(), 401, "send an API key", settings=KEYED),
-    Bad("a wrong key", PREDICT, with_key("mk_wrong"), 401, "not known", settings=KEYED),
-    Bad("a key that may only read", PREDICT, with_key(KEYS["read"]), 403, "the role 'predict'", settings=KEYED),
-    Bad("administration without a key", "/v1/models/tabular/reload", {}, 403, "no admin key"),
-    Bad("a reload of a version that there is not", RELOAD, reload("v9"), 404, "no version 'v9'", settings=KEYED),
-    Bad("a reload of a version that is broken", RELOAD, reload("cut"), 409, "missing or cut", settings=KEYED),
+    Bad("a wrong key", PREDICT, with_key("mk_wrong"), 401, "unknown or has expired", settings=KEYED),
+    Bad("a key with the role read", PREDICT, with_key(KEYS["read"]), 403, "the role 'predict'", settings=KEYED),
+    Bad("administration without a key", "/v1/models/tabular/reload", {}, 403, "requires an admin key"),
+    Bad("a reload of an unknown version", RELOAD, reload("v9"), 404, "no version 'v9'", settings=KEYED),
+    Bad("a reload of a broken version", RELOAD, reload("cut"), 409, "missing or cut", settings=KEYED),
     Bad(
         "one request too many", PREDICT, rows(age="x"), 429, "more than 1 requests", settings={"rate_limit": 1}, times=2
     ),

@@ -1,4 +1,4 @@
-"""Bad inputs of the calls that predict: images, rows, users."""
+"""Invalid requests to the prediction operations: images, rows, users."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.serving.invalid_requests.case import (
 
 BAD_PREDICTIONS = [
     Bad("not an image", CLASSIFY, file(b"hello, this is text"), 415, "image", ["body", "image"], "file"),
-    Bad("an image's name on no image", CLASSIFY, file(b"%PDF-1.7 ..."), 415, "image", ["body", "image"], "file"),
+    Bad("a PDF named image.png", CLASSIFY, file(b"%PDF-1.7 ..."), 415, "image", ["body", "image"], "file"),
     Bad("an empty file", CLASSIFY, {"files": {"image": ("a.png", b"")}}, 422, "empty", ["body", "image"], "file"),
     Bad("a truncated image", CLASSIFY, file(png(size=(300, 300))[:-40]), 422, "truncated", ["body", "image"], "file"),
     Bad("a decompression bomb", CLASSIFY, file(bomb()), 413, f"{MAX_PIXELS:,}", ["body", "image"], "file"),
     Bad("no image", CLASSIFY, {"files": {"other": ("a.png", png())}}, 422, "required", ["body", "image"], "absent"),
     Bad("two images", CLASSIFY, {"files": [("image", ("a", png()))] * 2}, 422, "only one", ["body", "image"], "array"),
     Bad(
-        "an address for an image",
+        "a URL in place of a file",
         CLASSIFY,
         {"files": {"image": (None, "http://169.254.169.254/latest")}},
         422,
@@ -44,7 +44,7 @@ BAD_PREDICTIONS = [
     Bad("top_k with a fraction", CLASSIFY, form(top_k="2.5"), 422, "valid integer", ["body", "top_k"], "number"),
     Bad("threshold 1.5", CLASSIFY, form(threshold="1.5"), 422, "less than or equal to 1", ["body", "threshold"]),
     Bad("threshold NaN", CLASSIFY, form(threshold="NaN"), 422, "valid number", ["body", "threshold"], "string"),
-    Bad("an unknown form field", CLASSIFY, form(topk="3"), 422, "no such field", ["body", "topk"]),
+    Bad("an unknown form field", CLASSIFY, form(topk="3"), 422, "Unknown field", ["body", "topk"]),
     Bad(
         "a field given twice",
         CLASSIFY,
@@ -55,10 +55,10 @@ BAD_PREDICTIONS = [
         "array",
     ),
     Bad("an image as text", CLASSIFY, raw(b"hello", "text/plain"), 415, "multipart/form-data"),
-    Bad("a multipart body that is none", CLASSIFY, raw(b"xyz", "multipart/form-data; boundary=B"), 400, "multipart"),
+    Bad("an invalid multipart body", CLASSIFY, raw(b"xyz", "multipart/form-data; boundary=B"), 400, "multipart"),
     Bad("a multipart body without boundary", CLASSIFY, raw(b"--B", "multipart/form-data"), 400, "boundary"),
     Bad(
-        "a multipart body without end",
+        "an incomplete multipart body",
         CLASSIFY,
         raw(
             b'--B\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nx',
@@ -94,15 +94,36 @@ BAD_PREDICTIONS = [
     ),
     Bad("a body over the limit", PREDICT, raw(b" " * 3_000_000), 413, "2000000 bytes"),
     Bad("an image over the limit", CLASSIFY, file(b"x" * 3_000_000), 413, "2000000 bytes"),
-    Bad("text for a number", PREDICT, rows(age="33"), 422, "number", ["body", "instances", 0, "age"], "string"),
-    Bad("a boolean for a number", PREDICT, rows(age=True), 422, "number", ["body", "instances", 0, "age"], "boolean"),
+    Bad("text in place of a number", PREDICT, rows(age="33"), 422, "number", ["body", "instances", 0, "age"], "string"),
     Bad(
-        "a fraction for an integer", PREDICT, rows(age=33.5), 422, "integer", ["body", "instances", 0, "age"], "number"
+        "a boolean in place of a number",
+        PREDICT,
+        rows(age=True),
+        422,
+        "number",
+        ["body", "instances", 0, "age"],
+        "boolean",
     ),
-    Bad("null for a number", PREDICT, rows(age=None), 422, "number", ["body", "instances", 0, "age"], "null"),
-    Bad("a number for a boolean", PREDICT, rows(**{"class": 1}), 422, "boolean", ["body", "instances", 0, "class"]),
     Bad(
-        "a number no float32 holds",
+        "a fraction in place of an integer",
+        PREDICT,
+        rows(age=33.5),
+        422,
+        "integer",
+        ["body", "instances", 0, "age"],
+        "number",
+    ),
+    Bad("null in place of a number", PREDICT, rows(age=None), 422, "number", ["body", "instances", 0, "age"], "null"),
+    Bad(
+        "a number in place of a boolean",
+        PREDICT,
+        rows(**{"class": 1}),
+        422,
+        "boolean",
+        ["body", "instances", 0, "class"],
+    ),
+    Bad(
+        "a number out of range for float32",
         PREDICT,
         rows(**{"credit amount": 1e300}),
         422,
@@ -119,20 +140,27 @@ BAD_PREDICTIONS = [
         ["body", "instances", 0, "sex"],
         "string",
     ),
-    Bad("NaN", PREDICT, numbers(age=float("nan")), 422, "NaN and Infinity", ["body", "instances", 0, "age"], "number"),
-    Bad("Infinity", PREDICT, numbers(größe=float("inf")), 422, "NaN and Infinity", ["body", "instances", 0, "größe"]),
-    Bad("-Infinity", PREDICT, numbers(age=-float("inf")), 422, "NaN and Infinity", ["body", "instances", 0, "age"]),
+    Bad("NaN", PREDICT, numbers(age=float("nan")), 422, "NaN or Infinity", ["body", "instances", 0, "age"], "number"),
+    Bad("Infinity", PREDICT, numbers(größe=float("inf")), 422, "NaN or Infinity", ["body", "instances", 0, "größe"]),
+    Bad("-Infinity", PREDICT, numbers(age=-float("inf")), 422, "NaN or Infinity", ["body", "instances", 0, "age"]),
     Bad("a missing field", PREDICT, without("age"), 422, "required", ["body", "instances", 0, "age"], "absent"),
     Bad(
         "an extra field",
         PREDICT,
         rows(colour="red"),
         422,
-        "no such field",
+        "Unknown field",
         ["body", "instances", 0, "colour"],
         "string",
     ),
-    Bad("an extra field outside", PREDICT, {"json": {"instances": [ROW], "n": 1}}, 422, "no such field", ["body", "n"]),
+    Bad(
+        "an extra field of the body",
+        PREDICT,
+        {"json": {"instances": [ROW], "n": 1}},
+        422,
+        "Unknown field",
+        ["body", "n"],
+    ),
     Bad("an empty list", PREDICT, {"json": {"instances": []}}, 422, "at least 1", ["body", "instances"], "array"),
     Bad(
         "1,001 rows",
@@ -152,14 +180,16 @@ BAD_PREDICTIONS = [
         ["body", "instances", 0],
         "number",
     ),
-    Bad("a list for the body", PREDICT, {"json": [ROW]}, 422, "object", ["body"], "array"),
-    Bad("null for the body", PREDICT, raw("null"), 422, "object", ["body"], "null"),
+    Bad("a list as body", PREDICT, {"json": [ROW]}, 422, "object", ["body"], "array"),
+    Bad("null as body", PREDICT, raw("null"), 422, "object", ["body"], "null"),
     Bad("broken JSON", PREDICT, raw('{"instances": ['), 400, "EOF"),
     Bad("JSON that is not UTF-8", PREDICT, raw(b'{"instances": "\xff"}'), 400, "JSON"),
-    Bad("JSON a thousand deep", PREDICT, raw("[" * 1000 + "]" * 1000), 400, "recursion"),
+    Bad("JSON with 1,000 levels", PREDICT, raw("[" * 1000 + "]" * 1000), 400, "recursion"),
     Bad("no body", PREDICT, raw(b""), 400, "empty"),
-    Bad("JSON called text", PREDICT, raw(json.dumps({"instances": [ROW]}), "text/plain"), 415, "application/json"),
-    Bad("JSON called nothing", PREDICT, {"content": json.dumps({"instances": [ROW]})}, 415, "application/json"),
+    Bad(
+        "JSON sent as text/plain", PREDICT, raw(json.dumps({"instances": [ROW]}), "text/plain"), 415, "application/json"
+    ),
+    Bad("JSON without Content-Type", PREDICT, {"content": json.dumps({"instances": [ROW]})}, 415, "application/json"),
     Bad(
         "a compressed body",
         PREDICT,
@@ -180,12 +210,10 @@ BAD_PREDICTIONS = [
         ["body", "filter_seen"],
     ),
     Bad("no user", RECOMMEND, {"json": {"n": 5}}, 422, "required", ["body", "user_id"], "absent"),
-    Bad(
-        "a user without a name", RECOMMEND, {"json": {"user_id": ""}}, 422, "at least 1", ["body", "user_id"], "string"
-    ),
+    Bad("an empty user id", RECOMMEND, {"json": {"user_id": ""}}, 422, "at least 1", ["body", "user_id"], "string"),
     Bad("a user that is a list", RECOMMEND, {"json": {"user_id": ["a"]}}, 422, "string", ["body", "user_id"], "array"),
     Bad(
-        "an unknown user where one is needed",
+        "an unknown user with unknown_user=error",
         RECOMMEND,
         {"json": {"user_id": "nobody", "unknown_user": "error"}},
         404,
@@ -195,7 +223,7 @@ BAD_PREDICTIONS = [
     ),
     Bad("no users", BULK, {"json": {"user_ids": []}}, 422, "at least 1", ["body", "user_ids"], "array"),
     Bad(
-        "something of a user who is not asked for",
+        "options of a user not in user_ids",
         BULK,
         {"json": {"user_ids": ["alice"], "per_user": {"alice": {}, "bob": {"history": ["1"]}}}},
         422,

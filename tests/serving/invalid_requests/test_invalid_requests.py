@@ -1,4 +1,4 @@
-"""Every kind of bad input has its own clear message and status, and nothing of it reaches a model."""
+"""Invalid requests: each has its own message and status, and does not reach a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NATIVE = {
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=[bad.what for bad in TABLE])
-def test_bad_input_gets_its_status_and_says_what_is_wrong(bad: Bad) -> None:
+def test_an_invalid_request_gets_its_status_and_message(bad: Bad) -> None:
     local_service, response = ask(bad)
 
     assert response.status_code == bad.status, response.text
@@ -43,12 +43,12 @@ def test_bad_input_gets_its_status_and_says_what_is_wrong(bad: Bad) -> None:
     assert local_service.images.calls == local_service.table.calls == []
 
 
-def test_the_page_shows_what_each_one_gets() -> None:
+def test_the_page_is_current() -> None:
     assert (ROOT / "docs" / "bad-inputs.md").read_text() == markdown()
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_bad_input_at_the_paths_of_native_clients_gets_the_same(local_service: LocalService, name: str) -> None:
+def test_the_native_paths_answer_with_the_same_status(local_service: LocalService, name: str) -> None:
     for bad in TABLE:
         is_plain = not bad.settings and bad.method == "POST" and "over the limit" not in bad.what
         if bad.path == name and is_plain:
@@ -68,7 +68,7 @@ def test_a_bad_image_fails_alone(local_service: LocalService) -> None:
     assert local_service.images.calls == [2]
 
 
-def test_one_bad_row_is_named_and_no_row_is_predicted(local_service: LocalService) -> None:
+def test_one_invalid_row_is_located_and_no_row_is_predicted(local_service: LocalService) -> None:
     response = local_service.post(PREDICT, json={"instances": [ROW, {**ROW, "age": "old"}, ROW]})
 
     assert response.status_code == 422
@@ -82,7 +82,7 @@ def test_of_ten_thousand_faults_the_first_fifty_are_listed(local_service: LocalS
     assert problem["detail"].endswith("and 5999 more")
 
 
-def test_what_the_client_sent_is_not_repeated_at_length(local_service: LocalService) -> None:
+def test_long_field_names_are_shortened(local_service: LocalService) -> None:
     response = local_service.post(PREDICT, json={"instances": [{**ROW, "x" * 100_000: 1}]})
 
     assert response.status_code == 422
@@ -90,14 +90,14 @@ def test_what_the_client_sent_is_not_repeated_at_length(local_service: LocalServ
 
 
 @pytest.mark.parametrize("options", [{"category_caps": {"Drama": 2**64}}, {"max_per_category": 2**64}])
-def test_counts_that_no_runner_can_be_sent_are_not_valid(options: dict[str, Any]) -> None:
+def test_counts_over_the_safe_integers_are_invalid(options: dict[str, Any]) -> None:
     response = LocalService().post("/v1/recommendations", json={"user_id": "alice"} | options)
 
     assert response.status_code == 422
     assert "less than or equal to 9007199254740991" in response.json()["detail"]
 
 
-def test_features_that_are_huge_integers_are_floats() -> None:
-    asked = RecommendRequest.model_validate_json(b'{"user_id": "a", "user_features": {"age": 18446744073709551616}}')
+def test_features_with_large_integers_are_converted_to_floats() -> None:
+    request = RecommendRequest.model_validate_json(b'{"user_id": "a", "user_features": {"age": 18446744073709551616}}')
 
-    assert type(asked.user_features["age"]) is float
+    assert type(request.user_features["age"]) is float

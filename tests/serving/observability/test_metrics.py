@@ -1,4 +1,4 @@
-"""Metrics are those of all processes, cost little, and forget the dead."""
+"""Metrics: the sum over processes, the removal of dead ones, buffered counts, and the shared folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from prometheus_client import CollectorRegistry, Histogram
 
-from serving.observability.metrics import ServiceMetrics, metrics_folder_fault
+from serving.observability.metrics import ServiceMetrics
+from serving.observability.multiprocess import metrics_folder_fault
 from serving.runners.interface import ModelRef, RunnerStatus
 from serving.runners.readiness import readiness
 from tests.serving.event_loop import in_loop
@@ -24,8 +25,8 @@ ONE_PROCESS = """
 import asyncio
 from serving.observability.metrics import service_metrics
 async def main():
-    service_metrics().began()
-    service_metrics().ended("/x", "GET", 200, 0.003)
+    service_metrics().request_started()
+    service_metrics().request_ended("/x", "GET", 200, 0.003)
     service_metrics().gauge("sum").up(True)
     service_metrics().gauge("sum").batch(3, 2, 5)
     service_metrics().flush()
@@ -41,7 +42,7 @@ def run(code: str, folder: Path) -> str:
     ).stdout
 
 
-def test_processes_are_summed_and_the_dead_are_forgotten(tmp_path: Path) -> None:
+def test_processes_are_summed_and_dead_ones_are_removed(tmp_path: Path) -> None:
     for _ in range(3):
         run(ONE_PROCESS, tmp_path)
     text = run(READ, tmp_path)
@@ -49,21 +50,21 @@ def test_processes_are_summed_and_the_dead_are_forgotten(tmp_path: Path) -> None
     assert 'makunouchi_request_seconds_bucket{le="0.005",route="/x"} 3.0' in text
     assert 'makunouchi_request_seconds_bucket{le="0.0025",route="/x"} 0.0' in text
     assert 'makunouchi_batch_rows_sum{runner="sum"} 9.0' in text
-    # They ended without a word, as a killed process does: what they had waiting is not there any more.
+    # The processes ended without clean-up, like killed ones: their live gauges are removed.
     assert 'makunouchi_queued_rows{runner="sum"}' not in text
 
 
 @in_loop
-async def test_blocks_add_up_to_what_single_observations_would() -> None:
-    telemetry = ServiceMetrics()
+async def test_buffered_counts_equal_single_observations() -> None:
+    metrics = ServiceMetrics()
     for number in range(1000):
-        telemetry.began()
-        telemetry.ended("/x", "GET", 200 if number % 10 else 503, number / 1000)
+        metrics.request_started()
+        metrics.request_ended("/x", "GET", 200 if number % 10 else 503, number / 1000)
         if number % 300 == 0:
-            telemetry.flush()
-    telemetry.flush()
-    telemetry.flush()
-    text = telemetry.content()[0].decode()
+            metrics.flush()
+    metrics.flush()
+    metrics.flush()
+    text = metrics.content()[0].decode()
     assert 'makunouchi_request_seconds_count{route="/x"} 1000.0' in text
     # 0, 1, ... 100 ms: the bound belongs to its bucket.
     assert 'makunouchi_request_seconds_bucket{le="0.1",route="/x"} 101.0' in text
@@ -77,7 +78,7 @@ class Watched:
         self.last_status = RunnerStatus(ready=is_ready, model=ModelRef(name, "v1") if is_ready else None)
 
 
-def test_ready_is_every_runner_and_not_stopping() -> None:
+def test_the_service_is_ready_when_every_runner_is_and_it_is_not_stopping() -> None:
     up, down = Watched("a", True), Watched("b", False)
     assert readiness([up, Watched("c", True)]).is_ready
     assert not readiness([up, down]).is_ready
@@ -85,14 +86,14 @@ def test_ready_is_every_runner_and_not_stopping() -> None:
     assert not readiness([up], is_stopping=lambda: True).is_ready
 
 
-def test_a_histogram_of_prometheus_has_the_parts_that_are_filled_in_blocks() -> None:
+def test_prometheus_histograms_have_the_private_parts_that_are_written() -> None:
     histogram = Histogram("parts", "Parts.", ["a"], buckets=(1, 2), registry=CollectorRegistry()).labels("x")
     histogram._sum.inc(3)
     histogram._buckets[0].inc(2)
     assert len(histogram._buckets) == 3
 
 
-def test_a_folder_of_metrics_that_cannot_be_written_is_told_before_the_start(
+def test_a_read_only_metrics_folder_is_reported_before_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "metrics"
@@ -106,5 +107,5 @@ def test_a_folder_of_metrics_that_cannot_be_written_is_told_before_the_start(
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
     assert metrics_folder_fault().endswith(
-        "/metrics' cannot be written (Read-only file system); remove it, or make it writable"
+        "/metrics' is not writable (Read-only file system); remove it or make it writable"
     )

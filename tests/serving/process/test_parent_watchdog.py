@@ -1,4 +1,4 @@
-"""What ends a process: its parent's end, and nothing else."""
+"""The parent watchdog and the removal of sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serving.process.parent_watchdog import PARENT, end_with_parent, is_orphan, 
 from tests.live.server import wait_for
 
 ROOT = Path(__file__).parent.parent.parent.parent
-# Starts the process that is looked at, tells its number, and goes on until it is killed.
+# Starts the watching process, prints its id, and runs until it is killed.
 STARTS = """
 import subprocess, sys, time
 from serving.process.parent_watchdog import name_parent
@@ -33,7 +33,7 @@ time.sleep(600)
 WATCHES = """
 import time
 from serving.process.parent_watchdog import end_with_parent
-end_with_parent(look_s=0.02)
+end_with_parent(check_every_s=0.02)
 print("watching", flush=True)
 time.sleep(600)
 """
@@ -64,7 +64,7 @@ def test_a_process_ends_when_its_parent_was_killed(signal_: signal.Signals) -> N
         end(parent)
 
 
-def test_a_process_whose_parent_told_nothing_outlives_it() -> None:
+def test_a_process_whose_parent_was_not_named_outlives_it() -> None:
     parent, child = started("nameless")
     end(parent)
     with pytest.raises(psutil.TimeoutExpired):
@@ -72,28 +72,28 @@ def test_a_process_whose_parent_told_nothing_outlives_it() -> None:
     child.kill()
 
 
-def test_a_parent_that_is_gone_already_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    monkeypatch.setenv(PARENT, str(gone.pid))
-    told = threading.Event()
-    assert end_with_parent(end=told.set) is not None
-    assert told.wait(120)
+def test_a_parent_that_has_already_died_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    monkeypatch.setenv(PARENT, str(dead.pid))
+    ended = threading.Event()
+    assert end_with_parent(end=ended.set) is not None
+    assert ended.wait(120)
 
 
 def test_process_1_may_be_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     parents = [1] * 5 + [0]
     monkeypatch.setenv(PARENT, "1")
     monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
-    told = threading.Event()
-    thread = end_with_parent(look_s=0.01, end=told.set)
+    ended = threading.Event()
+    thread = end_with_parent(check_every_s=0.01, end=ended.set)
     assert thread is not None
     thread.join(120)
-    assert told.is_set()
+    assert ended.is_set()
     assert parents == []
 
 
-def test_nobody_watches_themselves_or_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_named_parent_there_is_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PARENT, raising=False)
     assert end_with_parent() is None
     monkeypatch.setenv(PARENT, "")
@@ -103,7 +103,7 @@ def test_nobody_watches_themselves_or_nobody(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("kind", [RunnerService, GatewayService])
-def test_whoever_starts_the_processes_of_a_service_is_their_parent(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_that_deploys_a_service_is_the_parent(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import bentoml
     from _bentoml_impl.server.serving import server_on_deployment  # type: ignore[import-untyped]
 
@@ -119,15 +119,15 @@ def test_whoever_starts_the_processes_of_a_service_is_their_parent(kind: Any, mo
     assert os.environ[PARENT] == str(os.getpid())
 
 
-def test_only_one_whose_parent_was_named_and_is_gone_is_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = []
+def test_an_orphan_has_a_named_parent_that_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
     for named in ("", "0", str(os.getpid()), str(os.getppid()), "4999999"):
         monkeypatch.setenv(PARENT, named)
-        said.append(is_orphan())
-    assert said == [False, False, False, False, True]
+        results.append(is_orphan())
+    assert results == [False, False, False, False, True]
 
 
-def test_sockets_are_removed_each_by_its_own_and_the_folder_by_the_last(tmp_path: Path) -> None:
+def test_each_service_removes_its_socket_and_the_last_one_the_folder(tmp_path: Path) -> None:
     ours, others = tmp_path / "bentoml-uds-a b", tmp_path / "bentoml-uds-other"
     for folder in (ours, others):
         folder.mkdir()
@@ -144,7 +144,7 @@ def test_sockets_are_removed_each_by_its_own_and_the_folder_by_the_last(tmp_path
     assert len(list(others.iterdir())) == 2
 
 
-def test_no_other_folder_is_touched(tmp_path: Path) -> None:
+def test_other_folders_are_not_changed(tmp_path: Path) -> None:
     socket = tmp_path / "one.sock"
     socket.touch()
     remove_sockets("one", {"one": socket.as_uri(), "two": (tmp_path / "empty" / "two.sock").as_uri()})

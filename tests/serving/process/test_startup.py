@@ -1,4 +1,4 @@
-"""A serving process may hold as many connections as the system permits it."""
+"""The start of a serving process: open files, logs and garbage collection."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ assert raise_file_limit() == hard
 
 
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
-    # In a process of its own: a limit is the whole process's.
+    # In a separate process: the limit applies to the whole process.
     subprocess.run([sys.executable, "-c", RAISES], cwd=ROOT, check=True)
 
 
-def test_uvicorn_does_not_call_a_refused_websocket_a_fault_nor_tell_its_query(
+def test_uvicorn_logs_neither_refused_websockets_as_errors_nor_their_queries(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     server = logging.getLogger("uvicorn.error")
@@ -52,23 +52,23 @@ def test_uvicorn_does_not_call_a_refused_websocket_a_fault_nor_tell_its_query(
     finally:
         server.filters[:] = before
 
-    said = capfd.readouterr().err
-    assert "handshake" not in said
-    assert "hunter2" not in said
-    assert "something else" in said
+    output = capfd.readouterr().err
+    assert "handshake" not in output
+    assert "hunter2" not in output
+    assert "something else" in output
 
 
-def test_what_lives_is_spared_and_what_comes_later_is_collected() -> None:
+def test_live_objects_are_frozen_and_later_ones_are_collected() -> None:
     code = """
 import gc, weakref
-from serving.process.startup import spare_what_lives
+from serving.process.startup import freeze_live_objects
 class Ring: pass
 def ring():
     one = Ring(); one.itself = one
     return weakref.ref(one)
 gc.disable()
 dead = ring()
-spare_what_lives()
+freeze_live_objects()
 assert dead() is None and gc.get_freeze_count() > 1000
 later = ring()
 gc.collect()

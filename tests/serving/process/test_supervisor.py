@@ -1,4 +1,4 @@
-"""Supervisor counts real processes that die, and tells a process that has started from one that has not."""
+"""The supervisor and real processes that die before and after their start."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from serving.process.startup import STARTED_FOLDER, tell_started
-from serving.process.supervisor import AT_ONCE_S, FAILED_STARTS, Supervisor
+from serving.process.startup import STARTED_FOLDER, report_started
+from serving.process.supervisor import FAILED_STARTS, RESTART_EVERY_S, Supervisor
 from tests.live.server import wait_for
 
 
 class Service:
-    """One service, whose process sleeps until it is killed; stands for circus's watcher."""
+    """A service whose process sleeps until it is killed; replaces a watcher of circus."""
 
     name = "service_ImageRunner"
 
@@ -31,7 +31,7 @@ class Service:
         return process.pid
 
     def die(self) -> None:
-        """Dead, and not waited for: as it is when its end is first noticed."""
+        """Kill the process without waiting for it, so that it remains a zombie."""
         for pid, process in self.processes.items():
             process.kill()
             wait_for(lambda pid=pid: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "dead")  # type: ignore[misc]
@@ -68,61 +68,63 @@ def supervision(service: Service, clock: Clock, tmp_path: Path) -> Supervisor:
 
 
 def life_and_death(service: Service, supervision: Supervisor, folder: Path | None = None) -> bool:
-    """One process of `service`; with a folder it says there that it has started."""
+    """Start and kill one process of `service`, which reports its start in `folder`. Return whether a restart is due."""
     pid = service.start()
-    assert not supervision.look()
+    assert not supervision.check()
     if folder is not None:
         (folder / str(pid)).touch()
     service.die()
-    is_wanted = supervision.look()
+    is_due = supervision.check()
     service.bury()
     service.processes = {}
-    return is_wanted
+    return is_due
 
 
-def test_a_process_that_dies_is_wanted_back_at_once(service: Service, supervision: Supervisor, tmp_path: Path) -> None:
+def test_a_dead_process_is_restarted_immediately(service: Service, supervision: Supervisor, tmp_path: Path) -> None:
     assert life_and_death(service, supervision, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert not supervision.look()
+    assert not supervision.check()
 
 
-def test_one_that_dies_again_and_again_waits_for_the_next_look(
+def test_immediate_restarts_have_a_minimum_interval(
     service: Service, supervision: Supervisor, clock: Clock, tmp_path: Path
 ) -> None:
     assert life_and_death(service, supervision, tmp_path)
-    clock.now += AT_ONCE_S - 1
+    clock.now += RESTART_EVERY_S - 1
     assert not life_and_death(service, supervision, tmp_path)
     clock.now += 1
     assert life_and_death(service, supervision, tmp_path)
 
 
-def test_what_starts_and_dies_is_never_given_up(service: Service, supervision: Supervisor, tmp_path: Path) -> None:
+def test_a_service_that_starts_and_dies_is_always_restarted(
+    service: Service, supervision: Supervisor, tmp_path: Path
+) -> None:
     for _ in range(2 * FAILED_STARTS):
         life_and_death(service, supervision, tmp_path)
-    assert supervision.hopeless is None
+    assert supervision.unstartable is None
 
 
-def test_what_cannot_start_is_given_up(service: Service, supervision: Supervisor) -> None:
+def test_a_service_that_cannot_start_is_reported(service: Service, supervision: Supervisor) -> None:
     for _ in range(FAILED_STARTS - 1):
         life_and_death(service, supervision)
-        assert supervision.hopeless is None
+        assert supervision.unstartable is None
     life_and_death(service, supervision)
-    assert supervision.hopeless == "ImageRunner"
+    assert supervision.unstartable == "ImageRunner"
 
 
-def test_one_good_start_forgives_the_failed_ones(service: Service, supervision: Supervisor, tmp_path: Path) -> None:
+def test_a_successful_start_resets_the_count_of_failed_ones(
+    service: Service, supervision: Supervisor, tmp_path: Path
+) -> None:
     for _ in range(2):
         for _ in range(FAILED_STARTS - 1):
             life_and_death(service, supervision)
         life_and_death(service, supervision, tmp_path)
-    assert supervision.hopeless is None
+    assert supervision.unstartable is None
 
 
-def test_a_process_says_that_it_has_started_only_where_it_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_reports_its_start_only_to_a_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(STARTED_FOLDER, raising=False)
-    tell_started()
+    report_started()
     monkeypatch.setenv(STARTED_FOLDER, str(tmp_path))
-    tell_started()
+    report_started()
     assert [int(path.name) for path in tmp_path.iterdir()] == [psutil.Process().pid]

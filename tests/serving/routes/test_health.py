@@ -1,4 +1,4 @@
-"""Alive, ready, healthy, measured; and what is here."""
+"""Liveness, readiness, health, metrics, and the index."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def test_readyz_when_every_runner_answers(local_service: LocalService) -> None:
     assert runners["image"] == {"ready": True, "model": {"name": "image", "version": "v1"}, "detail": ""}
 
 
-@pytest.mark.parametrize("gone", ["image", "tabular", "recommender"])
-def test_readyz_while_a_runner_is_gone(local_service: LocalService, gone: str) -> None:
+@pytest.mark.parametrize("missing", ["image", "tabular", "recommender"])
+def test_readyz_while_a_runner_is_not_available(local_service: LocalService, missing: str) -> None:
     runners = {"image": local_service.images, "tabular": local_service.table, "recommender": local_service.recommender}
-    runners[gone].is_gone = True  # type: ignore[attr-defined]  # both kinds have it
+    runners[missing].is_gone = True  # type: ignore[attr-defined]  # both kinds have it
 
     response = local_service.get("/readyz")
 
@@ -35,10 +35,10 @@ def test_readyz_while_a_runner_is_gone(local_service: LocalService, gone: str) -
     assert response.headers["retry-after"] == "5"
     problem = response.json()
     assert problem["type"] == "/problems/not-ready"
-    assert problem["detail"] == f"not ready: {gone}"
-    assert [name for name, runner in problem["runners"].items() if not runner["ready"]] == [gone]
+    assert problem["detail"] == f"not ready: {missing}"
+    assert [name for name, runner in problem["runners"].items() if not runner["ready"]] == [missing]
 
-    runners[gone].is_gone = False  # type: ignore[attr-defined]
+    runners[missing].is_gone = False  # type: ignore[attr-defined]
     assert local_service.get("/readyz").status_code == 200
 
 
@@ -60,7 +60,7 @@ def test_readyz_while_stopping(local_service: LocalService) -> None:
     assert local_service.get("/readyz").json()["detail"] == "the service is stopping"
 
 
-def test_health_tells_what_is_wrong_and_answers_all_the_same(local_service: LocalService) -> None:
+def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> None:
     assert local_service.get("/health").json()["status"] == "ok"
     local_service.images.is_gone = True
 
@@ -72,7 +72,7 @@ def test_health_tells_what_is_wrong_and_answers_all_the_same(local_service: Loca
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
 
 
-def test_metrics_are_passed_on_as_they_are(local_service: LocalService) -> None:
+def test_metrics_are_returned_unchanged(local_service: LocalService) -> None:
     response = local_service.get("/metrics")
 
     assert response.content == b"up 1\n"

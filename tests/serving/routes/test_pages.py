@@ -1,4 +1,4 @@
-"""The pages come from files that the service carries, and call no other host."""
+"""The documentation pages: their files come from this service, and they call no other host."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.serving.in_process_service import LocalService
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_a_page_needs_nothing_from_elsewhere(local_service: LocalService, path: str) -> None:
+def test_a_page_loads_every_file_from_this_service(local_service: LocalService, path: str) -> None:
     page = local_service.get(path)
 
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
-    needed = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(needed) >= 4
-    for each in needed:
+    references = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(references) >= 4
+    for each in references:
         assert not each.startswith(("http:", "https:", "//"))
         assert local_service.get("/" + each.removeprefix("./")).status_code == 200, each
     assert "<script>" not in page.text
@@ -25,7 +25,7 @@ def test_a_page_needs_nothing_from_elsewhere(local_service: LocalService, path: 
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_each_page_leads_to_the_other(local_service: LocalService, path: str) -> None:
+def test_each_page_links_to_the_other(local_service: LocalService, path: str) -> None:
     page = local_service.get(path).text
 
     assert 'href="./"' in page
@@ -33,7 +33,7 @@ def test_each_page_leads_to_the_other(local_service: LocalService, path: str) ->
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_a_page_is_told_to_call_this_host_only(local_service: LocalService, path: str) -> None:
+def test_the_content_security_policy_allows_this_host_only(local_service: LocalService, path: str) -> None:
     headers = local_service.get(path).headers
 
     policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
@@ -45,12 +45,12 @@ def test_a_page_is_told_to_call_this_host_only(local_service: LocalService, path
     assert headers["referrer-policy"] == "no-referrer"
 
 
-def test_scripts_send_nothing_to_a_validator(local_service: LocalService) -> None:
+def test_swagger_ui_uses_no_external_validator(local_service: LocalService) -> None:
     assert "validatorUrl: null" in local_service.get("/ui/swagger.js").text
     assert 'url: "openapi.json"' in local_service.get("/ui/swagger.js").text
 
 
-def test_files_are_not_sent_again(local_service: LocalService) -> None:
+def test_an_unchanged_file_is_answered_304(local_service: LocalService) -> None:
     first = local_service.get("/ui/swagger-ui.css")
 
     again = local_service.get("/ui/swagger-ui.css", headers={"If-None-Match": first.headers["etag"]})
@@ -62,7 +62,7 @@ def test_files_are_not_sent_again(local_service: LocalService) -> None:
 @pytest.mark.parametrize(
     "path", ["/ui", "/ui/", "/ui/../app.py", "/ui/..%2Fapp.py", "/ui/%2e%2e/app.py", "/ui//etc/passwd"]
 )
-def test_nothing_is_listed_and_nothing_else_is_given(local_service: LocalService, path: str) -> None:
+def test_folders_and_files_outside_of_ui_are_not_served(local_service: LocalService, path: str) -> None:
     response = local_service.get(path)
 
     assert response.status_code == 404

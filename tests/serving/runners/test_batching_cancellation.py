@@ -78,7 +78,7 @@ async def test_an_item_whose_client_has_gone_is_not_started() -> None:
     is_gone = False
 
     async def leaves() -> int:
-        set_context(RequestContext(deadline=float("inf"), is_gone=lambda: is_gone))
+        set_context(RequestContext(deadline=float("inf"), is_disconnected=lambda: is_gone))
         return await queue.submit(1, rows=1, size_bytes=1, deadline=float("inf"))
 
     second, third = asyncio.create_task(leaves()), ask(queue, 2)

@@ -1,4 +1,4 @@
-"""Hostile and clumsy bytes: each gets its answer, in its place, and costs no memory."""
+"""Invalid and hostile bytes: each gets its response, in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import pytest
 
 from serving.server import http_protocol
-from serving.server.http_protocol import MAX_HEAD_BYTES
+from serving.server.request_head import MAX_HEAD_BYTES
 from tests.serving.event_loop import in_loop
 from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
 
@@ -21,8 +21,8 @@ WEBSOCKET = (
 CHUNKED = request(b"", without=b"content-length", more=[b"Transfer-Encoding: chunked"])
 
 
-async def told(reader: asyncio.StreamReader, status: int, kind: str) -> dict[str, str]:
-    """The next answer is a problem document, and the last one. Its headers."""
+async def expect_refusal(reader: asyncio.StreamReader, status: int, kind: str) -> dict[str, str]:
+    """Read the last response, check that it is a problem document, and return its headers."""
     seen, headers, body = await read_answer(reader)
     document = json.loads(body)
     assert (seen, document["type"]) == (status, f"/problems/{kind}")
@@ -36,7 +36,7 @@ async def told(reader: asyncio.StreamReader, status: int, kind: str) -> dict[str
 
 @pytest.mark.parametrize("more", [(), (ORDINARY,)], ids=["short", "ordinary"])
 @in_loop
-async def test_nonsense_is_answered_after_what_was_asked_before(more: tuple[bytes, ...]) -> None:
+async def test_invalid_bytes_are_answered_after_earlier_requests(more: tuple[bytes, ...]) -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(request(b'{"n": 1}', more=more) + request(b'{"n": 2}', more=more) + NONSENSE)
@@ -44,39 +44,39 @@ async def test_nonsense_is_answered_after_what_was_asked_before(more: tuple[byte
             status, _, body = await read_answer(reader)
             assert status == 200
             assert body.endswith(b'{"n": %b}' % number)
-        headers = await told(reader, 400, "not-http")
+        headers = await expect_refusal(reader, 400, "not-http")
         assert lane.counted == [(headers["x-request-id"], 400)]
         writer.close()
 
 
 @in_loop
-async def test_nonsense_alone_is_answered_at_once_by_a_problem_document() -> None:
+async def test_invalid_bytes_alone_are_answered_by_a_problem_document() -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(NONSENSE)
-        await told(reader, 400, "not-http")
+        await expect_refusal(reader, 400, "not-http")
         writer.close()
 
 
 @in_loop
-async def test_chunks_that_are_none_are_answered_in_the_place_of_their_request() -> None:
+async def test_invalid_chunks_are_answered_in_the_order_of_requests() -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(request() + CHUNKED + b"zz\r\n")
         assert (await read_answer(reader))[2] == b"short " + BODY
-        await told(reader, 400, "not-http")
+        await expect_refusal(reader, 400, "not-http")
         writer.close()
         reader, writer = await lane.connect()
         writer.write(CHUNKED)
         await asyncio.sleep(0.05)
         writer.write(b"zz\r\n")
-        await told(reader, 400, "not-http")
+        await expect_refusal(reader, 400, "not-http")
         writer.close()
     assert not lane.by_application
 
 
 @in_loop
-async def test_chunks_that_are_none_do_not_break_into_an_answer() -> None:
+async def test_invalid_chunks_do_not_interrupt_a_response() -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -88,18 +88,18 @@ async def test_chunks_that_are_none_do_not_break_into_an_answer() -> None:
 
 @pytest.mark.parametrize("more", [(), (ORDINARY,)], ids=["short", "ordinary"])
 @in_loop
-async def test_a_websocket_is_not_opened_behind_a_request_that_waits(more: tuple[bytes, ...]) -> None:
+async def test_a_handshake_behind_a_request_without_response_is_refused(more: tuple[bytes, ...]) -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(request(more=more) + WEBSOCKET)
         assert (await read_answer(reader))[2].endswith(BODY)
-        await told(reader, 400, "not-http")
+        await expect_refusal(reader, 400, "not-http")
         writer.close()
         assert len(lane.batches) + len(lane.by_application) == 1
 
 
 @in_loop
-async def test_a_websocket_lives_longer_than_a_head_may_take() -> None:
+async def test_the_time_limit_of_heads_does_not_apply_to_websockets() -> None:
     async with listening(FastPathServer(head_timeout_s=0.1)) as lane:
         reader, writer = await lane.connect()
         writer.write(request())
@@ -113,20 +113,20 @@ async def test_a_websocket_lives_longer_than_a_head_may_take() -> None:
 
 @pytest.mark.parametrize("piece", [b"a" * 5000, b"a: b\r\n" * 800], ids=["one header", "many headers"])
 @in_loop
-async def test_a_head_without_end_is_refused(piece: bytes) -> None:
+async def test_an_endless_head_is_refused(piece: bytes) -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(b"GET / HTTP/1.1\r\nX-Request-ID: mine.5\r\nA: ")
         for _ in range(2 * MAX_HEAD_BYTES // len(piece)):
             writer.write(piece)
             await asyncio.sleep(0)
-        headers = await told(reader, 431, "headers-too-large")
+        headers = await expect_refusal(reader, 431, "headers-too-large")
         assert headers["x-request-id"] == "mine.5"
         writer.close()
 
 
 @in_loop
-async def test_a_head_that_is_too_large_is_refused_however_it_is_cut() -> None:
+async def test_a_large_head_is_refused_however_it_is_segmented() -> None:
     sent = request(more=[b"User-Agent: " + b"u" * MAX_HEAD_BYTES])
     async with listening(FastPathServer()) as lane:
         for cuts in ([], [1], [30_000], [60_000, 64_000]):
@@ -135,14 +135,14 @@ async def test_a_head_that_is_too_large_is_refused_however_it_is_cut() -> None:
                 writer.write(sent[start:end])
                 await writer.drain()
                 await asyncio.sleep(0.02)
-            await told(reader, 431, "headers-too-large")
+            await expect_refusal(reader, 431, "headers-too-large")
             writer.close()
         small = request(more=[b"User-Agent: " + b"u" * (MAX_HEAD_BYTES - 1000)])
         assert await lane.send(small) == [b"short " + BODY]
 
 
 @in_loop
-async def test_a_body_before_a_head_is_not_counted_with_it() -> None:
+async def test_a_body_does_not_count_for_the_next_head() -> None:
     body = b"b" * (MAX_HEAD_BYTES * 2)
     async with listening(FastPathServer()) as lane:
         second = request()
@@ -152,14 +152,14 @@ async def test_a_body_before_a_head_is_not_counted_with_it() -> None:
 
 @pytest.mark.parametrize("before", [b"", request(), request(more=[ORDINARY])], ids=["first", "short", "ordinary"])
 @in_loop
-async def test_a_head_of_one_byte_at_a_time_is_late(before: bytes) -> None:
+async def test_a_slow_head_is_refused(before: bytes) -> None:
     async with listening(FastPathServer(head_timeout_s=0.3)) as lane:
         reader, writer = await lane.connect()
         if before:
             writer.write(before)
             await read_answer(reader)
         started = asyncio.get_running_loop().time()
-        answer = asyncio.create_task(told(reader, 408, "headers-timeout"))
+        answer = asyncio.create_task(expect_refusal(reader, 408, "headers-timeout"))
         for byte in request():
             writer.write(bytes([byte]))
             await asyncio.wait([answer], timeout=0.05)
@@ -171,7 +171,7 @@ async def test_a_head_of_one_byte_at_a_time_is_late(before: bytes) -> None:
 
 
 @in_loop
-async def test_empty_lines_keep_no_connection_open() -> None:
+async def test_empty_lines_do_not_keep_a_connection_open() -> None:
     async with listening(FastPathServer(head_timeout_s=0.3)) as lane:
         for before in (b"", request()):
             reader, writer = await lane.connect()
@@ -189,13 +189,13 @@ async def test_empty_lines_keep_no_connection_open() -> None:
 
 
 @in_loop
-async def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "SILENCE_S", 0.2)
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
-        # Whoever speaks in time is answered.
+        # A client that sends bytes in time is answered.
         reader, writer = await lane.connect()
         writer.write(request()[:10])
         await asyncio.sleep(0.3)
@@ -206,7 +206,7 @@ async def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("gap_s", [0, 0.05], ids=["at once", "later"])
 @in_loop
-async def test_trailers_are_no_headers(gap_s: float) -> None:
+async def test_trailers_are_discarded(gap_s: float) -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(CHUNKED)
@@ -224,7 +224,7 @@ async def test_trailers_are_no_headers(gap_s: float) -> None:
 @pytest.mark.parametrize("cut", [None, -len(BODY), 30], ids=["at once", "body later", "in its head"])
 @pytest.mark.parametrize("before", [b"", request(b'{"n": 0}')], ids=["alone", "behind another"])
 @in_loop
-async def test_an_offer_of_http_2_is_ignored_and_takes_no_body(cut: int | None, before: bytes) -> None:
+async def test_an_offer_of_http_2_is_ignored(cut: int | None, before: bytes) -> None:
     offer = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"]
     sent = request(more=offer)
     async with listening(FastPathServer()) as lane:
@@ -235,7 +235,7 @@ async def test_an_offer_of_http_2_is_ignored_and_takes_no_body(cut: int | None, 
             writer.write(sent[cut:])
         writer.write(request(b'{"n": 2}'))
         bodies = [(await read_answer(reader))[2] for _ in range(3 if before else 2)]
-        # The connection goes on.
+        # The connection remains usable.
         writer.write(request(b'{"n": 3}'))
         assert (await read_answer(reader))[2] == b'short {"n": 3}'
         writer.close()
@@ -243,7 +243,7 @@ async def test_an_offer_of_http_2_is_ignored_and_takes_no_body(cut: int | None, 
 
 
 @in_loop
-async def test_what_an_offer_stands_beside_is_kept() -> None:
+async def test_other_headers_of_a_request_with_an_offer_are_kept() -> None:
     more = [b"Connection: Upgrade, close", b"Upgrade: h2c", b"X-API-Key: mine", b"Expect: 100-continue"]
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
@@ -274,5 +274,5 @@ async def test_no_protocol_is_left_without_an_answer(sent: bytes) -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(sent)
-        await told(reader, 400, "not-http")
+        await expect_refusal(reader, 400, "not-http")
         writer.close()

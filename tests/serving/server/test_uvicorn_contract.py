@@ -1,4 +1,4 @@
-"""What is leaned on inside uvicorn, one test each: an upgrade that moves it fails here, by name."""
+"""Internals of uvicorn that the service depends on: an upgrade that changes one fails the test of its name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from serving.server.fast_path.request import FastRequest
 
 
-def test_uvicorns_receive_belongs_to_what_knows_of_disconnects() -> None:
+def test_receive_is_a_method_of_the_object_with_disconnected() -> None:
     assert inspect.iscoroutinefunction(RequestResponseCycle.receive)
     assert "self.disconnected = False" in inspect.getsource(RequestResponseCycle.__init__)
     assert "self.cycle.disconnected = True" in inspect.getsource(HttpToolsProtocol.connection_lost)
 
 
-def test_uvicorn_takes_signals_before_the_lifespan_starts_and_by_signal_signal() -> None:
+def test_signal_handlers_are_installed_before_the_lifespan_starts() -> None:
     source = inspect.getsource(uvicorn.Server)
     assert "with self.capture_signals():\n            await self._serve(sockets)" in source
     assert "signal.signal(sig, self.handle_exit)" in source
@@ -27,16 +27,16 @@ def test_uvicorn_takes_signals_before_the_lifespan_starts_and_by_signal_signal()
     assert signal.SIGTERM in uvicorn.server.HANDLED_SIGNALS
 
 
-def test_uvicorns_receive_belongs_to_what_holds_the_transport() -> None:
+def test_receive_is_a_method_of_the_object_with_the_transport() -> None:
     assert "self.transport = transport" in inspect.getsource(RequestResponseCycle.__init__)
 
 
-def test_uvicorns_receive_belongs_to_what_knows_whether_the_body_is_here() -> None:
+def test_receive_is_a_method_of_the_object_with_more_body() -> None:
     assert "self.more_body = True" in inspect.getsource(RequestResponseCycle.__init__)
     assert "self.cycle.more_body = False" in inspect.getsource(HttpToolsProtocol.on_message_complete)
 
 
-def test_uvicorns_server_is_who_handles_sigterm_and_asks_its_configuration_for_the_protocol_after_the_start() -> None:
+def test_the_server_handles_sigterm_and_reads_the_protocol_after_the_start() -> None:
     source = inspect.getsource(uvicorn.Server.startup)
     assert source.index("await self.lifespan.startup()") < source.index("config.http_protocol_class(")
     config = uvicorn.Config("x:y", http="httptools")
@@ -46,7 +46,7 @@ def test_uvicorns_server_is_who_handles_sigterm_and_asks_its_configuration_for_t
     assert config.ws_protocol_class is WebSocketsSansIOProtocol
     source = inspect.getsource(HttpToolsProtocol)
     assert "self.ws_protocol_class = config.ws_protocol_class" in source
-    # What the strict protocol stands on.
+    # Used by HttpProtocol.
     assert "self.pipeline.appendleft((self.cycle, app))" in source
     assert "self.headers.append((name, value))" in source
     assert "lenient_data_after_close=True" in source
@@ -57,16 +57,16 @@ def test_uvicorns_server_is_who_handles_sigterm_and_asks_its_configuration_for_t
     assert "self.handshake_initiated = True" in inspect.getsource(WebSocketsSansIOProtocol.handle_connect)
 
 
-def test_uvicorns_protocol_asks_nothing_of_a_cycle_that_a_short_request_does_not_have() -> None:
-    asked = set(re.findall(r"self\.cycle\.(\w+)", inspect.getsource(HttpToolsProtocol)))
-    assert asked == {"body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"}
-    assert asked <= set(FastRequest.__slots__)
+def test_fast_requests_have_every_attribute_that_the_protocol_reads() -> None:
+    attributes = set(re.findall(r"self\.cycle\.(\w+)", inspect.getsource(HttpToolsProtocol)))
+    assert attributes == {"body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"}
+    assert attributes <= set(FastRequest.__slots__)
     assert "existing_cycle is None or existing_cycle.response_complete" in inspect.getsource(
         HttpToolsProtocol.on_headers_complete
     )
 
 
-def test_a_cycle_of_uvicorn_is_made_of_these() -> None:
+def test_the_arguments_of_a_request_response_cycle() -> None:
     assert [*inspect.signature(RequestResponseCycle).parameters] == [
         "scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers", "message_event",
         "expect_100_continue", "keep_alive", "on_response",

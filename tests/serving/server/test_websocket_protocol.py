@@ -1,4 +1,4 @@
-"""A WebSocket client that floods and reads nothing."""
+"""A WebSocket client that sends pings and does not read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.serving.server.test_http_protocol import WEBSOCKET
 
 PING = b"\x89\xfd\0\0\0\0" + b"p" * 125
 PONG_BYTES = 127
-# More than what the system keeps for two sockets.
+# More than the buffers of two sockets.
 FLOOD = 40 << 20
 
 
 @in_loop
-async def test_pings_are_read_no_faster_than_their_answers_are() -> None:
+async def test_reading_pauses_while_the_client_does_not_read() -> None:
     async with listening(FastPathServer()) as lane:
         reader, writer = await lane.connect()
         writer.write(WEBSOCKET)
         await reader.readuntil(b"\r\n\r\n")
-        # It reads nothing more: a StreamReader stops at twice its limit.
+        # The client does not read: a StreamReader stops at twice its limit.
         sent = 0
         with contextlib.suppress(TimeoutError):
             while sent * len(PING) < FLOOD:
@@ -29,7 +29,7 @@ async def test_pings_are_read_no_faster_than_their_answers_are() -> None:
                 sent += 1000
                 await asyncio.wait_for(writer.drain(), 2)
         assert sent * len(PING) < FLOOD
-        # Nothing is lost, and the connection goes on.
+        # Nothing is lost, and the connection remains usable.
         await reader.readexactly(sent * PONG_BYTES)
         await asyncio.wait_for(writer.drain(), 20)
         writer.close()

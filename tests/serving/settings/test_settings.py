@@ -23,7 +23,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def test_the_page_is_what_the_settings_say() -> None:
+def test_the_reference_page_is_current() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == markdown(), (
         "run: python -m serving.settings --markdown > docs/settings.md"
     )
@@ -39,7 +39,7 @@ def test_every_setting_is_described() -> None:
     [("MAKUNOUCHI_NO_SUCH", "1"), ("MAKUNOUCHI_MAX_ROWS", "0"), ("MAKUNOUCHI_RATE_LIMIT", "many"),
      ("MAKUNOUCHI_TRUSTED_PROXIES", '["10.0.0.0/99"]'), ("MAKUNOUCHI_RATE_LIMIT_STORE", "disk")],
 )  # fmt: skip
-def test_a_wrong_setting_stops_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_the_error_names_the_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=name):
         load_settings()
@@ -47,21 +47,23 @@ def test_a_wrong_setting_stops_the_start_and_is_named(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
-    [("MAKUNOUCHI_IMAGE_URL_HOSTS", "a.example", "MAKUNOUCHI_IMAGE_URL_HOSTS: a JSON list is expected"),
-     ("MAKUNOUCHI_REDIS_URL", "cache:6379", "MAKUNOUCHI_REDIS_URL: a URL is expected, such as redis://"),
-     ("MAKUNOUCHI_FEEDBACK_URL", "/srv/feedback.db", "MAKUNOUCHI_FEEDBACK_URL: a URL is expected, such as sqlite:"),
-     ("MAKUNOUCHI_IMAGE_PLACEMENT", "docker", "MAKUNOUCHI_IMAGE_PLACEMENT: `process`, `inline` or an http"),
-     ("MAKUNOUCHI_MAX_ROW", "5", "unknown setting MAKUNOUCHI_MAX_ROW; is MAKUNOUCHI_MAX_ROWS meant"),
+    [("MAKUNOUCHI_IMAGE_URL_HOSTS", "a.example", "MAKUNOUCHI_IMAGE_URL_HOSTS: expected a JSON list"),
+     ("MAKUNOUCHI_REDIS_URL", "cache:6379", "MAKUNOUCHI_REDIS_URL: expected a URL, such as redis://"),
+     ("MAKUNOUCHI_FEEDBACK_URL", "/srv/feedback.db", "MAKUNOUCHI_FEEDBACK_URL: expected a URL, such as sqlite:"),
+     ("MAKUNOUCHI_IMAGE_PLACEMENT", "docker", "MAKUNOUCHI_IMAGE_PLACEMENT: expected `process`, `inline` or an http"),
+     ("MAKUNOUCHI_MAX_ROW", "5", "unknown setting MAKUNOUCHI_MAX_ROW; did you mean MAKUNOUCHI_MAX_ROWS"),
      ("MAKUNOUCHI_42", "5", "unknown setting MAKUNOUCHI_42; see: python -m serving.settings")],
 )  # fmt: skip
-def test_what_was_meant_is_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str) -> None:
+def test_the_error_states_the_remedy(monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=fault):
         load_settings()
 
 
-@pytest.mark.parametrize(("line", "fault"), [("MAKUNOUCHI_MAX_ROW=5", "MAKUNOUCHI_MAX_ROW; is"), ("FOO=1", "FOO; see")])
-def test_an_unknown_name_in_the_file_is_named_as_it_is_there(
+@pytest.mark.parametrize(
+    ("line", "fault"), [("MAKUNOUCHI_MAX_ROW=5", "MAKUNOUCHI_MAX_ROW; did"), ("FOO=1", "FOO; see")]
+)
+def test_the_error_names_an_unknown_setting_of_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, fault: str
 ) -> None:
     (tmp_path / "env").write_text(line)

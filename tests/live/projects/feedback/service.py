@@ -14,7 +14,7 @@ from models.recommender.feedback_log import FeedbackLog
 from models.recommender.online.feedback_listener import FeedbackListener
 from models.recommender.online.recent_events import RecentEvents
 from serving.access.guard import Guard
-from serving.bento.config import EngineSettings, service_config
+from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
 from serving.kinds.recommender.feedback import FeedbackHandler
@@ -30,11 +30,11 @@ from serving.settings.settings import Settings
 from serving.versions.router import VersionRouter
 from tests.models.recommender import film_library
 
-ENGINE = EngineSettings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
+SETTINGS = Settings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
 LOG = FeedbackLog(os.environ["FEEDBACK_LOG"])
 
 
-@bentoml.service(service_class=RunnerService.using(ENGINE), **service_config(ENGINE))
+@bentoml.service(service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
 class LibraryRunner:
     def __init__(self) -> None:
         listener = FeedbackListener(LOG, RecentEvents(), window_days=1).start()
@@ -55,13 +55,12 @@ queries = connect(
     name="recommender",
     method="ask",
 )
-settings = Settings()
 version = RecommenderVersion(film_library.artifact().card)
 served: ServedModel[RecommenderVersion] = ServedModel(
     "recommender", queries, lambda _: version, VersionRouter("recommender", runner=queries), timeout_s=10.0
 )
-feedback = FeedbackHandler(LOG.append, settings)
-recommender = RecommenderHandler(served, settings, feedback=feedback)
+feedback = FeedbackHandler(LOG.append, SETTINGS)
+recommender = RecommenderHandler(served, SETTINGS, feedback=feedback)
 
 
 def metrics_text() -> bytes:
@@ -87,7 +86,7 @@ app = Starlette(
 )
 
 
-@bentoml.service(service_class=GatewayService.using(ENGINE), **(service_config(ENGINE) | {"workers": 2}))
+@bentoml.service(service_class=GatewayService.using(SETTINGS), **(service_config(SETTINGS) | {"workers": 2}))
 @bentoml.asgi_app(app, path="/")
 class Feedback:
     runner = runner

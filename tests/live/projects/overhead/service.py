@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from models.errors import PlatformError
-from serving.bento.config import EngineSettings, service_config
+from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
 from serving.context import current_context
@@ -30,11 +30,12 @@ from serving.runners.batching import BatchLimits
 from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
+from serving.settings.settings import Settings
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
 # What is held is let go while there is a file of this name.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
-ENGINE = EngineSettings(
+SETTINGS = Settings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
     body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
     shutdown_grace_s=float(os.environ.get("OVERHEAD_GRACE_S", "10")),
@@ -84,7 +85,7 @@ def load(version: str | None) -> Sum:
     return Sum(version or "v1")
 
 
-@bentoml.service(name="SumRunner", service_class=RunnerService.using(ENGINE), **service_config(ENGINE))
+@bentoml.service(name="SumRunner", service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
 class SumRunner:
     def __init__(self) -> None:
         self.model = LoadedVersions(load, warm_up=lambda model: model.predict(model.example()))
@@ -95,7 +96,7 @@ class SumRunner:
             return model.predict(rows)
 
 
-@bentoml.service(name="EchoRunner", service_class=RunnerService.using(ENGINE), **service_config(ENGINE))
+@bentoml.service(name="EchoRunner", service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
 class EchoRunner:
     @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
     def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -215,7 +216,7 @@ app = Starlette(
 )
 
 
-@bentoml.service(name="Gateway", service_class=GatewayService.using(ENGINE), **service_config(ENGINE))
+@bentoml.service(name="Gateway", service_class=GatewayService.using(SETTINGS), **service_config(SETTINGS))
 @bentoml.asgi_app(app, path="/")
 class Gateway:
     sums = sums

@@ -1,4 +1,4 @@
-"""A body over the limit is refused as it streams, and what the client sends after that is not kept."""
+"""The limit of request bodies, with and without Content-Length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT = 100
 
 
 class Reader:
-    """Reads the whole body and says how long it was."""
+    """Read the whole body and respond with its length."""
 
     def __init__(self) -> None:
         self.read_bytes = 0
@@ -31,7 +31,7 @@ class Reader:
 
 
 class Swallower(Reader):
-    """Takes the end of the body for an error of its own, and answers it."""
+    """Respond to the interrupted body with the application's own error."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -41,7 +41,7 @@ class Swallower(Reader):
 
 
 class Breaker(Reader):
-    """Turns the end of the body into another exception."""
+    """Turn the interrupted body into another exception."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -51,8 +51,8 @@ class Breaker(Reader):
 
 
 def ask(app: Reader, chunks: Sequence[bytes], *headers: tuple[bytes, bytes]) -> tuple[int, bytes, int]:
-    """Status, body, and how many chunks were taken."""
-    taken, sent = 0, list[Message]()
+    """Return status, body, and the number of chunks that were read."""
+    taken, messages = 0, list[Message]()
 
     async def receive() -> Message:
         nonlocal taken
@@ -62,12 +62,12 @@ def ask(app: Reader, chunks: Sequence[bytes], *headers: tuple[bytes, bytes]) -> 
         return {"type": "http.request", "body": chunks[taken - 1], "more_body": taken < len(chunks)}
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": list(headers)}
     asyncio.run(BodyLimit(app, max_body_bytes=LIMIT)(scope, receive, send))
-    assert sent[-1].get("more_body", False) is False
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]), taken
+    assert messages[-1].get("more_body", False) is False
+    return messages[0]["status"], b"".join(message.get("body", b"") for message in messages[1:]), taken
 
 
 def test_a_body_of_the_limit_passes() -> None:
@@ -75,7 +75,7 @@ def test_a_body_of_the_limit_passes() -> None:
     assert ask(Reader(), [b"x" * 100], (b"content-length", b"100"))[:2] == (200, b"100")
 
 
-def test_a_length_over_the_limit_is_refused_before_the_application_is_asked() -> None:
+def test_a_content_length_over_the_limit_is_refused_before_the_application_is_called() -> None:
     app = Reader()
 
     status, body, _ = ask(app, [b"x" * 101], (b"content-length", b"101"))
@@ -86,7 +86,7 @@ def test_a_length_over_the_limit_is_refused_before_the_application_is_asked() ->
 
 @pytest.mark.parametrize("app_type", [Reader, Swallower, Breaker])
 @pytest.mark.parametrize("headers", [(), ((b"content-length", b"10"),), ((b"content-length", b"lots"),)])
-def test_a_body_that_lies_about_its_length_is_refused_as_it_passes_the_limit(
+def test_a_body_with_a_false_length_is_refused_at_the_limit(
     app_type: type[Reader], headers: tuple[tuple[bytes, bytes], ...]
 ) -> None:
     app = app_type()
@@ -98,33 +98,33 @@ def test_a_body_that_lies_about_its_length_is_refused_as_it_passes_the_limit(
     assert app.read_bytes == 60
 
 
-def test_the_rest_is_read_and_forgotten_so_that_the_client_sees_the_answer() -> None:
+def test_the_rest_of_a_refused_body_is_discarded() -> None:
     assert ask(Reader(), [b"x" * 60] * 50)[2] == 50
 
 
-def test_a_client_that_asked_first_is_not_waited_for() -> None:
+def test_a_client_that_expects_100_continue_is_answered_immediately() -> None:
     assert ask(Reader(), [b"x"] * 9, (b"content-length", b"101"), (b"expect", b"100-continue"))[2] == 0
 
 
-def test_a_client_that_never_ends_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_body_is_discarded_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_limit, "LINGER_S", 0.05)
-    sent: list[Message] = []
+    messages: list[Message] = []
 
     async def receive() -> Message:
         await asyncio.sleep(0.001)
         return {"type": "http.request", "body": b"x" * 60, "more_body": True}
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": []}
     asyncio.run(asyncio.wait_for(BodyLimit(Reader(), max_body_bytes=LIMIT)(scope, receive, send), 10))
 
-    assert sent[0]["status"] == 413
-    assert (b"connection", b"close") in sent[0]["headers"]
+    assert messages[0]["status"] == 413
+    assert (b"connection", b"close") in messages[0]["headers"]
 
 
-def test_an_error_of_the_application_is_its_own() -> None:
+def test_an_error_of_the_application_passes_through() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""A body that does not arrive in time is a 408, and costs nothing when it came with its headers."""
+"""The time limit of request bodies."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ async def swallower(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def ask(app: ASGIApp, chunks: Sequence[bytes], *, timeout_s: float, is_whole: bool = False) -> list[Any]:
-    """What was sent, when the body is `chunks` and then nothing for ever."""
-    sent: list[Any] = []
+    """Return the response to a body that consists of `chunks` and then stalls."""
+    messages: list[Any] = []
     left = list(chunks)
 
     async def receive() -> Message:
@@ -38,16 +38,16 @@ async def ask(app: ASGIApp, chunks: Sequence[bytes], *, timeout_s: float, is_who
         return {"type": "http.request", "body": left.pop(0), "more_body": bool(left) or not is_whole}
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": []}
     await BodyTimeout(app, timeout_s=timeout_s)(scope, receive, send)
-    return sent
+    return messages
 
 
 @pytest.mark.parametrize("app", [reader, swallower])
 @in_loop
-async def test_a_body_that_stops_is_a_408_whatever_the_application_makes_of_it(app: ASGIApp) -> None:
+async def test_a_stalled_body_is_answered_408(app: ASGIApp) -> None:
     start, body = await ask(app, [b"x", b"y"], timeout_s=0.02)
     assert start["status"] == 408
     assert (b"connection", b"close") in start["headers"]
@@ -55,16 +55,16 @@ async def test_a_body_that_stops_is_a_408_whatever_the_application_makes_of_it(a
 
 
 @in_loop
-async def test_a_body_that_comes_in_time_passes() -> None:
+async def test_a_body_in_time_passes() -> None:
     start, body = await ask(reader, [b"x", b"yz"], timeout_s=60, is_whole=True)
     assert (start["status"], body["body"]) == (200, b"3")
 
 
 @in_loop
-async def test_only_the_body_is_waited_for_so_long() -> None:
+async def test_the_limit_does_not_apply_after_the_body() -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
-        # Longer than the body was allowed, and watching for the client to leave.
+        # Longer than the limit, while waiting for a disconnect.
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(receive(), 0.1)
         await PlainTextResponse("done")(scope, receive, send)
@@ -74,7 +74,7 @@ async def test_only_the_body_is_waited_for_so_long() -> None:
 
 
 @in_loop
-async def test_an_answer_that_has_begun_is_not_answered_again() -> None:
+async def test_a_started_response_is_not_replaced() -> None:
     async def eager(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 202, "headers": []})
         message = await receive()
@@ -82,12 +82,12 @@ async def test_an_answer_that_has_begun_is_not_answered_again() -> None:
             message = await receive()
         await send({"type": "http.response.body", "body": b"enough"})
 
-    sent = await ask(eager, [b"x"], timeout_s=0.02)
-    assert [each.get("status") for each in sent] == [202, None]
+    messages = await ask(eager, [b"x"], timeout_s=0.02)
+    assert [each.get("status") for each in messages] == [202, None]
 
 
 @in_loop
-async def test_an_error_of_the_application_is_its_own() -> None:
+async def test_an_error_of_the_application_passes_through() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""What surrounds every route: slashes, HEAD, OPTIONS, compression, CORS."""
+"""Middleware of every route: trailing slashes, HEAD, OPTIONS, compression, CORS."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.serving.in_process_service import ROW, LocalService
 
 
 @pytest.mark.parametrize("path", ["/v1/models/", "/v1/models//", "/v1/", "/readyz/", "/redoc/"])
-def test_a_slash_at_the_end_changes_nothing(local_service: LocalService, path: str) -> None:
+def test_a_trailing_slash_is_ignored(local_service: LocalService, path: str) -> None:
     assert local_service.get(path).status_code == 200
 
 
-def test_a_body_is_taken_at_a_path_with_a_slash(local_service: LocalService) -> None:
+def test_a_body_is_accepted_at_a_path_with_a_trailing_slash(local_service: LocalService) -> None:
     assert local_service.post("/v1/tabular/predict/", json={"instances": [ROW]}).status_code == 200
 
 
@@ -23,14 +23,14 @@ def test_head_answers_as_get(local_service: LocalService, path: str) -> None:
     assert local_service.ask("HEAD", path).status_code == 200
 
 
-def test_options_tells_the_methods(local_service: LocalService) -> None:
+def test_options_lists_the_methods(local_service: LocalService) -> None:
     response = local_service.ask("OPTIONS", "/v1/models")
 
     assert response.status_code == 204
     assert response.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_what_is_read_is_compressed_and_what_is_predicted_is_not(local_service: LocalService) -> None:
+def test_responses_to_get_are_compressed_and_predictions_are_not(local_service: LocalService) -> None:
     document = local_service.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
     predicted = local_service.post(
         "/v1/tabular/predict", json={"instances": [ROW] * 100}, headers={"Accept-Encoding": "gzip"}
@@ -43,13 +43,13 @@ def test_what_is_read_is_compressed_and_what_is_predicted_is_not(local_service: 
     assert "content-encoding" not in predicted.headers
 
 
-def test_no_other_origin_may_read_unless_a_setting_says_so(local_service: LocalService) -> None:
+def test_other_origins_are_not_allowed_by_default(local_service: LocalService) -> None:
     response = local_service.get("/v1/models", headers={"Origin": "https://shop.example"})
 
     assert "access-control-allow-origin" not in response.headers
 
 
-def test_origins_of_the_setting_may_read() -> None:
+def test_origins_of_the_setting_are_allowed() -> None:
     local_service = LocalService(cors_origins=("https://shop.example",))
 
     allowed = local_service.get("/v1/models", headers={"Origin": "https://shop.example"})
@@ -72,11 +72,11 @@ def test_origins_of_the_setting_may_read() -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
-def test_a_refused_preflight_says_what_is_not_allowed() -> None:
+def test_a_refused_preflight_states_the_reason() -> None:
     local_service = LocalService(cors_origins=("https://shop.example",))
-    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "TRACE"}
+    preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "TRACE"}
 
-    refused = local_service.ask("OPTIONS", "/v1/tabular/predict", headers=asked)
+    refused = local_service.ask("OPTIONS", "/v1/tabular/predict", headers=preflight)
 
     assert refused.status_code == 403
     assert refused.headers["content-type"] == "application/problem+json"
@@ -85,7 +85,7 @@ def test_a_refused_preflight_says_what_is_not_allowed() -> None:
     assert "access-control-allow-origin" not in refused.headers
 
 
-def test_a_wildcard_lets_no_cookies_in() -> None:
+def test_a_wildcard_origin_allows_no_credentials() -> None:
     answer = LocalService(cors_origins=("*",)).get(
         "/v1/models", headers={"Origin": "https://any.example", "Cookie": "a=b"}
     )
@@ -95,7 +95,7 @@ def test_a_wildcard_lets_no_cookies_in() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/tabular/predict"])
-def test_pages_may_read_why_they_were_refused(path: str) -> None:
+def test_error_responses_have_cors_headers(path: str) -> None:
     local_service = LocalService(cors_origins=("https://shop.example",))
 
     refused = local_service.post(path, content=b"{", headers={"Origin": "https://shop.example"})

@@ -1,4 +1,4 @@
-"""What surrounds every request: id, time, log, metrics, last resort, draining, deadline."""
+"""Middleware of every request: id, metrics, access log, server errors, shutdown, deadline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.serving.event_loop import in_loop, until
 
 
 class Reply:
-    """What a client got."""
+    """A response."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -50,13 +50,13 @@ class Reply:
 
 async def ask(app: ASGIApp, path: str = "/x", *, headers: dict[str, str] | None = None, method: str = "GET") -> Reply:
     reply = Reply()
-    sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    scope: Scope = {"type": "http", "method": method, "path": path, "headers": sent}
+    raw_headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    scope: Scope = {"type": "http", "method": method, "path": path, "headers": raw_headers}
 
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    # In a task of its own, as under a server: its context is not the test's.
+    # In a separate task, as under a server, with its own context.
     await asyncio.create_task(app(scope, receive, reply.send))  # type: ignore[arg-type]
     return reply
 
@@ -71,11 +71,11 @@ async def broken(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @in_loop
-async def test_a_sane_request_id_is_kept_and_any_other_replaced() -> None:
-    for sane in ("a", "A.b_c-9", "x" * 128):
-        reply = await ask(RequestId(fine), headers={"X-Request-ID": sane})
-        assert reply.headers["x-request-id"] == sane
-        assert reply.messages[1]["body"] == sane.encode()
+async def test_a_valid_request_id_is_kept_and_others_are_replaced() -> None:
+    for valid in ("a", "A.b_c-9", "x" * 128):
+        reply = await ask(RequestId(fine), headers={"X-Request-ID": valid})
+        assert reply.headers["x-request-id"] == valid
+        assert reply.messages[1]["body"] == valid.encode()
     seen = set()
     for bad in ("", "x" * 129, "a b", "a\u00e9", "a\nb", "a/b", None):
         reply = await ask(RequestId(fine), headers={} if bad is None else {"X-Request-ID": bad})
@@ -86,7 +86,7 @@ async def test_a_sane_request_id_is_kept_and_any_other_replaced() -> None:
 
 
 @in_loop
-async def test_what_nobody_caught_is_a_problem_and_its_words_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unhandled_exception_is_a_problem_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     reply = await ask(RequestId(ServerErrors(broken)), headers={"X-Request-ID": "abc"})
     assert reply.status == 500
     assert reply.problem["request_id"] == "abc"
@@ -96,7 +96,7 @@ async def test_what_nobody_caught_is_a_problem_and_its_words_are_in_the_log(capl
 
 
 @in_loop
-async def test_an_answer_that_broke_off_is_not_answered_again() -> None:
+async def test_an_aborted_response_is_not_replaced() -> None:
     async def half(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise KeyError("x")
@@ -106,7 +106,7 @@ async def test_an_answer_that_broke_off_is_not_answered_again() -> None:
 
 
 @in_loop
-async def test_what_is_raised_after_a_whole_answer_is_not_raised_on() -> None:
+async def test_an_exception_after_a_complete_response_is_ignored() -> None:
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
         await fine(scope, receive, send)
         raise KeyError("x")
@@ -119,7 +119,7 @@ async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @in_loop
-async def test_a_request_that_takes_too_long_is_a_504() -> None:
+async def test_a_request_over_its_deadline_is_answered_504() -> None:
     started = time.monotonic()
     reply = await ask(Timeout(hangs, timeout_s=0.05))
     assert reply.status == 504
@@ -128,15 +128,15 @@ async def test_a_request_that_takes_too_long_is_a_504() -> None:
 
 
 @in_loop
-async def test_a_client_may_ask_for_less_time_and_not_for_more() -> None:
+async def test_a_client_can_shorten_but_not_extend_the_time_limit() -> None:
     seen: list[float] = []
 
     async def look(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(current_context().deadline - time.monotonic())
         await fine(scope, receive, send)
 
-    for asked in ("500", "100000", "-1", "0", "nan", "soon", "inf"):
-        await ask(Timeout(look, timeout_s=1000), headers={"X-Request-Timeout": asked})
+    for value in ("500", "100000", "-1", "0", "nan", "soon", "inf"):
+        await ask(Timeout(look, timeout_s=1000), headers={"X-Request-Timeout": value})
     assert seen[0] == pytest.approx(500, abs=100)
     assert all(each == pytest.approx(1000, abs=100) for each in seen[1:])
 
@@ -150,7 +150,7 @@ async def test_a_timeout_leaves_no_timer() -> None:
 
 
 @in_loop
-async def test_a_cancellation_from_outside_is_no_timeout() -> None:
+async def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
     task = asyncio.create_task(ask(Timeout(hangs, timeout_s=60)))
     await asyncio.sleep(0.01)
     task.cancel()
@@ -174,7 +174,7 @@ async def test_while_draining_only_probes_are_answered() -> None:
 
 
 @in_loop
-async def test_an_answer_that_is_made_while_draining_is_the_last_of_its_connection() -> None:
+async def test_a_response_while_draining_closes_the_connection() -> None:
     draining, hold = GracefulShutdown(grace_s=10), asyncio.Event()
 
     async def held(scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,7 +190,7 @@ async def test_an_answer_that_is_made_while_draining_is_the_last_of_its_connecti
 
 
 @in_loop
-async def test_what_was_taken_is_finished_and_then_cut_off_after_the_grace_period() -> None:
+async def test_requests_in_flight_are_cancelled_after_the_grace_period() -> None:
     draining = GracefulShutdown(grace_s=0.05)
     app = CloseConnections(hangs, draining=draining)
     taken = asyncio.create_task(ask(app))
@@ -211,8 +211,8 @@ async def test_an_error_does_not_leave_a_request_in_flight() -> None:
 
 
 @in_loop
-async def test_every_request_is_timed_counted_and_logged_by_its_template() -> None:
-    telemetry, written = ServiceMetrics(), io.StringIO()
+async def test_requests_are_measured_and_logged_by_route_template() -> None:
+    metrics, written = ServiceMetrics(), io.StringIO()
 
     class Route:
         path = "/things/{id}"
@@ -223,19 +223,19 @@ async def test_every_request_is_timed_counted_and_logged_by_its_template() -> No
         await fine(scope, receive, send)
 
     log = AccessLog(written)
-    app = RequestId(RequestMetrics(routed, telemetry=telemetry, access_log=log, native=["/native"]))
+    app = RequestId(RequestMetrics(routed, metrics=metrics, access_log=log, native=["/native"]))
     reply = await ask(app, "/things/secret-id", headers={"X-Request-ID": "id-1"})
     await ask(app, "/native", method="POST")
     await ask(app, "/scanned.php", method="MADEUP")
     assert float(reply.headers["x-process-time"]) >= 0
     log.flush()
-    telemetry.flush()
+    metrics.flush()
     lines = written.getvalue().splitlines()
     assert len(lines) == 3
     assert "request_id=id-1 method=GET route=/things/{id} status=200 ms=" in lines[0]
     assert "method=POST route=/native status=200" in lines[1]
     assert "method=OTHER route=unmatched status=200" in lines[2]
-    text = telemetry.content()[0].decode()
+    text = metrics.content()[0].decode()
     assert 'makunouchi_requests_total{method="GET",route="/things/{id}",status="200"} 1.0' in text
     assert 'makunouchi_request_seconds_count{route="/things/{id}"} 1.0' in text
     assert "makunouchi_requests_in_flight 0.0" in text
@@ -244,28 +244,28 @@ async def test_every_request_is_timed_counted_and_logged_by_its_template() -> No
 
 
 @in_loop
-async def test_a_request_that_breaks_is_counted_too() -> None:
-    telemetry = ServiceMetrics()
+async def test_a_failed_request_is_counted() -> None:
+    metrics = ServiceMetrics()
     with pytest.raises(KeyError):
-        await ask(RequestMetrics(broken, telemetry=telemetry, access_log=None))
-    telemetry.flush()
-    assert "makunouchi_requests_in_flight 0.0" in telemetry.content()[0].decode()
+        await ask(RequestMetrics(broken, metrics=metrics, access_log=None))
+    metrics.flush()
+    assert "makunouchi_requests_in_flight 0.0" in metrics.content()[0].decode()
 
 
 @in_loop
-async def test_a_full_disk_does_not_break_a_request() -> None:
+async def test_a_full_disk_does_not_fail_a_request() -> None:
     class Full(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
     log = AccessLog(Full())
-    app = RequestMetrics(fine, telemetry=ServiceMetrics(), access_log=log)
+    app = RequestMetrics(fine, metrics=ServiceMetrics(), access_log=log)
     assert (await ask(app)).status == 200
     log.flush()
 
 
 @in_loop
-async def test_what_is_no_request_passes_through() -> None:
+async def test_other_scopes_pass_through() -> None:
     seen = []
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
@@ -273,6 +273,6 @@ async def test_what_is_no_request_passes_through() -> None:
 
     app: ASGIApp = Timeout(inner, timeout_s=1)
     app = CloseConnections(app, draining=GracefulShutdown(grace_s=1))
-    app = RequestId(RequestMetrics(ServerErrors(app), telemetry=ServiceMetrics(), access_log=None))
+    app = RequestId(RequestMetrics(ServerErrors(app), metrics=ServiceMetrics(), access_log=None))
     await app({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete, and its examples are answered."""
+"""The OpenAPI document: validity, completeness, and its examples."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ PUBLIC = {
     **{f"infer_{kind.alias}_version": f"POST /v2/models/{kind.alias}/versions/{{version}}/infer" for kind in KINDS},
 }
 USERS = {"user_ids": ["1"]}
-# What is not answered 200.
+# Operations whose example is not answered with 200.
 DONE = dict.fromkeys(
     ("send_feedback", "submit_image_job", "submit_tabular_job", "submit_recommendation_job"), "202"
 ) | {"delete_job": "204"}
@@ -88,8 +88,8 @@ def operations(document: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]
 
 @pytest.fixture
 def document(local_service: LocalService) -> dict[str, Any]:
-    found: dict[str, Any] = local_service.get("/openapi.json").json()
-    return found
+    document: dict[str, Any] = local_service.get("/openapi.json").json()
+    return document
 
 
 def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
@@ -97,11 +97,11 @@ def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-def test_both_addresses_give_the_same_document(local_service: LocalService) -> None:
+def test_both_paths_return_the_same_document(local_service: LocalService) -> None:
     assert local_service.get("/docs.json").content == local_service.get("/openapi.json").content
 
 
-def test_every_operation_is_there_under_the_name_of_its_method(document: dict[str, Any]) -> None:
+def test_every_operation_is_included(document: dict[str, Any]) -> None:
     named = {name: where for name, (where, _) in operations(document).items()}
     native = {f"bentoml_{name}": f"POST /{name}" for name in NATIVE}
 
@@ -109,7 +109,7 @@ def test_every_operation_is_there_under_the_name_of_its_method(document: dict[st
     assert all(name.isidentifier() for name in named)
 
 
-def test_every_operation_tells_enough(document: dict[str, Any]) -> None:
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
     tags = {tag["name"] for tag in document["tags"]}
     for name, (_, operation) in operations(document).items():
         assert operation["summary"], name
@@ -124,7 +124,7 @@ def test_every_operation_tells_enough(document: dict[str, Any]) -> None:
             assert {done, "400", "408", "413", "415", "422", "500", "503", "504"} <= set(operation["responses"])
 
 
-def test_every_json_request_and_every_json_answer_has_an_example_that_fits(document: dict[str, Any]) -> None:
+def test_every_json_body_has_a_valid_example(document: dict[str, Any]) -> None:
     checked = 0
     for name, (_, operation) in operations(document).items():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
@@ -138,14 +138,14 @@ def test_every_json_request_and_every_json_answer_has_an_example_that_fits(docum
     assert checked > 100
 
 
-def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, Any]) -> None:
+def test_every_json_example_gets_a_valid_response(document: dict[str, Any]) -> None:
     local_service, admin = LocalService(api_keys=API_KEYS), headers("admin")
     tried = 0
     for name, (where, operation) in operations(document).items():
         method, _, path = where.partition(" ")
         query = {}
         if name == "get_job_result":
-            continue  # nobody works in this local_service: see routes/test_jobs.py
+            continue  # no worker runs in this local_service: see routes/test_jobs.py
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
                 given = "v1" if parameter["name"] == "version" else parameter["example"]
@@ -169,15 +169,15 @@ def test_every_json_example_is_answered_and_the_answer_fits(document: dict[str, 
                 tried += 1
                 if name == "delete_job":
                     continue
-                told = operation["responses"][str(response.status_code)]["content"]
-                assert response.headers["content-type"].partition(";")[0] in told
-                if "application/json" in told:
-                    schema = {**told["application/json"]["schema"], "components": document["components"]}
+                content = operation["responses"][str(response.status_code)]["content"]
+                assert response.headers["content-type"].partition(";")[0] in content
+                if "application/json" in content:
+                    schema = {**content["application/json"]["schema"], "components": document["components"]}
                     jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
     assert tried == 36 + 18 + 2 + 1 + 5
 
 
-def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> None:
+def test_the_tabular_request_follows_the_card(document: dict[str, Any]) -> None:
     row = document["components"]["schemas"]["Row"]
 
     assert list(row["properties"]) == [column.name for column in TABLE_CARD.inputs]
@@ -190,7 +190,7 @@ def test_the_tabular_request_is_that_of_the_card(document: dict[str, Any]) -> No
     assert document["components"]["schemas"]["ClassifiedRow"]["properties"]["prediction"]["enum"] == ["good", "bad"]
 
 
-def test_another_card_makes_another_document_and_another_check(
+def test_another_card_changes_the_document_and_the_validation(
     local_service: LocalService, document: dict[str, Any]
 ) -> None:
     inputs = (Column("rooms", "number", minimum=1, maximum=9, example=4.0), Column("area m2", "number", example=80.0))
@@ -208,7 +208,7 @@ def test_another_card_makes_another_document_and_another_check(
     assert changed != document
 
 
-def test_another_version_of_the_same_columns_changes_nothing_but_its_own(local_service: LocalService) -> None:
+def test_another_version_with_the_same_columns_changes_only_the_version(local_service: LocalService) -> None:
     before = local_service.get("/openapi.json").json()
     local_service.table_card = replace(TABLE_CARD, classes=("no", "yes"))
 
@@ -230,13 +230,11 @@ def test_another_version_of_the_same_columns_changes_nothing_but_its_own(local_s
         ({"Host": "[::1]:3000"}, "http://[::1]:3000"),
     ],
 )
-def test_the_server_is_where_the_client_reached_it(
-    local_service: LocalService, headers: dict[str, str], url: str
-) -> None:
+def test_the_server_url_is_that_of_the_request(local_service: LocalService, headers: dict[str, str], url: str) -> None:
     assert local_service.get("/openapi.json", headers=headers).json()["servers"] == [{"url": url}]
 
 
-def test_examples_are_of_users_and_items_that_the_model_knows(local_service: LocalService) -> None:
+def test_examples_use_users_and_items_of_the_model(local_service: LocalService) -> None:
     local_service.recommender_card = replace(
         local_service.recommender_card,
         inputs=(Column("user_id", "text", example="u 7"), *local_service.recommender_card.inputs[1:]),

@@ -57,7 +57,7 @@ def test_every_form_of_a_body_takes_the_options(local_service: LocalService) -> 
     ("body", "status", "said"),
     [
         ({"model": "other"}, 404, "no image model 'other' is served; known: image"),
-        ({"threshold": 0.5}, 422, "There is no such field"),
+        ({"threshold": 0.5}, 422, "Unknown field"),
         ({"embedding": "yes"}, 422, "valid boolean"),
         ({"min_confidence": 2}, 422, "less than or equal to 1"),
     ],

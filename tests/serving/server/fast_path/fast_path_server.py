@@ -120,8 +120,8 @@ async def listening(lane: FastPathServer) -> AsyncIterator[FastPathServer]:
         "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
     )
     road = BatchQueue(call, service_metrics(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
-    strictness = HttpBounds(lane.head_timeout_s, lambda *answer: lane.counted.append(answer))
-    protocol = FastPathProtocol.using({call.path.encode(): road}, strictness)
+    bounds = HttpBounds(lane.head_timeout_s, lambda *answer: lane.counted.append(answer))
+    protocol = FastPathProtocol.using({call.path.encode(): road}, bounds)
     server = lane.server = uvicorn.Server(
         uvicorn.Config(
             lane.application,

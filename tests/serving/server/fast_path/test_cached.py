@@ -186,7 +186,7 @@ async def test_an_answer_that_has_headers_of_its_own_is_repeated_by_the_ordinary
         cache = lane.local_service.cache
         assert cache is not None
         assert cache.memory is not None
-        (key,) = cache.memory._kept
+        (key,) = cache.memory._entries
         cache.memory.keep(key, packed(body, {"Sunset": "soon"}))
         _, headers, again = await lane.ask()
     assert (headers["x-cache"], headers["sunset"], again) == ("hit", "soon", body)

@@ -138,7 +138,7 @@ async def test_a_closed_road_is_not_taken() -> None:
 @in_loop
 async def test_the_heads_of_both_roads_are_the_same_bytes() -> None:
     lane = FastPathServer()
-    lane.application = RequestMetrics(RequestId(lane.application), telemetry=service_metrics(), access_log=None)  # type: ignore[method-assign]
+    lane.application = RequestMetrics(RequestId(lane.application), metrics=service_metrics(), access_log=None)  # type: ignore[method-assign]
     heads = []
     async with listening(lane):
         for more in ([], [b"X-Plain: no"]):

@@ -1,0 +1,70 @@
+"""Metrics of the runners' queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from serving.observability.metric_counts import MetricCounts
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class RunnerMetrics:
+    """The metrics of all runners in one registry, with the runner as a label."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
+
+        self.batch_rows = Histogram(
+            "makunouchi_batch_rows", "Rows in one call to a runner.", ["runner"], buckets=BATCH_BUCKETS,
+            registry=registry,
+        )  # fmt: skip
+        self.queued = Gauge(
+            "makunouchi_queued_rows", "Rows that wait for a runner.", ["runner"],
+            registry=registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.shed = Counter(
+            "makunouchi_shed_requests", "Requests refused because a queue was full.", ["runner"], registry=registry
+        )
+        self.up = Gauge(
+            "makunouchi_runner_up", "Whether a runner answers (1) or not (0).", ["runner"],
+            registry=registry, multiprocess_mode="livemin",
+        )  # fmt: skip
+
+
+class RunnerGauge:
+    """The metrics of one runner's queue, a `batching.QueueGauge`."""
+
+    def __init__(self, metrics: RunnerMetrics, runner: str, schedule_flush: Callable[[], None]) -> None:
+        self._schedule_flush = schedule_flush
+        self._rows = metrics.batch_rows.labels(runner)
+        self._queued = metrics.queued.labels(runner)
+        self._shed = metrics.shed.labels(runner)
+        self._up = metrics.up.labels(runner)
+        self._up.set(0)
+        self._counts = MetricCounts(BATCH_BUCKETS)
+        self._queued_rows = 0
+
+    def batch(self, rows: int, items: int, queued_rows: int) -> None:
+        """Count a call to the runner."""
+        self._counts.add(rows)
+        self._queued_rows = queued_rows
+        self._schedule_flush()
+
+    def shed(self) -> None:
+        """Count a refused request."""
+        self._shed.inc()
+
+    def up(self, is_up: bool) -> None:
+        """Set whether the runner answers."""
+        self._up.set(is_up)
+
+    def flush(self) -> None:
+        """Write the counts."""
+        self._queued.set(self._queued_rows)
+        if self._counts.number:
+            self._counts.move_to(self._rows)
