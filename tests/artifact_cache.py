@@ -1,15 +1,17 @@
-"""A cache of the models that tests train. An entry is valid until the sources that train it change."""
+"""Cache of the models that tests train. An entry is trained again only when its sources or options change."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from training.packages import cache_folder
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 def sources_key(*patterns: str, also: str = "") -> str:
     """Return a hash of the project's files that match `patterns`, and of `also`, the options of the command.
 
-    Comments and docstrings are ignored, so that editing them does not invalidate the cache.
+    Comments and docstrings do not count: an edit of them does not train a model again.
     """
     digest = hashlib.sha256(also.encode())
     for pattern in patterns:
@@ -46,12 +48,12 @@ def _content(path: Path) -> bytes:
 
 
 def cached_store(name: str, key: str, train: Callable[[Path], object]) -> Path:
-    """Return a model store, a folder in a BENTOML_HOME. `train` saves into it if it is not in the cache."""
+    """Return the model store of `key`, whose parent is a BENTOML_HOME. `train` receives the store to save into."""
     return _cached(name, key, lambda home: train(home / "models")) / "models"
 
 
 def cached_home(name: str, key: str, *command: str) -> Path:
-    """Return a BENTOML_HOME with the models that `python -m COMMAND` trains."""
+    """Return a BENTOML_HOME whose store holds what `python -m COMMAND` trains."""
 
     def train(home: Path) -> None:
         environment = {**os.environ, "BENTOML_HOME": str(home)}
@@ -60,25 +62,29 @@ def cached_home(name: str, key: str, *command: str) -> Path:
     return _cached(name, key, train)
 
 
-def _cached(name: str, key: str, train: Callable[[Path], object]) -> Path:
-    """Return the folder of `key`. `train` fills it if it does not exist."""
+def _cached(name: str, key: str, fill: Callable[[Path], object]) -> Path:
+    """Return the folder of `key`. Call `fill` with an empty folder first when it does not exist yet."""
     folder = cache_folder() / "test-artifacts" / f"{name}-{key}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # A rename at the end: an interrupt leaves no incomplete folder, and concurrent runs do not mix their files.
-        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        try:
-            train(scratch)
-            _publish(scratch, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(f"{name}-{key}"):
+        if not folder.is_dir():
+            # An interrupted run leaves no incomplete entry: the folder gets its name when it is complete.
+            scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+            try:
+                fill(scratch)
+                scratch.rename(folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
-def _publish(scratch: Path, folder: Path) -> None:
-    try:
-        scratch.rename(folder)
-    except OSError:
-        # A concurrent run has published an equal folder.
-        if not folder.is_dir():
-            raise
+@contextlib.contextmanager
+def _lock(name: str) -> Iterator[None]:
+    """Hold the lock of `name` among all processes. The system releases it when a process ends."""
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,18 +1,19 @@
-"""What every test gets: no usage tracking, the same examples each time, and fixtures that train real, small models."""
+"""Configuration of all tests: no usage tracking, reproducible examples, trained models, groups of parallel runs."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-# Whether a test passes depends on the code alone: on no machine's pace, and on no luck. `--hypothesis-profile=search`
-# looks for new examples.
-_ANY_PACE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("search", _ANY_PACE)
-settings.register_profile("steady", _ANY_PACE, derandomize=True)
+# A test's result depends on the code only, not on the machine's speed or on random examples.
+# `--hypothesis-profile=search` generates new examples.
+_NO_TIME_LIMIT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", _NO_TIME_LIMIT)
+settings.register_profile("steady", _NO_TIME_LIMIT, derandomize=True)
 settings.load_profile("steady")
 
 pytest_plugins = [
@@ -21,3 +22,29 @@ pytest_plugins = [
     "tests.fixtures_tabular",
     "tests.fixtures_recommender",
 ]
+# Fixtures that start server processes, and fixtures that train a model unless the cache has it.
+_SERVERS = {"service", "bento"}
+_TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures that they use, and group them for `pytest -n 2 --dist loadgroup`.
+
+    The live tests are one group and start first, so that servers do not compete with each other. Every other file
+    is a group, so that its module fixtures are set up once.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & _SERVERS:
+            item.add_marker("live")
+        if fixtures & _TRAINED:
+            item.add_marker("slow")
+    if hasattr(config, "workerinput"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+        items.sort(key=lambda item: (_group(item) != "live", item.get_closest_marker("slow") is None))
+
+
+def _group(item: pytest.Item) -> str:
+    return "live" if item.get_closest_marker("live") else item.nodeid.partition("::")[0]

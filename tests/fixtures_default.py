@@ -14,7 +14,7 @@ from tests.live.server import Server, serving
 
 @pytest.fixture(scope="session")
 def default_home() -> Path:
-    """Return a BENTOML_HOME with the default models, cached until the sources or the locked versions change."""
+    """A BENTOML_HOME whose store holds the default models. Kept until the sources or the locked versions change."""
     return cached_home("default", sources_key("requirements.lock", "models/**/*.py", "training/**/*.py"), "training")
 
 

@@ -1,7 +1,8 @@
-"""Tests of the cache of trained models: atomic entries, shared by concurrent runs."""
+"""Tests of the cache of trained models: entries are complete or absent, and two processes train only once."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,18 +29,32 @@ def test_an_entry_is_trained_once(cache: Path) -> None:
     assert (cached_store("m", "other", lambda store: save(store, "second")) / "model").read_text() == "second"
 
 
-def test_the_slower_of_two_concurrent_runs_takes_the_entry_of_the_faster(cache: Path) -> None:
-    def train(store: Path) -> None:
-        cached_store("m", "key", lambda faster: save(faster, "faster"))
-        save(store, "slower")
+def test_concurrent_callers_train_once(cache: Path) -> None:
+    first_trains, second_returned = threading.Event(), threading.Event()
+    contents: list[str] = []
 
-    assert (cached_store("m", "key", train) / "model").read_text() == "faster"
+    def train(store: Path) -> None:
+        first_trains.set()
+        # A second caller that trains would finish long before this.
+        assert not second_returned.wait(0.5)
+        save(store, "first")
+
+    def call_second() -> None:
+        first_trains.wait()
+        contents.append((cached_store("m", "key", lambda store: save(store, "second")) / "model").read_text())
+        second_returned.set()
+
+    second = threading.Thread(target=call_second)
+    second.start()
+    contents.append((cached_store("m", "key", train) / "model").read_text())
+    second.join()
+    assert contents == ["first", "first"]
     assert [path.name for path in cache.iterdir()] == ["m-key"]
 
 
 def test_a_failed_training_leaves_no_entry(cache: Path) -> None:
     def train(store: Path) -> None:
-        save(store, "half")
+        save(store, "incomplete")
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):
@@ -47,7 +62,7 @@ def test_a_failed_training_leaves_no_entry(cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
-def test_a_command_saves_into_a_separate_home(cache: Path) -> None:
+def test_a_command_saves_into_its_bentoml_home(cache: Path) -> None:
     home = cached_home(
         "m", "key", "timeit", "-n1", "-r1", "import os; os.mkdir(os.environ['BENTOML_HOME'] + '/models')"
     )
@@ -55,7 +70,7 @@ def test_a_command_saves_into_a_separate_home(cache: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["models"]
 
 
-def test_a_key_follows_the_sources_and_the_options() -> None:
+def test_the_key_depends_on_sources_and_options() -> None:
     key = sources_key("tests/artifact_cache.py")
     assert key == sources_key("tests/artifact_cache.py")
-    assert key not in (sources_key("tests/kept_*.py", also="--seed 1"), sources_key("tests/*.py"))
+    assert key not in (sources_key("tests/artifact_*.py", also="--seed 1"), sources_key("tests/*.py"))

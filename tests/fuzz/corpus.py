@@ -1,4 +1,4 @@
-"""Seeds of a decoder, and what hypothesis makes of them. Knows bytes, no format."""
+"""Seeds of the decoders, and mutations of them by Hypothesis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 FOLDER = Path(__file__).parent.parent / "corpora"
-# Numbers that lengths, shapes and counts break at.
+# Boundary values of lengths, shapes and counts.
 EDGES = (
     b"\xff\xff\xff\xff",
     b"\x00\x00\x00\x00",
@@ -22,29 +22,29 @@ EDGES = (
     b"\x00",
 )
 
-# The same examples on every run; a failure that hypothesis finds elsewhere is added to the seeds.
+# The examples are the same in every run. Add inputs of failures found elsewhere to the seeds.
 fuzzing = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
-# A whole request takes some milliseconds where a decoder takes microseconds.
+# Fewer examples, because a request takes milliseconds and a decoder microseconds.
 fuzzing_calls = settings(fuzzing, max_examples=40)
 
 
 def seeds(decoder: str) -> dict[str, bytes]:
-    """The files of one decoder, by name."""
-    found = {path.name: path.read_bytes() for path in sorted((FOLDER / decoder).iterdir())}
-    assert found, f"no seeds of {decoder}; run: python -m tests.fuzz.seeds"
-    return found
+    """Return the seed files of one decoder by name."""
+    files = {path.name: path.read_bytes() for path in sorted((FOLDER / decoder).iterdir())}
+    assert files, f"no seeds of {decoder}; run: python -m tests.fuzz.seeds"
+    return files
 
 
 def replayed(decoder: str) -> pytest.MarkDecorator:
-    """Run a test once for each seed, as its argument `data`."""
-    found = seeds(decoder)
-    return pytest.mark.parametrize("data", found.values(), ids=found)
+    """Parametrize a test by the seeds, as its argument `data`."""
+    files = seeds(decoder)
+    return pytest.mark.parametrize("data", files.values(), ids=files)
 
 
 @st.composite
 def mutated(draw: st.DrawFn, decoder: str) -> bytes:
-    """A seed with one to four changes: bytes turned, cut out, put in, repeated, or those of another seed."""
+    """Draw a seed with one to four changes: bytes flipped, deleted, inserted, repeated or taken from another seed."""
     of_decoder = list(seeds(decoder).values())
     data = bytearray(draw(st.sampled_from(of_decoder)))
     for _ in range(draw(st.integers(1, 4))):
@@ -56,7 +56,7 @@ def mutated(draw: st.DrawFn, decoder: str) -> bytes:
 
 
 def refuses_or_reads(decode: Callable[[], object], *refusals: type[Exception]) -> bool:
-    """Whether something was read. Any error but `refusals` goes on to the test."""
+    """Return whether `decode` succeeds. Only `refusals` count as refused; other errors fail the test."""
     try:
         decode()
     except refusals:
@@ -64,15 +64,15 @@ def refuses_or_reads(decode: Callable[[], object], *refusals: type[Exception]) -
     return True
 
 
-def _turned(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
+def _flipped(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
     return bytes(byte ^ draw(st.integers(0, 255)) for byte in part)
 
 
-def _cut(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
+def _deleted(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
     return b""
 
 
-def _put_in(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
+def _inserted(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
     return draw(st.binary(max_size=16)) + part
 
 
@@ -90,4 +90,4 @@ def _other(draw: st.DrawFn, part: bytes, others: Sequence[bytes]) -> bytes:
     return other[start : start + draw(st.integers(0, 64))]
 
 
-_CHANGES = (_turned, _cut, _put_in, _edge, _repeated, _other)
+_CHANGES = (_flipped, _deleted, _inserted, _edge, _repeated, _other)

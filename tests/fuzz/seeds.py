@@ -1,8 +1,8 @@
-"""Writes the seeds in tests/corpora: a good one of each kind, and the bad ones that people send or attackers try.
+"""Write the seeds in tests/corpora: a valid input of each type, common mistakes and attacks.
 
     python -m tests.fuzz.seeds
 
-Names say what a file is; nothing of them is random, so that a second run changes no file.
+The content is not random, so a second run changes no file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MODEL = ModelRef("tabular", "v1")
 
 
 def main() -> None:
-    """Write every decoder's seeds."""
+    """Write the seeds of every decoder."""
     for decoder, files in {
         "json": json_bodies(),
         "multipart": multipart_bodies(),
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def json_bodies() -> Mapping[str, bytes]:
-    """Bodies of the JSON calls."""
+    """Return bodies of the JSON operations."""
     return {
         "rows.json": orjson.dumps({"instances": [ROW]}),
         "recommend.json": orjson.dumps({"user_id": "alice", "n": 3, "filter_seen": True}),
@@ -75,7 +75,7 @@ def json_bodies() -> Mapping[str, bytes]:
 
 
 def multipart_bodies() -> Mapping[str, bytes]:
-    """Forms, all with the boundary BOUNDARY."""
+    """Return forms with the boundary BOUNDARY."""
 
     def part(disposition: str, data: bytes, more: str = "") -> bytes:
         return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n{more}\r\n".encode() + data + b"\r\n"
@@ -104,7 +104,7 @@ def multipart_bodies() -> Mapping[str, bytes]:
 
 
 def image_files() -> Mapping[str, bytes]:
-    """Image files, whole, cut, lying about their size, and of other kinds."""
+    """Return image files: valid, truncated, with a false size, and of other formats."""
     whole = {
         f"plain.{kind.lower()}": encoded(kind, (200, 30, 30), (12, 9)) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP")
     }
@@ -114,12 +114,12 @@ def image_files() -> Mapping[str, bytes]:
         **whole,
         **cut,
         **magic,
-        "bomb.png": _png_saying(65_000, 65_000),
-        "bomb-zip.png": _png_saying(2000, 2000, zlib.compress(b"\x00" * 4_000_000, 9)),
+        "bomb.png": _png_of_size(65_000, 65_000),
+        "bomb-zip.png": _png_of_size(2000, 2000, zlib.compress(b"\x00" * 4_000_000, 9)),
         "bomb.gif": whole["plain.gif"][:6] + struct.pack("<HH", 65_535, 65_535) + whole["plain.gif"][10:],
         "bomb.bmp": whole["plain.bmp"][:18] + struct.pack("<ii", 2**30, 2**30) + whole["plain.bmp"][26:],
         "negative.bmp": whole["plain.bmp"][:18] + struct.pack("<ii", -12, -9) + whole["plain.bmp"][26:],
-        "zero.png": _png_saying(0, 0),
+        "zero.png": _png_of_size(0, 0),
         "png-called-jpeg.jpeg": whole["plain.jpeg"][:4] + whole["plain.png"],
         "mode-cmyk.jpeg": _saved(Image.new("CMYK", (9, 9), (9, 80, 7, 0)), "JPEG"),
         "mode-i16.png": _saved(Image.new("I;16", (9, 9), 4000), "PNG"),
@@ -135,7 +135,7 @@ def image_files() -> Mapping[str, bytes]:
 
 
 def tensor_bodies() -> Mapping[str, bytes]:
-    """Bodies of the Open Inference Protocol. The first line is the header's length, or nothing."""
+    """Return bodies of the Open Inference Protocol. The first line is the header length, or empty."""
     users = {"name": "user_id", "datatype": "BYTES", "shape": [2], "data": ["alice", "bob"]}
     numbers = {"name": "age", "datatype": "FP32", "shape": [2, 1], "parameters": {"binary_data_size": 8}}
     texts = {"name": "user_id", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": 13}}
@@ -172,9 +172,9 @@ def tensor_bodies() -> Mapping[str, bytes]:
 
 
 def frames() -> Mapping[str, bytes]:
-    """Frames of the hop, both ways."""
+    """Return request and response frames of the runner protocol."""
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-    asked = [WireRequest(rows, 2, "a", 5.0), WireRequest(rows[:1], 1, "b", 6.0, "00-trace")]
+    requests = [WireRequest(rows, 2, "a", 5.0), WireRequest(rows[:1], 1, "b", 6.0, "00-trace")]
     answers: list[WireResponse | Exception] = [
         WireResponse(rows, MODEL),
         InvalidInput("no", location=("body", 0)),
@@ -187,7 +187,7 @@ def frames() -> Mapping[str, bytes]:
         return struct.pack("<I", len(text)) + text + body
 
     return {
-        "questions": b"".join(encode_requests(asked, now=0.0)),
+        "questions": b"".join(encode_requests(requests, now=0.0)),
         "queries": b"".join(encode_requests([WireRequest([{"user_id": "a"}], 1, "a", 5.0)], now=0.0)),
         "answers": b"".join(encode_responses(answers)),
         "infinite-rows": struct.pack("<I", 34) + b'{"items":[[1e400,"a",1,""]]       ' + b"}",
@@ -202,7 +202,7 @@ def frames() -> Mapping[str, bytes]:
 
 
 def key_files() -> Mapping[str, bytes]:
-    """Files of API keys."""
+    """Return files of API keys."""
     line = f"shop:predict:{hash_of('mk_seed')}"
     return {
         "one": line.encode(),
@@ -218,7 +218,7 @@ def key_files() -> Mapping[str, bytes]:
 
 
 def tokens() -> Mapping[str, bytes]:
-    """Tokens that nobody signed: headers and claims that make a parser stumble."""
+    """Return tokens without a valid signature, with headers and claims that can break a parser."""
 
     def token(header: bytes, claims: bytes = b'{"sub":"a"}', signature: bytes = b"sig") -> bytes:
         return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims, signature))
@@ -241,7 +241,7 @@ def tokens() -> Mapping[str, bytes]:
 
 
 def tables() -> Mapping[str, bytes]:
-    """Feature tables of users."""
+    """Return feature tables of users."""
     users = pa.table({"user_id": ["a", "b"], "age": [30, None], "tags": [["x"], []], "time": [1, 2]})
     return {
         "users.parquet": _parquet(users),
@@ -261,7 +261,7 @@ def tables() -> Mapping[str, bytes]:
 
 
 def messages() -> Mapping[str, bytes]:
-    """Messages of the WebSocket."""
+    """Return messages of the WebSocket."""
     row = {"id": 1, "model": "tabular", "input": {"instances": [ROW]}}
     return {
         "row": orjson.dumps(row),
@@ -275,7 +275,7 @@ def messages() -> Mapping[str, bytes]:
     }
 
 
-def _png_saying(width: int, height: int, data: bytes = b"") -> bytes:
+def _png_of_size(width: int, height: int, data: bytes = b"") -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 

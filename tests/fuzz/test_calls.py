@@ -1,4 +1,4 @@
-"""Whatever is sent to a call over HTTP, it answers as the document says: never 500, and every refusal is a problem."""
+"""Fuzz tests of the HTTP operations: never status 500, and every error is a problem document."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CALLS = (
     "/v2/models/tabular/infer",
 )
 JSON = {"Content-Type": "application/json"}
-# What a request may be told: understood and answered, or whose fault it is, and never the service's.
-FINE = {200, 202, 400, 404, 413, 415, 422}
+# Success, or an error of the client. Never an error of the server.
+EXPECTED = {200, 202, 400, 404, 413, 415, 422}
 
 
 class Caller:
-    """One service, called many times from one event loop."""
+    """A service that many tests call from one event loop."""
 
     def __init__(self) -> None:
         self.local_service = LocalService()
@@ -40,7 +40,7 @@ class Caller:
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
         response = self._runner.run(self._client.request(method, path, **request))
-        assert response.status_code in FINE, f"{path}: {response.status_code} {response.text[:300]}"
+        assert response.status_code in EXPECTED, f"{path}: {response.status_code} {response.text[:300]}"
         if not response.is_success:
             assert response.headers["content-type"] == "application/problem+json"
             assert response.json()["status"] == response.status_code
@@ -60,12 +60,12 @@ def call() -> Iterator[Caller]:
 
 @pytest.mark.parametrize("name", seeds("json"))
 @pytest.mark.parametrize("path", CALLS)
-def test_every_seed_is_answered_or_refused(call: Caller, path: str, name: str) -> None:
+def test_seeds_are_accepted_or_refused(call: Caller, path: str, name: str) -> None:
     call("POST", path, content=seeds("json")[name], headers=JSON)
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_changed_bodies_are_answered_or_refused(call: Caller, path: str) -> None:
+def test_mutated_bodies_are_accepted_or_refused(call: Caller, path: str) -> None:
     @fuzzing_calls
     @given(mutated("json"))
     def run(body: bytes) -> None:
@@ -88,7 +88,7 @@ FIELDS = ("instances", "user_id", "user_ids", "n", "filter_seen", "image", "top_
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_any_json_is_answered_or_refused(call: Caller, path: str) -> None:
+def test_any_json_is_accepted_or_refused(call: Caller, path: str) -> None:
     @fuzzing_calls
     @given(
         values
@@ -102,7 +102,7 @@ def test_any_json_is_answered_or_refused(call: Caller, path: str) -> None:
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '{"instances":[', '{"inputs":[{"data":['])
 @pytest.mark.parametrize("depth", [10, 100, 127, 128, 129, 200, 255, 256, 1000, 50_000])
-def test_no_depth_is_too_deep_to_refuse(call: Caller, opening: str, depth: int) -> None:
+def test_deep_nesting_is_refused(call: Caller, opening: str, depth: int) -> None:
     closing = {"[": "]", "{": "}"}
     end = "".join(closing[each] for each in reversed(opening) if each in closing)
     body = opening * depth + "1" + end * depth
@@ -112,7 +112,7 @@ def test_no_depth_is_too_deep_to_refuse(call: Caller, opening: str, depth: int) 
 
 
 @pytest.mark.parametrize("length", [10, 1000, 20_000])
-def test_no_number_of_fields_is_too_large_to_refuse(call: Caller, length: int) -> None:
+def test_many_unknown_fields_are_refused(call: Caller, length: int) -> None:
     body = orjson.dumps({f"field {number}": number for number in range(length)})
 
     for path in CALLS:
@@ -126,12 +126,12 @@ def test_no_number_of_fields_is_too_large_to_refuse(call: Caller, length: int) -
                         "X-Forwarded-For", "Origin", "Range", "Content-Type", "Authorization", "X-API-Key",
                         "X-Request-Timeout", "Cache-Control", "Idempotency-Key", "Traceparent"]),
        st.binary(max_size=60).filter(lambda value: not set(value) & {0, 10, 13}))  # fmt: skip
-def test_any_header_is_taken_or_passed_over(call: Caller, name: str, value: bytes) -> None:
+def test_any_header_is_accepted_or_ignored(call: Caller, name: str, value: bytes) -> None:
     for method, path in (("GET", "/v1/models"), ("GET", "/openapi.json"), ("POST", "/v1/recommendations")):
-        sent = {key.encode(): text.encode() for key, text in JSON.items()} | {name.encode(): value}
+        headers = {key.encode(): text.encode() for key, text in JSON.items()} | {name.encode(): value}
         body = b'{"user_id": "alice"}' if method == "POST" else b""
-        response = call._runner.run(call._client.request(method, path, headers=sent, content=body))
-        assert response.status_code in FINE | {304}, response.text[:300]
+        response = call._runner.run(call._client.request(method, path, headers=headers, content=body))
+        assert response.status_code in EXPECTED | {304}, response.text[:300]
 
 
 @fuzzing_calls
@@ -140,7 +140,7 @@ def test_any_header_is_taken_or_passed_over(call: Caller, name: str, value: byte
        st.dictionaries(st.sampled_from(["page_token", "page_size", "query", "n", "user_ids", "filter", "category",
                                         "year_from", "window_days", "model", "version"]),
                        st.text(max_size=40) | st.integers().map(str), max_size=4))  # fmt: skip
-def test_any_query_is_answered_or_refused(call: Caller, path: str, query: dict[str, str]) -> None:
+def test_any_query_is_accepted_or_refused(call: Caller, path: str, query: dict[str, str]) -> None:
     call("GET", path, params=query)
 
 
@@ -157,7 +157,7 @@ elements = (
 
 @st.composite
 def tensors(draw: st.DrawFn) -> dict[str, Any]:
-    """A tensor of a name that a model knows or not; its shape and its elements agree more often than not."""
+    """Draw a tensor with a known or unknown name, whose shape often fits its elements."""
     shape = draw(st.lists(st.integers(0, 3), max_size=3)) or [1]
     count = int(np.prod(shape)) if draw(st.booleans()) else draw(st.integers(0, 4))
     name = draw(st.sampled_from((*NAMES, "user_id", "n", "filter_seen", "image", "nothing")))
@@ -166,8 +166,8 @@ def tensors(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", ["image", "tabular", "recommender"])
-def test_any_tensors_are_inferred_from_or_refused(call: Caller, model: str) -> None:
-    asked = st.lists(tensors(), min_size=1, max_size=8)
+def test_any_tensors_are_accepted_or_refused(call: Caller, model: str) -> None:
+    requested = st.lists(tensors(), min_size=1, max_size=8)
     wanted = st.none() | st.lists(
         st.fixed_dictionaries(
             {"name": st.sampled_from(["probabilities", "item_id", "label", "x"])},
@@ -181,7 +181,7 @@ def test_any_tensors_are_inferred_from_or_refused(call: Caller, model: str) -> N
     )
 
     @fuzzing_calls
-    @given(asked, wanted, st.booleans())
+    @given(requested, wanted, st.booleans())
     def run(inputs: list[dict[str, Any]], outputs: Any, is_binary: bool) -> None:
         body = {"inputs": inputs, "outputs": outputs, "parameters": {"binary_data_output": is_binary}}
         body = {name: value for name, value in body.items() if value is not None}
@@ -192,7 +192,7 @@ def test_any_tensors_are_inferred_from_or_refused(call: Caller, model: str) -> N
 
 @st.composite
 def rows(draw: st.DrawFn) -> tuple[int, list[dict[str, Any]]]:
-    """Tensors of so many whole rows of the table, as the card has them."""
+    """Draw the tensors of complete, valid rows of the table, and their number."""
     count = draw(st.integers(1, 5))
     column = {
         "age": ("INT64", st.integers(18, 75)),
@@ -204,19 +204,19 @@ def rows(draw: st.DrawFn) -> tuple[int, list[dict[str, Any]]]:
         "größe": ("FP64", st.none() | st.floats(-1e6, 1e6)),
     }
     shape = [count, 1] if draw(st.booleans()) else [count]
-    made = [
+    columns = [
         {"name": name, "datatype": datatype, "shape": shape,
          "data": draw(st.lists(each, min_size=count, max_size=count))}
         for name, (datatype, each) in column.items()
     ]  # fmt: skip
-    return count, draw(st.permutations(made))
+    return count, draw(st.permutations(columns))
 
 
-def test_whole_rows_are_always_inferred_from_as_the_json_call_predicts_them(call: Caller) -> None:
+def test_valid_rows_get_the_same_predictions_as_from_the_json_operation(call: Caller) -> None:
     @fuzzing_calls
     @given(rows())
-    def run(asked: tuple[int, list[dict[str, Any]]]) -> None:
-        count, inputs = asked
+    def run(request: tuple[int, list[dict[str, Any]]]) -> None:
+        count, inputs = request
         answer = call("POST", "/v2/models/tabular/infer", content=json.dumps({"inputs": inputs}), headers=JSON)
         assert answer.status_code == 200, answer.text
         outputs = {each["name"]: each for each in answer.json()["outputs"]}

@@ -1,4 +1,4 @@
-"""Decoders that take bytes: each seed, and mutations of the seeds, are read or refused, and nothing else."""
+"""Fuzz tests of decoders of bytes: each input is read, or refused with the documented error."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def read_infer(data: bytes) -> bool:
 
 
 def read_frame(data: bytes) -> bool:
-    asked = refuses_or_reads(lambda: decode_requests(data, now=0.0), FrameInvalid)
-    return refuses_or_reads(lambda: decode_responses(data), FrameInvalid) or asked
+    is_request = refuses_or_reads(lambda: decode_requests(data, now=0.0), FrameInvalid)
+    return refuses_or_reads(lambda: decode_responses(data), FrameInvalid) or is_request
 
 
 def read_key_file(data: bytes) -> bool:
@@ -90,8 +90,8 @@ READERS: dict[str, Callable[[bytes], bool]] = {
     "parquet": read_table,
     "messages": read_message,
 }
-# The seeds that are good; every other is refused.
-GOOD = {
+# The valid seeds; all others are refused.
+VALID = {
     "images": {
         *(f"plain.{kind}" for kind in ("jpeg", "png", "webp", "gif", "bmp")),
         *("mode-cmyk.jpeg", "mode-i16.png", "mode-palette.png", "mode-la.png", "animated.gif"),
@@ -111,12 +111,12 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("decoder", "name"), [(decoder, name) for decoder in READERS for name in seeds(decoder)])
-def test_a_seed_is_read_when_it_is_good_and_refused_when_not(decoder: str, name: str) -> None:
-    assert READERS[decoder](seeds(decoder)[name]) == (name in GOOD[decoder])
+def test_valid_seeds_are_read_and_others_refused(decoder: str, name: str) -> None:
+    assert READERS[decoder](seeds(decoder)[name]) == (name in VALID[decoder])
 
 
 @pytest.mark.parametrize("decoder", READERS)
-def test_changed_seeds_are_read_or_refused(decoder: str) -> None:
+def test_mutated_seeds_are_read_or_refused(decoder: str) -> None:
     @fuzzing
     @given(mutated(decoder))
     def run(data: bytes) -> None:
@@ -137,13 +137,13 @@ def test_any_bytes_are_read_or_refused(decoder: str) -> None:
 
 @fuzzing
 @given(st.text())
-def test_no_text_is_anybody_s_key(text: str) -> None:
+def test_arbitrary_text_is_not_a_key(text: str) -> None:
     assert KeyRing(f"shop:predict:{'0' * 64}").find(text) is None
 
 
 @fuzzing
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
-def test_a_signed_token_that_was_changed_is_nobody_s(place: int, change: bytes) -> None:
+def test_changed_token_is_refused(place: int, change: bytes) -> None:
     token = _SIGNER.token().encode()
     place %= len(token)
     changed = token[:place] + change + token[place + len(change) :]
@@ -153,7 +153,7 @@ def test_a_signed_token_that_was_changed_is_nobody_s(place: int, change: bytes) 
 
 
 def _same_bits(changed: bytes, token: bytes) -> bool:
-    """Whether both are the same token: base64 has spare bits at the end of each part, which nobody signs or reads."""
+    """Return whether both decode to the same token. The last base64 character of a part has unused bits."""
     import base64
 
     def parts(text: bytes) -> list[bytes] | None:
@@ -165,5 +165,5 @@ def _same_bits(changed: bytes, token: bytes) -> bool:
     return parts(changed) == parts(token)
 
 
-def test_the_token_that_is_changed_is_good_when_it_is_not() -> None:
+def test_unchanged_token_is_accepted() -> None:
     assert read_token(_SIGNER.token().encode())

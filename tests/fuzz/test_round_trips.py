@@ -1,4 +1,4 @@
-"""What one side writes, the other reads: forms of a real client, and tensors both ways."""
+"""Round-trip tests: forms written by a real client, and tensors."""
 
 from __future__ import annotations
 
@@ -26,16 +26,14 @@ from serving.open_inference.tensors import (
 )
 from tests.fuzz.corpus import fuzzing
 
-# What a client writes into a part's headers as it is; quotes and line ends it escapes, each in its own way.
+# Without quotes and control characters, which each client escapes in a different way.
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters='"\\'), min_size=1)
 
 
 @fuzzing
 @given(st.lists(st.tuples(names, names, st.binary(max_size=200)), max_size=4),
        st.lists(st.tuples(names, st.text(max_size=MAX_FIELD_BYTES // 4)), max_size=4))  # fmt: skip
-def test_a_form_of_a_client_is_read_as_it_was_written(
-    files: list[tuple[str, str, bytes]], fields: list[tuple[str, str]]
-) -> None:
+def test_form_of_a_client_is_read_unchanged(files: list[tuple[str, str, bytes]], fields: list[tuple[str, str]]) -> None:
     parts: list[Any] = [(name, (file, data)) for name, file, data in files]
     parts += [(name, (None, text)) for name, text in fields]
     request = httpx.Request("POST", "http://x", files=parts)
@@ -43,11 +41,11 @@ def test_a_form_of_a_client_is_read_as_it_was_written(
         return
 
     boundary = request.headers["content-type"].partition("boundary=")[2].encode()
-    found = parse(request.read(), boundary, max_parts=8)
+    parsed = parse(request.read(), boundary, max_parts=8)
 
     expected = [(name, data, True) for name, _, data in files]
     expected += [(name, text.encode(), False) for name, text in fields]
-    assert [(part.name, part.data, part.is_file) for part in found] == expected
+    assert [(part.name, part.data, part.is_file) for part in parsed] == expected
 
 
 _WIDTHS: dict[Datatype, Literal[16, 32, 64]] = {"FP16": 16, "FP32": 32, "FP64": 64}
@@ -59,7 +57,7 @@ def tensors(draw: st.DrawFn) -> Tensor:
     shape = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
     count = math.prod(shape)
     if datatype == "BYTES":
-        # JSON holds text; what is none is replaced there, and kept in the binary form.
+        # JSON holds only valid text; the binary form holds any bytes.
         texts = draw(st.lists(st.text(max_size=9), min_size=count, max_size=count))
         return text_tensor("t", [text.encode() for text in texts], shape)
     values: NDArray[Any]
@@ -78,29 +76,29 @@ def tensors(draw: st.DrawFn) -> Tensor:
 
 @fuzzing
 @given(tensors())
-def test_a_tensor_comes_out_as_it_went_in(tensor: Tensor) -> None:
-    for again in (
+def test_tensor_round_trip(tensor: Tensor) -> None:
+    for copy in (
         from_json("t", tensor.datatype, tensor.shape, to_json(tensor)),
         from_binary("t", tensor.datatype, tensor.shape, memoryview(to_binary(tensor))),
     ):
-        assert again.shape == tensor.shape
-        assert again.datatype == tensor.datatype
-        np.testing.assert_array_equal(again.values, tensor.values)
+        assert copy.shape == tensor.shape
+        assert copy.datatype == tensor.datatype
+        np.testing.assert_array_equal(copy.values, tensor.values)
 
 
 @fuzzing
 @given(st.lists(tensors(), min_size=1, max_size=3), st.booleans())
-def test_an_answer_can_be_read_as_a_request(found: list[Tensor], is_binary: bool) -> None:
-    """The two are written alike, so that a reader of ours, held to the protocol elsewhere, holds the writer to it."""
-    named = [Tensor(f"t{index}", each.datatype, each.values) for index, each in enumerate(found)]
+def test_response_can_be_read_as_a_request(drawn: list[Tensor], is_binary: bool) -> None:
+    """Requests and responses have the same format, so the reader, which other tests check, checks the writer."""
+    named = [Tensor(f"t{index}", each.datatype, each.values) for index, each in enumerate(drawn)]
     request = {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [0], "data": []}]}
-    asked = read(orjson.dumps(request | {"parameters": {"binary_data_output": is_binary}}), None)
+    parsed = read(orjson.dumps(request | {"parameters": {"binary_data_output": is_binary}}), None)
 
-    body, length = write(asked, named, model="m", version="v")
+    body, length = write(parsed, named, model="m", version="v")
 
     assert (length is not None) == is_binary
     head = orjson.dumps({"inputs": orjson.loads(body[:length])["outputs"]})
-    again = read(head + body[length or len(body) :], str(len(head)))
-    for before, after in zip(named, again.inputs, strict=True):
+    reread = read(head + body[length or len(body) :], str(len(head)))
+    for before, after in zip(named, reread.inputs, strict=True):
         assert (after.name, after.datatype, after.shape) == (before.name, before.datatype, before.shape)
         np.testing.assert_array_equal(after.values, before.values)

@@ -1,4 +1,4 @@
-"""Clients that ask one request after another, or behave badly, and count what they saw."""
+"""Load generation: clients that count the responses, raw connections, and resource use of a service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW = [1.0] * 30
 
 
 class Load:
-    """What `connections` clients saw that asked one request after another."""
+    """Results of `connections` clients that each send one request after another."""
 
     def __init__(self) -> None:
         self.seen: Counter[int | str] = Counter()
@@ -30,11 +30,11 @@ class Load:
         self.is_over = False
 
     def end(self) -> None:
-        """Have everybody ask no more."""
+        """Stop all clients after their current request."""
         self.is_over = True
 
     async def run(self, url: str, *, connections: int, seconds: float) -> None:
-        """Ask for so long or until `end`, each client once at least. Returns when the last answer has come."""
+        """Send requests for `seconds` or until `end`, at least one per client. Return after the last response."""
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=ANSWER_S) as client:
             timer = asyncio.get_running_loop().call_later(seconds, self.end)
@@ -43,7 +43,7 @@ class Load:
         self.end()
 
     async def _client(self, client: httpx.AsyncClient, number: int) -> None:
-        # Each client's sum is its own: an answer meant for another is seen.
+        # Each client has a different sum, which detects mixed-up responses.
         row, is_first = [*ROW[1:], float(number)], True
         while is_first or not self.is_over:
             is_first = False
@@ -64,14 +64,14 @@ class Load:
 
 
 def load(url: str, *, connections: int, seconds: float) -> Load:
-    """What so many clients saw in so many seconds."""
+    """Return the results of `connections` clients after `seconds`."""
     seen = Load()
     asyncio.run(seen.run(url, connections=connections, seconds=seconds))
     return seen
 
 
 async def load_and(url: str, act: Callable[[], Any], *, connections: int, seconds: float) -> Load:
-    """A load that is under way when `act()` begins, whatever either takes, and goes on for `seconds` after it."""
+    """Run `act()` under load, which starts before it and continues for `seconds` after it."""
     seen = Load()
     running = asyncio.create_task(seen.run(url, connections=connections, seconds=math.inf))
     while sum(seen.seen.values()) < 10 * connections and not running.done():
@@ -87,7 +87,7 @@ async def load_and(url: str, act: Callable[[], Any], *, connections: int, second
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a service holds on to: open files and memory of its processes, tasks of its gateway."""
+    """Resources of a service: open files and memory of its processes, tasks of its gateway."""
 
     files: int
     tasks: int
@@ -101,8 +101,10 @@ class Footprint:
         return cls(sum(process.num_fds() for process in processes), tasks, memory_bytes)
 
     def is_within(self, before: Footprint, *, more_mb: int) -> bool:
-        """Whether nothing grew but the hop's pool: for a look at the runner while it is asked, which takes a
-        connection of its own, of which both ends are counted. What leaks leaks for each of hundreds of clients.
+        """Return whether nothing has grown, except the connection pool of the runner.
+
+        A status request during a prediction opens one more connection, and both ends count. A leak would show once
+        per client, hundreds of times.
         """
         return (
             self.files <= before.files + 8
@@ -112,7 +114,7 @@ class Footprint:
 
 
 def settle(server: Server, before: Footprint, *, more_mb: int = 24, timeout_s: float = END_S) -> None:
-    """Wait until `server` is ready and holds on to no more than `before`. Raises AssertionError."""
+    """Wait until `server` is ready and its resources are back at `before`. Raise AssertionError otherwise."""
     server.wait_ready(timeout_s=timeout_s)
     until = time.monotonic() + timeout_s
     while not (now := Footprint.of(server)).is_within(before, more_mb=more_mb):
@@ -122,18 +124,18 @@ def settle(server: Server, before: Footprint, *, more_mb: int = 24, timeout_s: f
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A plain connection."""
+    """A TCP connection with HTTP written by hand."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def ask(self, body: bytes, *, path: str = "/sum") -> tuple[int, dict[str, str], Any]:
-        """Send a whole request; status, headers and JSON of the answer."""
+        """Send a complete request and return status, headers and JSON of the response."""
         self.writer.write(head("POST", path, len(body)) + body)
         return await self.answer()
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
-        """Status, headers by lower-case name, and JSON of the next answer. EOFError when none comes."""
+        """Return status, headers by lower-case name, and JSON of the next response. Raise EOFError without one."""
         status, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await self.reader.readexactly(int(headers["content-length"]))
@@ -142,22 +144,22 @@ class Raw:
 
 
 def head(method: str, path: str, size: int, *lines: str) -> bytes:
-    """The head of a request with a body of `size` bytes, and with more `lines`."""
+    """Return the head of a request with a body of `size` bytes and additional header `lines`."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "host: x", f"content-length: {size}", *lines, "", ""]).encode()
 
 
 @contextlib.asynccontextmanager
 async def connected(server: Server, number: int, *, at_once: int = 200) -> AsyncIterator[list[Raw]]:
-    """`number` connections, closed at the end."""
+    """Open `number` connections and abort them at the end of the block."""
     opened: list[Raw] = []
     try:
         while len(opened) < number:
-            some = [
+            batch = [
                 asyncio.open_connection("127.0.0.1", server.port) for _ in range(min(at_once, number - len(opened)))
             ]
-            opened += [Raw(*pair) for pair in await asyncio.gather(*some)]
+            opened += [Raw(*pair) for pair in await asyncio.gather(*batch)]
         yield opened
     finally:
-        for each in opened:
-            each.writer.transport.abort()
+        for connection in opened:
+            connection.writer.transport.abort()
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A real `bentoml serve` in a subprocess: started, waited for, stopped, and never left behind."""
+"""A real `bentoml serve` in a subprocess, which is killed at the end of its block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent.parent
-# Limits that end a test which hangs: far above what anything takes, for a machine that is busy with other things.
+# Limits that end a test that hangs. They are far above the usual times, for machines under load.
 START_S = 240.0
 ANSWER_S = 120.0
 END_S = 120.0
@@ -27,7 +27,7 @@ _MARK = "LIVE_SERVER"
 
 
 class Server:
-    """A running service. `url` is its address; `log` is everything that its processes wrote."""
+    """A running service. `url` is its address; `log` is the output of all its processes."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process = process
@@ -41,26 +41,26 @@ class Server:
         return self._log.read_text(errors="replace")
 
     def is_ready(self) -> bool:
-        """Whether `/readyz` answers 200 now."""
+        """Return whether `/readyz` answers 200."""
         try:
             return self.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
-    def get(self, path: str, **more: Any) -> httpx.Response:  # Any: what httpx takes
-        """GET a path of it, over a connection of its own."""
-        return self.request("GET", path, **more)
+    def get(self, path: str, **options: Any) -> httpx.Response:  # Any: options of httpx
+        """Send a GET request over a new connection."""
+        return self.request("GET", path, **options)
 
-    def post(self, path: str, **more: Any) -> httpx.Response:  # Any: what httpx takes
-        """POST to a path of it."""
-        return self.request("POST", path, **more)
+    def post(self, path: str, **options: Any) -> httpx.Response:  # Any: options of httpx
+        """Send a POST request over a new connection."""
+        return self.request("POST", path, **options)
 
-    def request(self, method: str, path: str, **more: Any) -> httpx.Response:  # Any: what httpx takes
-        """What httpx answers to `request`, given time enough."""
-        return httpx.request(method, self.url + path, **{"timeout": ANSWER_S, **more})
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:  # Any: options of httpx
+        """Send a request over a new connection, with a long timeout."""
+        return httpx.request(method, self.url + path, **{"timeout": ANSWER_S, **options})
 
     def wait_ready(self, *, timeout_s: float = START_S) -> None:
-        """Return when `/readyz` answers 200. Raises AssertionError, with the log, when it does not."""
+        """Wait until `/readyz` answers 200. Raise AssertionError with the log after `timeout_s`."""
         until = time.monotonic() + timeout_s
         while not self.is_ready():
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log}"
@@ -68,7 +68,7 @@ class Server:
             time.sleep(0.1)
 
     def worker(self, service: str) -> psutil.Process:
-        """The process of one service, by the service's name."""
+        """Return the process of the service with this name."""
         for process in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.Error):
                 arguments = process.cmdline()
@@ -78,7 +78,7 @@ class Server:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Whatever dies in the block is started again at its end, and no sooner."""
+        """Suspend the parent process, so that no killed process restarts before the end of the block."""
         arbiter = psutil.Process(self.process.pid)
         arbiter.suspend()
         try:
@@ -88,15 +88,15 @@ class Server:
 
     @property
     def temporary(self) -> Path:
-        """The temporary folder of its processes; its log lies there too."""
+        """The temporary folder of the processes. It also holds the log."""
         return self._scratch
 
     def processes(self) -> list[psutil.Process]:
-        """The processes that run now, wherever they hang in the tree."""
+        """Return all running processes of the service, including orphans."""
         return _marked(str(self._scratch))
 
     def stop(self) -> int:
-        """Send SIGTERM and wait. Gives the exit status."""
+        """Send SIGTERM, wait and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(END_S)
 
@@ -112,23 +112,23 @@ def serving(
     program: Sequence[str] = BENTOML_SERVE,
     port: int | None = None,
 ) -> Iterator[Server]:
-    """`bentoml serve <target>` run in `folder` on `port`, or a free one, with `env` added to a clean environment.
+    """Run `bentoml serve <target>` in `folder`, on `port` or a free one, with `env` added to a clean environment.
 
-    `program` is what takes the target instead. What it writes goes to `output` instead of its log when one is given.
-    The platform's own modules are importable whatever the folder. Its processes are killed at the end, all of them.
+    `program` replaces `bentoml serve`. The output goes to `output` if given, otherwise to the log. The platform's
+    modules are importable from every folder. All processes are killed at the end of the block.
     """
     with tempfile.TemporaryDirectory(prefix="live-") as scratch:
         port, log = port or free_port(), Path(scratch) / "log"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKUNOUCHI_", "BENTOML_"))}
-        for kept in ("BENTOML_HOME", "MAKUNOUCHI_CACHE"):
-            if kept in os.environ:
-                clean[kept] = os.environ[kept]
+        for name in ("BENTOML_HOME", "MAKUNOUCHI_CACHE"):
+            if name in os.environ:
+                clean[name] = os.environ[name]
         clean |= {
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_HOME": clean.get("BENTOML_HOME", str(Path(scratch) / "home")),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
-            # What killed processes leave in the temporary folder.
+            # Killed processes leave files in the temporary folder.
             "TMPDIR": scratch,
             _MARK: scratch,
             **(env or {}),
@@ -151,7 +151,7 @@ def serving(
 
 
 def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = END_S) -> None:
-    """Return when `condition` holds. Raises AssertionError when it never does."""
+    """Wait until `condition` holds. Raise AssertionError after `timeout_s`."""
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until, f"not within {timeout_s} s: {what}"
@@ -159,35 +159,35 @@ def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = END
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on, and that nobody is given for a minute.
+    """Return a free TCP port of the loopback interface that the system assigns to no other process for a minute.
 
-    A connection that this side has closed first keeps it that long from all who let the system choose; whoever asks
-    for it by number, as a server does, gets it all the same.
+    A connection that the server side closes first leaves the port in TIME_WAIT. The system does not choose such a
+    port, also not for a parallel test run, but a server can still bind it by number (SO_REUSEADDR).
     """
-    with socket.create_server(("127.0.0.1", 0)) as door, socket.socket() as caller:
-        caller.connect(door.getsockname())
-        door.accept()[0].close()
-        return int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        client.connect(listener.getsockname())
+        listener.accept()[0].close()
+        return int(listener.getsockname()[1])
 
 
 def _kill_all(mark: str) -> None:
-    """Kill every process that carries `mark`: workers lead sessions of their own, and outlive a killed arbiter.
+    """Kill every process whose environment has `mark`. Workers run in other sessions and survive a killed parent.
 
-    Again until there is none: an arbiter may be starting one while the others are killed.
+    Repeat until no process is left, because a parent can start a process while the others are killed.
     """
     until = time.monotonic() + END_S
-    while left := _marked(mark):
-        assert time.monotonic() < until, f"not to be killed: {left}"
-        for process in left:
+    while processes := _marked(mark):
+        assert time.monotonic() < until, f"processes survive SIGKILL: {processes}"
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         time.sleep(0.02)
 
 
 def _marked(mark: str) -> list[psutil.Process]:
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes

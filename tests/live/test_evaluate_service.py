@@ -1,4 +1,4 @@
-"""The figures of a recommender hold through the API."""
+"""Tests of `training.evaluate_service`: metrics measured through the API equal the offline metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TRAIN = (
 
 @pytest.fixture(scope="module")
 def held_out(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME with the default models and one recommender that has not learned from the test part."""
+    """A BENTOML_HOME with the default models and a recommender trained without the test set."""
     home = own_home(default_home, tmp_path_factory)
     subprocess.run(
         [sys.executable, "-m", "training.recommender", *_TRAIN],
@@ -43,30 +43,32 @@ def held_out(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return home
 
 
-def test_the_service_has_the_figures_of_its_card(held_out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_the_service_equal_those_of_its_card(held_out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     env = {"BENTOML_HOME": str(held_out), "MAKUNOUCHI_RECOMMENDER_MODEL": "held-out"}
     with serving("service:Gateway", env=env) as server:
-        found = main(Params(url=server.url, json=True))
+        results = main(Params(url=server.url, json=True))
         card = server.get("/v1/models/held-out").json()
-        # Its ids may hold slashes, through a real server too.
-        reached = server.get("/v1/users/a%2Fb/recommendations").json()
-    assert reached["user_id"] == "a/b"
-    assert set(found) == {"ease", "lightfm-warp", "popular"}
+        # User ids may contain slashes.
+        response = server.get("/v1/users/a%2Fb/recommendations").json()
+    assert response["user_id"] == "a/b"
+    assert set(results) == {"ease", "lightfm-warp", "popular"}
     assert card["params"]["holdout"] is True
-    for name, figures in found.items():
+    for name, metrics in results.items():
         offline = card["slices"][f"split=random, model={name}"]
         for key in ("ndcg@10", "p@10", "r@10", "map@10"):
-            assert figures[key] == pytest.approx(offline[key], abs=0.0005)
-    assert 0.45 < found["ease"]["ndcg@10"] < 0.51
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["ease"]["ndcg@10"] == round(found["ease"]["ndcg@10"], 5)
+            assert metrics[key] == pytest.approx(offline[key], abs=0.0005)
+    assert 0.45 < results["ease"]["ndcg@10"] < 0.51
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["ease"]["ndcg@10"] == round(
+        results["ease"]["ndcg@10"], 5
+    )
 
 
-def test_a_model_that_has_seen_the_test_part_is_not_measured(service: Server) -> None:
+def test_a_model_trained_on_the_test_set_is_refused(service: Server) -> None:
     with pytest.raises(DataInvalid, match="has learned from the test part too"):
         main(Params(url=service.url))
 
 
-def test_an_address_where_nobody_answers_is_told() -> None:
+def test_an_unreachable_address_is_an_error() -> None:
     with pytest.raises(DataInvalid, match="no answer from"):
         main(Params(url="http://127.0.0.1:9"))
     with pytest.raises(DataInvalid, match="is no address of a service"):

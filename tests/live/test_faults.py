@@ -1,4 +1,4 @@
-"""Clients and hosts that misbehave, with the real server: what was seen is counted, and nothing stays behind."""
+"""Tests of a real server against faulty clients and hosts: responses, and no leaked resources."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ pytestmark = pytest.mark.live
 PROJECT = Path(__file__).parent / "projects" / "overhead"
 TIMEOUT_S, BODY_TIMEOUT_S, QUEUE_ROWS = 60.0, 2.0, 64
 SLEEP, LARGEST, HOLD = -4.0, -5.0, -6.0
-Answered = tuple[int, dict[str, str], Any]
+Response = tuple[int, dict[str, str], Any]
 BODY = orjson.dumps(ROW)
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lets go what is held in that server, once it is there."""
-    return tmp_path_factory.mktemp("hurt") / "gate"
+    """A file whose existence ends the held predictions of `fault_server`."""
+    return tmp_path_factory.mktemp("faults") / "gate"
 
 
 @pytest.fixture(scope="module")
-def hurt(gate: Path) -> Iterator[Server]:
+def fault_server(gate: Path) -> Iterator[Server]:
     env = {
         "OVERHEAD_GATE": str(gate),
         "OVERHEAD_TIMEOUT_S": str(TIMEOUT_S),
@@ -48,36 +48,36 @@ def hurt(gate: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(hurt: Server) -> Server:
-    """A server that other tests have hurt, well again."""
-    hurt.wait_ready()
-    return hurt
+def server(fault_server: Server) -> Server:
+    """The shared server, after it has recovered from the previous test."""
+    fault_server.wait_ready()
+    return fault_server
 
 
 def sleeping(seconds: float) -> bytes:
     return orjson.dumps([SLEEP, seconds, *[0.0] * 28])
 
 
-def is_answered(server: Server) -> bool:
+def is_predicting(server: Server) -> bool:
     response = server.post("/sum", json=ROW)
     return response.status_code == 200 and response.json()["sums"] == [30.0]
 
 
-def test_ten_thousand_idle_connections_cost_nobody_else(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ten_thousand_idle_connections_do_not_affect_others(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     number = 10_000 if hard == resource.RLIM_INFINITY else min(10_000, hard - 1000)
     if number < 10_000:
         with capsys.disabled():
-            print(f"\n{number} idle connections only: the hard limit of open files is {hard}")  # noqa: T201
+            print(f"\nonly {number} idle connections: the hard limit of open files is {hard}")  # noqa: T201
     gateway = server.worker("Gateway")
 
     async def hold() -> None:
-        async with connected(server, number) as held:
+        async with connected(server, number) as idle:
             await asyncio.to_thread(wait_for, lambda: gateway.num_fds() >= number, f"{number} connections")
-            assert await asyncio.to_thread(is_answered, server)
+            assert await asyncio.to_thread(is_predicting, server)
             assert await asyncio.to_thread(server.is_ready)
-            # They are no dead weight: each can be asked.
-            answers = [await each.ask(BODY) for each in held[:: number // 100]]
+            # The idle connections still work.
+            answers = [await each.ask(BODY) for each in idle[:: number // 100]]
             assert {status for status, _, _ in answers} == {200}
 
     before = Footprint.of(server)
@@ -85,44 +85,44 @@ def test_ten_thousand_idle_connections_cost_nobody_else(server: Server, capsys: 
     try:
         asyncio.run(hold())
         settle(server, before, more_mb=400)
-        # What the allocator kept is used again.
-        again = Footprint.of(server)
+        # The allocator reuses the memory that it retained.
+        after_first = Footprint.of(server)
         asyncio.run(hold())
-        settle(server, again)
+        settle(server, after_first)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_burst_of_twenty_times_the_capacity_is_shed_at_once_and_probes_never(server: Server, gate: Path) -> None:
+def test_overload_is_refused_at_once_and_probes_always_succeed(server: Server, gate: Path) -> None:
     before = Footprint.of(server)
     number = 20 * QUEUE_ROWS
 
-    async def burst() -> tuple[list[Answered], list[Answered], set[int]]:
+    async def burst() -> tuple[list[Response], list[Response], set[int]]:
         async with (
             connected(server, number + 2) as clients,
             httpx.AsyncClient(base_url=server.url, timeout=ANSWER_S) as probe,
         ):
-            blocker, first, *crowd = clients
-            # So slow once, and the model is asked in a thread from then on.
+            blocker, first, *others = clients
+            # After a slow batch, predictions run in a thread.
             await first.ask(sleeping(0.1))
             blocked = asyncio.create_task(blocker.ask(orjson.dumps([HOLD, *[0.0] * 29])))
-            await asyncio.to_thread(wait_for, lambda: taken_of(server) == 1, "the one that blocks")
-            asked = [asyncio.create_task(each.ask(BODY)) for each in crowd]
+            await asyncio.to_thread(wait_for, lambda: taken_of(server) == 1, "the blocking prediction")
+            requests = [asyncio.create_task(each.ask(BODY)) for each in others]
             probes = {
                 (await probe.get(path)).status_code for _ in range(5) for path in ("/readyz", "/livez", "/metrics")
             }
-            # Each is refused, or in the gateway: nobody is on the way to it.
-            while sum(each.done() for each in asked) + await asyncio.to_thread(taken_of, server) < number + 1:
+            # Wait until each request is refused or in flight.
+            while sum(each.done() for each in requests) + await asyncio.to_thread(taken_of, server) < number + 1:
                 await asyncio.sleep(0.05)
-            at_once = [await each for each in asked if each.done()]
-            later = [each for each in asked if not each.done()]
+            at_once = [await each for each in requests if each.done()]
+            later = [each for each in requests if not each.done()]
             gate.touch()
             await blocked
             return at_once, await asyncio.gather(*later), probes
 
     at_once, later, probes = asyncio.run(burst())
     assert probes == {200}
-    # Nobody who was refused waited for what was under way.
+    # No refused request waited for the requests in flight.
     assert {status for status, _, _ in at_once} == {503}
     assert len(at_once) > number / 2
     assert len(later) >= QUEUE_ROWS
@@ -130,15 +130,15 @@ def test_a_burst_of_twenty_times_the_capacity_is_shed_at_once_and_probes_never(s
     assert all(headers["retry-after"] == "1" for _, headers, _ in at_once)
     assert all(headers["content-type"] == "application/problem+json" for _, headers, _ in at_once)
     settle(server, before)
-    assert is_answered(server)
+    assert is_predicting(server)
 
 
 def taken_of(server: Server) -> int:
-    """Requests in flight of the gateway."""
+    """Return the number of requests in flight of the gateway."""
     return int(server.get("/inside").json()["taken"])
 
 
-def test_a_body_of_one_byte_a_second_is_a_408_and_holds_nobody(server: Server) -> None:
+def test_slow_upload_is_408_and_delays_no_other_request(server: Server) -> None:
     before = Footprint.of(server)
 
     async def upload(client: Raw) -> tuple[int, dict[str, str], float]:
@@ -155,7 +155,7 @@ def test_a_body_of_one_byte_a_second_is_a_408_and_holds_nobody(server: Server) -
     async def main() -> None:
         async with connected(server, 50) as clients:
             uploads = asyncio.gather(*map(upload, clients))
-            assert await asyncio.to_thread(is_answered, server)
+            assert await asyncio.to_thread(is_predicting, server)
             for status, headers, elapsed_s in await uploads:
                 assert status == 408
                 assert headers["connection"] == "close"
@@ -165,7 +165,7 @@ def test_a_body_of_one_byte_a_second_is_a_408_and_holds_nobody(server: Server) -
     settle(server, before)
 
 
-def test_an_answer_that_is_not_read_is_cut_off_at_the_deadline(server: Server) -> None:
+def test_unread_response_is_aborted_at_the_deadline(server: Server) -> None:
     before = Footprint.of(server)
 
     async def main() -> None:
@@ -173,26 +173,26 @@ def test_an_answer_that_is_not_read_is_cut_off_at_the_deadline(server: Server) -
             for client in clients:
                 client.writer.write(head("GET", "/large", 0, "x-request-timeout: 5"))
                 assert await client.reader.read(10) == b"HTTP/1.1 2"
-            # They stay, and read no further: the server lets go.
+            # The clients stop reading: the server closes the connections.
             await asyncio.to_thread(settle, server, before, more_mb=64)
             for client in clients:
                 with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                     await client.reader.readexactly(64 << 20)
 
     asyncio.run(main())
-    assert is_answered(server)
+    assert is_predicting(server)
 
 
-@pytest.mark.parametrize("moment", ["mid-upload", "while it waits", "mid-response"])
-def test_a_client_that_goes_away_leaves_nothing(server: Server, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["upload", "prediction", "response"])
+def test_disconnected_client_leaks_no_resources(server: Server, moment: str) -> None:
     before = Footprint.of(server)
 
     async def main() -> None:
-        async with connected(server, 8 if moment == "mid-response" else 64) as clients:
+        async with connected(server, 8 if moment == "response" else 64) as clients:
             for client in clients:
-                if moment == "mid-upload":
+                if moment == "upload":
                     client.writer.write(head("POST", "/sum", len(BODY)) + BODY[: len(BODY) // 2])
-                elif moment == "while it waits":
+                elif moment == "prediction":
                     client.writer.write(head("POST", "/sum", len(sleeping(1))) + sleeping(1))
                 else:
                     client.writer.write(head("GET", "/large", 0))
@@ -201,23 +201,23 @@ def test_a_client_that_goes_away_leaves_nothing(server: Server, moment: str) -> 
 
     asyncio.run(main())
     settle(server, before, more_mb=64, timeout_s=30)
-    # Sixty-four seconds of work for nobody would still be under way.
-    assert is_answered(server)
+    # Without cancellation, 64 seconds of predictions would still be queued.
+    assert is_predicting(server)
 
 
-def test_a_gateway_killed_under_load_is_back_and_its_runners_stay(server: Server) -> None:
+def test_gateway_killed_under_load_restarts_and_runners_keep_running(server: Server) -> None:
     runner = server.worker("SumRunner").pid
     seen = asyncio.run(load_and(server.url, server.worker("Gateway").kill, connections=16, seconds=8))
     lost = sum(number for kind, number in seen.seen.items() if isinstance(kind, str))
     assert {kind for kind in seen.seen if not isinstance(kind, str)} <= {200, 503}, seen.seen
-    # Those in flight at the moment, and who waited in the backlog of the socket for the next one; nobody else.
+    # Only requests in flight, and connections in the backlog of the socket, may fail.
     assert lost <= 2 * 16, seen.seen
     server.wait_ready()
-    assert is_answered(server)
+    assert is_predicting(server)
     assert server.worker("SumRunner").pid == runner
 
 
-def test_a_full_disk_under_the_logs_loses_lines_only() -> None:
+def test_full_log_disk_loses_only_log_lines() -> None:
     with serving("service:Gateway", folder=PROJECT, output=Path("/dev/full")) as server:
         seen = load(server.url, connections=16, seconds=3)
         assert set(seen.seen) == {200}, seen.seen
@@ -227,12 +227,12 @@ def test_a_full_disk_under_the_logs_loses_lines_only() -> None:
         seen = load(server.url, connections=16, seconds=3)
         assert set(seen.seen) == {200}, seen.seen
         settle(server, before)
-        # 120 is Python's own: it could not flush what it printed.
+        # Python exits with 120 when it cannot flush its output.
         assert server.stop() in (0, 120)
 
 
 @pytest.mark.skipif(not FAKETIME.exists(), reason="needs Debian's libfaketime; test_clocks.py reads the source instead")
-def test_a_jump_of_the_wall_clock_is_noticed_by_nobody(tmp_path: Path) -> None:
+def test_wall_clock_jumps_do_not_affect_requests(tmp_path: Path) -> None:
     offset = tmp_path / "offset"
     offset.write_text("+0")
     env = {
@@ -257,12 +257,12 @@ def test_a_jump_of_the_wall_clock_is_noticed_by_nobody(tmp_path: Path) -> None:
         assert response.status_code == 504
         offset.write_text("-36000")
         server.wait_ready()
-        assert is_answered(server)
+        assert is_predicting(server)
         year = subprocess.run(["date", "-u", "+%F %H"], env=env, capture_output=True, text=True, check=True).stdout
         assert year != subprocess.run(["date", "-u", "+%F %H"], capture_output=True, text=True, check=True).stdout
 
 
-def test_two_gateways_share_a_runner_that_merges_what_they_send() -> None:
+def test_runner_merges_batches_of_two_gateways() -> None:
     env = {"OVERHEAD_CALLS_IN_FLIGHT": "4", "OVERHEAD_BATCH_ROWS": "4"}
     with serving("service:SumRunner", folder=PROJECT) as runner, serving("service:EchoRunner", folder=PROJECT) as echo:
         env["OVERHEAD_PLACEMENT"] = f"{runner.url},{echo.url}"
@@ -285,14 +285,14 @@ def test_two_gateways_share_a_runner_that_merges_what_they_send() -> None:
             seen = asyncio.run(both())
             assert [set(each) for each in seen] == [{200}, {200}], seen
             largest = one.post("/sum", json=[LARGEST, *[0.0] * 29]).json()["sums"][0]
-            # No gateway sends more than four rows in a call.
+            # A gateway sends at most four rows in a call.
             assert largest > 4
-            # One of them dies: the other's clients notice nothing.
-            rest = asyncio.run(load_and(other.url, one.worker("Gateway").kill, connections=16, seconds=2))
-            assert set(rest.seen) == {200}, rest.seen
+            # When one gateway dies, requests to the other still succeed.
+            load_of_other = asyncio.run(load_and(other.url, one.worker("Gateway").kill, connections=16, seconds=2))
+            assert set(load_of_other.seen) == {200}, load_of_other.seen
 
 
 def block(server: Server) -> None:
-    """Have the runner think for a while, so that calls meet there."""
+    """Keep the runner busy, so that calls of both gateways wait in its queue."""
     for _ in range(10):
         assert server.post("/sum", content=sleeping(0.1)).status_code == 200

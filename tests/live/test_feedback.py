@@ -1,4 +1,4 @@
-"""Feedback on the real server: what was acknowledged outlives kill -9, and is answered with within a second."""
+"""Tests of feedback on a real server: acknowledged events survive kill -9 and change recommendations in a second."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def service(log_url: str) -> Iterator[Server]:
         yield server
 
 
-def event(user: str, item: str, **more: Any) -> dict[str, Any]:
-    return {"user_id": user, "item_id": item, "kind": "like", **more}
+def event(user: str, item: str, **fields: Any) -> dict[str, Any]:
+    return {"user_id": user, "item_id": item, "kind": "like", **fields}
 
 
 def send(service: Server, *events: dict[str, Any]) -> dict[str, int]:
@@ -46,15 +46,15 @@ def send(service: Server, *events: dict[str, Any]) -> dict[str, int]:
     return counts
 
 
-def recommended(service: Server, user: str, **more: Any) -> dict[str, Any]:
-    answer = service.post("/v1/recommendations", json={"user_id": user, "n": 100, **more})
+def recommended(service: Server, user: str, **fields: Any) -> dict[str, Any]:
+    answer = service.post("/v1/recommendations", json={"user_id": user, "n": 100, **fields})
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
 
 
 def learned_from(service: Server, user: str) -> dict[str, Any]:
-    """What is recommended once the events of `user` count."""
+    """Return the recommendations of `user` after the events have taken effect."""
     wait_for(lambda: recommended(service, user)["reason"] == "recent_events", f"the events of {user}")
     return recommended(service, user)
 
@@ -72,7 +72,7 @@ def test_learns_from_feedback_within_a_second(service: Server) -> None:
     assert [int(item) % 4 for item in ids[:5]] == [3] * 5
     assert best not in [item["item_id"] for item in learned_from(service, "alice")["items"]]
     assert service.get("/v1/users/stranger").json()["recent_interactions"] == 2
-    # The quickest of several: a machine that is busy with other things for a second delays one of them.
+    # The fastest of several: other load on the machine can delay single attempts.
     assert min(seconds_to_learn(service, f"stranger {number}") for number in range(10)) < 1
 
 
@@ -83,18 +83,18 @@ def seconds_to_learn(service: Server, user: str) -> float:
     return time.monotonic() - started
 
 
-def test_what_a_user_turns_down_is_never_shown(service: Server) -> None:
+def test_hidden_item_is_never_recommended(service: Server) -> None:
     best = recommended(service, "bob")["items"][0]["item_id"]
     send(service, event("bob", best) | {"kind": "hide"})
 
     def shown() -> list[str]:
         return [item["item_id"] for item in recommended(service, "bob", filter_seen=False)["items"]]
 
-    wait_for(lambda: best not in shown(), "it is shown no more")
+    wait_for(lambda: best not in shown(), "the item is hidden")
     assert len(shown()) > 1
 
 
-def test_an_event_counts_once_whichever_process_takes_it(service: Server, log_url: str) -> None:
+def test_idempotency_key_holds_across_processes(service: Server, log_url: str) -> None:
     counts = [send(service, event("u9", "1", idempotency_key="once"), event("u9", "2")) for _ in range(8)]
 
     assert sum(each["accepted"] for each in counts) == 1 + 8
@@ -102,8 +102,8 @@ def test_an_event_counts_once_whichever_process_takes_it(service: Server, log_ur
     assert len([each for each in FeedbackLog(log_url).read_all() if each.user_id == "u9"]) == 9
 
 
-# The last one: it leaves no server behind.
-def test_nothing_acknowledged_is_lost_over_kill_9(service: Server, log_url: str) -> None:
+# Must be the last test: it kills the server.
+def test_acknowledged_events_survive_kill_9(service: Server, log_url: str) -> None:
     acknowledged: list[set[str]] = [set() for _ in range(CLIENTS)]
     stop = threading.Event()
 
@@ -117,7 +117,7 @@ def test_nothing_acknowledged_is_lost_over_kill_9(service: Server, log_url: str)
                 try:
                     answer = client.post(f"{service.url}/v1/feedback", json={"events": events})
                 except httpx.TransportError:
-                    # Nobody listens any more, or not for a moment.
+                    # The server is killed or busy.
                     time.sleep(0.01)
                     continue
                 if answer.status_code == 202:
@@ -126,7 +126,7 @@ def test_nothing_acknowledged_is_lost_over_kill_9(service: Server, log_url: str)
     threads = [threading.Thread(target=load, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: sum(map(len, acknowledged)) >= 600, "events to lose")
+    wait_for(lambda: sum(map(len, acknowledged)) >= 600, "600 acknowledged events")
     processes = [psutil.Process(service.process.pid), *psutil.Process(service.process.pid).children(recursive=True)]
     for process in processes:
         os.kill(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol on the real service, by clients that are not ours: Triton's, and MLServer's."""
+"""Tests of the Open Inference Protocol on the real service, with the clients of Triton and MLServer."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from training.packages import cache_folder
 pytestmark = pytest.mark.live
 
 CAT = ROOT / "docs" / "images" / "chelsea.jpg"
-# It wants other versions of what serves here, so it lives in an environment of its own, which is kept.
+# MLServer needs other package versions, so it has a separate cached virtual environment.
 MLSERVER = "mlserver==1.7.1"
 INSTALL_TIMEOUT_S = 300
 
 
 @pytest.fixture(scope="module")
 def mlserver() -> Path:
-    """MLServer's command. Installed once; skips, with what the installer said, where that is not possible."""
+    """The MLServer command, installed once. Skip the test with the installer's error if the installation fails."""
     home = cache_folder() / "clients" / MLSERVER.replace("==", "-")
     if not home.is_dir():
         home.parent.mkdir(parents=True, exist_ok=True)
-        # A virtual environment does not survive being moved: the link, made last, says that it is complete.
+        # A virtual environment cannot be moved, so a link marks the complete installation.
         scratch = home.with_name(f"{home.name}.partial")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
@@ -39,14 +39,14 @@ def mlserver() -> Path:
             command = [str(scratch / "bin" / "python"), "-m", "pip", "install", "--quiet", MLSERVER]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
         except subprocess.SubprocessError as error:
-            said = str(getattr(error, "stderr", "") or error).strip().splitlines()
-            pytest.skip(f"{MLSERVER} cannot be installed: {said[-1][:200] if said else error}")
+            lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
+            pytest.skip(f"{MLSERVER} cannot be installed: {lines[-1][:200] if lines else error}")
         home.symlink_to(scratch.name)
     return home / "bin" / "mlserver"
 
 
 def example(service: Server, kind: str) -> dict[str, Any]:
-    """The request that the API's own document shows."""
+    """Return the example request of the OpenAPI document."""
     document = service.get("/openapi.json").json()
     body = document["paths"][f"/v2/models/{kind}/infer"]["post"]["requestBody"]["content"]["application/json"]
     request: dict[str, Any] = body["examples"]["row"]["value"]
@@ -54,20 +54,20 @@ def example(service: Server, kind: str) -> dict[str, Any]:
 
 
 def inputs(request: dict[str, Any]) -> list[Any]:
-    made = []
+    tensors = []
     for each in request["inputs"]:
         array = np.array(each["data"], np.object_ if each["datatype"] == "BYTES" else None)
         array = array if each["datatype"] == "BYTES" else array.astype(triton_dtype(each["datatype"]))
-        made.append(triton.InferInput(each["name"], each["shape"], each["datatype"]))
-        made[-1].set_data_from_numpy(array)
-    return made
+        tensors.append(triton.InferInput(each["name"], each["shape"], each["datatype"]))
+        tensors[-1].set_data_from_numpy(array)
+    return tensors
 
 
 def triton_dtype(datatype: str) -> Any:
     return {"INT64": np.int64, "INT32": np.int32, "FP64": np.float64, "FP32": np.float32, "BOOL": np.bool_}[datatype]
 
 
-def test_triton_calls_every_model(service: Server) -> None:
+def test_triton_client_calls_every_model(service: Server) -> None:
     client = triton.InferenceServerClient(service.url.removeprefix("http://"))
     try:
         assert client.is_server_ready()
@@ -88,7 +88,7 @@ def test_triton_calls_every_model(service: Server) -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["--binary-data"]], ids=["json", "binary"])
-def test_mlserver_infers_from_a_file_of_requests(
+def test_mlserver_client_sends_a_file_of_requests(
     service: Server, mlserver: Path, tmp_path: Path, flags: list[str]
 ) -> None:
     requests, answers = tmp_path / "requests.json", tmp_path / "answers.json"

@@ -1,4 +1,4 @@
-"""Models are changed under load: nothing is dropped, each answer is of the version that it names, bad ones stay out."""
+"""Tests of model reloads on the real service: no failed request, correct versions, no invalid version."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ ADMIN = {"X-API-Key": KEY}
 KEYS = f"live:admin:{hash_of(KEY)}"
 CONNECTIONS, TURNS = 32, 8
 MARK = "B "
-_MADE = ("manifest.json", "card.json", "model.yaml")
+_GENERATED = ("manifest.json", "card.json", "model.yaml")
 
 
 def relabelled(home: Path, name: str, version: str, *, days: int = -1, **changed: Any) -> None:
-    """Save `name` again as `version`, made `days` later, with other class names, and a file changed where asked."""
+    """Save a copy of `name` as `version`, `days` newer, with other class names and changed JSON files."""
     old = find(name, store=home / "models")
     card = read_card(old.folder)
-    made = replace(
+    new_card = replace(
         card, classes=tuple(MARK + label for label in card.classes), created=card.created + timedelta(days=days)
     )
-    with saving(made, version=version, store=home / "models") as folder:
+    with saving(new_card, version=version, store=home / "models") as folder:
         for file in old.folder.iterdir():
-            if file.name not in _MADE:
+            if file.name not in _GENERATED:
                 (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / file.name)
         for file_name, change in changed.items():
             target = folder / file_name.replace("__", ".")
@@ -55,16 +55,16 @@ def reload(server: Server, name: str, version: str | None = None) -> httpx.Respo
 
 @dataclass
 class Load:
-    """What the callers saw."""
+    """Concurrent requests to both models, with the versions and errors of their responses."""
 
     url: str
     row: object
-    answers: int = 0
+    responses: int = 0
     versions: set[tuple[str, str]] = field(default_factory=set)
-    # Those since somebody last emptied this.
-    lately: set[tuple[str, str]] = field(default_factory=set)
-    wrong: list[str] = field(default_factory=list)
-    is_over: bool = False
+    # Versions since the last `clear`.
+    recent: set[tuple[str, str]] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+    is_stopped: bool = False
 
     async def run(self) -> None:
         async with httpx.AsyncClient(
@@ -74,35 +74,35 @@ class Load:
 
     async def _call(self, client: httpx.AsyncClient, number: int) -> None:
         is_image = number % 16 == 0
-        while not self.is_over:
+        while not self.is_stopped:
             if is_image:
-                sent = client.post(f"{self.url}/v1/images/classify", files={"image": CAT}, data={"top_k": "1"})
+                request = client.post(f"{self.url}/v1/images/classify", files={"image": CAT}, data={"top_k": "1"})
             else:
-                sent = client.post(f"{self.url}/v1/tabular/predict", json={"instances": [self.row]})
+                request = client.post(f"{self.url}/v1/tabular/predict", json={"instances": [self.row]})
             try:
-                answer = await sent
+                answer = await request
             except httpx.HTTPError as error:
-                self.wrong.append(repr(error))
+                self.failures.append(repr(error))
                 continue
             self._check(answer, "label" if is_image else "prediction")
 
     def _check(self, answer: httpx.Response, label: str) -> None:
-        self.answers += 1
+        self.responses += 1
         if answer.status_code != 200:
-            self.wrong.append(f"{answer.status_code} {answer.text[:300]}")
+            self.failures.append(f"{answer.status_code} {answer.text[:300]}")
             return
-        said = answer.json()
-        model = said["model"]
+        body = answer.json()
+        model = body["model"]
         self.versions.add((model["name"], model["version"]))
-        self.lately.add((model["name"], model["version"]))
-        if said["predictions"][0][label].startswith(MARK) != (model["version"] == "b"):
-            self.wrong.append(f"{model} answered {said['predictions'][0][label]}")
+        self.recent.add((model["name"], model["version"]))
+        if body["predictions"][0][label].startswith(MARK) != (model["version"] == "b"):
+            self.failures.append(f"{model} predicted {body['predictions'][0][label]}")
 
 
 def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = own_home(default_home, tmp_path_factory)
     relabelled(home, "tabular", "b")
-    # Another size before the crop: what one version decodes is not what the other one takes.
+    # Another size before the crop: pixels decoded for one version do not fit the other.
     relabelled(home, "image", "b", preprocessing__json={"resize": 300})
     reloads: list[httpx.Response] = []
 
@@ -112,13 +112,17 @@ def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: 
                 name, version = (("tabular", "image")[turn % 2], ("b", None)[turn // 2 % 2])
                 reloads.append(await asyncio.to_thread(reload, server, name, version))
                 reloads[-1].raise_for_status()
-                load.lately.clear()
+                load.recent.clear()
                 await asyncio.sleep(1.0)
-                # However slow the images are, each version has answered before the next one comes.
+                # Wait until each version has predicted before the next reload, even with slow images.
                 wanted = (name, reloads[-1].json()["model"]["version"])
-                await asyncio.to_thread(wait_for, lambda wanted=wanted: wanted in load.lately, f"answers of {wanted}")  # type: ignore[misc]
+                await asyncio.to_thread(
+                    wait_for,
+                    lambda wanted=wanted: wanted in load.recent,  # type: ignore[misc]
+                    f"a prediction of {wanted}",
+                )
         finally:
-            load.is_over = True
+            load.is_stopped = True
 
     with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS}) as server:
         load = Load(server.url, tabular_example(server))
@@ -129,14 +133,14 @@ def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: 
         asyncio.run(main())
 
         assert [answer.status_code for answer in reloads] == [200] * TURNS
-        assert load.wrong == []
+        assert load.failures == []
         assert {name for name, version in load.versions if version == "b"} == {"tabular", "image"}
         assert len(load.versions) == 4
-        assert load.answers > 100
+        assert load.responses > 100
 
 
 @pytest.mark.parametrize("placement", ["process", "inline"])
-def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
+def test_refused_version_keeps_the_old_one_and_explains_why(
     placement: str, default_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = own_home(default_home, tmp_path_factory)
@@ -145,11 +149,11 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
     cut = home / "models" / "tabular" / "cut" / "model.onnx"
     cut.write_bytes(cut.read_bytes()[:1000])
     wider = replace(read_card(home / "models" / "tabular" / "shapes"), classes=("x", "y", "z"))
-    shutil.copytree(home / "models" / "tabular" / "shapes", home / "kept")
+    shutil.copytree(home / "models" / "tabular" / "shapes", home / "copy")
     shutil.rmtree(home / "models" / "tabular" / "shapes")
     with saving(wider, version="shapes", store=home / "models") as folder:
-        for file in (home / "kept").iterdir():
-            if file.name not in _MADE:
+        for file in (home / "copy").iterdir():
+            if file.name not in _GENERATED:
                 shutil.copy(file, folder / file.name)
     first = find("tabular", store=default_home / "models").version
     env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS, "MAKUNOUCHI_TABULAR_PLACEMENT": placement}
@@ -157,7 +161,7 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
     with serving("service:Gateway", env=env) as server:
         row = tabular_example(server)
 
-        def answers() -> str:
+        def serving_version() -> str:
             answer = server.post("/v1/tabular/predict", json={"instances": [row]}, headers=ADMIN)
             assert answer.status_code == 200, answer.text
             return str(answer.json()["model"]["version"])
@@ -166,24 +170,22 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(
             refused = reload(server, "tabular", version)
             assert refused.status_code == status
             assert str(home) not in refused.text
-            assert answers() == first
+            assert serving_version() == first
         assert "good" in reload(server, "tabular", "missing").json()["detail"]
 
         assert reload(server, "tabular", "good").json()["previous"]["version"] == first
-        assert answers() == "good"
+        assert serving_version() == "good"
         if placement == "process":
-            # A rollback outlives the runner that was asked for it.
+            # The rollback survives a restart of the runner.
             with server.held():
                 server.worker("TabularRunner").kill()
-                wait_for(lambda: not server.is_ready(), "the runner is missed")
+                wait_for(lambda: not server.is_ready(), "the loss of the runner is detected")
             server.wait_ready()
-            assert answers() == "good"
+            assert serving_version() == "good"
         assert reload(server, "tabular").json()["model"]["version"] == first
 
 
-def test_a_new_version_in_the_store_is_served_where_a_setting_asks_for_it(
-    default_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_new_version_in_a_watched_store_is_served(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = own_home(default_home, tmp_path_factory)
     env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_WATCH_STORE_S": "0.5"}
     with serving("service:Gateway", env=env) as server:

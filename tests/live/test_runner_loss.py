@@ -1,4 +1,4 @@
-"""A runner dies: its calls are answered 503 with Retry-After, the others go on, and it comes back by itself."""
+"""Tests of a killed runner: 503 with Retry-After for its model, other models work, and it restarts."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def tabular_example(server: Server) -> object:
 def test_restarts_a_runner_that_dies(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with serving("service:Gateway", env={"BENTOML_HOME": str(own_home(default_home, tmp_path_factory))}) as server:
         for name in CALLS:
-            lose(server, name)
+            kill_runner(server, name)
         assert server.stop() == 0
 
 
-def lose(server: Server, name: str) -> None:
+def kill_runner(server: Server, name: str) -> None:
     call = CALLS[name]
     assert call(server).status_code == 200
     with server.held():
         server.worker(name).kill()
-        wait_for(lambda: call(server).status_code == 503, "the loss is noticed")
+        wait_for(lambda: call(server).status_code == 503, "the loss is detected")
 
         refused = call(server)
         assert refused.headers["Retry-After"].isdigit()
         assert refused.headers["Content-Type"] == "application/problem+json"
         readiness = server.get("/readyz")
         assert readiness.status_code == 503
-        missing = name.removesuffix("Runner").lower()
-        assert missing in readiness.json()["detail"]
+        runner = name.removesuffix("Runner").lower()
+        assert runner in readiness.json()["detail"]
         for other in CALLS.keys() - {name}:
             assert CALLS[other](server).status_code == 200
 
-    wait_for(lambda: call(server).status_code == 200, "it is back")
+    wait_for(lambda: call(server).status_code == 200, "the runner has restarted")
     server.wait_ready()

@@ -1,4 +1,4 @@
-"""The main job over HTTP: the real service, the default models, real photographs, BentoML's own clients."""
+"""Tests of the real service with the default models: predictions over HTTP and with BentoML's clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def classify(service: Server, photo: Path, **fields: Any) -> dict[str, Any]:
     return body
 
 
-def test_version_2_answers_the_same_classes_and_the_features_behind_them(service: Server) -> None:
+def test_version_2_returns_the_same_classes_and_an_embedding(service: Server) -> None:
     first = classify(service, CAT, top_k="3")
     answer = service.post(
         "/v2/images/classify",
@@ -47,7 +47,7 @@ def test_version_2_answers_the_same_classes_and_the_features_behind_them(service
 
 
 def example_rows(service: Server) -> list[dict[str, Any]]:
-    """The rows of the example that the API's own document gives."""
+    """Return the rows of the example in the OpenAPI document."""
     document = service.get("/docs.json").json()
     body = document["paths"]["/v1/tabular/predict"]["post"]["requestBody"]["content"]["application/json"]
     example = next(iter(body["examples"].values()))["value"]
@@ -55,7 +55,7 @@ def example_rows(service: Server) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_cat_is_a_cat_and_coffee_is_coffee(service: Server) -> None:
+def test_image_classes_are_correct(service: Server) -> None:
     cats = {"tabby", "tiger cat", "Egyptian cat", "Persian cat", "Siamese cat"}
     likely = [p["label"] for p in classify(service, CAT, top_k=3)["predictions"] if p["confidence"] > 0.2]
     assert cats & set(likely)
@@ -64,14 +64,14 @@ def test_a_cat_is_a_cat_and_coffee_is_coffee(service: Server) -> None:
     assert best["confidence"] > 0.2
 
 
-def test_images_are_answered_one_by_one_and_a_bad_one_fails_alone(service: Server) -> None:
+def test_invalid_image_of_a_batch_fails_alone(service: Server) -> None:
     parts = [("images", file) for file in (CAT.read_bytes(), b"no image", COFFEE.read_bytes())]
     answer = service.post("/v1/images/classify-batch", files=parts, data={"top_k": 1})
     assert answer.status_code == 200
     assert [result["status"] for result in answer.json()["results"]] == ["ok", "error", "ok"]
 
 
-def test_rows_are_predicted_with_probabilities_that_add_up(service: Server) -> None:
+def test_row_probabilities_sum_to_one(service: Server) -> None:
     rows = example_rows(service)
     answer = service.post("/v1/tabular/predict", json={"instances": rows * 3})
     assert answer.status_code == 200
@@ -80,7 +80,7 @@ def test_rows_are_predicted_with_probabilities_that_add_up(service: Server) -> N
         assert row["prediction"] == max(row["probabilities"], key=row["probabilities"].get)
 
 
-def test_known_users_get_their_own_items_and_unknown_ones_popular_ones(service: Server) -> None:
+def test_known_users_get_personal_and_unknown_users_popular_items(service: Server) -> None:
     users = {"user_ids": ["1", "2", "nobody"], "n": 10}
     answer = service.post("/v1/recommendations/bulk", json=users)
     first, second, unknown = answer.json()["results"]
@@ -90,7 +90,7 @@ def test_known_users_get_their_own_items_and_unknown_ones_popular_ones(service: 
     assert len(unknown["items"]) == 10
 
 
-def test_each_model_is_listed_with_what_is_known_of_it(service: Server) -> None:
+def test_model_list_has_metrics_of_each_model(service: Server) -> None:
     models = {model["name"]: model for model in service.get("/v1/models").json()["models"]}
     assert set(models) == {"image", "tabular", "recommender"}
     for name, model in models.items():
@@ -100,7 +100,7 @@ def test_each_model_is_listed_with_what_is_known_of_it(service: Server) -> None:
         assert one["name"] == name
 
 
-def test_bentoml_s_own_clients_get_the_same_answers(service: Server) -> None:
+def test_bentoml_clients_get_the_same_predictions(service: Server) -> None:
     rows = example_rows(service)
     over_http = service.post("/v1/tabular/predict", json={"instances": rows}).json()["predictions"]
     with bentoml.SyncHTTPClient(service.url) as client:
@@ -112,14 +112,14 @@ def test_bentoml_s_own_clients_get_the_same_answers(service: Server) -> None:
         with pytest.raises(BentoMLException, match="less than or equal to 100"):
             client.recommend(user_id="1", n=1000)
 
-    async def ask() -> list[Any]:
+    async def recommend() -> list[Any]:
         async with bentoml.AsyncHTTPClient(service.url) as client:
             return await asyncio.gather(*(client.recommend(user_id=str(user), n=2) for user in range(1, 9)))
 
-    assert [answer["user_id"] for answer in asyncio.run(ask())] == [str(user) for user in range(1, 9)]
+    assert [answer["user_id"] for answer in asyncio.run(recommend())] == [str(user) for user in range(1, 9)]
 
 
-def test_bentoml_s_own_clients_send_keys(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_bentoml_clients_send_api_keys(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = own_home(default_home, tmp_path_factory)
     with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": API_KEYS}) as server:
         token = KEYS["predict"]
@@ -127,11 +127,11 @@ def test_bentoml_s_own_clients_send_keys(default_home: Path, tmp_path_factory: p
             assert client.recommend(user_id="1", n=1)["items"]
             assert client.classify_image(image=COFFEE, top_k=1)["predictions"]
 
-        async def ask() -> Any:
+        async def recommend() -> Any:
             async with bentoml.AsyncHTTPClient(server.url, token=token) as client:
                 return await client.recommend(user_id="1", n=1)
 
-        assert asyncio.run(ask())["items"]
+        assert asyncio.run(recommend())["items"]
         for wrong, status in ((None, 401), ("mk_wrong", 401), (KEYS["read"], 403)):
             with bentoml.SyncHTTPClient(server.url, token=wrong) as client, pytest.raises(BentoMLException) as caught:
                 client.recommend(user_id="1", n=1)
@@ -139,7 +139,7 @@ def test_bentoml_s_own_clients_send_keys(default_home: Path, tmp_path_factory: p
         assert server.stop() == 0
 
 
-def test_plain_requests_take_the_short_road(service: Server) -> None:
+def test_plain_requests_use_the_fast_path(service: Server) -> None:
     rows = example_rows(service)[:1]
     for path, body in (("/v1/tabular/predict", {"instances": rows}), ("/v1/recommendations", {"user_id": "1", "n": 1})):
         service.post(f"{path}", json=body).raise_for_status()
@@ -150,40 +150,40 @@ def test_plain_requests_take_the_short_road(service: Server) -> None:
 @pytest.mark.parametrize("field", ["image", "images"])
 def test_native_file_fields_do_not_fetch_urls(service: Server, field: str) -> None:
     path = "/classify_image" if field == "image" else "/classify_images"
-    asked: list[str] = []
+    fetches: list[str] = []
 
     async def fetch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append("yes")
+        fetches.append("fetched")
         writer.close()
 
     async def call() -> int:
-        trap = await asyncio.start_server(fetch, "127.0.0.1", 0)
-        port = trap.sockets[0].getsockname()[1]
+        url_server = await asyncio.start_server(fetch, "127.0.0.1", 0)
+        port = url_server.sockets[0].getsockname()[1]
         async with httpx.AsyncClient(timeout=ANSWER_S) as client:
             answer = await client.post(
                 f"{service.url}{path}", data={field: f"http://127.0.0.1:{port}/x.jpg"}, files={"ignored": b""}
             )
-        trap.close()
+        url_server.close()
         return answer.status_code
 
     assert asyncio.run(call()) in (400, 415, 422)
-    assert asked == []
+    assert fetches == []
 
 
 @pytest.mark.parametrize("path", ["/classify_image", "/predict_tabular", "/recommend", "/v1/tabular/predict"])
-def test_pickle_is_refused(service: Server, path: str) -> None:
+def test_pickle_is_rejected(service: Server, path: str) -> None:
     answer = service.post(f"{path}", content=b"\x80\x04N.", headers={"Content-Type": "application/vnd.bentoml+pickle"})
     assert answer.status_code == 415
 
 
-def test_no_process_has_loaded_a_training_library(service: Server) -> None:
+def test_no_process_loads_a_training_library(service: Server) -> None:
     for name in ("Gateway", "ImageRunner", "TabularRunner", "RecommenderRunner"):
         maps = Path(f"/proc/{service.worker(name).pid}/maps").read_text()
         for library in ("/torch/", "/torchvision/", "/sklearn/", "/lightfm/"):
             assert library not in maps, f"{name} has loaded {library}"
 
 
-def test_a_missing_model_is_named_with_what_makes_it(tmp_path: Path) -> None:
+def test_missing_model_is_named_with_the_training_command(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "bentoml"), "serve", "service:Gateway", "--port", "1"]
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path)}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -191,7 +191,7 @@ def test_a_missing_model_is_named_with_what_makes_it(tmp_path: Path) -> None:
     assert "no artifact 'image' in the model store; run: make train" in run.stderr
 
 
-def test_a_wrong_setting_stops_the_start_and_names_itself(tmp_path: Path) -> None:
+def test_invalid_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "bentoml"), "serve", "service:Gateway", "--port", "1"]
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path), "MAKUNOUCHI_MAX_ROWS": "many"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -199,7 +199,7 @@ def test_a_wrong_setting_stops_the_start_and_names_itself(tmp_path: Path) -> Non
     assert "MAKUNOUCHI_MAX_ROWS" in run.stderr
 
 
-def test_another_table_gives_another_api(
+def test_api_schema_follows_the_training_table(
     default_home: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     table = tmp_path / "other.csv"

@@ -1,4 +1,4 @@
-"""Process 1 of the image, as a plain process: what dies comes back, what cannot start ends it, SIGTERM ends it well."""
+"""Tests of the supervisor, process 1 of the image: restarts, failed starts and SIGTERM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRAM = (sys.executable, "-m", "serving.process.supervisor")
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lets go what is held, once it is there."""
+    """A file whose existence ends the held requests."""
     return tmp_path_factory.mktemp("supervision") / "gate"
 
 
@@ -34,52 +34,52 @@ def server(gate: Path) -> Iterator[Server]:
         yield running
 
 
-def test_it_listens_where_it_was_told_and_its_processes_are_those_of_bentoml_serve(server: Server) -> None:
+def test_supervisor_starts_the_processes_of_bentoml_serve(server: Server) -> None:
     assert server.post("/sum", json=[1.0] * 30).json()["sums"] == [30.0]
     assert {server.worker(name).pid for name in ("SumRunner", "EchoRunner", "Gateway")}
 
 
 @pytest.mark.parametrize("service", ["SumRunner", "Gateway"])
-def test_a_killed_process_comes_back(server: Server, service: str) -> None:
+def test_killed_process_restarts(server: Server, service: str) -> None:
     server.wait_ready()
     killed = server.worker(service)
     killed.kill()
-    wait_for(lambda: has_another(server, service, killed.pid), f"another {service}")
-    wait_for(lambda: is_answered(server), "an answer of the new one")
+    wait_for(lambda: has_new_process(server, service, killed.pid), f"a new {service}")
+    wait_for(lambda: is_predicting(server), "a prediction of the new process")
     server.wait_ready()
-    wait_for(lambda: f"(process {killed.pid}) has died, restarting it" in server.log, "the line in the log")
+    wait_for(lambda: f"(process {killed.pid}) has died, restarting it" in server.log, "the restart in the log")
 
 
-def is_answered(server: Server) -> bool:
+def is_predicting(server: Server) -> bool:
     try:
         return server.post("/sum", json=[1.0] * 30).status_code == 200
     except httpx.TransportError:
         return False
 
 
-def has_another(server: Server, service: str, pid: int) -> bool:
+def has_new_process(server: Server, service: str, pid: int) -> bool:
     try:
         return bool(server.worker(service).pid != pid)
     except AssertionError:
         return False
 
 
-def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_zero(server: Server, gate: Path) -> None:
-    """The last test of this server."""
+def test_sigterm_finishes_requests_in_flight_and_exits_with_zero(server: Server, gate: Path) -> None:
+    """Must be the last test of the shared server: it stops it."""
     server.wait_ready()
     answers: list[int] = []
     caller = threading.Thread(target=lambda: answers.append(server.get("/held").status_code))
     caller.start()
     wait_for(lambda: server.get("/inside").json()["taken"] == 1, "a request in flight")
     server.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: not server.is_ready(), "the gateway takes nothing new")
+    wait_for(lambda: not server.is_ready(), "the gateway refuses new requests")
     gate.touch()
     assert server.process.wait(END_S) == 0
     caller.join()
     assert answers == [200]
 
 
-def test_a_runner_that_can_never_start_ends_it_with_one_and_the_reason() -> None:
+def test_runner_that_cannot_start_exits_with_one_and_the_reason() -> None:
     env = {"OVERHEAD_VERSION": "broken"}
     with serving("service:Gateway", folder=PROJECT, env=env, wait=False, program=PROGRAM) as server:
         assert server.process.wait(START_S) == 1
@@ -88,9 +88,9 @@ def test_a_runner_that_can_never_start_ends_it_with_one_and_the_reason() -> None
         assert "SumRunner cannot start; its log lines above contain the cause" in server.log
 
 
-def test_a_port_that_is_taken_ends_it_with_one() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_port_in_use_exits_with_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with serving("service:Gateway", folder=PROJECT, wait=False, program=PROGRAM, port=port) as server:
             assert server.process.wait(END_S) == 1
             assert "Address already in use" in server.log

@@ -1,4 +1,4 @@
-"""Several versions of a model answer side by side on the real service, also after their runner was killed."""
+"""Tests of a traffic split on the real service, with a killed runner and a restart."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ SESSIONS = 40
 
 
 class Caller:
-    """Asks the tabular model, as many sessions."""
+    """A client of the tabular model with many sessions."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._row = tabular_example(server)
 
     def version(self, **headers: str) -> str:
-        """The version that answers, when its answer is that of its card."""
-        said = self.server.post(
+        """Return the version of a prediction, after a check that its class belongs to that version."""
+        response = self.server.post(
             "/v1/tabular/predict",
             json={"instances": [self._row]},
             headers=ADMIN | {name.replace("_", "-"): value for name, value in headers.items()},
         )
-        assert said.status_code == 200, said.text
-        version = str(said.json()["model"]["version"])
-        assert said.json()["predictions"][0]["prediction"].startswith(MARK) == (version in ("b", "c"))
+        assert response.status_code == 200, response.text
+        version = str(response.json()["model"]["version"])
+        assert response.json()["predictions"][0]["prediction"].startswith(MARK) == (version in ("b", "c"))
         return version
 
-    def shares(self) -> dict[str, str]:
-        """The version that each session gets."""
+    def session_versions(self) -> dict[str, str]:
+        """Return the version of each session."""
         return {f"s{number}": self.version(X_Session_ID=f"s{number}") for number in range(SESSIONS)}
 
     def metrics(self) -> dict[str, float]:
-        """The metrics of versions, by name and labels."""
+        """Return the metrics of versions by name and labels."""
         lines = self.server.get("/metrics", headers=ADMIN).text.splitlines()
-        told = [line.rpartition(" ") for line in lines if line.startswith(("makunouchi_version", "makunouchi_shadow"))]
-        return {name: float(value) for name, _, value in told}
+        samples = [
+            line.rpartition(" ") for line in lines if line.startswith(("makunouchi_version", "makunouchi_shadow"))
+        ]
+        return {name: float(value) for name, _, value in samples}
 
 
-def test_a_canary_and_a_shadow_live_through_a_killed_runner_and_a_restart(
+def test_canary_and_shadow_survive_a_killed_runner_and_a_restart(
     default_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = own_home(default_home, tmp_path_factory)
@@ -62,36 +64,36 @@ def test_a_canary_and_a_shadow_live_through_a_killed_runner_and_a_restart(
 
     with serving("service:Gateway", env=env) as server:
         caller = Caller(server)
-        told = server.request(
+        response = server.request(
             "PUT",
             "/v1/models/tabular/traffic",
             json={"weights": dict(plan.weights), "shadow": "c"},
             headers=ADMIN,
             timeout=60,
         )
-        assert told.status_code == 200, told.text
-        assert all(version["loaded"] for version in told.json()["versions"])
-        assert caller.shares() == expected
+        assert response.status_code == 200, response.text
+        assert all(version["loaded"] for version in response.json()["versions"])
+        assert caller.session_versions() == expected
         assert len(Counter(expected.values())) == 2
         assert caller.version(X_Model_Version="c") == "c"
         labels = '{model="tabular",version="c"}'
         compared = f"makunouchi_shadow_agreement_count{labels}"
-        wait_for(lambda: caller.metrics().get(compared) == SESSIONS, "every answer is compared")
-        # The same arithmetic under other names of its classes: those of b, and none of the first one's.
+        wait_for(lambda: caller.metrics().get(compared) == SESSIONS, "every prediction is compared")
+        # Version c agrees with b, which has the same class names, and never with the first version.
         assert caller.metrics()[f"makunouchi_shadow_agreement_sum{labels}"] == Counter(expected.values())["b"]
-        # A reload moves the default, and the weights stay.
+        # A reload changes the default version, not the weights.
         assert reload(server, "tabular", "c").status_code == 200
-        assert caller.shares() == expected
+        assert caller.session_versions() == expected
 
         with server.held():
             server.worker("TabularRunner").kill()
-            wait_for(lambda: not server.is_ready(), "the runner is missed")
+            wait_for(lambda: not server.is_ready(), "the loss of the runner is detected")
         server.wait_ready()
-        assert caller.shares() == expected
+        assert caller.session_versions() == expected
         server.stop()
 
     with serving("service:Gateway", env=env) as server:
         caller = Caller(server)
-        assert caller.shares() == expected
+        assert caller.session_versions() == expected
         assert server.request("DELETE", "/v1/models/tabular/traffic", headers=ADMIN).status_code == 200
-        assert set(caller.shares().values()) == {"c"}
+        assert set(caller.session_versions().values()) == {"c"}

@@ -1,8 +1,7 @@
-"""What the recommender's arrays bring over plainer ways: `python -m tests.measure.arrays`
+"""Measure the recommender's data structures against simpler alternatives: `python -m tests.measure.arrays`
 
-Ids and rows in a dict, or in the arrays of `IdIndex`; a number of a memory view, or of an array; places by a sort of
-whole numbers, or by a stable argsort; whom someone new is like, counted, or as a product of normalised matrices.
-Milliseconds are the median of some runs, and megabytes what a run takes at its most.
+Ids in a dict or in `IdIndex`; numbers from a memoryview or an array; ranks by a sort of integers or a stable argsort;
+similar users of a new user by counting or by a product of normalised matrices. Times are medians, memory is the peak.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def main(options: argparse.Namespace) -> None:
     random = np.random.default_rng(0)
     _ids(options.ids)
     _numbers(random)
-    _places(random)
-    _alike(random, options.interactions)
+    _ranks(random)
+    _similar_users(random, options.interactions)
 
 
 def _ids(count: int) -> None:
@@ -57,15 +56,15 @@ def _numbers(random: np.random.Generator) -> None:
     print(f"{_READS:,} numbers: view {ours_ms:.1f} ms, array {array_ms:.1f} ms")
 
 
-def _places(random: np.random.Generator) -> None:
+def _ranks(random: np.random.Generator) -> None:
     for shape in ((1, 1_682), (256, 1_682), (16, 100_000)):
         scores = random.normal(size=shape).astype(np.float32)
         ours_ms = median_ms(lambda scores=scores: _stable_argsort(scores), _REPEATS)  # type: ignore[misc]
         stable_ms = median_ms(lambda scores=scores: np.argsort(scores, axis=1, kind="stable"), _REPEATS)  # type: ignore[misc]
-        print(f"places {shape}: whole numbers {ours_ms:.2f} ms, stable argsort {stable_ms:.2f} ms")
+        print(f"ranks {shape}: integer sort {ours_ms:.2f} ms, stable argsort {stable_ms:.2f} ms")
 
 
-def _alike(random: np.random.Generator, interactions: int) -> None:
+def _similar_users(random: np.random.Generator, interactions: int) -> None:
     users, items = 138_000, 27_000
     ends = np.sort(random.integers(0, interactions, users - 1))
     indptr = np.concatenate(([0], ends, [interactions]))

@@ -1,7 +1,7 @@
-"""What repeating answers brings and costs: `python -m tests.measure.cache`. Needs wrk, and the models of the store.
+"""Measure the response cache: `python -m tests.measure.cache`. It needs wrk and the default models.
 
-Requests per second of the real service without and with `MAKUNOUCHI_CACHE_BYTES`, for requests that are all alike and
-for requests of which no two are.
+Prints the requests per second of the real service without and with `MAKUNOUCHI_CACHE_BYTES`, for identical requests
+and for requests that are all different.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ wrk.path = "/v1/images/classify"
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print a line for each setting and each kind of requests."""
+    """Print a line per setting and type of request."""
     with tempfile.TemporaryDirectory() as home:
         shutil.copytree(default_store(), Path(home) / "models")
         for size in (0, 64 << 20):
             env = {"BENTOML_HOME": home, "MAKUNOUCHI_CACHE_BYTES": str(size)}
             with serving("service:Gateway", env=env) as server:
                 for what, script, connections in (
-                    ("one row, always the same", _rows(server, step=0), 32),
-                    ("one row, always another", _rows(server, step=1), 32),
-                    ("one 451x300 JPEG, always the same", _IMAGE % IMAGE, 8),
+                    ("one row, identical requests", _rows(server, step=0), 32),
+                    ("one row, different requests", _rows(server, step=1), 32),
+                    ("one 451x300 JPEG, identical requests", _IMAGE % IMAGE, 8),
                 ):
                     rate = _rate(server, script, connections, options.seconds)
                     print(f"{'with' if size else 'without'}: {what}, c={connections}: {rate}/s", flush=True)
 
 
 def _rows(server: Server, *, step: int) -> str:
-    """A script whose rows differ in `credit_amount`, by `step` from one to the next."""
+    """Return a wrk script whose rows increase `credit_amount` by `step`."""
     row = {
         "sex": "male", "job": 2, "housing": "own", "saving_accounts": "not_known", "checking_account": "little",
         "duration": 6, "purpose": "radio/TV", "age": 67, "credit_amount": 0,
@@ -68,11 +68,11 @@ def _rate(server: Server, script: str, connections: int, seconds: int) -> str:
         file.write(script)
         file.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", file.name, server.url]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Non-2xx" not in said, said
-    found = re.search(r"Requests/sec:\s+(\d+)", said)
-    assert found, said
-    return found[1]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Non-2xx" not in output, output
+    match = re.search(r"Requests/sec:\s+(\d+)", output)
+    assert match, output
+    return match[1]
 
 
 if __name__ == "__main__":

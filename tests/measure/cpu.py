@@ -1,6 +1,6 @@
-"""`python -m tests.measure.cpu`: processor time that one request of 30 floats costs, in the gateway and in the runner.
+"""Measure the processor time per request of 30 floats in gateway and runner: `python -m tests.measure.cpu`
 
-Needs wrk. Processor time is steadier than throughput on a machine that does other things too.
+It needs wrk. Processor time varies less than throughput on a machine with other load.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped]
 from tests.live.server import ROOT, Server, serving
 
 PROJECT = ROOT / "tests" / "live" / "projects" / "overhead"
-_QUESTION = """
+_REQUEST = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = "[" .. string.rep("0.5,", 29) .. "0.5]"
@@ -24,27 +24,27 @@ wrk.body = "[" .. string.rep("0.5,", 29) .. "0.5]"
 
 
 def measure(server: Server, placement: str, connections: int, seconds: int) -> None:
-    """Print one line for one load."""
+    """Print a line for one number of connections."""
     processes = {"gateway": server.worker("Gateway")}
     if placement == "process":
         processes["runner"] = server.worker("SumRunner")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_QUESTION)
+        script.write(_REQUEST)
         script.flush()
         before = {name: _cpu_s(process) for name, process in processes.items()}
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", script.name]
-        said = subprocess.run([*command, f"{server.url}/sum"], capture_output=True, text=True, check=True).stdout
-    number = int(_found(r"(\d+) requests in", said))
+        output = subprocess.run([*command, f"{server.url}/sum"], capture_output=True, text=True, check=True).stdout
+    number = int(_match(r"(\d+) requests in", output))
     cost = {name: 1e6 * (_cpu_s(process) - before[name]) / number for name, process in processes.items()}
     rate, p50, p99 = (
-        _found(pattern, said) for pattern in (r"Requests/sec:\s+(\d+)", r"\n +50%\s+(\S+)", r"\n +99%\s+(\S+)")
+        _match(pattern, output) for pattern in (r"Requests/sec:\s+(\d+)", r"\n +50%\s+(\S+)", r"\n +99%\s+(\S+)")
     )
-    failed = re.search(r"Non-2xx.*: (\d+)", said)
-    said = (
+    failed = re.search(r"Non-2xx.*: (\d+)", output)
+    line = (
         f"{placement:8} c={connections:<4} {rate:>6}/s  p50 {p50:>8}  p99 {p99:>8}  failed {failed[1] if failed else 0}"
     )
     print(
-        said, " processor time of a request:", ", ".join(f"{name} {us:.0f} us" for name, us in cost.items()), flush=True
+        line, " processor time of a request:", ", ".join(f"{name} {us:.0f} us" for name, us in cost.items()), flush=True
     )
 
 
@@ -53,13 +53,14 @@ def _cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _found(pattern: str, text: str) -> str:
+def _match(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     assert match, text
     return match[1]
 
 
 def main(options: argparse.Namespace) -> None:
+    """Print a line per placement and number of connections."""
     for placement in options.placements:
         env = {"OVERHEAD_PLACEMENT": placement, "OMP_NUM_THREADS": "2"}
         with serving("service:Gateway", folder=Path(options.project), env=env) as server:

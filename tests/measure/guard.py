@@ -1,4 +1,4 @@
-"""What it costs to let a request in, by what is asked of it: `python -m tests.measure.guard`."""
+"""Measure the processor time of authentication and rate limits per request: `python -m tests.measure.guard`"""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KEY = "mk_a-key-that-is-measured"
 
 
 async def main() -> None:
-    """Print microseconds of processor time for each, the best of some rounds."""
+    """Print microseconds of processor time per request, the minimum over rounds."""
     keys = KeyRing(f"shop:predict:{hash_of(KEY)}")
     guards = {
-        "neither keys nor limits": Guard(),
+        "no keys, no limits": Guard(),
         "a key": Guard(keys),
         "a key and a limit in memory": Guard(keys, limits=RateLimits({"predict": Rate(10 * CALLS * ROUNDS)})),
     }

@@ -1,7 +1,7 @@
-"""Approximate indexes beside the exact product: python -m tests.measure.indexes --items 1000000 --libraries usearch
+"""Measure approximate indexes: `python -m tests.measure.indexes --items 1000000 --libraries exact,usearch`
 
-Each library answers 1,000 users, one by one and 16 at a time, at the least effort that reaches a recall of 0.99 for
-the ten best items by inner product. Run it in an environment of its own:
+Each library serves 1,000 users, individually and in batches of 16, at the least effort with a recall of 0.99 of the
+ten best items by inner product. Run it in a separate environment:
 
     python3.11 -m venv VENV && VENV/bin/pip install numpy==2.4.6 scipy faiss-cpu==1.15.1 hnswlib==0.8.0 usearch==2.26.6
 """
@@ -31,47 +31,47 @@ _ROW = "| {:22} | {:>9} | {:>7} | {:>6} | {:>6} | {:>9} | {:>12} |"
 
 
 def main() -> None:
-    """Print one row per library, and one for the exact product."""
-    parser = argparse.ArgumentParser(description="Approximate indexes beside the exact product.")
+    """Print a row per library, and one for the exact product."""
+    parser = argparse.ArgumentParser(description="Approximate indexes and the exact product.")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--libraries", default="exact,faiss-ivf,faiss-ivf-sq8,usearch,hnswlib")
-    asked = parser.parse_args()
-    items, users = vectors(asked.items)
+    options = parser.parse_args()
+    items, users = vectors(options.items)
     truth, _ = product_top_k(users, items[:, :-1], np.ascontiguousarray(items[:, -1]), _N)
     users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
     print(_ROW.format("index", "items", "build s", "effort", "recall", "one, ms", "16, ms each"))
-    for name in asked.libraries.split(","):
+    for name in options.libraries.split(","):
         started = time.perf_counter()
         built = _BUILDERS[name](items)
-        first = next(built)  # a generator builds when it is asked for the first time
+        first = next(built)  # a generator builds on the first `next`
         build_s = time.perf_counter() - started
         effort, find, recall = _least_effort(itertools.chain([first], built), users, truth)
         one, many = (_best_time(find, users, size) * 1e3 for size in (1, 16))
         cells = (f"{build_s:.1f}", effort, f"{recall:.4f}", f"{one:.2f}", f"{many:.2f}")
-        print(_ROW.format(name, asked.items, *cells), flush=True)
+        print(_ROW.format(name, options.items, *cells), flush=True)
 
 
 def _least_effort(
     built: Iterator[tuple[int, Find]], users: Matrix, truth: NDArray[np.int64]
 ) -> tuple[int, Find, float]:
-    """The first effort with enough recall, or the last one."""
+    """Return the first effort with enough recall, or the last one."""
     for effort, find in built:
-        found = (effort, find, _recall(find(users, _N), truth))
-        if found[2] >= _RECALL:
+        result = (effort, find, _recall(find(users, _N), truth))
+        if result[2] >= _RECALL:
             break
-    return found
+    return result
 
 
 def vectors(items: int) -> tuple[Matrix, Matrix]:
-    """Items (M, 65), the bias last, and users (1000, 64): in clusters, as the catalogue of the benchmark is."""
+    """Return items (M, 65), the bias last, and users (1000, 64), in clusters as in the benchmarks."""
     random = np.random.default_rng(11)
     centres = random.normal(size=(64, _WIDTH)).astype(np.float32)
-    found = []
+    parts = []
     for count in (items, _USERS):
-        made = random.normal(scale=0.5, size=(count, _WIDTH)).astype(np.float32)
-        found.append(made + centres[random.integers(0, len(centres), count)])
+        noise = random.normal(scale=0.5, size=(count, _WIDTH)).astype(np.float32)
+        parts.append(noise + centres[random.integers(0, len(centres), count)])
     biases = random.normal(scale=0.3, size=(items, 1)).astype(np.float32)
-    return np.concatenate([found[0], biases], axis=1), found[1]
+    return np.concatenate([parts[0], biases], axis=1), parts[1]
 
 
 def _recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
@@ -79,7 +79,7 @@ def _recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
 
 
 def _best_time(find: Find, users: Matrix, size: int) -> float:
-    """Seconds per user, the median over batches of `size`."""
+    """Return the median seconds per user over batches of `size`."""
     batches = [users[start : start + size] for start in range(0, min(len(users), 32 * size), size)]
     seconds = []
     for batch in batches:
@@ -168,7 +168,7 @@ def _hnswlib(items: Matrix) -> Iterator[tuple[int, Find]]:
 
 
 def _same_length(items: Matrix) -> Matrix:
-    """One more coordinate, so that all are as long as the longest: inner product and distance then order alike.
+    """Add a coordinate that gives all vectors the same length, so that inner product and distance have the same order.
 
     Bachrach et al., "Speeding Up the Xbox Recommender System" (RecSys 2014).
     """

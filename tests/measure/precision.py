@@ -1,8 +1,8 @@
-"""Which layers of an image classifier may be in bfloat16: `python -m tests.measure.precision`. Needs a CPU that has it.
+"""Measure an image classifier in bfloat16: `python -m tests.measure.precision`. It needs a CPU with bfloat16.
 
-Each plan keeps some layers in float32 and is compared with float32 throughout, on the 198 views of the photographs and
-on harder ones: the same three times over with noise, other contrast and other colours. `--layers` computes each layer
-in bfloat16 alone, some minutes, and adds the plan that keeps the ten most sensitive ones in float32.
+Each plan keeps some layers in float32 and is compared with float32 for all layers, on the 198 views of the photographs
+and on harder variants with noise, other contrast and other colours. `--layers` also computes each layer alone in
+bfloat16, which takes minutes, and adds the plan that keeps the ten most sensitive layers in float32.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Plan = Collection[str]  # ids of the nodes that stay float32
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print a line for each plan."""
+    """Print a line per plan."""
     if not cpu_has_bf16():
         raise SystemExit("this CPU does not multiply bfloat16")
     source = find(options.model).folder
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace) -> None:
     layers, front = layers_of(tree), [layer.attrib["id"] for layer in tree.iter("layer") if _marks(layer)]
     every = {*front, *(node for _, nodes in layers.values() for node in nodes)}
     plans: dict[str, Plan] = {
-        "throughout": (),
+        "no layer in f32": (),
         "front in f32": front,
         "all by channel in f32": {
             node for kind, nodes in layers.values() if kind == "GroupConvolution" for node in nodes
@@ -58,33 +58,33 @@ def main(options: argparse.Namespace) -> None:
             worst = sorted(errors, key=errors.__getitem__, reverse=True)[:10]
             plans["10 most sensitive in f32"] = {node for name in worst for node in layers[name][1]} | set(front)
         for name, plan in plans.items():
-            tell(name, exact, engine(plan), sets)
+            report(name, exact, engine(plan), sets)
 
 
 def layers_of(tree: ET.ElementTree[ET.Element]) -> dict[str, tuple[str, list[str]]]:
-    """Each layer with weights: its kind, and its nodes with what follows it alone, such as bias and activation."""
+    """Return each layer with weights: its type, and its nodes with the bias and activation that follow it."""
     kinds = {layer.attrib["id"]: layer.attrib["type"] for layer in tree.iter("layer")}
     names = {layer.attrib["id"]: layer.attrib["name"] for layer in tree.iter("layer")}
     after: dict[str, list[str]] = {}
     for edge in tree.iter("edge"):
         after.setdefault(edge.attrib["from-layer"], []).append(edge.attrib["to-layer"])
-    found = {}
+    layers = {}
     for start in (node for node, kind in kinds.items() if kind in WEIGHTED):
         nodes, place = [start], start
         while len(following := after.get(place, [])) == 1 and kinds[following[0]] not in (*WEIGHTED, "Result"):
             place = following[0]
             nodes.append(place)
-        found[names[start]] = (kinds[start], nodes)
-    return found
+        layers[names[start]] = (kinds[start], nodes)
+    return layers
 
 
 def parsed(folder: Path) -> ET.ElementTree[ET.Element]:
-    """The graph of an artifact."""
+    """Return the graph of an artifact."""
     return ET.parse(folder / IR_FILE)  # noqa: S314  (of the store)
 
 
 def planned(source: Path, folder: Path, plan: Plan) -> OpenVINOEngine:
-    """The artifact computed in bfloat16 but for the nodes of `plan`."""
+    """Return the artifact in bfloat16, except the nodes of `plan`."""
     tree = parsed(source)
     for layer in tree.iter("layer"):
         for info, mark in _marks(layer):
@@ -102,7 +102,7 @@ def _marks(layer: ET.Element) -> list[tuple[ET.Element, ET.Element]]:
 
 
 def harder(pixels: Pixels) -> Pixels:
-    """Three times as many."""
+    """Return three variants of each image: with noise, less contrast and other colours."""
     random = np.random.default_rng(0)
     shape = (len(pixels), 1, 1, 1)
     noisy = pixels + random.normal(0, 12, pixels.shape)
@@ -118,7 +118,7 @@ def layer_errors(
     every: Collection[str],
     pixels: Pixels,
 ) -> dict[str, float]:
-    """The squared error of log probabilities that each layer makes when it alone is in bfloat16; printed as shares."""
+    """Return the squared error of log probabilities with each layer alone in bfloat16. Print the largest shares."""
     right = np.log(exact.predict(pixels) + 1e-9)
 
     def error(plan: Plan) -> float:
@@ -126,15 +126,15 @@ def layer_errors(
 
     whole = error(())
     errors = {name: error(set(every) - set(nodes)) for name, (_, nodes) in layers.items()}
-    print(f"{len(layers)} layers; squared error in bf16 throughout {whole:.4f}, of which each alone gives:")
+    print(f"{len(layers)} layers; squared error with all in bf16 {whole:.4f}; shares of single layers:")
     for name in sorted(errors, key=errors.__getitem__, reverse=True)[:10]:
         print(f"  {errors[name] / whole:6.1%} {layers[name][0]} {name}")
     return errors
 
 
-def tell(name: str, exact: OpenVINOEngine, other: OpenVINOEngine, sets: Mapping[str, Pixels]) -> None:
-    """Print how often both agree, the largest lead that was lost, and the speed by batches of 8."""
-    said, lost = [], 0.0
+def report(name: str, exact: OpenVINOEngine, other: OpenVINOEngine, sets: Mapping[str, Pixels]) -> None:
+    """Print how often both agree, the largest lost lead, and the speed with batches of 8."""
+    agreements, lost = [], 0.0
     for what, pixels in sets.items():
         right = exact.predict(pixels)
         agrees = other.predict(pixels).argmax(1) == right.argmax(1)
@@ -142,11 +142,13 @@ def tell(name: str, exact: OpenVINOEngine, other: OpenVINOEngine, sets: Mapping[
         leads: NDArray[np.float32] = best[:, 1] - best[:, 0]
         clear = leads >= CLEAR_LEAD
         lost = max(lost, float(leads[~agrees].max(initial=0)))
-        said.append(f"{what} {agrees.mean():.2%} of {len(pixels)}, clear {agrees[clear].mean():.2%} of {clear.sum()}")
+        agreements.append(
+            f"{what} {agrees.mean():.2%} of {len(pixels)}, clear {agrees[clear].mean():.2%} of {clear.sum()}"
+        )
     batch = sets["views"][:8]
     times = [(_s(exact, batch), _s(other, batch)) for _ in range(40)]
     speed = min(first for first, _ in times) / min(second for _, second in times)
-    print(f"{name}: {'; '.join(said)}; largest lead lost {lost:.3f}; speed {speed:.2f}", flush=True)
+    print(f"{name}: {'; '.join(agreements)}; largest lead lost {lost:.3f}; speed {speed:.2f}", flush=True)
 
 
 def _s(engine: OpenVINOEngine, batch: Pixels) -> float:

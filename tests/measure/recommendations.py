@@ -1,8 +1,7 @@
-"""Milliseconds per batch of the recommender in the store, by model: python -m tests.measure.recommendations
+"""Measure milliseconds per batch of the stored recommender, by algorithm: `python -m tests.measure.recommendations`
 
-In this process, without HTTP: what the runner itself takes. Processor time, so that other work of the machine counts
-little; the median of many batches of known users, ten items each. OPENBLAS_NUM_THREADS=1 keeps threads that wait out of
-it.
+It runs in this process, without HTTP, and prints the median processor time of batches of known users with ten items
+each. Set OPENBLAS_NUM_THREADS=1 to exclude the time of waiting threads.
 """
 
 from __future__ import annotations
@@ -18,19 +17,20 @@ BATCHES = (1, 16, 64)
 
 
 def batch_ms(recommender: Recommender, model: str, size: int, rounds: int) -> float:
-    """Median milliseconds of processor time of one batch."""
+    """Return the median processor time of a batch in milliseconds."""
     users = recommender.contents.users
-    taken = []
+    times_ms = []
     for round_ in range(rounds + 3):
         chosen = [users[(round_ * size + place) % len(users)] for place in range(size)]
         queries = [Query(user, n=10, model=model) for user in chosen]
         started = time.process_time()
         recommender.recommend(queries)
-        taken.append((time.process_time() - started) * 1000)
-    return statistics.median(taken[3:])
+        times_ms.append((time.process_time() - started) * 1000)
+    return statistics.median(times_ms[3:])
 
 
 def main() -> None:
+    """Print a row per algorithm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="recommender", help="name of the artifact")
     parser.add_argument("--rounds", type=int, default=100, help="batches per figure")

@@ -1,6 +1,6 @@
-"""`python -m tests.measure.single_image`: one image at a time, by one stream, by all threads, and by the quicker way.
+"""Measure single images with one stream, all threads and the adaptive choice: `python -m tests.measure.single_image`
 
-With `--busy N`, N other processes compute all the while. Milliseconds, medians over rounds that take turns.
+`--busy N` starts N other processes that use a core each. Prints median milliseconds over alternating rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.models.fixed_choice import FixedChoice
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print one line per way."""
+    """Print a line per way of execution."""
     engine = OpenVINOEngine(find(options.model).folder, threads=usable_cores())
     pixels = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3), np.uint8)
     ways = {"one stream": FixedChoice(0), "all threads": FixedChoice(1), "the quicker": AdaptiveChoice()}
@@ -38,8 +38,8 @@ def main(options: argparse.Namespace) -> None:
     finally:
         for process in busy:
             process.kill()
-    for name, found in seconds.items():
-        print(f"{name:12} {1e3 * statistics.median(found):6.2f} ms")
+    for name, times_s in seconds.items():
+        print(f"{name:12} {1e3 * statistics.median(times_s):6.2f} ms")
 
 
 if __name__ == "__main__":

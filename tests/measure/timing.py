@@ -1,4 +1,4 @@
-"""How long a call takes."""
+"""Median time of a call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def median_ms(call: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of `repeats` calls, after one that is not counted."""
+    """Return the median milliseconds of `repeats` calls, after one call of warm-up."""
     seconds = []
     for _ in range(repeats + 1):
         started = time.perf_counter()

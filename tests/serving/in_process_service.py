@@ -1,4 +1,4 @@
-"""A whole small service in this process: models of a few numbers each, real arithmetic, no server and no artifact."""
+"""A complete service in this process, with small models that compute real results, without server and artifacts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _COLOUR_VALUES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1]
 
 
 def card(name: str, task: Task, inputs: tuple[Column, ...], *, classes: tuple[str, ...] = (), **more: Any) -> Card:
-    """A card with what every card has."""
+    """Return a card with the required fields."""
     metrics: Metrics = {"accuracy": 0.9, "log_loss": 0.31}
     return Card(
         name=name,
@@ -98,24 +98,24 @@ DECODER = ImageDecoder(Preprocessing(resize=SIDE, crop=SIDE), max_pixels=MAX_PIX
 
 
 def png(colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (20, 10)) -> bytes:
-    """A PNG file of one colour."""
+    """Return a PNG file of one colour."""
     return encoded("PNG", colour, size)
 
 
 def encoded(format_: str, colour: tuple[int, int, int], size: tuple[int, int] = (20, 10)) -> bytes:
-    """An image file of one colour, in one of Pillow's formats."""
+    """Return an image file of one colour in one of Pillow's formats."""
     buffer = io.BytesIO()
     Image.new("RGB", size, colour).save(buffer, format_)
     return buffer.getvalue()
 
 
 def _colour_weights() -> NDArray[np.float32]:
-    # Likest colour first: -|pixel - colour|^2 up to what is the same for all colours; the blue plane is as good as any.
+    # Scores that order colours by their distance from the pixels.
     return np.tile((_COLOUR_VALUES.T - 0.5) / 255 / SIDE, (SIDE * SIDE, 1)).astype(np.float32)
 
 
 class Notebook:
-    """A log of feedback that is kept in memory, by key."""
+    """A feedback log in memory, by key."""
 
     def __init__(self) -> None:
         self.events: dict[str, Event] = {}
@@ -130,7 +130,7 @@ class Notebook:
 
 
 class Catalog:
-    """Two versions of the tabular model and one of the others."""
+    """A catalog with two versions of the tabular model and one of each other model."""
 
     def __init__(self, local_service: LocalService) -> None:
         self._service = local_service
@@ -171,7 +171,7 @@ class TableArtifacts:
 
 
 class LocalService:
-    """What a test needs: the application, its runners, the cards, which it may change."""
+    """The application with its runners and cards, which tests may change."""
 
     def __init__(self, **settings: Any) -> None:
         state = Path(tempfile.gettempdir(), f"local_service-{secrets.token_hex(8)}")
@@ -243,39 +243,39 @@ class LocalService:
         return self._table
 
     def serve_table(self, new: Card, outputs: int) -> None:
-        """Serve another tabular model, as after training on another table."""
+        """Replace the tabular model, as after training on another table."""
         self.table_card = new
         self.table.weights = np.eye(len(new.inputs), outputs, dtype=np.float32)
         self.table.is_classifier = new.task == "tabular-classification"
 
     def client(self) -> httpx.AsyncClient:
-        """A client that calls the application in this process."""
+        """Return a client that calls the application in this process."""
         transport = httpx.ASGITransport(self.edged, raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://test")
 
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Call the application in this process, as httpx's `request` does."""
+        """Send a request to the application, with the arguments of httpx's `request`."""
 
-        async def asked() -> httpx.Response:
+        async def send() -> httpx.Response:
             async with self.client() as client:
                 return await client.request(method, path, **request)
 
-        return asyncio.run(asked())
+        return asyncio.run(send())
 
     def get(self, path: str, **request: Any) -> httpx.Response:
-        """`ask` with GET."""
+        """Send a GET request."""
         return self.ask("GET", path, **request)
 
     def post(self, path: str, **request: Any) -> httpx.Response:
-        """`ask` with POST."""
+        """Send a POST request."""
         return self.ask("POST", path, **request)
 
     def post_json(self, path: str, text: str | bytes, **headers: str) -> httpx.Response:
-        """POST `text`, whatever it is, as JSON."""
+        """Send `text` as a JSON body, valid or not."""
         return self.post(path, content=text, headers={"Content-Type": "application/json", **headers})
 
     def post_image(self, image: bytes, **fields: str) -> httpx.Response:
-        """Classify one image."""
+        """Send an image to be classified."""
         return self.post("/v1/images/classify", files={"image": ("image.png", image)}, data=fields)
 
 

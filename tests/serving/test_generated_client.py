@@ -101,7 +101,7 @@ def test_every_operation_of_the_document_has_a_function(package: Path) -> None:
     assert {file.stem for file in package.glob("api/*/*.py")} - {"__init__"} == named
 
 
-def test_it_classifies_an_image_in_every_form(calls: Calls) -> None:
+def test_client_classifies_images_from_forms_and_json(calls: Calls) -> None:
     models, types = calls.models, calls.types
     file = types.File(payload=io.BytesIO(png((0, 0, 255))), file_name="blue.png", mime_type="image/png")
     text = base64.b64encode(png((0, 0, 255))).decode()
@@ -115,7 +115,7 @@ def test_it_classifies_an_image_in_every_form(calls: Calls) -> None:
     assert len(several.results) == 1
 
 
-def test_it_predicts_rows_of_the_card(calls: Calls) -> None:
+def test_client_predicts_rows(calls: Calls) -> None:
     models = calls.models
     request = models.TabularRequest.from_dict({"instances": [ROW]})
 
@@ -124,7 +124,7 @@ def test_it_predicts_rows_of_the_card(calls: Calls) -> None:
     assert answer.predictions[0].prediction in ("good", "bad")
 
 
-def test_it_recommends_to_one_and_to_several(calls: Calls) -> None:
+def test_client_recommends_to_one_and_to_several_users(calls: Calls) -> None:
     models = calls.models
 
     one = calls("recommendations", "recommend", body=models.RecommendRequest(user_id="alice", n=3))
@@ -136,7 +136,7 @@ def test_it_recommends_to_one_and_to_several(calls: Calls) -> None:
     assert [result.user_id for result in several.results] == ["alice", "bob"]
 
 
-def test_it_reads_about_models_and_service(calls: Calls) -> None:
+def test_client_reads_models_and_health(calls: Calls) -> None:
     assert {each.name for each in calls("models", "list_models").models} == {"image", "tabular", "recommender"}
     assert calls("models", "get_model", "tabular").classes == ["good", "bad"]
     assert calls("models", "get_model_metrics", "tabular", filter_="overall").overall["accuracy"] == 0.9
@@ -145,7 +145,7 @@ def test_it_reads_about_models_and_service(calls: Calls) -> None:
     assert calls("service", "index").links
 
 
-def test_it_asks_about_users_and_items(calls: Calls, local_service: LocalService) -> None:
+def test_client_reads_users_and_items(calls: Calls, local_service: LocalService) -> None:
     item = local_service.get("/v1/items/top").json()["items"][0]["item_id"]
 
     assert calls("items", "get_item", item).item_id == item
@@ -153,7 +153,7 @@ def test_it_asks_about_users_and_items(calls: Calls, local_service: LocalService
     assert calls("users", "get_user_recommendations", "alice", n=2).items
 
 
-def test_it_speaks_the_open_inference_protocol(calls: Calls) -> None:
+def test_client_uses_the_open_inference_protocol(calls: Calls) -> None:
     models = calls.models
     request = {"inputs": [{"name": "user_id", "shape": [1], "datatype": "BYTES", "data": ["alice"]}]}
 

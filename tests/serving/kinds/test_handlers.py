@@ -1,4 +1,4 @@
-"""The calls without HTTP, as BentoML's native methods make them."""
+"""Tests of the handlers without HTTP, as BentoML's native methods call them."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from tests.serving.in_process_service import DECODER, IMAGE_CARD, ROW, LocalServ
 
 
 @dataclass
-class Door:
-    """A decoder that waits until it is let go."""
+class BlockingDecoder:
+    """A decoder that waits for an event."""
 
-    open: threading.Event
+    released: threading.Event
 
     def decode(self, image: bytes) -> NDArray[np.uint8]:
-        self.open.wait(120)
+        self.released.wait(120)
         return DECODER.decode(image)
 
 
-def behind_a_door(**settings: object) -> tuple[ImageHandler, threading.Event]:
-    local_service, door = LocalService(**settings), Door(threading.Event())
-    version = ImageVersion(IMAGE_CARD, door.decode, DECODER.fit)
+def handler_with_blocking_decoder(**settings: object) -> tuple[ImageHandler, threading.Event]:
+    local_service, decoder = LocalService(**settings), BlockingDecoder(threading.Event())
+    version = ImageVersion(IMAGE_CARD, decoder.decode, DECODER.fit)
     served: ServedModel[ImageVersion] = ServedModel(
         "image", local_service.images, lambda _: version, local_service.image_traffic, timeout_s=30.0
     )
-    return ImageHandler(served, local_service.settings), door.open
+    return ImageHandler(served, local_service.settings), decoder.released
 
 
 def test_classify_and_predict_and_recommend(local_service: LocalService) -> None:
@@ -61,7 +61,7 @@ def test_classify_and_predict_and_recommend(local_service: LocalService) -> None
     assert [result.user_id for result in bulk.results] == ["a", "b"]
 
 
-def test_what_is_wrong_is_raised(local_service: LocalService) -> None:
+def test_invalid_input_raises(local_service: LocalService) -> None:
     with pytest.raises(InvalidInput) as raised:
         asyncio.run(local_service.image_handler.classify(png(size=(300, 300))[:-40]))
     assert raised.value.location == ("body", "image")
@@ -82,46 +82,46 @@ def test_the_number_of_images_is_limited(local_service: LocalService, count: int
         asyncio.run(local_service.image_handler.classify_many([png()] * count))
 
 
-def test_the_number_of_users_is_limited_without_http_too(local_service: LocalService) -> None:
+def test_the_number_of_users_is_limited(local_service: LocalService) -> None:
     with pytest.raises(FieldFault, match="1 to 50 users"):
         asyncio.run(local_service.recommender_handler.recommend_bulk(BulkRecommendRequest(user_ids=["a"] * 51)))
 
 
-def test_an_image_that_is_not_decoded_in_time() -> None:
-    calls, door = behind_a_door(request_timeout_s=0.05)
+def test_slow_decoding_exceeds_the_deadline() -> None:
+    handler, released = handler_with_blocking_decoder(request_timeout_s=0.05)
 
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(calls.classify(png()))
+        asyncio.run(handler.classify(png()))
 
-    door.set()
-    calls.close()
-
-
-def test_more_images_than_may_wait_are_refused_at_once() -> None:
-    calls, door = behind_a_door(max_queue_rows=3, decode_threads=1)
-
-    async def four() -> list[object]:
-        asked = [asyncio.ensure_future(calls.classify(png())) for _ in range(4)]
-        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-        door.set()
-        return list(await asyncio.gather(*asked, return_exceptions=True))
-
-    assert [type(each) for each in asyncio.run(four())].count(Overloaded) == 1
-    assert asyncio.run(calls.classify(png())).predictions
-    calls.close()
+    released.set()
+    handler.close()
 
 
-def test_the_callers_deadline_counts_and_else_the_setting() -> None:
-    async def within(caller: RequestContext | None) -> float:
-        if caller:
-            set_context(caller)
+def test_images_beyond_the_queue_limit_are_refused_at_once() -> None:
+    handler, released = handler_with_blocking_decoder(max_queue_rows=3, decode_threads=1)
+
+    async def classify_four() -> list[object]:
+        requests = [asyncio.ensure_future(handler.classify(png())) for _ in range(4)]
+        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+        released.set()
+        return list(await asyncio.gather(*requests, return_exceptions=True))
+
+    assert [type(each) for each in asyncio.run(classify_four())].count(Overloaded) == 1
+    assert asyncio.run(handler.classify(png())).predictions
+    handler.close()
+
+
+def test_deadline_of_the_request_overrides_the_setting() -> None:
+    async def remaining_s(context: RequestContext | None) -> float:
+        if context:
+            set_context(context)
         return deadline(30) - time.monotonic()
 
-    assert asyncio.run(within(None)) == pytest.approx(30, abs=5)
-    assert asyncio.run(within(RequestContext(time.monotonic() + 300, bool))) == pytest.approx(300, abs=5)
+    assert asyncio.run(remaining_s(None)) == pytest.approx(30, abs=5)
+    assert asyncio.run(remaining_s(RequestContext(time.monotonic() + 300, bool))) == pytest.approx(300, abs=5)
 
 
-def test_the_encoder_is_made_once_for_a_card(local_service: LocalService) -> None:
+def test_schema_is_built_once_per_card(local_service: LocalService) -> None:
     first = local_service.table_handler.model.current.schema
     asyncio.run(local_service.table_handler.predict([ROW]))
 

@@ -1,4 +1,4 @@
-"""A request is encoded for the version that it is sent to, and decoded by the card of that version."""
+"""Tests that a request is encoded and decoded with the card of the version that predicts."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ CARDS: dict[str, Card] = {
     "a": TABLE_CARD,
     "wider": replace(TABLE_CARD, inputs=(*TABLE_CARD.inputs, replace(TABLE_CARD.inputs[0], name="more",
                                                                       required=False, nullable=True))),
-    "turned": replace(TABLE_CARD, classes=("bad", "good"), inputs=tuple(reversed(TABLE_CARD.inputs))),
+    "reversed": replace(TABLE_CARD, classes=("bad", "good"), inputs=tuple(reversed(TABLE_CARD.inputs))),
 }  # fmt: skip
 
 
 @dataclass
 class SwappingRunner:
-    """Holds one version. Its reported status lags behind: it is up to date only after `status` was called."""
+    """A runner with one version. Its last status can be outdated until `status` is called."""
 
     loaded: str
     reported: str
     widths: dict[str, int]
-    # Versions that are swapped in, one each time that the status is read.
+    # Versions that replace the loaded one, one per call of `status`.
     next_versions: list[str] = field(default_factory=list)
     name: str = "m"
     payloads: list[NDArray[Any]] = field(default_factory=list)
@@ -78,17 +78,17 @@ def table(loaded: str, *, reported: str = "a", then: Sequence[str] = ()) -> tupl
     return TabularHandler(served(runner, versions.__getitem__)), runner
 
 
-def test_a_version_that_replaced_the_default_gets_the_rows_as_its_own_card_has_them() -> None:
-    handler, runner = table("turned")
+def test_rows_are_encoded_again_for_a_new_default_version() -> None:
+    handler, runner = table("reversed")
     response = asyncio.run(handler.predict([ROW])).to_response().model_dump()
 
-    assert response["model"]["version"] == "turned"
+    assert response["model"]["version"] == "reversed"
     assert response["predictions"][0]["prediction"] == "bad"
     assert len(runner.payloads) == 2
-    assert np.array_equal(runner.payloads[1], RowEncoder(CARDS["turned"]).encode([ROW]), equal_nan=True)
+    assert np.array_equal(runner.payloads[1], RowEncoder(CARDS["reversed"]).encode([ROW]), equal_nan=True)
 
 
-def test_rows_of_another_width_are_encoded_again() -> None:
+def test_rows_are_encoded_again_for_another_number_of_columns() -> None:
     handler, runner = table("wider")
     prediction = asyncio.run(handler.predict([ROW]))
 
@@ -96,7 +96,7 @@ def test_rows_of_another_width_are_encoded_again() -> None:
     assert [rows.shape[1] for rows in runner.payloads] == [len(CARDS["a"].inputs), len(CARDS["wider"].inputs)]
 
 
-def test_a_failure_of_the_version_is_not_retried() -> None:
+def test_prediction_failure_is_not_retried() -> None:
     handler, runner = table("a")
     runner.widths["a"] = 99
     with pytest.raises(PredictionFailed):
@@ -104,35 +104,35 @@ def test_a_failure_of_the_version_is_not_retried() -> None:
     assert len(runner.payloads) == 1
 
 
-def test_a_model_that_is_swapped_twice_during_one_request_is_unavailable() -> None:
-    handler, runner = table("turned", then=["wider"])
+def test_model_reloaded_twice_during_a_request_is_unavailable() -> None:
+    handler, runner = table("reversed", then=["wider"])
     with pytest.raises(RunnerUnavailable):
         asyncio.run(handler.predict([ROW]))
     assert len(runner.payloads) == 2
 
 
-def test_a_named_version_that_is_not_loaded_is_unavailable_and_no_other_answers() -> None:
-    handler, runner = table("turned")
+def test_requested_version_that_is_not_loaded_is_unavailable() -> None:
+    handler, runner = table("reversed")
 
-    async def named() -> None:
+    async def predict_with_version() -> None:
         with requesting_version("a", location=("header", "X-Model-Version")):
             await handler.predict([ROW])
 
     with pytest.raises(RunnerUnavailable, match="version 'a' is not loaded at the moment"):
-        asyncio.run(named())
+        asyncio.run(predict_with_version())
     assert len(runner.payloads) == 1
 
 
-def test_images_are_decoded_and_named_by_the_version_that_answers() -> None:
+def test_images_use_preprocessing_and_classes_of_the_version() -> None:
     def version(name: str) -> ImageVersion:
-        side = {"a": 8, "alike": 8, "large": 16}[name]
+        side = {"a": 8, "same_size": 8, "large": 16}[name]
         decoder = ImageDecoder(Preprocessing(resize=side, crop=side))
         classes = ("red", "green") if name == "a" else ("cat", "dog")
         card = replace(IMAGE_CARD, classes=classes)
         return ImageVersion(card, decoder.decode, decoder.fit, decoder.preprocessing)
 
-    for loaded, label, calls in (("a", "red", 1), ("alike", "cat", 2), ("large", "cat", 2)):
-        runner = SwappingRunner(loaded, "a", {"a": 8, "alike": 8, "large": 16})
+    for loaded, label, calls in (("a", "red", 1), ("same_size", "cat", 2), ("large", "cat", 2)):
+        runner = SwappingRunner(loaded, "a", {"a": 8, "same_size": 8, "large": 16})
         handler = ImageHandler(served(runner, version), Settings())
         try:
             one = asyncio.run(handler.classify(png()))

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: Triton's client unchanged, JSON by hand, and what is wrong with a request."""
+"""Tests of the Open Inference Protocol with Triton's client, JSON by hand, and invalid requests."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def client(local_service: LocalService) -> Iterator[Any]:
 
 def tensor(name: str, values: Any, datatype: str, *, binary: bool = True) -> Any:
     array = np.array(values)
-    made = triton.InferInput(name, list(array.shape), datatype)
-    made.set_data_from_numpy(array, binary_data=binary)
-    return made
+    infer_input = triton.InferInput(name, list(array.shape), datatype)
+    infer_input.set_data_from_numpy(array, binary_data=binary)
+    return infer_input
 
 
 def columns(rows: int = 1, *, binary: bool = True) -> list[Any]:
@@ -45,12 +45,12 @@ def columns(rows: int = 1, *, binary: bool = True) -> list[Any]:
     ]
 
 
-def ask(local_service: LocalService, model: str, *inputs: dict[str, Any], **more: Any) -> Any:
-    response = local_service.post(f"/v2/models/{model}/infer", json={"inputs": list(inputs), **more})
+def infer(local_service: LocalService, model: str, *inputs: dict[str, Any], **members: Any) -> Any:
+    response = local_service.post(f"/v2/models/{model}/infer", json={"inputs": list(inputs), **members})
     return response.json() | {"status_code": response.status_code}
 
 
-def test_triton_sees_the_server_and_the_models(client: Any) -> None:
+def test_triton_reads_server_and_model_metadata(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
@@ -70,7 +70,7 @@ def test_triton_sees_the_server_and_the_models(client: Any) -> None:
     }
 
 
-def test_a_runner_that_is_gone_is_not_ready(local_service: LocalService, client: Any) -> None:
+def test_lost_runner_is_not_ready(local_service: LocalService, client: Any) -> None:
     local_service.images.is_gone = True
 
     assert not client.is_server_ready()
@@ -79,7 +79,7 @@ def test_a_runner_that_is_gone_is_not_ready(local_service: LocalService, client:
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_triton_classifies_pixels_and_files_alike(client: Any, binary: bool) -> None:
+def test_triton_gets_equal_classes_for_pixels_and_files(client: Any, binary: bool) -> None:
     pixels = np.zeros((2, 10, 20, 3), np.uint8)
     pixels[0, ..., 0] = 255
     pixels[1, ..., 2] = 255
@@ -96,7 +96,7 @@ def test_triton_classifies_pixels_and_files_alike(client: Any, binary: bool) -> 
     assert of_files.get_response()["model_version"] == "v1"
 
 
-def test_triton_asks_for_the_best_classes(client: Any) -> None:
+def test_triton_gets_the_best_classes(client: Any) -> None:
     pixels = np.full((1, 4, 4, 3), (0, 0, 255), np.uint8)
     wanted = [triton.InferRequestedOutput("probabilities", class_count=2)]
 
@@ -128,7 +128,7 @@ def test_triton_recommends(client: Any, binary: bool) -> None:
     assert b"6" not in answer.as_numpy("item_id")[0]
 
 
-def test_triton_is_told_what_is_wrong(local_service: LocalService, client: Any) -> None:
+def test_triton_gets_error_messages(local_service: LocalService, client: Any) -> None:
     with pytest.raises(InferenceServerException, match="no model 'other'; known: image, recommender, tabular"):
         client.infer("other", columns())
     with pytest.raises(InferenceServerException, match="version 'v0' of 'tabular' is not served; served: v1"):
@@ -144,7 +144,7 @@ def test_triton_is_told_what_is_wrong(local_service: LocalService, client: Any) 
 
 def test_files_in_json_are_base64(local_service: LocalService) -> None:
     data = [base64.b64encode(png((0, 0, 255))).decode()]
-    answer = ask(local_service, "image", {"name": "image", "shape": [1], "datatype": "BYTES", "data": data}, id="7")
+    answer = infer(local_service, "image", {"name": "image", "shape": [1], "datatype": "BYTES", "data": data}, id="7")
 
     assert answer["id"] == "7"
     assert answer["outputs"][0] == {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["blue"]}
@@ -160,7 +160,7 @@ def test_nested_data_and_missing_values_are_read(local_service: LocalService) ->
         )
     ]  # fmt: skip
 
-    assert ask(local_service, "tabular", *inputs)["outputs"][0]["shape"] == [2]
+    assert infer(local_service, "tabular", *inputs)["outputs"][0]["shape"] == [2]
 
 
 AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [33]}
@@ -184,10 +184,10 @@ AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [33]}
         ({"data": None, "parameters": {"binary_data_size": 8}}, 400, "the body is shorter than its tensors"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(
+def test_invalid_tensors_are_refused(
     local_service: LocalService, given: dict[str, Any], status: int, message: str
 ) -> None:
-    answer = ask(local_service, "tabular", AGE | given)
+    answer = infer(local_service, "tabular", AGE | given)
 
     assert answer["status_code"] == status
     assert message in answer["detail"]
@@ -204,7 +204,7 @@ def test_tensors_that_do_not_fit_are_refused(
         ("len", b"trailing", "the body is longer than its tensors"),
     ],
 )
-def test_binary_bodies_that_are_not_whole_are_malformed(
+def test_incomplete_binary_body_is_malformed(
     local_service: LocalService, header: str | None, body: bytes, message: str
 ) -> None:
     head = json.dumps({"inputs": [AGE]}).encode()
@@ -218,7 +218,7 @@ def test_binary_bodies_that_are_not_whole_are_malformed(
 
 
 @pytest.mark.parametrize("data", [b"\x09\0\0\0cat", b"\x01", b"\x01\0\0\0a\x01\0\0\0b"])
-def test_text_elements_that_lie_about_their_length_are_malformed(local_service: LocalService, data: bytes) -> None:
+def test_text_elements_with_a_false_length_are_malformed(local_service: LocalService, data: bytes) -> None:
     given = {"name": "user_id", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [given]}).encode()
 
@@ -229,22 +229,22 @@ def test_text_elements_that_lie_about_their_length_are_malformed(local_service: 
     assert response.status_code == 400
 
 
-def test_one_bad_image_is_named(local_service: LocalService) -> None:
+def test_error_locates_the_invalid_image(local_service: LocalService) -> None:
     data = [base64.b64encode(each).decode() for each in (png(), b"no image")]
-    answer = ask(local_service, "image", {"name": "image", "shape": [2], "datatype": "BYTES", "data": data})
+    answer = infer(local_service, "image", {"name": "image", "shape": [2], "datatype": "BYTES", "data": data})
 
     assert answer["status_code"] == 415
     assert answer["errors"][0]["location"] == ["body", "inputs", 0, "data", 1]
 
 
-def test_a_category_that_is_none_is_named(local_service: LocalService) -> None:
-    answer = ask(local_service, "tabular", AGE, {"name": "sex", "shape": [1], "datatype": "BYTES", "data": ["x"]})
+def test_unknown_category_is_refused(local_service: LocalService) -> None:
+    answer = infer(local_service, "tabular", AGE, {"name": "sex", "shape": [1], "datatype": "BYTES", "data": ["x"]})
 
     assert answer["status_code"] == 422
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "option",
     [
         {"name": "n", "shape": [1], "datatype": "INT32", "data": [0]},
         {"name": "n", "shape": [1], "datatype": "INT32", "data": [101]},
@@ -254,8 +254,8 @@ def test_a_category_that_is_none_is_named(local_service: LocalService) -> None:
         {"name": "colour", "shape": [1], "datatype": "INT8", "data": [1]},
     ],
 )
-def test_options_of_the_recommender_are_checked(local_service: LocalService, wrong: dict[str, Any]) -> None:
+def test_options_of_the_recommender_are_checked(local_service: LocalService, option: dict[str, Any]) -> None:
     users = {"name": "user_id", "shape": [2], "datatype": "BYTES", "data": ["alice", "bob"]}
 
-    assert ask(local_service, "recommender", users, wrong)["status_code"] == 422
-    assert ask(local_service, "recommender", users)["status_code"] == 200
+    assert infer(local_service, "recommender", users, option)["status_code"] == 422
+    assert infer(local_service, "recommender", users)["status_code"] == 200

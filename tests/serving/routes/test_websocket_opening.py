@@ -13,7 +13,7 @@ from tests.live.server import wait_for
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import LocalService
-from tests.serving.test_conversation import PREDICT, say
+from tests.serving.test_websocket import PREDICT, send
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_page_of_another_host_may_not_connect_unless_a_setting_names_it() -> N
             assert caught.value.response.status_code == 403, origin
         for origin in ("https://shop.example", f"http://{address}"):
             with connect(url, origin=Origin(origin)) as socket:
-                assert say(socket, {"id": 1, "type": "ping"})
+                assert send(socket, {"id": 1, "type": "ping"})
 
 
 def test_who_has_no_key_gets_401_and_who_may_not_predict_403() -> None:
@@ -44,7 +44,7 @@ def test_who_has_no_key_gets_401_and_who_may_not_predict_403() -> None:
             assert caught.value.response.status_code == status
             assert caught.value.response.headers["content-type"] == "application/problem+json"
         with connect(url, additional_headers=headers("predict")) as socket:
-            assert say(socket, PREDICT)[1]["status"] == "ok"
+            assert send(socket, PREDICT)[1]["status"] == "ok"
 
 
 def test_more_connections_than_a_setting_says_get_503_until_one_leaves() -> None:
@@ -77,4 +77,4 @@ def test_where_there_is_no_websocket_the_answer_is_404(address: str, path: str) 
 
 def test_a_slash_at_the_end_of_the_path_changes_nothing(address: str) -> None:
     with connect(f"ws://{address}/v1/ws/predict/") as socket:
-        assert say(socket, PREDICT)[1]["status"] == "ok"
+        assert send(socket, PREDICT)[1]["status"] == "ok"

@@ -12,8 +12,9 @@ from serving.server.request_head import MAX_HEAD_BYTES
 from tests.serving.event_loop import in_loop
 from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
 
-ORDINARY = b"X-Plain: no"
-NONSENSE = b"\x00nonsense\r\n\r\n"
+# The fast path leaves requests with this header to the application.
+NOT_FAST = b"X-Plain: no"
+NOT_HTTP = b"\x00nonsense\r\n\r\n"
 WEBSOCKET = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -34,51 +35,51 @@ async def expect_refusal(reader: asyncio.StreamReader, status: int, kind: str) -
     return headers
 
 
-@pytest.mark.parametrize("more", [(), (ORDINARY,)], ids=["short", "ordinary"])
+@pytest.mark.parametrize("more", [(), (NOT_FAST,)], ids=["fast path", "application"])
 @in_loop
 async def test_invalid_bytes_are_answered_after_earlier_requests(more: tuple[bytes, ...]) -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
-        writer.write(request(b'{"n": 1}', more=more) + request(b'{"n": 2}', more=more) + NONSENSE)
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(request(b'{"n": 1}', more=more) + request(b'{"n": 2}', more=more) + NOT_HTTP)
         for number in (b"1", b"2"):
             status, _, body = await read_answer(reader)
             assert status == 200
             assert body.endswith(b'{"n": %b}' % number)
         headers = await expect_refusal(reader, 400, "not-http")
-        assert lane.counted == [(headers["x-request-id"], 400)]
+        assert server.counted == [(headers["x-request-id"], 400)]
         writer.close()
 
 
 @in_loop
 async def test_invalid_bytes_alone_are_answered_by_a_problem_document() -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
-        writer.write(NONSENSE)
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(NOT_HTTP)
         await expect_refusal(reader, 400, "not-http")
         writer.close()
 
 
 @in_loop
 async def test_invalid_chunks_are_answered_in_the_order_of_requests() -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(request() + CHUNKED + b"zz\r\n")
         assert (await read_answer(reader))[2] == b"short " + BODY
         await expect_refusal(reader, 400, "not-http")
         writer.close()
-        reader, writer = await lane.connect()
+        reader, writer = await server.connect()
         writer.write(CHUNKED)
         await asyncio.sleep(0.05)
         writer.write(b"zz\r\n")
         await expect_refusal(reader, 400, "not-http")
         writer.close()
-    assert not lane.by_application
+    assert not server.by_application
 
 
 @in_loop
 async def test_invalid_chunks_do_not_interrupt_a_response() -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert (await read_answer(reader))[2] == b"early"
         writer.write(b"zz\r\n")
@@ -86,22 +87,22 @@ async def test_invalid_chunks_do_not_interrupt_a_response() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("more", [(), (ORDINARY,)], ids=["short", "ordinary"])
+@pytest.mark.parametrize("more", [(), (NOT_FAST,)], ids=["fast path", "application"])
 @in_loop
 async def test_a_handshake_behind_a_request_without_response_is_refused(more: tuple[bytes, ...]) -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(request(more=more) + WEBSOCKET)
         assert (await read_answer(reader))[2].endswith(BODY)
         await expect_refusal(reader, 400, "not-http")
         writer.close()
-        assert len(lane.batches) + len(lane.by_application) == 1
+        assert len(server.batches) + len(server.by_application) == 1
 
 
 @in_loop
 async def test_the_time_limit_of_heads_does_not_apply_to_websockets() -> None:
-    async with listening(FastPathServer(head_timeout_s=0.1)) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer(head_timeout_s=0.1)) as server:
+        reader, writer = await server.connect()
         writer.write(request())
         await read_answer(reader)
         writer.write(WEBSOCKET)
@@ -114,8 +115,8 @@ async def test_the_time_limit_of_heads_does_not_apply_to_websockets() -> None:
 @pytest.mark.parametrize("piece", [b"a" * 5000, b"a: b\r\n" * 800], ids=["one header", "many headers"])
 @in_loop
 async def test_an_endless_head_is_refused(piece: bytes) -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(b"GET / HTTP/1.1\r\nX-Request-ID: mine.5\r\nA: ")
         for _ in range(2 * MAX_HEAD_BYTES // len(piece)):
             writer.write(piece)
@@ -128,9 +129,9 @@ async def test_an_endless_head_is_refused(piece: bytes) -> None:
 @in_loop
 async def test_a_large_head_is_refused_however_it_is_segmented() -> None:
     sent = request(more=[b"User-Agent: " + b"u" * MAX_HEAD_BYTES])
-    async with listening(FastPathServer()) as lane:
+    async with listening(FastPathServer()) as server:
         for cuts in ([], [1], [30_000], [60_000, 64_000]):
-            reader, writer = await lane.connect()
+            reader, writer = await server.connect()
             for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
                 writer.write(sent[start:end])
                 await writer.drain()
@@ -138,23 +139,25 @@ async def test_a_large_head_is_refused_however_it_is_segmented() -> None:
             await expect_refusal(reader, 431, "headers-too-large")
             writer.close()
         small = request(more=[b"User-Agent: " + b"u" * (MAX_HEAD_BYTES - 1000)])
-        assert await lane.send(small) == [b"short " + BODY]
+        assert await server.send(small) == [b"short " + BODY]
 
 
 @in_loop
 async def test_a_body_does_not_count_for_the_next_head() -> None:
     body = b"b" * (MAX_HEAD_BYTES * 2)
-    async with listening(FastPathServer()) as lane:
+    async with listening(FastPathServer()) as server:
         second = request()
-        answers = await lane.send(request(body) + second[:20], second[20:], answers=2)
+        answers = await server.send(request(body) + second[:20], second[20:], answers=2)
         assert answers == [b"ordinary " + body, b"short " + BODY]
 
 
-@pytest.mark.parametrize("before", [b"", request(), request(more=[ORDINARY])], ids=["first", "short", "ordinary"])
+@pytest.mark.parametrize(
+    "before", [b"", request(), request(more=[NOT_FAST])], ids=["first", "fast path", "application"]
+)
 @in_loop
 async def test_a_slow_head_is_refused(before: bytes) -> None:
-    async with listening(FastPathServer(head_timeout_s=0.3)) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer(head_timeout_s=0.3)) as server:
+        reader, writer = await server.connect()
         if before:
             writer.write(before)
             await read_answer(reader)
@@ -172,9 +175,9 @@ async def test_a_slow_head_is_refused(before: bytes) -> None:
 
 @in_loop
 async def test_empty_lines_do_not_keep_a_connection_open() -> None:
-    async with listening(FastPathServer(head_timeout_s=0.3)) as lane:
+    async with listening(FastPathServer(head_timeout_s=0.3)) as server:
         for before in (b"", request()):
-            reader, writer = await lane.connect()
+            reader, writer = await server.connect()
             if before:
                 writer.write(before)
                 await read_answer(reader)
@@ -191,12 +194,12 @@ async def test_empty_lines_do_not_keep_a_connection_open() -> None:
 @in_loop
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "SILENCE_S", 0.2)
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
         # A client that sends bytes in time is answered.
-        reader, writer = await lane.connect()
+        reader, writer = await server.connect()
         writer.write(request()[:10])
         await asyncio.sleep(0.3)
         writer.write(request()[10:])
@@ -207,16 +210,16 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("gap_s", [0, 0.05], ids=["at once", "later"])
 @in_loop
 async def test_trailers_are_discarded(gap_s: float) -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(CHUNKED)
         await asyncio.sleep(gap_s)
         writer.write(b"2\r\n{}\r\n0\r\nX-API-Key: stolen\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")
         assert (await read_answer(reader))[2] == b"ordinary {}"
-        writer.write(request(more=[b"X-Request-ID: mine.6", ORDINARY]))
+        writer.write(request(more=[b"X-Request-ID: mine.6", NOT_FAST]))
         await read_answer(reader)
         writer.close()
-    first, second = lane.by_application
+    first, second = server.by_application
     assert {name for name, _ in first["headers"]} == {b"host", b"content-type", b"transfer-encoding"}
     assert (b"x-request-id", b"mine.6") in second["headers"]
 
@@ -227,8 +230,8 @@ async def test_trailers_are_discarded(gap_s: float) -> None:
 async def test_an_offer_of_http_2_is_ignored(cut: int | None, before: bytes) -> None:
     offer = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"]
     sent = request(more=offer)
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(before + sent[:cut])
         if cut:
             await asyncio.sleep(0.02)
@@ -245,15 +248,15 @@ async def test_an_offer_of_http_2_is_ignored(cut: int | None, before: bytes) -> 
 @in_loop
 async def test_other_headers_of_a_request_with_an_offer_are_kept() -> None:
     more = [b"Connection: Upgrade, close", b"Upgrade: h2c", b"X-API-Key: mine", b"Expect: 100-continue"]
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(request(line=b"POST /other?a=b HTTP/1.1", more=more))
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         status, headers, body = await read_answer(reader)
         assert (status, body, headers["connection"]) == (200, b"ordinary " + BODY, "close")
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
-    (scope,) = lane.by_application
+    (scope,) = server.by_application
     assert (scope["path"], scope["query_string"]) == ("/other", b"a=b")
     assert (b"x-api-key", b"mine") in scope["headers"]
     assert not {b"upgrade"} & {name for name, _ in scope["headers"]}
@@ -271,8 +274,8 @@ async def test_other_headers_of_a_request_with_an_offer_are_kept() -> None:
 )
 @in_loop
 async def test_no_protocol_is_left_without_an_answer(sent: bytes) -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(sent)
         await expect_refusal(reader, 400, "not-http")
         writer.close()

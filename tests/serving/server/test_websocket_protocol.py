@@ -17,8 +17,8 @@ FLOOD = 40 << 20
 
 @in_loop
 async def test_reading_pauses_while_the_client_does_not_read() -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(WEBSOCKET)
         await reader.readuntil(b"\r\n\r\n")
         # The client does not read: a StreamReader stops at twice its limit.

@@ -1,4 +1,4 @@
-"""`python -m tests.measure.threads`: a call that does nothing, made in a thread by ours and by the loop's executor."""
+"""Measure an empty call in a thread, by `ThreadPool` and by the executor: `python -m tests.measure.thread_pool`"""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import uvloop
 from serving.concurrency import ThreadPool
 
 
-def nothing(argument: int) -> int:
+def identity(argument: int) -> int:
     return argument
 
 
 async def main(options: argparse.Namespace) -> None:
-    """Print processor time and time in all per hand-over, medians over rounds that take turns."""
+    """Print processor time and latency per call, medians over alternating rounds."""
     loop, threads, pool = asyncio.get_running_loop(), ThreadPool(1, name="own"), ThreadPoolExecutor(1)
     ways: dict[str, Callable[[], Awaitable[int]]] = {
-        "serving.concurrency": lambda: threads.run(nothing, 1),
-        "run_in_executor": lambda: loop.run_in_executor(pool, nothing, 1),
+        "serving.concurrency": lambda: threads.run(identity, 1),
+        "run_in_executor": lambda: loop.run_in_executor(pool, identity, 1),
     }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
-            found[name].append(await _time(way, options.calls))
+            results[name].append(await _time(way, options.calls))
     threads.close()
     pool.shutdown()
-    for name, seen in found.items():
+    for name, seen in results.items():
         cpu_us, p50_us = (statistics.median(each[index] for each in seen) for index in (0, 1))
         print(f"{name}  processor time {cpu_us:4.0f} us, p50 {p50_us:4.0f} us")
 

@@ -1,7 +1,7 @@
-"""How the cores are best shared out between images: `python -m tests.measure.streams`.
+"""Measure images per second by OpenVINO streams, threads and calls: `python -m tests.measure.inference_streams`
 
-Sixteen images of 500x375 are outstanding: two threads of another process decode them, and so many calls at a time
-answer whatever is decoded, by OpenVINO in so many streams and threads. Images per second, of rounds that take turns.
+Two threads of another process decode images of 500x375, at most 16 in advance. Concurrent calls run inference on the
+decoded images. The configurations alternate in rounds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from models.store.artifacts import find
 from tests.live.server import ROOT
 
 OUTSTANDING = 16
-# Streams, threads in all, calls in flight.
+# Streams, total threads, concurrent calls.
 WAYS = ((1, 2, 1), (1, 2, 2), (2, 2, 2), (2, 2, 3), (1, 1, 1))
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print a line for each way and precision."""
+    """Print a line per configuration and precision."""
     folder = find(options.model).folder
     context = multiprocessing.get_context("spawn")
     decoded: Queue[Pixels] = context.Queue()
@@ -47,16 +47,17 @@ def main(options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             for place, (_, _, calls) in enumerate(WAYS):
                 rates[place].append(_rate(compiled[place], calls, options.seconds, decoded, free))
-        for (streams, threads, calls), found in zip(WAYS, rates, strict=True):
-            said = f"{streams} streams, {threads} threads in all, {calls} calls in flight"
+        for (streams, threads, calls), samples in zip(WAYS, rates, strict=True):
+            name = f"{streams} streams, {threads} threads, {calls} concurrent calls"
             print(
-                f"{precision:4} {said}: {statistics.median(found):.1f} images/s, at best {max(found):.1f}", flush=True
+                f"{precision:4} {name}: {statistics.median(samples):.1f} images/s, maximum {max(samples):.1f}",
+                flush=True,
             )
     child.terminate()
 
 
 def decode(folder: Path, decoded: Queue[Pixels], free: Semaphore) -> None:
-    """Decode one image after the other in two threads, as long as fewer than sixteen are outstanding."""
+    """Decode images in two threads, with at most sixteen in the queue."""
     decoder, file = ImageDecoder(read_preprocessing(folder)), io.BytesIO()
     Image.open(ROOT / "docs" / "images" / "coffee.jpg").resize((500, 375)).save(file, "JPEG", quality=90)
 
@@ -98,7 +99,7 @@ _TAKING = threading.Lock()
 
 
 def _batch(decoded: Queue[Pixels]) -> list[Pixels]:
-    """All that is decoded, at least one, and at most what is outstanding."""
+    """Return the decoded images, at least one and at most `OUTSTANDING`."""
     with _TAKING:
         batch = [decoded.get()]
         while len(batch) < OUTSTANDING:

@@ -1,4 +1,4 @@
-"""`python -m tests.measure.limits`: setting and lifting a time limit that is not reached, by ours and by asyncio's."""
+"""Measure an unreached time limit, `task_timeout` and `asyncio.timeout`: `python -m tests.measure.time_limits`"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.concurrency import task_timeout
 
 
 async def main(options: argparse.Namespace) -> None:
-    """Print nanoseconds for each, medians over rounds that take turns."""
+    """Print nanoseconds per time limit, medians over alternating rounds."""
     own, theirs = [], []
     for _ in range(options.rounds):
         started = time.process_time()
@@ -26,7 +26,7 @@ async def main(options: argparse.Namespace) -> None:
                 pass
         own.append(between - started)
         theirs.append(time.process_time() - between)
-    for name, seen in (("until", own), ("asyncio.timeout", theirs)):
+    for name, seen in (("task_timeout", own), ("asyncio.timeout", theirs)):
         print(f"{name:16} {1e9 * statistics.median(seen) / options.calls:5.0f} ns")
 
 

@@ -1,7 +1,7 @@
-"""How well and how fast titles are found that are typed wrongly: `python -m tests.measure.search`
+"""Measure the search for misspelled titles, its accuracy and time: `python -m tests.measure.title_search`
 
-The titles of the recommender in the store, each with two letters changed, left out or added; then as many made-up
-titles as `--titles` says, of these titles' words. "alone" is rapidfuzz over every title.
+The queries are the titles of the stored recommender with two letters changed, omitted or added, then `--titles`
+generated titles from the same words. "rapidfuzz alone" compares with every title.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def main(options: argparse.Namespace) -> None:
     contents = Recommender.load(find(options.name)).contents
     titles = [contents.titles[row] for row in range(len(contents.items))]
     draw = random.Random(0)  # noqa: S311  (which letters are wrong)
-    _tell(titles, range(len(titles)), draw)
+    _report(titles, range(len(titles)), draw)
     words = [word for title in titles for word in title.split()]
-    made_up = [" ".join(draw.choices(words, k=4)) for _ in range(options.titles)]
-    _tell(made_up, draw.sample(range(len(made_up)), 200), draw)
+    generated = [" ".join(draw.choices(words, k=4)) for _ in range(options.titles)]
+    _report(generated, draw.sample(range(len(generated)), 200), draw)
 
 
-def _tell(titles: Sequence[str], asked: Sequence[int], draw: random.Random) -> None:
+def _report(titles: Sequence[str], rows: Sequence[int], draw: random.Random) -> None:
     search, normal = TitleSearch(titles), [normalise(title) for title in titles]
     first = among_five = 0
     ours_ms, alone_ms = [], []
-    for number, row in enumerate(asked):
+    for number, row in enumerate(rows):
         query = _mistyped(normalise(titles[row]), draw)
         started = time.process_time()
         found = [normal[each] for each, _ in search.find(query)[:5]]
@@ -48,7 +48,7 @@ def _tell(titles: Sequence[str], asked: Sequence[int], draw: random.Random) -> N
             process.extract(query, normal, scorer=fuzz.WRatio, limit=5)
             alone_ms.append(1e3 * (time.process_time() - started))
     print(
-        f"{len(titles):,} titles: first for {first / len(asked):.1%}, among five for {among_five / len(asked):.1%}; "
+        f"{len(titles):,} titles: first for {first / len(rows):.1%}, among five for {among_five / len(rows):.1%}; "
         f"{statistics.median(ours_ms):.1f} ms, rapidfuzz alone {statistics.median(alone_ms):.1f} ms"
     )
 
@@ -63,5 +63,5 @@ def _mistyped(text: str, draw: random.Random) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="recommender", help="name of the artifact")
-    parser.add_argument("--titles", type=int, default=200_000, help="how many to make up")
+    parser.add_argument("--titles", type=int, default=200_000, help="number of generated titles")
     main(parser.parse_args())

@@ -1,4 +1,4 @@
-"""What choosing a version costs a request: `python -m tests.measure.traffic`."""
+"""Measure the choice of a version per request: `python -m tests.measure.version_router`"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCOPE = {"client": ("127.0.0.1", 5000), "headers": [(f"x-header-{n}".encode(), b
 
 
 def main() -> None:
-    """Print microseconds for each."""
+    """Print microseconds per request."""
     guard, traffic = Guard(), VersionRouter("tabular")
     for name, split in (("no weights", NO_SPLIT), ("two weights", TrafficSplit({"a": 0.9, "b": 0.1}))):
         traffic.split = split

@@ -1,6 +1,6 @@
-"""`python -m tests.measure.hop`: one call of 30 floats over a unix socket, by the hop's own client and by aiohttp.
+"""Measure a call of 30 floats by the runner client and by aiohttp: `python -m tests.measure.runner_client`
 
-The two take turns, so that whatever else the machine does meets both.
+The two clients alternate, so that other load of the machine affects both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEADER = f"content-type: {MEDIA_TYPE}\r\n"
 
 
 async def measure(socket: str, *, rounds: int, calls: int) -> None:
-    """Print processor time in this process and time in all, per call, medians over the rounds."""
+    """Print processor time of the client and latency per call, medians over the rounds."""
     pieces = encode_requests([WireRequest(np.ones((1, 30), np.float32), 1, "x" * 32, 1e12)], now=0)
     body = b"".join(pieces)
     connection = await open_connection(Address(path=socket))
@@ -39,14 +39,14 @@ async def measure(socket: str, *, rounds: int, calls: int) -> None:
                 await reply.read()
                 assert reply.status == 200
 
-        found: dict[str, list[tuple[float, float]]] = {"own client": [], "aiohttp": []}
+        results: dict[str, list[tuple[float, float]]] = {"runner client": [], "aiohttp": []}
         for _ in range(rounds):
-            for seen, call in zip(found.values(), (own, by_aiohttp), strict=True):
+            for seen, call in zip(results.values(), (own, by_aiohttp), strict=True):
                 seen.append(await _time(call, calls))
     connection.close()
-    for name, seen in found.items():
+    for name, seen in results.items():
         cpu_us, p50_us = (statistics.median(each[index] for each in seen) for index in (0, 1))
-        print(f"{name:10}  client's processor time {cpu_us:4.0f} us, p50 of the call {p50_us:4.0f} us")
+        print(f"{name:13}  client's processor time {cpu_us:4.0f} us, p50 of the call {p50_us:4.0f} us")
 
 
 async def _time(call: Callable[[], Awaitable[None]], calls: int) -> tuple[float, float]:

@@ -1,6 +1,6 @@
-"""`python -m tests.measure.products`: the best ten items of users, block by block and by the whole product.
+"""Measure the ten best items of users, by block and by the complete product: `python -m tests.measure.top_k_products`
 
-Random vectors of 64 numbers; milliseconds per batch, the median of some batches.
+The vectors are random, with 64 numbers. Prints the median milliseconds per batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SEEN = 100
 
 
 def main(items: int, repeats: int) -> None:
-    """Print one line per size of batch."""
+    """Print a line per batch size."""
     random = np.random.default_rng(0)
     factors = random.normal(size=(items, _WIDTH)).astype(np.float32)
     biases = random.normal(scale=0.3, size=items).astype(np.float32)
@@ -35,7 +35,7 @@ def main(items: int, repeats: int) -> None:
             np.argpartition(-scores, 10, axis=1)
 
         ours_ms, whole_ms = median_ms(by_block, repeats), median_ms(whole, repeats)
-        print(f"{users:3} users  by block {ours_ms:7.1f} ms  whole {whole_ms:7.1f} ms")
+        print(f"{users:3} users  by block {ours_ms:7.1f} ms  complete {whole_ms:7.1f} ms")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m tests.measure.catalogue`: what a recommender of a million users and items takes, on disk and in memory.
+"""Measure size, memory and latency of a recommender with a million users and items: `python -m tests.measure.catalog`
 
-The artifact is the benchmark's synthetic one: random vectors of 64 numbers, and rows of seen items.
+The artifact is synthetic, as in the benchmarks: random vectors of 64 numbers, and rows of seen items.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MIB = 1 << 20
 
 
 def main(items: int, repeats: int) -> None:
-    """Print sizes of the files, time and memory of loading, and milliseconds per question."""
+    """Print the sizes of the files, time and memory of loading, and milliseconds per query."""
     artifact = read_artifact(synthetic_catalogue(items))
     for part in ("users", "items", "titles", "interactions", "models"):
         size = _bytes(artifact.folder / part)
@@ -51,7 +51,7 @@ def main(items: int, repeats: int) -> None:
         ask()
         first = 1e3 * (time.perf_counter() - started)
         print(f"{name:14} first {first:7.1f} ms, then {median_ms(ask, repeats):7.1f} ms")
-    print(f"in the end {_memory()[0] - before[0]:.0f} MiB resident, {_memory()[1] - before[1]:.0f} own")
+    print(f"finally {_memory()[0] - before[0]:.0f} MiB resident, {_memory()[1] - before[1]:.0f} own")
 
 
 def _recommend(dispatcher: Dispatcher, users: list[str], size: int) -> None:
@@ -64,9 +64,9 @@ def _bytes(folder: Path) -> int:
 
 
 def _memory() -> tuple[float, float]:
-    """MiB resident, and of that what no file on disk stands behind."""
-    found = psutil.Process().memory_info()
-    return found.rss / _MIB, (found.rss - found.shared) / _MIB
+    """Return the resident memory in MiB, in total and without file-backed pages."""
+    memory = psutil.Process().memory_info()
+    return memory.rss / _MIB, (memory.rss - memory.shared) / _MIB
 
 
 if __name__ == "__main__":

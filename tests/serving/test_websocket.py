@@ -1,4 +1,4 @@
-"""The WebSocket: three models, several calls in flight, the same faults as over HTTP, and why it is closed."""
+"""Tests of the WebSocket: concurrent requests to all models, errors, limits and close codes."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def address(local_service: LocalService) -> Iterator[str]:
         yield address
 
 
-def say(socket: ClientConnection, *messages: Any) -> dict[Any, Any]:
-    """The answers to `messages`, by their ids."""
+def send(socket: ClientConnection, *messages: Any) -> dict[Any, Any]:
+    """Send `messages` and return the responses by id."""
     for message in messages:
         socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
     answers = [json.loads(socket.recv(timeout=60)) for _ in messages]
     return {answer["id"]: answer for answer in answers}
 
 
-def closing(socket: ClientConnection) -> tuple[int, str]:
+def close_reason(socket: ClientConnection) -> tuple[int, str]:
     with pytest.raises(ConnectionClosed) as caught:
         socket.recv(timeout=60)
     assert caught.value.rcvd is not None
     return caught.value.rcvd.code, caught.value.rcvd.reason
 
 
-def test_the_three_models_answer_by_id(local_service: LocalService, address: str) -> None:
+def test_all_models_respond_by_id(local_service: LocalService, address: str) -> None:
     with connect(f"ws://{address}/v1/ws/predict") as socket:
-        answers = say(
+        answers = send(
             socket,
             {"id": "a", "model": "image", "input": {"image": TEXT, "top_k": 1}},
             PREDICT,
@@ -68,7 +68,7 @@ def test_the_three_models_answer_by_id(local_service: LocalService, address: str
     assert len(answers["c"]["result"]["items"]) == 2
 
 
-def test_a_slow_call_does_not_hold_up_a_quick_one(local_service: LocalService, address: str) -> None:
+def test_slow_request_does_not_delay_others(local_service: LocalService, address: str) -> None:
     gate, predict = asyncio.Event(), local_service.table.predict
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -80,18 +80,18 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(local_service: LocalService, a
     local_service.table.predict = slow  # type: ignore[method-assign]
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         socket.send(json.dumps(PREDICT))
-        quick = say(
+        quick = send(
             socket,
             {"id": 2, "model": "recommender", "input": {"user_id": "bob"}},
         )
-        pong = say(socket, {"id": 3, "type": "ping"})
-        again = say(socket, PREDICT)
+        pong = send(socket, {"id": 3, "type": "ping"})
+        repeated = send(socket, PREDICT)
         loops[0].call_soon_threadsafe(gate.set)
         late = json.loads(socket.recv(timeout=60))
 
     assert quick[2]["status"] == "ok"
     assert pong[3] == {"id": 3, "type": "pong"}
-    assert "in flight" in again[1]["error"]["detail"]
+    assert "in flight" in repeated[1]["error"]["detail"]
     assert (late["id"], late["status"]) == (1, "ok")
 
 
@@ -115,18 +115,18 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(local_service: LocalService, a
         ({"id": 1, "model": "recommender", "input": {"user_id": "a"}, "more": 1}, 1, 422, "Unknown field"),
     ],
 )
-def test_bad_messages_get_a_problem_and_the_connection_stays(
+def test_invalid_message_gets_a_problem_and_the_connection_stays_open(
     address: str, message: Any, id_: Any, status: int, says: str
 ) -> None:
     with connect(f"ws://{address}/v1/ws/predict") as socket:
-        answer = say(socket, message)[id_]
+        answer = send(socket, message)[id_]
         assert answer["status"] == "error"
         assert answer["error"]["status"] == status
         assert says in answer["error"]["detail"]
-        assert say(socket, {"id": "still", "type": "ping"})["still"]["type"] == "pong"
+        assert send(socket, {"id": "still", "type": "ping"})["still"]["type"] == "pong"
 
 
-def test_more_messages_than_may_be_in_flight_are_refused_at_once(local_service: LocalService, address: str) -> None:
+def test_too_many_messages_in_flight_are_refused_at_once(local_service: LocalService, address: str) -> None:
     never = asyncio.Event()
 
     async def hang(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
@@ -137,95 +137,95 @@ def test_more_messages_than_may_be_in_flight_are_refused_at_once(local_service: 
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         for number in range(32):
             socket.send(json.dumps(PREDICT | {"id": number}))
-        refused = say(socket, PREDICT | {"id": "one more"})["one more"]
+        refused = send(socket, PREDICT | {"id": "one more"})["one more"]
 
     assert refused["error"]["type"] == "/problems/overloaded"
 
 
-def test_binary_messages_close_with_1003(address: str) -> None:
+def test_binary_message_closes_with_1003(address: str) -> None:
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         socket.send(b"\x00")
-        assert closing(socket) == (1003, "messages are JSON text")
+        assert close_reason(socket) == (1003, "messages are JSON text")
 
 
-def test_messages_over_the_limit_of_bodies_close_with_1009() -> None:
+def test_message_over_the_body_limit_closes_with_1009() -> None:
     with (
         listening(LocalService(max_body_bytes=1000).edged) as address,
         connect(f"ws://{address}/v1/ws/predict") as socket,
     ):
         socket.send(json.dumps(PREDICT | {"id": "x" * 1000}))
-        assert closing(socket)[0] == 1009
+        assert close_reason(socket)[0] == 1009
 
 
-def test_every_message_counts_and_one_too_many_says_when_to_come_again() -> None:
+def test_rate_limit_counts_every_message() -> None:
     with (
         listening(LocalService(rate_limit_predict=3).edged) as address,
         connect(f"ws://{address}/v1/ws/predict") as socket,
     ):
-        # The connection itself was the first.
-        answers = say(socket, *(PREDICT | {"id": number} for number in range(4)))
+        # The connection itself counts as the first request.
+        answers = send(socket, *(PREDICT | {"id": number} for number in range(4)))
 
     assert sorted(answer["status"] for answer in answers.values()) == ["error", "error", "ok", "ok"]
     assert {answer["error"]["status"] for answer in answers.values() if "error" in answer} == {429}
 
 
-def test_a_connection_on_which_nothing_is_said_is_closed_with_4408() -> None:
+def test_idle_connection_closes_with_4408() -> None:
     with (
         listening(LocalService(websocket_idle_s=0.2).edged) as address,
         connect(f"ws://{address}/v1/ws/predict") as socket,
     ):
-        assert closing(socket) == (4408, "nothing was said for 0.2 s")
+        assert close_reason(socket) == (4408, "nothing was said for 0.2 s")
 
 
-def test_what_is_in_flight_is_waited_for_and_a_limit_of_0_waits_for_ever(local_service: LocalService) -> None:
-    asked, predict = threading.Event(), local_service.table.predict
+def test_idle_limit_ignores_connections_with_requests_in_flight(local_service: LocalService) -> None:
+    is_called, predict = threading.Event(), local_service.table.predict
 
     async def slow(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
-        asked.set()
-        # Longer than the connection may be silent, by the same clock.
+        is_called.set()
+        # Longer than the idle limit, by the same clock.
         await asyncio.sleep(0.8)
         return await predict(rows, deadline=deadline)
 
-    def answered(address: str) -> str:
+    def status_of(address: str) -> str:
         while True:
             with connect(f"ws://{address}/v1/ws/predict") as socket:
                 try:
-                    return str(say(socket, PREDICT)[1]["status"])
+                    return str(send(socket, PREDICT)[1]["status"])
                 except ConnectionClosed:
-                    # Silent for too long already, where nothing was asked.
-                    if asked.is_set():
+                    # The connection was idle for too long before the request.
+                    if is_called.is_set():
                         raise
 
     for each in (LocalService(websocket_idle_s=0.2), local_service):
-        asked.clear()
+        is_called.clear()
         each.table.predict = slow  # type: ignore[method-assign]
         with listening(each.edged) as address:
-            assert answered(address) == "ok"
+            assert status_of(address) == "ok"
 
 
-def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(local_service: LocalService) -> None:
-    telemetry, written = ServiceMetrics(), io.StringIO()
-    log = AccessLog(written)
+def test_messages_and_connections_are_in_metrics_and_log(local_service: LocalService) -> None:
+    telemetry, stream = ServiceMetrics(), io.StringIO()
+    log = AccessLog(stream)
     app = RequestId(RequestMetrics(local_service.edged, metrics=telemetry, access_log=log))
     with listening(app) as address:
         url = f"ws://{address}/v1/ws/predict"
         with connect(url, additional_headers={"X-Request-ID": "socket-1"}) as socket:
             assert socket.response is not None
             assert socket.response.headers["x-request-id"] == "socket-1"
-            say(socket, PREDICT, PREDICT | {"id": 2, "input": {}}, {"id": 3, "type": "ping"})
+            send(socket, PREDICT, PREDICT | {"id": 2, "input": {}}, {"id": 3, "type": "ping"})
         with connect(url) as socket:
             socket.send(b"\x00")
-            closing(socket)
+            close_reason(socket)
         with pytest.raises(InvalidStatus):
             connect(url, origin=Origin("https://evil.example"))
-        wait_for(lambda: telemetry._open_sockets == 0, "both connections are over")
+        wait_for(lambda: telemetry._open_sockets == 0, "both connections are closed")
     log.flush()
     telemetry.flush()
 
-    text, lines = telemetry.content()[0].decode(), written.getvalue()
+    text, lines = telemetry.content()[0].decode(), stream.getvalue()
     for status in (200, 403, 422):
-        counted = f'makunouchi_requests_total{{method="WEBSOCKET",route="/v1/ws/predict",status="{status}"}} 1.0'
-        assert counted in text
+        sample = f'makunouchi_requests_total{{method="WEBSOCKET",route="/v1/ws/predict",status="{status}"}} 1.0'
+        assert sample in text
     assert 'makunouchi_websockets_closed_total{code="1000"} 1.0' in text
     assert 'makunouchi_websockets_closed_total{code="1003"} 1.0' in text
     assert "makunouchi_websockets_open 0.0" in text
@@ -233,12 +233,12 @@ def test_messages_are_requests_in_metrics_and_log_and_connections_are_counted(lo
     assert "status=1000" in lines
 
 
-def test_pings_of_the_protocol_are_answered(address: str) -> None:
+def test_protocol_ping_gets_a_pong(address: str) -> None:
     with connect(f"ws://{address}/v1/ws/predict") as socket:
         assert socket.ping().wait(60)
 
 
-def test_a_service_that_stops_answers_what_is_in_flight_and_closes_with_1001(local_service: LocalService) -> None:
+def test_stopping_service_closes_with_1001(local_service: LocalService) -> None:
     stopping: list[bool] = []
     app = build_app(
         local_service.handlers,
@@ -250,9 +250,9 @@ def test_a_service_that_stops_answers_what_is_in_flight_and_closes_with_1001(loc
     )
     with listening(middleware_stack(app, local_service.settings)) as address:
         with connect(f"ws://{address}/v1/ws/predict") as socket:
-            assert say(socket, PREDICT)[1]["status"] == "ok"
+            assert send(socket, PREDICT)[1]["status"] == "ok"
             stopping.append(True)
-            assert closing(socket) == (1001, "the service is stopping")
+            assert close_reason(socket) == (1001, "the service is stopping")
         with pytest.raises(InvalidStatus) as caught:
             connect(f"ws://{address}/v1/ws/predict")
         assert caught.value.response.status_code == 503
