@@ -18,7 +18,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
-from models.tabular.model import INPUT_NAME, OUTPUT_NAME
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME
 
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _IR_VERSION = 9

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.tabular.model import INPUT_NAME, OUTPUT_NAME
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME
 
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _IR_VERSION = 9

@@ -203,7 +203,7 @@ def test_litter_in_a_folder_is_passed_over(few: Path, tmp_path: Path) -> None:
         ({"validation": 0.0}, "--validation"),
         ({"epochs": 0}, "--epochs"),
         ({"size": 4}, "--size"),
-        ({"name": "My model"}, "'My model' cannot be the name"),
+        ({"name": "My model"}, "'My model' is not a valid artifact name"),
     ],
 )
 def test_impossible_options_are_refused(few: Path, tmp_path: Path, change: dict[str, object], match: str) -> None:

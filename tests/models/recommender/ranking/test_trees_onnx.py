@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from models.onnx_session import open_session, run_session
 from models.recommender.ranking.trees_onnx import from_histograms, from_lightgbm, gains, to_onnx
-from models.tabular.model import open_session, run_session
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
