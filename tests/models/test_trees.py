@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+from models.onnx_session import open_session, run_session
 from models.recommender.ranking.trees_onnx import to_onnx
-from models.tabular.model import open_session, run_session
 from models.trees import float32_below, from_histograms
 
 

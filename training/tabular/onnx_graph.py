@@ -18,8 +18,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
-from models.tabular.model import INPUT_NAME, OUTPUT_NAME
-from models.tabular.onnx_writer import TREE_DOMAIN, encode_model
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME
+from models.onnx_writer import TREE_DOMAIN, encode_model
 from models.trees import from_histograms, onnx_attributes
 
 

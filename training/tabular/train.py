@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from models.card import CalibrationBin, Card, Column, Metrics, Parity, Scalar
 from models.errors import GateNotMet, ParityNotMet
+from models.onnx_session import open_session, run_session
 from models.store.artifacts import Artifact, find, saving
-from models.tabular.model import MODEL_FILE, open_session, run_session
+from models.tabular.model import MODEL_FILE
 from training.class_metrics import by_class
 from training.report import console, library_versions, print_summary, step, write_report
 from training.tabular.columns import ColumnRules, Inputs, read_inputs

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.onnx_session import open_session, run_session
 from models.recommender.ranking.trees_onnx import from_lightgbm, gains, to_onnx
-from models.tabular.model import open_session, run_session
 from models.trees import TreeEnsemble, from_histograms
 
 Floats = NDArray[np.float32]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from models.tabular.model import INPUT_NAME, OUTPUT_NAME
-from models.tabular.onnx_writer import TREE_DOMAIN, encode_model
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME
+from models.onnx_writer import TREE_DOMAIN, encode_model
 from models.trees import Tree, TreeEnsemble, onnx_attributes
 
 

@@ -135,7 +135,7 @@ def test_write_card_is_what_read_card_reads(tabular_artifact: Artifact, tmp_path
 
 def test_the_runtime_writes_no_telemetry(tabular_artifact: Artifact, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from models.tabular.model import open_session;"
+        "import sys, time; from pathlib import Path; from models.onnx_session import open_session;"
         f"open_session(Path({str(tabular_artifact.folder / MODEL_FILE)!r})); time.sleep(0.2)"
     )
     # Telemetry and an id of the machine would be stored in these folders.

@@ -201,7 +201,7 @@ def test_files_of_desktops_are_ignored(few: Path, tmp_path: Path) -> None:
         ({"validation": 0.0}, "--validation"),
         ({"epochs": 0}, "--epochs"),
         ({"size": 4}, "--size"),
-        ({"name": "My model"}, "'My model' cannot be the name"),
+        ({"name": "My model"}, "'My model' is not a valid artifact name"),
     ],
 )
 def test_invalid_options_are_refused(few: Path, tmp_path: Path, change: dict[str, object], match: str) -> None:

@@ -191,7 +191,7 @@ def test_content_needs_attributes(store: Path, files: dict[str, Path]) -> None:
         ({"title_column": "label"}, "has no column 'label'"),
         ({"user_attributes": ("height",)}, "has no column 'height'"),
         ({"interactions": Path("none.csv")}, "no file 'none.csv'"),
-        ({"name": "My model"}, "'My model' cannot be the name"),
+        ({"name": "My model"}, "'My model' is not a valid artifact name"),
         ({"epochs": 0}, "--epochs is 0; it must be at least 1"),
         ({"max_sampled": -3}, "--max-sampled is -3; it must be at least 1"),
         ({"learning_rate": 0.0}, "--learning-rate is 0; it must be above 0"),

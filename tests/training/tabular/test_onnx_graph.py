@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from models.card import Column
-from models.tabular.model import open_session, run_session
+from models.onnx_session import open_session, run_session
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE
 from training.tabular.onnx_graph import to_onnx
 from training.tabular.pipelines import Values, calibrated, candidates, predict

@@ -209,7 +209,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path: Path, monkeypat
         ({"drop": ("nope",)}, "no column 'nope' to drop"),
         ({"test_share": 0.9}, "--test-share 0.9"),
         ({"folds": 1}, "--folds 1"),
-        ({"name": "My model", "data": Path("not read.csv")}, "'My model' cannot be the name"),
+        ({"name": "My model", "data": Path("not read.csv")}, "'My model' is not a valid artifact name"),
         ({"data": Path("nowhere.csv")}, "no file 'nowhere.csv'"),
     ],
 )

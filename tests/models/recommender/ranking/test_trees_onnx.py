@@ -6,8 +6,8 @@ import lightgbm
 import numpy as np
 import pytest
 
+from models.onnx_session import open_session, run_session
 from models.recommender.ranking.trees_onnx import from_lightgbm, gains, to_onnx
-from models.tabular.model import open_session, run_session
 from tests.models.test_trees import data
 
 

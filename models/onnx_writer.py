@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.tabular.model import INPUT_NAME, OUTPUT_NAME
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     import onnx
