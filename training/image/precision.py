@@ -26,7 +26,7 @@ def keep_front_exact(folder: Path) -> None:
     Of EfficientNet-Lite0's squared error in bfloat16, most comes from these two of 50 layers: with them in float32 bf16
     agrees on 98.5 % of 198 views instead of 96.5 %, at 1.75 times f32's speed, not 2.2 (`tests.measure.precision`).
     """
-    tree = ET.parse(folder / IR_FILE)  # noqa: S314  (made by write_network)
+    tree = ET.parse(folder / IR_FILE)  # noqa: S314  (written by write_network)
     layers = {layer.attrib["id"]: layer for layer in tree.iter("layer")}
     followers: dict[str, list[str]] = {}
     for edge in tree.iter("edge"):
