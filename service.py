@@ -18,6 +18,7 @@ import bentoml
 
 from models.errors import SettingsInvalid
 from serving.access.guard import build_guard
+from serving.access.production_checks import check_protection
 from serving.app import build_app
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
@@ -38,6 +39,7 @@ from serving.versions.state import DeploymentState
 
 try:
     settings = load_settings()
+    check_protection(settings)
 except SettingsInvalid as error:
     sys.exit(f"error: {error}")
 
