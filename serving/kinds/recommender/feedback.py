@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.feedback_schemas import Accepted, FeedbackEvent, FeedbackRequest
 from serving.kinds.recommender.feedback_writer import Append, FeedbackWriter
+from serving.kinds.recommender.settings import RecommenderSettings
 from serving.observability.metrics import service_metrics
-from serving.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NewEvent:
 class FeedbackHandler:
     """`send_feedback`."""
 
-    def __init__(self, append: Append, settings: Settings) -> None:
+    def __init__(self, append: Append, settings: RecommenderSettings) -> None:
         self.max_events = settings.max_feedback_events
         self._writer = FeedbackWriter(append)
 

@@ -36,6 +36,7 @@ from serving.kinds.recommender.schemas import (
     RecommendRequest,
     UserFailure,
 )
+from serving.kinds.recommender.settings import RecommenderSettings
 from serving.kinds.recommender.users import UserHandler
 from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.responses import model_used
@@ -45,17 +46,26 @@ from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
-from serving.settings.settings import Settings
 from serving.versions.shadow_comparison import Comparison, compare_lists
 
 
 class RecommenderHandler(Handler[RecommenderVersion]):
     """`recommend`, `recommend_bulk`, and the operations on users, items and feedback."""
 
+    tags: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("recommendations", "Recommendations of items for users."),
+        ("users", "Users: their history, similar users, segments."),
+        ("items", "Items: search by title, metadata, similar items, most popular items."),
+        ("feedback", "Feedback events of users, which influence recommendations immediately."),
+    )
     has_fast_path: ClassVar[bool] = True
 
     def __init__(
-        self, model: ServedModel[RecommenderVersion], settings: Settings, *, feedback: FeedbackHandler | None = None
+        self,
+        model: ServedModel[RecommenderVersion],
+        settings: RecommenderSettings,
+        *,
+        feedback: FeedbackHandler | None = None,
     ) -> None:
         super().__init__(model)
         self.max_users = settings.max_bulk_users
@@ -72,8 +82,8 @@ class RecommenderHandler(Handler[RecommenderVersion]):
     def streams(self) -> list[Stream]:
         return [streams.recommendation_stream(self)]
 
-    def job_kind(self, settings: Settings) -> JobKind:
-        return jobs.job_kind(self, settings)
+    def job_kind(self) -> JobKind:
+        return jobs.job_kind(self)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
