@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.feedback_schemas import Accepted, FeedbackEvent, FeedbackRequest
 from serving.kinds.recommender.feedback_writer import Append, FeedbackWriter
+from serving.kinds.recommender.metrics import count_feedback
 from serving.kinds.recommender.settings import RecommenderSettings
-from serving.observability.metrics import service_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class FeedbackHandler:
         events = [_event(each, index, now, request_key) for index, each in enumerate(request.events)]
         is_new = await self._writer.write(events)
         accepted = sum(is_new)
-        service_metrics().count_feedback(accepted, len(is_new) - accepted)
+        count_feedback(accepted, len(is_new) - accepted)
         return Accepted(accepted=accepted, duplicates=len(is_new) - accepted)
 
     def open(self) -> None:

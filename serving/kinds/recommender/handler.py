@@ -25,6 +25,7 @@ from serving.kinds.recommender import (
 )
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.items import ItemHandler
+from serving.kinds.recommender.metrics import count_recommendation
 from serving.kinds.recommender.requests import each_user, extras_of, own_extras, query_of
 from serving.kinds.recommender.responses import Recommendation, check, of_user
 from serving.kinds.recommender.schemas import (
@@ -41,7 +42,6 @@ from serving.kinds.recommender.users import UserHandler
 from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.responses import model_used
 from serving.kinds.served_model import Result, ServedModel
-from serving.observability.metrics import service_metrics
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
@@ -237,7 +237,7 @@ def _answers(result: Result[RecommenderVersion]) -> list[Answer]:
 
 def _count(answer: Answer) -> None:
     if answer.error is None:
-        service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
+        count_recommendation(answer.model, answer.reason, answer.features)
 
 
 def _compare(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Comparison:
