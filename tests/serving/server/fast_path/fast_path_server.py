@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from models.errors import InvalidInput
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import service_metrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.server.fast_path.batch_queue import MAX_WAITING, BatchQueue, FastOperation, Headers
 from serving.server.fast_path.protocol import FastPathProtocol
@@ -119,7 +120,9 @@ async def listening(lane: FastPathServer) -> AsyncIterator[FastPathServer]:
     call = lane.call or FastOperation(
         "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
     )
-    road = BatchQueue(call, service_metrics(), AccessLog(lane.lines), lane.draining, timeout_s=lane.timeout_s)
+    road = BatchQueue(
+        call, RequestRecorder(service_metrics(), AccessLog(lane.lines)), lane.draining, timeout_s=lane.timeout_s
+    )
     bounds = HttpBounds(lane.head_timeout_s, lambda *answer: lane.counted.append(answer))
     protocol = FastPathProtocol.using({call.path.encode(): road}, bounds)
     server = lane.server = uvicorn.Server(
@@ -145,6 +148,6 @@ async def listening(lane: FastPathServer) -> AsyncIterator[FastPathServer]:
         server.should_exit = True
         await task
         assert lane.draining.in_flight == 0
-        assert road.access_log is not None
-        road.access_log.flush()
+        assert road.recorder.access_log is not None
+        road.recorder.access_log.flush()
         service_metrics().flush()

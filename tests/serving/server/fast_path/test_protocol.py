@@ -9,6 +9,7 @@ import pytest
 from serving.http.middleware.metrics import RequestMetrics
 from serving.http.middleware.request_id import RequestId
 from serving.observability.metrics import service_metrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.server.fast_path import protocol
 from serving.server.fast_path.protocol import MAX_BODY_BYTES
 from tests.serving.event_loop import in_loop, until
@@ -138,7 +139,7 @@ async def test_a_closed_road_is_not_taken() -> None:
 @in_loop
 async def test_the_heads_of_both_roads_are_the_same_bytes() -> None:
     lane = FastPathServer()
-    lane.application = RequestMetrics(RequestId(lane.application), metrics=service_metrics(), access_log=None)  # type: ignore[method-assign]
+    lane.application = RequestMetrics(RequestId(lane.application), recorder=RequestRecorder(service_metrics(), None))  # type: ignore[method-assign]
     heads = []
     async with listening(lane):
         for more in ([], [b"X-Plain: no"]):
