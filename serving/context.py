@@ -82,7 +82,7 @@ def requesting_version(version: str | None, *, location: tuple[str | int, ...]) 
 class RequestContext:
     """The deadline of a request in `time.monotonic()` seconds, the state of its connection, and its W3C `traceparent`.
 
-    It is a context variable of its own, next to the request id and the version request: they are set in different
+    It is a separate context variable, next to the request id and the version request: they are set in different
     places, and one object would have to be copied at each of them.
     """
 

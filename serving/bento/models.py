@@ -74,7 +74,7 @@ def build_models(
 ) -> BentoModels:
     """Build the model of each kind that the settings ask for. Reads and starts nothing.
 
-    `source` is the folder of the code: a Bento's models are found beside it. `module` is where BentoML finds the
+    `source` is the folder of the code: a Bento's models are found next to it. `module` is where BentoML finds the
     runners' services by their names.
     """
     chosen = ((kind, kind.options(settings)) for kind in kinds)

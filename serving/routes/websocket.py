@@ -5,9 +5,9 @@ the model's own operation, and a `"version"` asks for one version of it. The ans
 "result": {...}}`, or `"status": "error"` with a problem document as `error`. Answers come in the order in which they
 are finished. `{"id": ..., "type": "ping"}` is answered with `"type": "pong"`.
 
-Closed with 1001 when the service is stopping, 1003 for a binary message, 1008 when the key is no longer valid, 1009 for
-a message that is too large, 1011 for a fault of the service, 4408 when nothing was said for too long. Who may not come
-in gets an HTTP answer, no WebSocket.
+The close codes are 1001 when the service stops, 1003 for a binary message, 1008 when the key is no longer valid, 1009
+for a message that is too large, 1011 for an internal error, 4408 after too long without a message. A refused handshake
+gets an HTTP response.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger("makunouchi.errors")
 PATH = "/v1/ws/predict"
 MAX_IN_FLIGHT = 32
 LOOK_EVERY_S = 0.25
-# Below 4000 as RFC 6455 has them; 4408 is ours, after 408.
+# RFC 6455, 7.4.1; 4408 is our own, after HTTP 408.
 GOING_AWAY, NO_BINARY, NOT_ALLOWED, TOO_LARGE, FAULT, IDLE = 1001, 1003, 1008, 1009, 1011, 4408
 Id = str | int | None
 
@@ -67,7 +67,7 @@ def message_type(models: Sequence[str]) -> type[Message]:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one connection, and all of them together, may take. `idle_s` 0 is for ever."""
+    """The bounds of one connection and of all connections. `idle_s` 0 means no limit."""
 
     max_bytes: int
     max_open: int
@@ -75,7 +75,7 @@ class Bounds:
 
     @classmethod
     def of(cls, settings: Settings) -> Bounds:
-        """Those of the settings."""
+        """Return the bounds of the settings."""
         return cls(settings.max_body_bytes, settings.max_websockets, settings.websocket_idle_s)
 
 
@@ -103,7 +103,7 @@ def route(
     origins: Sequence[str] = (),
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> WebSocketRoute:
-    """The route. `origins` are those whose pages may connect, beside those of this host."""
+    """Return the route. Pages of this host and of `origins` may connect."""
     places = bounds.max_open
 
     async def endpoint(socket: WebSocket) -> None:
@@ -130,7 +130,7 @@ def route(
 
 
 class WebSocketSession:
-    """One connection: reads messages until it ends, and answers each in a task of its own."""
+    """One connection: reads messages until it ends, and answers each in a separate task."""
 
     def __init__(
         self,
@@ -145,15 +145,15 @@ class WebSocketSession:
         self._messages = messages
         self._guard = guard
         self._bounds = bounds
-        self._note: Callable[[int, float], None] = socket.scope.get(ANSWERED, _nobody_counts)
-        self._last_said = time.monotonic()
+        self._note: Callable[[int, float], None] = socket.scope.get(ANSWERED, _count_nothing)
+        self._last_message = time.monotonic()
         self._is_stopping = is_stopping
         self._in_flight: dict[str | int, asyncio.Task[None]] = {}
         self._sending = asyncio.Lock()
         self._is_admitted = True
 
     async def run(self) -> None:
-        """Until the client leaves, or the connection is closed with a reason."""
+        """Read and answer messages until the client leaves, or close the connection with a reason."""
         reading: asyncio.Task[Any] | None = None
         try:
             while True:
@@ -167,10 +167,10 @@ class WebSocketSession:
                     await self._close(GOING_AWAY, "the service is stopping")
                     return
                 if self._is_idle() and not reading.done():
-                    await self._close(IDLE, f"nothing was said for {self._bounds.idle_s:g} s")
+                    await self._close(IDLE, f"no message for {self._bounds.idle_s:g} s")
                     return
                 if reading.done():
-                    self._last_said = time.monotonic()
+                    self._last_message = time.monotonic()
                     received, reading = reading.result(), None
                     if received["type"] == "websocket.disconnect" or not await self._take(received):
                         return
@@ -184,7 +184,7 @@ class WebSocketSession:
             await asyncio.gather(*left, return_exceptions=True)
 
     async def _take(self, received: dict[str, Any]) -> bool:
-        """Begin to answer what was received. False when the connection was closed for it."""
+        """Start to answer a message. Return False when the connection was closed for it."""
         text = received.get("text")
         if text is None:
             await self._close(NO_BINARY, "messages are JSON text")
@@ -212,33 +212,33 @@ class WebSocketSession:
         return True
 
     def _is_idle(self) -> bool:
-        silent_s = time.monotonic() - self._last_said
+        silent_s = time.monotonic() - self._last_message
         return 0 < self._bounds.idle_s <= silent_s and not self._in_flight
 
     async def _answer(self, message: Message) -> None:
         started = time.perf_counter()
         try:
-            # For every message: keys are taken back, and limits count, while a connection is open.
+            # For every message: keys can be revoked, and limits count, while a connection is open.
             await self._guard.admit(self._socket.scope, "predict")
             result = await self._messages.answer(message)
-            said = b'{"id":%s,"status":"ok","result":%s}' % (orjson.dumps(message.id), result)
+            answer = b'{"id":%s,"status":"ok","result":%s}' % (orjson.dumps(message.id), result)
             self._note(200, time.perf_counter() - started)
         except Exception as error:
-            said = orjson.dumps(self._failure(message.id, error, time.perf_counter() - started))
+            answer = orjson.dumps(self._failure(message.id, error, time.perf_counter() - started))
             self._is_admitted = self._is_admitted and not isinstance(error, Unauthenticated | Forbidden)
         finally:
             self._in_flight.pop(message.id, None)
-            self._last_said = time.monotonic()
-        await self._send(said)
+            self._last_message = time.monotonic()
+        await self._send(answer)
 
     def _failure(self, id_: Id, error: Exception, seconds: float) -> dict[str, Any]:
         response = problem_of(error, instance=PATH)
         self._note(response.status_code, seconds)
         return {"id": id_, "status": "error", "error": orjson.loads(bytes(response.body))}
 
-    async def _send(self, said: dict[str, Any] | bytes) -> None:
-        text = said if isinstance(said, bytes) else orjson.dumps(said)
-        # The client may have left meanwhile; reading tells.
+    async def _send(self, content: dict[str, Any] | bytes) -> None:
+        text = content if isinstance(content, bytes) else orjson.dumps(content)
+        # The client may have disconnected; the next read reports it.
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             async with self._sending:
                 await self._socket.send_text(text.decode())
@@ -250,7 +250,7 @@ class WebSocketSession:
 
 
 def parsed(text: str) -> Any:  # Any: JSON
-    """The JSON of a message. Raises Malformed."""
+    """Return the JSON of a message. Raises Malformed."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -264,12 +264,12 @@ def _id_of(content: object) -> Id:
     return id_ if type(id_) is int and abs(id_) <= MAX_SAFE_INTEGER else None
 
 
-def _nobody_counts(status: int, seconds: float) -> None:
-    """Where nothing surrounds the application, as in tests."""
+def _count_nothing(status: int, seconds: float) -> None:
+    """Count nothing: without middleware around the application, as in tests."""
 
 
 def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:
-    """Browsers let any page connect anywhere: a page of another host is refused unless a setting names it."""
+    """Raise Forbidden for a page of another host that the settings do not allow: browsers check no origin."""
     origin = socket.headers.get("origin")
     if origin is None or origin in origins or "*" in origins:
         return

@@ -67,18 +67,18 @@ class RunnerHandle:
 
     @property
     def last_status(self) -> RunnerStatus:
-        """The runner's status as it was last heard, at most some seconds ago. Costs nothing."""
+        """The status as it was last reported, at most some seconds ago. Sends nothing."""
         if self._client is None:
             return RunnerStatus(ready=False, model=None, detail="not started")
         return self._client.last_status
 
     @property
     def queued_rows(self) -> int:
-        """Rows that wait."""
+        """The number of waiting rows."""
         return self._queue.queued_rows
 
     def start(self, client: Client, *, gauge: QueueGauge | None = None) -> None:
-        """Use `client` from now on, and start it."""
+        """Set the client and start it."""
         self._client = client
         self._queue.gauge = gauge
         client.start()
@@ -90,7 +90,7 @@ class RunnerHandle:
             await client.stop()
 
     def on_state(self, is_up: bool) -> None:
-        """Told by the client: what waits for a runner that is gone is refused now, not at its deadline."""
+        """Record whether the runner is up. Requests that wait for a runner that is down are refused at once."""
         if self._queue.gauge is not None:
             self._queue.gauge.up(is_up)
         if not is_up:
@@ -98,11 +98,11 @@ class RunnerHandle:
                 queue.refuse_waiting(RunnerUnavailable())
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
-        """Ask the runner how it is. Never raises."""
+        """Ask the runner for its status. Never raises."""
         return self.last_status if self._client is None else await self._client.status(timeout_s=timeout_s)
 
     async def reload(self, version: str | None, *, timeout_s: float = 300.0) -> ModelRef:
-        """Have the runner serve another version: `None` is the configured one, or the latest.
+        """Make the runner serve another version by default: `None` is the configured one, or the latest.
 
         Raises ArtifactError with the reason when it cannot; the old version then serves on.
         """
@@ -111,7 +111,7 @@ class RunnerHandle:
         return await self._client.reload(version, timeout_s=timeout_s)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float = 300.0) -> tuple[str, ...]:
-        """Have the runner hold exactly `versions` beside the one that answers by default. Raises as `reload` does."""
+        """Load exactly `versions` in addition to the default one. Raises as `reload`."""
         if self._client is None:
             raise RunnerUnavailable()
         return await self._client.hold(versions, timeout_s=timeout_s)

@@ -30,9 +30,9 @@ class RunnerResponse:
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """Whether a runner has a model that answered its warm-up, and which.
+    """The status of a runner: whether its model has answered the warm-up, and which model that is.
 
-    `versions` are those that it was told to hold, as far as it does.
+    `versions` are the loaded versions that it was requested to hold.
     """
 
     ready: bool

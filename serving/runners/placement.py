@@ -1,4 +1,4 @@
-"""Where a runner runs: in a process of its own, inside the gateway, or on another host; and the gateway's way to it.
+"""The placement of a runner: a separate process, the gateway's process, or another host; and its handle.
 
     image = place(ImageRunner, settings.image_placement)
     handle = connect(image, limits)

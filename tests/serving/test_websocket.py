@@ -175,7 +175,7 @@ def test_idle_connection_closes_with_4408() -> None:
         listening(LocalService(websocket_idle_s=0.2).edged) as address,
         connect(f"ws://{address}/v1/ws/predict") as socket,
     ):
-        assert close_reason(socket) == (4408, "nothing was said for 0.2 s")
+        assert close_reason(socket) == (4408, "no message for 0.2 s")
 
 
 def test_idle_limit_ignores_connections_with_requests_in_flight(local_service: LocalService) -> None:

@@ -77,7 +77,7 @@ def files(parts: list[Part], name: str, *, at_most: int) -> list[bytes]:
 
 
 def fields(parts: list[Part], *, beside: str, texts: Collection[str] = ()) -> Mapping[str, object]:
-    """Return the values of the parts not called `beside`. Numbers are converted, except in the fields `texts`.
+    """Return the values of the parts that are not called `beside`. Numbers are converted, except in the fields `texts`.
 
     Raises FieldFault for a file, and for a field that is sent twice.
     """

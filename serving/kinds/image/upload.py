@@ -76,7 +76,7 @@ async def read_image(request: Request, handler: ImageHandler, reading: Reading[O
 
 
 def image_bodies(handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[Content, ...]:
-    """The forms of the body beside the multipart one."""
+    """Return the other forms of the body: JSON, and the file itself."""
     either: Any = reading.file | reading.url if handler.fetches else reading.file  # Any: a type, or a union of two
     json_type: TypeAdapter[Any] = TypeAdapter(either)
     file: JsonSchema = {"type": "string", "format": "binary"}
