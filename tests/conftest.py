@@ -48,3 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _group(item: pytest.Item) -> str:
     return "live" if item.get_closest_marker("live") else item.nodeid.partition("::")[0]
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Return the argument's name as the id of binary values.
+
+    The default id contains the bytes. Generated archives contain times, so that two workers would collect tests with
+    different names.
+    """
+    return argname if isinstance(val, bytes) and (len(val) > 30 or not val.isascii()) else None

@@ -13,7 +13,7 @@ from tests.live.server import wait_for
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import LocalService
-from tests.serving.test_conversation import PREDICT, send
+from tests.serving.test_websocket import PREDICT, send
 
 
 @pytest.fixture
