@@ -18,6 +18,7 @@ import bentoml
 
 from models.errors import SettingsInvalid
 from serving.access.guard import build_guard
+from serving.access.production_checks import check_protection
 from serving.app import build_app
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
@@ -30,31 +31,33 @@ from serving.observability.multiprocess import metrics_folder_fault
 from serving.routes.health import Metrics
 from serving.server.fast_path.operations import fast_operations
 from serving.settings.loading import load_settings
+from serving.settings.settings import state_folder
 from serving.version import VERSION
-from serving.versions.catalog import StoreCatalog, build_reloads, build_traffic
+from serving.versions.catalog import StoreCatalog
+from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState
 
 try:
     settings = load_settings()
+    check_protection(settings)
 except SettingsInvalid as error:
     sys.exit(f"error: {error}")
 
-state = DeploymentState(settings.state_folder)
+state = DeploymentState(state_folder(settings.state_folder))
 models = build_models(KINDS, settings, state, source=Path(__file__).resolve().parent, module=__name__)
-versions = [model.versions for model in models]
+deployed = [model.deployed for model in models]
 handlers = models.handlers(settings)
 guard = build_guard(settings)
 cache = build_cache(settings)
 app = build_app(
     handlers,
-    StoreCatalog(*versions),
+    StoreCatalog(deployed),
     Metrics(lambda: metrics_content()[0]),
     settings,
     version=VERSION,
     cache=cache,
     guard=guard,
-    reloads=build_reloads(versions, state, watch_s=settings.watch_store_s),
-    traffic=build_traffic(versions, state, max_versions=settings.max_traffic_versions),
+    reconciler=Reconciler(deployed, state, max_versions=settings.max_traffic_versions, watch_s=settings.watch_store_s),
     is_stopping=lambda: bool(gateway.draining.is_begun),
 )
 
@@ -66,7 +69,7 @@ def check() -> None:
 
 
 # What `bentoml containerize` builds on; with "none" it adds no compiler. `make image` puts its own in its place.
-base = bentoml.images.Image(base_image="python:3.11-slim-bookworm", distro="none", python_version="3.11")
+base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none", python_version="3.13")
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
 globals().update({model.runner.name: model.runner for model in models})

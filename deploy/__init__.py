@@ -1,11 +1,12 @@
-"""How the service leaves this folder: locked requirements, the container image, compose, dashboards.
+"""Set-up, locked requirements, the container image, compose, dashboards.
 
-lock.py        the serving requirements, with hashes
-engine.py      the container engine of this machine
-base.py        the image that everything is built on
-builder.py     the base with the locked wheels, which `bentoml containerize` builds on
-image.py       Bento -> image, through `bentoml containerize`
-pruning.py     what the image leaves out of its packages
-inventory.py   the bill of materials beside the image; listing.py tells it from inside what is installed
-container/     the two Containerfiles, and the list of what is left out
+install.py            installs the development environment: uv, or pip
+lock.py               the paths and the reader of the locks
+engine.py             the container engine of this machine
+base.py               the image that the others are built on
+builder.py            the base with the locked wheels, on which `bentoml containerize` builds
+image.py              Bento -> image, through `bentoml containerize`
+pruning.py            removes unused files of packages from the image
+inventory.py          the bill of materials of an image; metadata_archive.py runs inside it
+container/            the two Containerfiles, and the list of removed files
 """

@@ -1,7 +1,7 @@
-"""The image that everything is built on: Debian and its Python 3.11, nothing else. Knows no package of ours.
+"""The base image: Debian stable with its Python, and nothing else.
 
-From a registry, or where none is reached, from Debian's own packages with mmdebstrap: that one has no package manager,
-no pip and no compiler. Kept in the engine's storage for a week, so that security updates arrive.
+It comes from a registry. Where no registry answers, mmdebstrap makes it from Debian's packages, without a package
+manager, pip or a compiler. The engine's storage keeps it for a week, so that security updates arrive.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from pathlib import Path
 
 from deploy.engine import Engine, EngineMissing
 
-REGISTRY_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
-_SUITE = "bookworm"
-_KEPT = timedelta(days=7)
-# passwd adds the service's user; the two libraries are what numeric wheels expect of a system. usr-is-merged stands in
-# for usrmerge, which brings 47 MB of perl, where the folders are merged before anything is installed.
-_PACKAGES = ("python3.11", "ca-certificates", "passwd", "libstdc++6", "libgomp1", "netbase", "usr-is-merged")
+# The minor versions of the Python and of the C library of the suite: they decide which wheels the image takes.
+IMAGE_PYTHON = "3.13"
+GLIBC_MINOR = 41
+_SUITE = "trixie"
+REGISTRY_IMAGE = f"docker.io/library/python:{IMAGE_PYTHON}-slim-{_SUITE}"
+_MAX_AGE = timedelta(days=7)
+# passwd adds the service's user; numeric wheels need the two libraries. usr-is-merged replaces usrmerge, which brings
+# 47 MB of perl, because the hook merges the folders before anything is installed.
+_PACKAGES = (f"python{IMAGE_PYTHON}", "ca-certificates", "passwd", "libstdc++6", "libgomp1", "netbase", "usr-is-merged")
 _MERGED = Path("/usr/share/mmdebstrap/hooks/merged-usr")
-_LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
-_KEPT_ANYWAY = "/usr/share/doc/*/copyright"
-_RECIPE = hashlib.sha256(repr((_PACKAGES, _LEFT_OUT, _KEPT_ANYWAY)).encode()).hexdigest()[:8]
+_EXCLUDED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
+_INCLUDED = "/usr/share/doc/*/copyright"
+_RECIPE = hashlib.sha256(repr((_PACKAGES, _EXCLUDED, _INCLUDED)).encode()).hexdigest()[:8]
 DEBIAN_IMAGE = f"localhost/makunouchi-base:{_SUITE}-{_RECIPE}"
 
 
 def base_image(engine: Engine, choice: str = "auto") -> str:
-    """The name of a base image that is in the engine's storage: `choice` is "debian", "auto", or an image's name.
+    """Return the name of a base image in the engine's storage. `choice` is "debian", "auto", or an image's name.
 
-    "auto" takes the registry's where it can be pulled, else makes one from Debian's packages. Raises
+    "auto" pulls the registry's image, or makes one from Debian's packages where no registry answers. Raises
     CalledProcessError when neither works.
     """
     if choice == "debian":
@@ -47,22 +50,22 @@ def base_image(engine: Engine, choice: str = "auto") -> str:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         if choice != "auto":
             raise
-        print("> no registry answers: the base is made from Debian's packages", flush=True)
+        print("> no registry answers; making the base image from Debian's packages", flush=True)
         return _debian(engine)
     return image
 
 
 def _debian(engine: Engine) -> str:
-    if engine.has_image(DEBIAN_IMAGE) and _age(engine) < _KEPT:
+    if engine.has_image(DEBIAN_IMAGE) and _age(engine) < _MAX_AGE:
         return DEBIAN_IMAGE
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="makunouchi-base-") as scratch:
         archive = Path(scratch) / "base.tar"
-        without = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        excludes = [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED]
         subprocess.run(  # noqa: S603
             [_tool("mmdebstrap"), "--quiet", "--variant=essential", "--mode=auto", f"--hook-dir={_MERGED}",
              f"--include={','.join(_PACKAGES)}",
-             *without, f"--dpkgopt=path-include={_KEPT_ANYWAY}", _SUITE, str(archive)],
+             *excludes, f"--dpkgopt=path-include={_INCLUDED}", _SUITE, str(archive)],
             check=True, capture_output=True,
         )  # fmt: skip
         _import(engine, archive)
@@ -73,7 +76,7 @@ def _debian(engine: Engine) -> str:
 def _tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        raise EngineMissing(f"no registry answers, and {name} is not installed: no base image can be had")
+        raise EngineMissing(f"no registry answers and {name} is not installed; run: apt-get install {name}")
     return path
 
 

@@ -1,8 +1,8 @@
-"""Builds the service's image through `bentoml containerize`: `python -m deploy.image`, run by `make image`.
+"""Build the service's image through `bentoml containerize`: `python -m deploy.image`, run by `make image`.
 
-Bento -> the locked wheels, downloaded and checked by pip -> a builder image that holds them -> `bentoml containerize`
-on it, with no network -> the shipped image, of which the environment and the Bento are taken alone -> its bill of
-materials. Knows the order of the steps; the engine, the base and the inventory know how.
+The steps: build the Bento; download the locked wheels with pip, which checks their hashes; build a builder image with
+them; run `bentoml containerize` on it, without network; copy the environment and the Bento to a clean base; write the
+bill of materials.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from deploy.base import base_image
+from deploy.base import IMAGE_PYTHON, base_image
 from deploy.builder import builder_image
 from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.inventory import write_inventory
@@ -38,7 +38,7 @@ _LOCKS = {"cpu": SERVING_LOCK, "gpu": GPU_LOCK}
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """One image: its name in the engine's storage, its size, and the bill of materials beside it."""
+    """An image: its name in the engine's storage, its size, and the path of its bill of materials."""
 
     image: str
     size_bytes: int
@@ -62,8 +62,9 @@ def build_image(engine: Engine, *, bento: str, base: str, variant: str, dist: Pa
         for file in (_PRUNING, _LEFT_OUT):
             shutil.copy(file, context)
         arguments = {
-            "BASE": base, "BENTO_IMAGE": raw, "BENTO": bento, "VERSION": version, "MODELS": models,
-            "REVISION": _revision(), "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
+            "BASE": base, "PYTHON": IMAGE_PYTHON, "BENTO_IMAGE": raw,
+            "BENTO": bento, "VERSION": version, "MODELS": models, "REVISION": _revision(),
+            "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         options = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         engine.build(Path(context), tag=image, file=_FILES / "Containerfile", options=options)
@@ -75,21 +76,21 @@ def build_image(engine: Engine, *, bento: str, base: str, variant: str, dist: Pa
 
 
 def bento_manifest(bento: str) -> dict[str, Any]:
-    """The `bento.yaml` of a Bento in the store, as BentoML wrote it. Raises FileNotFoundError."""
+    """Return the `bento.yaml` of a Bento in the store. Raises FileNotFoundError."""
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     manifest: dict[str, Any] = yaml.safe_load((home / "bentos" / bento.replace(":", "/") / "bento.yaml").read_text())
     return manifest
 
 
 def build_bento(variant: str = "cpu") -> str:
-    """`bentoml build`; returns the tag of what it made. Raises CalledProcessError."""
+    """Run `bentoml build`; return the tag of the Bento. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory() as scratch:
-        # As the file says, but with the variant's packages.
-        wanted = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-        wanted["python"]["requirements_txt"] = f"./{_LOCKS[variant].name}"
-        wanted["labels"]["variant"] = variant
+        # The build file, with the packages of the variant.
+        options = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+        options["python"]["requirements_txt"] = f"./{_LOCKS[variant].name}"
+        options["labels"]["variant"] = variant
         file = Path(scratch) / "bentofile.yaml"
-        file.write_text(yaml.safe_dump(wanted))
+        file.write_text(yaml.safe_dump(options))
         done = subprocess.run(  # noqa: S603
             [_tool("bentoml"), "build", "--output", "tag", "--bentofile", str(file), str(ROOT)],
             cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
@@ -98,9 +99,9 @@ def build_bento(variant: str = "cpu") -> str:
 
 
 def image_bytes(engine: Engine, image: str) -> int:
-    """The uncompressed size of an image."""
+    """Return the uncompressed size of an image."""
     if engine.name == "buildah":
-        # buildah prints sizes for people only.
+        # buildah prints rounded sizes with a unit only.
         listed = engine.run("images", "--json", image)
         size: str = yaml.safe_load(listed)[0]["size"]
         number, unit = size.split()
@@ -109,14 +110,14 @@ def image_bytes(engine: Engine, image: str) -> int:
 
 
 def main() -> None:
-    """Build, and print what was made."""
+    """Build the image and print its name, its size and the path of its bill of materials."""
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else "")
     parser.add_argument("--engine", choices=("docker", "podman", "buildah"), help="default: the first that answers")
-    parser.add_argument("--storage", type=Path, help="a folder for a configuration and storage of podman's own")
-    parser.add_argument("--base", default="auto", help="`debian`, `auto`, or an image with Python 3.11 (default: auto)")
+    parser.add_argument("--storage", type=Path, help="a folder for a private configuration and storage of podman")
+    parser.add_argument("--base", default="auto", help="`debian`, `auto`, or an image with Python 3.13 (default: auto)")
     parser.add_argument("--variant", choices=tuple(_LOCKS), default="cpu")
     parser.add_argument("--bento", help="name:version of a Bento in the store (default: build one)")
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the bill of materials goes")
+    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="the folder for the bill of materials")
     options = parser.parse_args()
     try:
         engine = find_engine(options.engine, private=options.storage and options.storage.resolve())
@@ -127,19 +128,19 @@ def main() -> None:
     except EngineMissing as error:
         sys.exit(f"error: {error}")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"error: {' '.join(map(str, error.cmd[:4]))} ... failed\n{_last_words(error)}")
+        sys.exit(f"error: {' '.join(map(str, error.cmd[:4]))} ... failed\n{_output_tail(error)}")
     print(f"> {built.image}: {built.size_bytes / 1e6:.0f} MB, bill of materials in {built.inventory}")
 
 
-def _last_words(error: subprocess.CalledProcessError) -> str:
-    said = error.stderr or error.stdout or b""
-    return (said if isinstance(said, str) else said.decode(errors="replace"))[-2000:]
+def _output_tail(error: subprocess.CalledProcessError) -> str:
+    output = error.stderr or error.stdout or b""
+    return (output if isinstance(output, str) else output.decode(errors="replace"))[-2000:]
 
 
 def _containerize(engine: Engine, bento: str, builder: str, image: str) -> None:
     options = {"network": "none"}
     if engine.name == "docker":
-        options["build-context"] = f"{_asked_base(bento)}=docker-image://{builder}"
+        options["build-context"] = f"{_bento_base(bento)}=docker-image://{builder}"
     else:
         options |= {"from": builder, "format": "docker"}
     arguments = [part for name, value in options.items() for part in ("--opt", f"{name}={value}")]
@@ -149,7 +150,7 @@ def _containerize(engine: Engine, bento: str, builder: str, image: str) -> None:
     )  # fmt: skip
 
 
-def _asked_base(bento: str) -> str:
+def _bento_base(bento: str) -> str:
     return str(bento_manifest(bento)["image"]["base_image"])
 
 
@@ -166,10 +167,10 @@ def _tool(name: str) -> str:
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def _step(name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
-    print(f"> {what}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"> {name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Removes from installed packages what a list of patterns names: `python pruning.py SITE_PACKAGES LIST`.
+"""Remove the files that a list of patterns names from installed packages: `python pruning.py SITE_PACKAGES LIST`.
 
-Runs in the build of the image, and on the copy of its environment that the tests serve from. Standard library only;
-knows no package: `container/left-out.txt` says which files, and why.
+The build of the image runs it, and the tests on a copy of the image's environment. Standard library only. The list,
+`container/left-out.txt`, gives the reason for each group of files.
 """
 
 import shutil
@@ -11,26 +11,26 @@ from pathlib import Path
 
 
 class NothingMatches(ValueError):
-    """A pattern of the list names no file: the package has changed, and the list has to follow."""
+    """A pattern of the list matches no file, because its package has changed."""
 
 
 def read_patterns(path: Path) -> list[str]:
-    """The patterns of a list: its lines without comments and empty ones."""
+    """Return the patterns of a list: its lines without comments and empty lines."""
     lines = (line.strip() for line in path.read_text().splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def prune(folder: Path, patterns: Iterable[str]) -> int:
-    """Remove what matches one of `patterns` under `folder`; returns how many bytes that was.
+    """Remove the files and folders under `folder` that match one of `patterns`; return their size in bytes.
 
-    Raises NothingMatches, before anything is removed.
+    Raises NothingMatches, before it removes any file, when a pattern matches nothing.
     """
-    found = {pattern: list(folder.glob(pattern)) for pattern in patterns}
-    unmatched = [pattern for pattern, paths in found.items() if not paths]
+    matches = {pattern: list(folder.glob(pattern)) for pattern in patterns}
+    unmatched = [pattern for pattern, paths in matches.items() if not paths]
     if unmatched:
-        raise NothingMatches(f"nothing in {folder.name} matches {', '.join(unmatched)}; mend the list")
+        raise NothingMatches(f"no file in {folder.name} matches {', '.join(unmatched)}; correct the list")
     removed = 0
-    for path in (path for paths in found.values() for path in paths):
+    for path in (path for paths in matches.values() for path in paths):
         if path.is_dir():
             removed += sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
             shutil.rmtree(path)
@@ -45,4 +45,4 @@ if __name__ == "__main__":
         size = prune(Path(sys.argv[1]), read_patterns(Path(sys.argv[2])))
     except NothingMatches as error:
         sys.exit(f"error: {error}")
-    print(f"{size / 1e6:.0f} MB left out")
+    print(f"{size / 1e6:.0f} MB removed")

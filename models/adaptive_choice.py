@@ -1,4 +1,4 @@
-"""Which of two ways to do the same is the quicker one lately. Knows seconds, not what is done."""
+"""A choice between two equivalent implementations by their recent run times."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import statistics
 import threading
 from collections import deque
 
-_KEPT = 9
-_FIRST = 3
-_EVERY = 16
+_WINDOW = 9
+_MIN_SAMPLES = 3
+_EXPLORE_EVERY = 16
 
 
 class AdaptiveChoice:
-    """Chooses way 0 or 1 by the median of how long each took the last nine times. Safe from several threads.
+    """Chooses option 0 or 1 by the median of the last nine run times of each. Thread-safe.
 
-    Every sixteenth time the slower one is tried, so that it is found out when it is the quicker one.
+    Every sixteenth choice is the slower option, so that a change of the order is detected.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._took_s: tuple[deque[float], deque[float]] = (deque(maxlen=_KEPT), deque(maxlen=_KEPT))
-        self._best = 0
-        self._chosen = 0
+        self._durations_s: tuple[deque[float], deque[float]] = (deque(maxlen=_WINDOW), deque(maxlen=_WINDOW))
+        self._fastest = 0
+        self._choices = 0
 
     def choose(self) -> int:
-        """The way to go now."""
+        """Return the option to use now."""
         with self._lock:
-            for way, took_s in enumerate(self._took_s):
-                if len(took_s) < _FIRST:
-                    return way
-            self._chosen += 1
-            return self._best if self._chosen % _EVERY else 1 - self._best
+            for option, durations_s in enumerate(self._durations_s):
+                if len(durations_s) < _MIN_SAMPLES:
+                    return option
+            self._choices += 1
+            return self._fastest if self._choices % _EXPLORE_EVERY else 1 - self._fastest
 
-    def took(self, way: int, seconds: float) -> None:
-        """Tell how long a way took."""
+    def record(self, option: int, seconds: float) -> None:
+        """Record the run time of an option."""
         with self._lock:
-            self._took_s[way].append(seconds)
-            if all(self._took_s):
-                medians = [statistics.median(each) for each in self._took_s]
-                self._best = int(medians[1] < medians[0])
+            self._durations_s[option].append(seconds)
+            if all(self._durations_s):
+                medians = [statistics.median(durations_s) for durations_s in self._durations_s]
+                self._fastest = int(medians[1] < medians[0])

@@ -1,4 +1,4 @@
-"""What every predictor has in common. A predictor answers; an artifact is what it was loaded from."""
+"""The interface of predictors that map arrays to arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from models.store.artifacts import Artifact
 
 
 class ArrayPredictor(Protocol):
-    """Answers a batch of rows with a batch of rows: image classifiers and tabular models.
+    """A predictor that maps N rows to N rows: an image classifier or a tabular model.
 
-    `predict` takes N rows (N >= 1) and returns float32 of shape (N, K): K probabilities, or K = 1 estimate. Row i of
-    the answer depends on row i of the question alone. It is safe to call from several threads at once.
+    `predict` takes N >= 1 rows and returns float32 of shape (N, K): K probabilities, or K = 1 estimate. Row i of the
+    output depends only on row i of the input. It is thread-safe.
     """
 
     artifact: Artifact
@@ -22,5 +22,5 @@ class ArrayPredictor(Protocol):
     def predict(self, rows: NDArray[np.generic]) -> NDArray[np.float32]: ...
 
     def example(self) -> NDArray[np.generic]:
-        """One valid row, shape (1, ...), for warm-up and probes."""
+        """Return one valid row, shape (1, ...), for warm-up and probes."""
         ...

@@ -1,4 +1,4 @@
-"""How many threads the linear algebra of this process has (numpy's and scipy's OpenBLAS, or MKL). Knows no arrays."""
+"""The number of BLAS threads of this process (OpenBLAS of numpy and scipy, or MKL)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 
 
 def use_threads(number: int) -> AbstractContextManager[object]:
-    """Have every product of matrices in this process computed by so many threads from now on; in `with`, until its end.
+    """Limit BLAS to `number` threads in the whole process. As a context manager, restore the previous limit at the end.
 
-    The library starts one per core by itself. Those of one product wait for each other by spinning, on the cores that
-    the gateway needs: on two cores with other work the best of 100,000 items take 130 ms with two threads, and 1.6 with
-    one (`OPENBLAS_NUM_THREADS=1 python -m tests.measure.indexes --items 100000 --libraries exact`).
+    By default BLAS starts one thread per core. Its threads wait for each other by spinning on cores that the gateway
+    needs: on two busy cores the top 10 of 100,000 items take 130 ms with two threads and 1.6 ms with one
+    (`OPENBLAS_NUM_THREADS=1 python -m tests.measure.indexes --items 100000 --libraries exact`).
     """
     from threadpoolctl import threadpool_limits
 

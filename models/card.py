@@ -1,6 +1,6 @@
-"""What is known about an artifact: task, schema, metrics, lineage. Read by serving, written by training.
+"""Metadata of an artifact: task, schema, metrics, lineage. Training writes it, serving reads it.
 
-A card is the file `card.json` beside the weights. It is the only thing that training and serving share.
+A card is the file `card.json` in the folder of the weights. It is the only thing that training and serving share.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Task = Literal["image-classification", "tabular-classification", "tabular-regres
 Scalar = str | int | float | bool | None
 Metrics = Mapping[str, float]
 
-# What cells of text say, in the tables that a model is trained on and in those that it is asked about: truth, in any
-# case of letters, and that nothing is known. The latter are those of pandas, with two of spreadsheets.
+# Text that means a boolean (in any case of letters) or a missing value, in training tables and in prediction requests.
+# The words for missing values are those of pandas and two of spreadsheets.
 BOOLEAN_WORDS: tuple[Mapping[str, bool], ...] = (
     {"no": False, "yes": True},
     {"false": False, "true": True},
@@ -41,8 +41,8 @@ class Column:
     """One named input or output.
 
     `kind` is what a client sends: a number, an integer, a boolean, one of `categories`, or free text.
-    `minimum` and `maximum` are what the training data held: a description, not a limit.
-    `accepts_unknown` tells whether a category outside `categories` is served (as "none of these") or refused.
+    `minimum` and `maximum` describe the training data; they are not enforced.
+    With `accepts_unknown` a category outside `categories` is served as "none of these"; otherwise it is refused.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far the serving runtime and the training framework agree, over `rows` inputs.
+    """The agreement of the serving runtime with the training framework over `rows` inputs.
 
     `top1_agreement` is a share in 0..1 (classification only); `max_difference` is over all output numbers.
     """
@@ -73,7 +73,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where the training data came from: a name without any path of the machine, its SHA-256, its size in rows."""
+    """The origin of the training data: a name without a local path, its SHA-256, its number of rows."""
 
     name: str
     sha256: str
@@ -82,9 +82,9 @@ class DataSource:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Held-out rows whose predicted probability p has lower <= p < upper, and the share of them that came true.
+    """Held-out rows whose predicted probability p has lower <= p < upper, and their observed share.
 
-    For two classes p is the probability of the second one; for more it is that of the likeliest.
+    For two classes p is the probability of the second class; for more classes, of the most likely one.
     """
 
     lower: float
@@ -96,10 +96,10 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """All that is known about one artifact.
+    """The metadata of one artifact.
 
     `slices` maps a slice ("sex=female", "class=cat", "users=new") to its metrics. `algorithm` is the architecture or
-    the chosen estimator. `created` is an aware UTC time. `importance` is, per input, by how much the main metric falls
+    the chosen estimator. `created` is an aware UTC time. `importance` maps an input to the decrease of the main metric
     on held-out rows when that input is shuffled.
     """
 
@@ -126,24 +126,24 @@ _CARD = TypeAdapter(Card)
 
 
 def write_card(card: Card, folder: Path) -> None:
-    """Write `card` into the artifact's folder. Numbers that JSON cannot hold (NaN, infinity) raise ValueError."""
+    """Write `card` into the artifact's folder. Raise ValueError for numbers that JSON cannot hold (NaN, infinity)."""
     encoded = _CARD.dump_json(card, indent=2, exclude_defaults=False)
     try:
-        survives = _CARD.validate_json(encoded) == card
+        is_unchanged = _CARD.validate_json(encoded) == card
     except ValidationError:
-        survives = False
-    if not survives:
-        raise ValueError("the card does not survive being written: it holds NaN, infinity or another type's value")
+        is_unchanged = False
+    if not is_unchanged:
+        raise ValueError("the card cannot be written as JSON: it holds NaN, infinity or a value of a wrong type")
     (folder / CARD_FILE).write_bytes(encoded)
 
 
 def read_card(folder: Path) -> Card:
-    """Read the card of an artifact's folder. Raises ArtifactInvalid when it is missing or malformed."""
+    """Read the card of an artifact's folder. Raise ArtifactInvalid when it is missing or malformed."""
     try:
         return _CARD.validate_json((folder / CARD_FILE).read_bytes())
     except OSError as error:
         raise ArtifactInvalid(f"artifact '{folder.parent.name}:{folder.name}' has no readable {CARD_FILE}") from error
     except ValidationError as error:
         raise ArtifactInvalid(
-            f"{CARD_FILE} of artifact '{folder.parent.name}:{folder.name}' is malformed: {error.error_count()} faults"
+            f"{CARD_FILE} of artifact '{folder.parent.name}:{folder.name}' is malformed: {error.error_count()} errors"
         ) from error

@@ -1,7 +1,7 @@
-"""How many cores this process may really use: the machine's, less affinity, less the container's limit.
+"""The number of cores that this process may use, from the CPU affinity and the CPU quota of its control groups.
 
-A runtime that starts one thread per core of the machine inside a container that owns two of them is slower than one
-that starts two.
+A runtime that starts one thread per core of the machine is slower inside a container with a quota of two cores than one
+that starts two threads.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_cores(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Cores that this process may use, at least 1: affinity, and the CPU quota of its groups, rounded up.
+    """Return the number of cores that this process may use, at least 1. Quotas are rounded up.
 
-    Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`); a machine with neither has no quota.
+    Read cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`); a machine with neither has no quota.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for folder in _own_groups(cgroups, membership) if (quota := _quota(folder)) is not None]
+    quotas = [quota for folder in _control_groups(cgroups, membership) if (quota := _quota(folder)) is not None]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
-def _own_groups(cgroups: Path, membership: Path) -> list[Path]:
-    """The folders whose limits hold for this process: its group and those above. In a container the root is its own."""
+def _control_groups(cgroups: Path, membership: Path) -> list[Path]:
+    """List the folders whose limits apply: the group of the process, its ancestors and the root."""
     folders = [cgroups, cgroups / "cpu"]
     try:
         lines = membership.read_text().splitlines()
@@ -43,7 +43,7 @@ def _own_groups(cgroups: Path, membership: Path) -> list[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Cores' worth of time per period, or None without a limit."""
+    """Return the quota in cores, or None without a limit."""
     try:
         if (folder / "cpu.max").is_file():
             limit, period = (folder / "cpu.max").read_text().split()

@@ -1,25 +1,25 @@
-"""The errors of the platform. Knows no HTTP: `serving/errors/mapping.py` maps classes to status codes.
+"""The errors of the platform. `serving/errors/mapping.py` maps classes to HTTP status codes.
 
 PlatformError
-├── InputError                what the caller sent cannot be used; the message is safe to show to the caller
-│   ├── InvalidInput          well-formed, but not acceptable: out of range, unknown category, undecodable image
-│   ├── UnsupportedMedia      a kind of content that nothing here reads
+├── InputError                the request cannot be used; the message is safe to show to the caller
+│   ├── InvalidInput          well-formed, but invalid: out of range, unknown category, undecodable image
+│   ├── UnsupportedMedia      a media type that the service does not read
 │   ├── InputTooLarge         more bytes, pixels or rows than a limit allows
-│   └── NotKnown              names a user, item, model or version that does not exist
+│   └── NotKnown              a user, item, model or version that does not exist
 ├── ArtifactError             an artifact cannot be used
 │   ├── ArtifactMissing       no such name or version in the store
-│   └── ArtifactInvalid       present, but incomplete, altered, or not of the expected kind
-├── TrainingError             a training script cannot save what it made
+│   └── ArtifactInvalid       incomplete, altered, or not of the expected task
+├── TrainingError             a training script cannot save an artifact
 │   ├── DataInvalid           the training data cannot be read or is not usable
 │   ├── GateNotMet            a model is worse than the quality gate
 │   └── ParityNotMet          the fast runtime disagrees with the framework
-├── RunnerError               a runner did not answer
-│   ├── RunnerUnavailable     it is not there, or went away; trying again later may work
-│   │   └── VersionNotLoaded  it is there, and does not hold the version that was asked for
-│   ├── Overloaded            its queue is full; nothing was started
-│   ├── DeadlineExceeded      it did not answer in time
-│   └── PredictionFailed      the model raised, or answered something that is not an answer
-├── FeedbackUnavailable       the log of the feedback cannot be read or written
+├── RunnerError               a runner did not return a prediction
+│   ├── RunnerUnavailable     it is not running or the connection failed; a retry may succeed
+│   │   └── VersionNotLoaded  it is running and does not hold the requested version
+│   ├── Overloaded            its queue is full; the request was not started
+│   ├── DeadlineExceeded      it did not return a result in time
+│   └── PredictionFailed      the model raised an exception or returned an invalid result
+├── FeedbackUnavailable       the feedback log cannot be read or written
 └── SettingsInvalid           a setting is unknown or has an unusable value
 """
 
@@ -27,13 +27,13 @@ from __future__ import annotations
 
 
 class PlatformError(Exception):
-    """Base of every error that the platform raises on purpose."""
+    """Base class of the errors that the platform raises."""
 
 
 class InputError(PlatformError):
-    """What the caller sent cannot be used. The message names the fault and is safe to show to the caller.
+    """The request cannot be used. The message names the error and is safe to show to the caller.
 
-    `location` is the path to the fault in the request, such as `("body", "instances", 3, "age")`.
+    `location` is the path to the error in the request, such as `("body", "instances", 3, "age")`.
     """
 
     def __init__(self, message: str, *, location: tuple[str | int, ...] = ()) -> None:
@@ -42,11 +42,11 @@ class InputError(PlatformError):
 
 
 class InvalidInput(InputError):
-    """Well-formed, but not acceptable."""
+    """Well-formed input that is invalid."""
 
 
 class UnsupportedMedia(InputError):
-    """A kind of content that nothing here reads."""
+    """A media type that the service does not read."""
 
 
 class InputTooLarge(InputError):
@@ -54,7 +54,7 @@ class InputTooLarge(InputError):
 
 
 class NotKnown(InputError):
-    """Names a user, item, model or version that does not exist."""
+    """A user, item, model or version that does not exist."""
 
 
 class ArtifactError(PlatformError):
@@ -66,11 +66,11 @@ class ArtifactMissing(ArtifactError):
 
 
 class ArtifactInvalid(ArtifactError):
-    """Present in the store, but incomplete, altered, or not of the expected kind."""
+    """An artifact that is incomplete, altered, or not of the expected task."""
 
 
 class TrainingError(PlatformError):
-    """A training script cannot save what it made."""
+    """A training script cannot save an artifact."""
 
 
 class DataInvalid(TrainingError):
@@ -86,34 +86,34 @@ class ParityNotMet(TrainingError):
 
 
 class RunnerError(PlatformError):
-    """A runner did not answer."""
+    """A runner did not return a prediction."""
 
 
 class RunnerUnavailable(RunnerError):
-    """The runner cannot be reached, or the connection broke. A later retry may succeed."""
+    """The runner is not running or the connection failed. A retry may succeed."""
 
     def __init__(self, message: str = "the model is not available") -> None:
         super().__init__(message)
 
 
 class VersionNotLoaded(RunnerUnavailable):
-    """The runner does not hold the version that was asked for, or not any more."""
+    """The runner does not hold the requested version."""
 
 
 class Overloaded(RunnerError):
-    """The queue in front of the runner is full. Nothing was started."""
+    """The queue of the runner is full. The request was not started."""
 
 
 class DeadlineExceeded(RunnerError):
-    """The runner did not answer in time."""
+    """The runner did not return a result in time."""
 
 
 class PredictionFailed(RunnerError):
-    """The model raised, or answered something that is not an answer."""
+    """The model raised an exception or returned an invalid result."""
 
 
 class FeedbackUnavailable(PlatformError):
-    """The log of the feedback cannot be reached, or refuses. Nothing was acknowledged."""
+    """The feedback log cannot be read or written. No event was acknowledged."""
 
 
 class SettingsInvalid(PlatformError):

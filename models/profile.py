@@ -1,4 +1,4 @@
-"""Histograms of the training data, which drift in production is measured against. Knows counts, never rows."""
+"""Histograms of the training data, the reference of drift detection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class NumericProfile:
     """Distribution of one numeric column.
 
-    `edges` has one more entry than `counts`; bin i covers [edges[i], edges[i+1]), the last one includes its end.
+    `edges` has one more entry than `counts`; bin i covers [edges[i], edges[i+1]); the last one includes its upper edge.
     `missing` counts the rows without a value, which are in no bin.
     """
 
@@ -23,7 +23,7 @@ class NumericProfile:
 
 @dataclass(frozen=True, slots=True)
 class CategoryProfile:
-    """How often each category of one column was seen. `missing` counts the rows without a value."""
+    """Counts of the categories of one column. `missing` counts the rows without a value."""
 
     counts: Mapping[str, int]
     missing: int = 0

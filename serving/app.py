@@ -27,8 +27,7 @@ from serving.routes import traffic as traffic_routes
 from serving.routes.health import Metrics
 from serving.settings.settings import Settings
 from serving.versions.catalog import ModelCatalog
-from serving.versions.controller import TrafficController
-from serving.versions.reloader import Reloader
+from serving.versions.reconciler import Reconciler
 
 
 def build_app(
@@ -40,40 +39,36 @@ def build_app(
     version: str,
     cache: ResponseCache | None = None,
     guard: Guard | None = None,
-    reloads: Reloader | None = None,
-    traffic: TrafficController | None = None,
+    reconciler: Reconciler | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Build the application. It opens and closes `handlers`.
 
     `version` is that of this service. Without a `guard` everything but administration is open. It is never ready once
-    `is_stopping`. Without `reloads` no model can be changed, and without `traffic` none has more than one version.
+    `is_stopping`. Without a `reconciler` no model can be changed.
     """
     guard = guard or Guard()
-    if cache is not None and reloads is not None:
-        reloads.on_reload(cache.clear)
-    jobs = build_jobs(handlers, settings, is_stopping=is_stopping)
+    if cache is not None and reconciler is not None:
+        reconciler.on_change(cache.clear)
+    jobs = build_jobs(handlers.job_kinds(settings), settings, is_stopping=is_stopping)
     inference = OpenInferenceHandler(
         {alias: _inference_model(alias, handler) for alias, handler in handlers.by_alias.items()}, catalog
     )
     operations = build_operations(
-        handlers, catalog, inference, metrics, reloads, traffic, jobs, version=version, is_stopping=is_stopping
+        handlers, catalog, inference, metrics, reconciler, jobs, version=version, is_stopping=is_stopping
     )
     document = OpenApiDocument(operations, version=version, depends_on=handlers.cards, guard=guard)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         handlers.open()
-        if reloads is not None:
-            reloads.start()
-        if traffic is not None:
-            traffic.start()
+        if reconciler is not None:
+            reconciler.start()
         jobs.start()
         yield
         await jobs.stop()
-        for follower in (reloads, traffic):
-            if follower is not None:
-                await follower.stop()
+        if reconciler is not None:
+            await reconciler.stop()
         await guard.limits.close()
         if cache is not None:
             await cache.close()
@@ -102,8 +97,7 @@ def build_operations(
     catalog: ModelCatalog,
     inference: OpenInferenceHandler,
     metrics: Metrics,
-    reloads: Reloader | None,
-    traffic: TrafficController | None,
+    reconciler: Reconciler | None,
     jobs: Jobs,
     *,
     version: str,
@@ -114,12 +108,12 @@ def build_operations(
     public = [
         *predicting,
         *(operation for handler in handlers for operation in streams.operations(handler)),
-        *job_submissions.operations(jobs.calls, handlers),
-        *job_routes.operations(jobs.calls),
+        *job_submissions.operations(jobs.service),
+        *job_routes.operations(jobs.service),
         *models.operations(catalog),
         *model_details.operations(catalog),
-        *(reload_routes.operations(reloads) if reloads is not None else ()),
-        *(traffic_routes.operations(traffic) if traffic is not None else ()),
+        *(reload_routes.operations(reconciler) if reconciler is not None else ()),
+        *(traffic_routes.operations(reconciler) if reconciler is not None else ()),
         *health.health_operations(handlers.runners, metrics, version=version, is_stopping=is_stopping),
         *problem_routes.operations(),
         *open_inference.operations(inference, version=version, is_stopping=is_stopping),
@@ -139,7 +133,7 @@ def _inference_model(alias: str, handler: Handler[Any]) -> InferenceModel:
         alias,
         model.runner,
         card,
-        lambda: model.router.answering,
+        lambda: model.router.available,
         handler.tensors,
         handler.infer,
         handler.inference_description,

@@ -1,4 +1,4 @@
-"""The default models, trained once by the command that `make serve` runs, and the real service on top of them."""
+"""Fixtures with the default models, trained by the command that `make serve` runs, and with the real service."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def default_home() -> Path:
 
 @pytest.fixture(scope="session")
 def service(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The real service with the default models, started once for all tests that only read from it."""
+    """Start the real service with the default models, once for all tests that do not change it."""
     with serving("service:Gateway", env={"BENTOML_HOME": str(own_home(default_home, tmp_path_factory))}) as server:
         yield server
 
 
 def own_home(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME of its own with a copy of the default models: services that share one disturb each other."""
+    """Return a separate BENTOML_HOME with a copy of the default models, for services that write into it."""
     home = tmp_path_factory.mktemp("bentoml")
     shutil.copytree(default_home / "models", home / "models")
     return home

@@ -1,4 +1,4 @@
-"""A store with the default image classifier in it, trained once and kept until the code that makes it changes."""
+"""Fixtures with the default image classifier, cached until its sources change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCES = ("models/*.py", "models/store/*.py", "models/image/**/*.py", "training
 
 @pytest.fixture(scope="session")
 def image_store() -> Path:
-    """A model store (a folder) that holds `image`, made by `python -m training.image` with default options."""
+    """Return a model store with `image`, trained with the default options."""
     from training.image.params import Params
     from training.image.train import train
 
@@ -23,5 +23,5 @@ def image_store() -> Path:
 
 @pytest.fixture(scope="session")
 def image_artifact(image_store: Path) -> Artifact:
-    """The newest artifact of `image_store`."""
+    """Return the newest artifact of `image_store`."""
     return find("image", store=image_store)

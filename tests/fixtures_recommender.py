@@ -1,4 +1,4 @@
-"""A real recommender of MovieLens-100K, trained once and kept until its sources change."""
+"""A fixture with a recommender of MovieLens-100K, cached until its sources change."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ _OPTIONS = ("--epochs", "10", "--factors", "32", "--algorithms", "lightfm-warp,e
 
 @pytest.fixture(scope="session")
 def recommender_store() -> Path:
-    """A model store (its parent is a BENTOML_HOME) that holds the artifact "recommender"."""
+    """Return a model store, in a BENTOML_HOME, with the artifact "recommender"."""
     key = sources_key(*SOURCES, also=" ".join(_OPTIONS))
     return cached_home("recommender", key, "training.recommender", *_OPTIONS) / "models"

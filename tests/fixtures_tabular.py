@@ -1,4 +1,4 @@
-"""A store with the default tabular model in it, trained once and kept until the code that makes it changes."""
+"""Fixtures with the default tabular model, cached until its sources change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCES = ("models/*.py", "models/store/*.py", "models/tabular/**/*.py", "traini
 
 @pytest.fixture(scope="session")
 def tabular_store() -> Path:
-    """A model store (a folder) that holds `tabular`, trained on German credit with default options."""
+    """Return a model store with `tabular`, trained on German credit with the default options."""
     from training.tabular.params import Params
     from training.tabular.train import train
 
@@ -23,5 +23,5 @@ def tabular_store() -> Path:
 
 @pytest.fixture(scope="session")
 def tabular_artifact(tabular_store: Path) -> Artifact:
-    """The newest artifact of `tabular_store`."""
+    """Return the newest artifact of `tabular_store`."""
     return find("tabular", store=tabular_store)

@@ -33,8 +33,8 @@ SERVING = (
     "access",
     "http",
     "open_inference",
-    "kinds",
     "jobs",
+    "kinds",
     "server",
     "routes",
     "app",
@@ -42,7 +42,18 @@ SERVING = (
     "keys",
 )
 # The packages of `models`: the modules at the top, then what is built on them.
-MODELS = ("errors", "profile", "card", "adaptive_choice", "cores", "blas", "write_ahead_log", "store", "base")
+MODELS = (
+    "errors",
+    "profile",
+    "card",
+    "adaptive_choice",
+    "cores",
+    "blas",
+    "write_ahead_log",
+    "onnx_session",
+    "store",
+    "base",
+)
 MODEL_KINDS = ("image", "tabular", "recommender")
 
 # Who may import what of ours.

@@ -1,55 +1,53 @@
-"""Train the default models that the model store lacks, or has of an older recipe: `python -m training`."""
+"""Train the default models that the model store lacks, or that an older recipe made: `python -m training`."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.store.artifacts import versions
 from training.command import option, run
-from training.recipes import is_outdated
+from training.recipes import Recipe, recipes
 from training.report import console
-
-SCRIPTS = ("image", "tabular", "recommender")
 
 
 @dataclass(frozen=True)
 class Params:
     """Options of `python -m training`."""
 
-    force: bool = option(False, "train all of them, whatever the store holds")
+    force: bool = option(False, "train all of them, even if the store holds current ones")
 
 
 def main(params: Params) -> None:
-    """Run each training script whose artifact is missing or outdated, one after the other, in a process each."""
-    for name in SCRIPTS:
-        saved = versions(name)
-        if saved and not params.force:
-            if not is_outdated(name, saved[0].card):
-                console.print(f"= {saved[0].tag} is in the store")
-                continue
-            console.print(f"= {saved[0].tag} is of an older recipe")
-        started = time.perf_counter()
-        console.print(f"[bold]> train {name}[/bold]")
-        # A process each: what torch holds is given back before the next one begins.
-        command = [sys.executable, "-m", f"training.{name}", *_more(name)]
-        code = subprocess.run(command, check=False).returncode  # noqa: S603  (our own scripts)
-        if code:
-            sys.exit(code)
-        console.print(f"[bold]= {name} trained in {time.perf_counter() - started:.0f} s[/bold]")
+    """Train each default model that is missing or out of date. Exit with the status of the first script that fails."""
+    for kind, recipe in recipes().items():
+        if params.force or not _is_current(kind, recipe):
+            _train(kind, recipe.options())
 
 
-def _more(name: str) -> list[str]:
-    """Options of one script: the recommender learns from the feedback that the service has collected."""
-    if name != "recommender":
-        return []
-    from training.recommender.feedback import existing_url
+def _is_current(kind: str, recipe: Recipe) -> bool:
+    saved = versions(kind)
+    if not saved:
+        return False
+    if recipe.is_outdated(saved[0].card):
+        console.print(f"= {saved[0].tag} was made by an older recipe")
+        return False
+    console.print(f"= {saved[0].tag} is in the store")
+    return True
 
-    url = existing_url(os.environ.get("MAKUNOUCHI_FEEDBACK_URL"))
-    return ["--feedback", url] if url else []
+
+def _train(kind: str, options: Sequence[str]) -> None:
+    """Run the kind's training script in its own process, which returns the memory of its libraries when it ends."""
+    started = time.perf_counter()
+    console.print(f"[bold]> train {kind}[/bold]")
+    command = [sys.executable, "-m", f"training.{kind}", *options]
+    status = subprocess.run(command, check=False).returncode  # noqa: S603  (scripts of this package)
+    if status:
+        sys.exit(status)
+    console.print(f"[bold]= {kind} trained in {time.perf_counter() - started:.0f} s[/bold]")
 
 
 if __name__ == "__main__":

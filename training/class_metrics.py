@@ -1,4 +1,4 @@
-"""How good a classifier is at each of its classes. Knows probabilities and true classes, no model."""
+"""Metrics of a classifier for each of its classes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from models.card import Metrics
 
 
 def by_class(answers: NDArray[np.floating[Any]], of: NDArray[np.int64], classes: Sequence[str]) -> dict[str, Metrics]:
-    """A slice for each class, from probabilities (N, C) and the index of each row's true class (N).
+    """Return precision, recall, F1 and support of each class.
 
-    `recall` is the share of its rows that are called so, `precision` the share of those called so that are, `f1` their
-    harmonic mean, `support` the number of its rows. A share of nothing is 0, as scikit-learn's `zero_division` has it.
+    `answers` are probabilities (N, C), `of` is the index of each row's true class (N). A metric without rows is 0.
     """
-    counts = confusion(answers, of)
-    right, support, called = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    recall, precision = right / np.maximum(1, support), right / np.maximum(1, called)
-    f1 = 2 * right / np.maximum(1, support + called)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        of, answers.argmax(1), labels=np.arange(len(classes)), zero_division=0.0
+    )
     return {
         f"class={name}": {
             "precision": float(precision[index]),
@@ -33,7 +32,6 @@ def by_class(answers: NDArray[np.floating[Any]], of: NDArray[np.int64], classes:
 
 
 def confusion(answers: NDArray[np.floating[Any]], of: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts (C, C): row i, column j is how many rows of class i were called j."""
-    classes = answers.shape[1]
-    counts = np.bincount(of * classes + answers.argmax(1), minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
+    """Return counts (C, C): the cell in row i and column j counts rows of class i that are predicted as class j."""
+    counts: NDArray[np.int64] = confusion_matrix(of, answers.argmax(1), labels=np.arange(answers.shape[1]))
+    return counts

@@ -1,10 +1,8 @@
-"""A command line made from a frozen dataclass: one option per field, its default and its help shown.
+"""Build a command line from a frozen dataclass: one option per field, with its default and help text.
 
-    @dataclass(frozen=True)
-    class Params:
-        epochs: int = option(10, "passes over the training data")
-
-Knows argparse and dataclasses, no model.
+@dataclass(frozen=True)
+class Params:
+    epochs: int = option(10, "passes over the training data")
 """
 
 from __future__ import annotations
@@ -24,13 +22,15 @@ P = TypeVar("P")
 _HELP = "help"
 
 
-def option(default: Any, help_text: str, *, choices: Sequence[str] = ()) -> Any:  # Any: stands in for any field's value
-    """A dataclass field that `parse` turns into a command-line option."""
+def option(
+    default: Any, help_text: str, *, choices: Sequence[str] = ()
+) -> Any:  # Any: the default of a field of any type
+    """Return a dataclass field that `parse` turns into a command line option."""
     return dataclasses.field(default=default, metadata={_HELP: help_text, "choices": tuple(choices)})
 
 
 def parse(params: type[P], *, description: str, arguments: Sequence[str] | None = None) -> P:
-    """Read `params` from the command line. `--help` lists every field; a wrong value exits with status 2."""
+    """Parse the command line into `params`. `--help` lists every field; an invalid value exits with status 2."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     hints = typing.get_type_hints(params)
     for field in dataclasses.fields(params):  # type: ignore[arg-type]  # P is a dataclass by contract
@@ -39,8 +39,10 @@ def parse(params: type[P], *, description: str, arguments: Sequence[str] | None 
 
 
 def run(main: Callable[[P], object], params: type[P], *, description: str) -> None:
-    """Parse the command line and call `main`. A PlatformError, or one of the system such as a full disk, is printed in
-    one line and exits with status 1."""
+    """Parse the command line and call `main`.
+
+    A PlatformError, or an OSError such as a full disk, is printed in one line and exits with status 1.
+    """
     parsed = parse(params, description=description)
     try:
         main(parsed)
@@ -53,26 +55,26 @@ def run(main: Callable[[P], object], params: type[P], *, description: str) -> No
 def _add_option(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any) -> None:
     name = "--" + field.name.replace("_", "-")
     help_text = field.metadata[_HELP]
-    kind = _plain_type(hint)
-    if kind is bool:
+    type_ = _plain_type(hint)
+    if type_ is bool:
         parser.add_argument(name, default=field.default, action=argparse.BooleanOptionalAction, help=help_text)
         return
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
+    if typing.get_origin(type_) is tuple:
+        inner = typing.get_args(type_)[0]
         convert: Callable[[str], Any] = lambda text: tuple(inner(part) for part in text.split(",") if part)  # noqa: E731
         parser.add_argument(name, default=field.default, type=convert, metavar="A,B", help=help_text)
         return
-    metavar = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
+    metavar = {int: "N", float: "X", Path: "PATH"}.get(type_, field.name.upper())
     choices = field.metadata.get("choices") or None
-    if typing.get_origin(kind) is Literal:
-        kind, choices = str, typing.get_args(kind)
+    if typing.get_origin(type_) is Literal:
+        type_, choices = str, typing.get_args(type_)
     parser.add_argument(
-        name, default=field.default, type=kind, choices=choices, metavar=None if choices else metavar, help=help_text
+        name, default=field.default, type=type_, choices=choices, metavar=None if choices else metavar, help=help_text
     )
 
 
 def _plain_type(hint: Any) -> Any:
-    """`X | None` is read as X; the default says that it may be absent."""
+    """Return X for `X | None`."""
     if isinstance(hint, types.UnionType):
         return next(part for part in typing.get_args(hint) if part is not type(None))
     return hint

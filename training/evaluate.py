@@ -1,4 +1,4 @@
-"""Measure the recommendation algorithms: `python -m training.evaluate`."""
+"""Compare the recommendation algorithms: `python -m training.evaluate`."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from training.command import run
 from training.recommender.evaluate import Params, main
 
 if __name__ == "__main__":
-    run(main, Params, description="Measure recommendation algorithms on MovieLens-100K over several splits.")
+    run(main, Params, description="Compare recommendation algorithms on MovieLens-100K over several splits.")

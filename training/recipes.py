@@ -1,43 +1,52 @@
-"""Which recipe makes each default model: raised when its artifact or card gains what serving tells or uses.
+"""How each kind of model is trained by default, and which default models are out of date.
 
-`python -m training` makes a default model anew when the one in the store is of an older recipe. What somebody trained
-on data of their own is left alone. Knows cards, no data.
+A kind takes part in `python -m training` when its folder `training/<kind>` has a module `recipe` with a constant
+`RECIPE`. A recipe's number is raised when the artifact or the card of the default model gains something that serving
+uses. A model that was trained on other data than the default is never out of date.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.card import Card
 
-# Where a card keeps the number of its recipe; one without is of the first.
+# The parameter of a card that holds the number of its recipe. A card without it was made by the first recipe.
 PARAMETER = "recipe"
+
+_MODULE = "recipe"
+
+
+def _no_options() -> Sequence[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`data` is how the name of the default data begins, in the card."""
+    """The recipe of a kind's default model.
+
+    `default_data`: the beginning of the name of the default data, as written in the card. `options`: returns the
+    command line options to train with on this machine.
+    """
 
     number: int
-    data: str
+    default_data: str
+    options: Callable[[], Sequence[str]] = _no_options
+
+    def card_parameters(self) -> dict[str, int]:
+        """Return the parameter that records this recipe in a card."""
+        return {PARAMETER: self.number}
+
+    def is_outdated(self, card: Card) -> bool:
+        """Return whether `card` describes the default model as made by an older recipe."""
+        number = card.params.get(PARAMETER, 1)
+        return card.data.name.startswith(self.default_data) and isinstance(number, int) and number < self.number
 
 
-RECIPES = {
-    # 2: the embedding is an output of the graph
-    "image": Recipe(2, "ImageNet-1k"),
-    # 2: precision and recall by class
-    "tabular": Recipe(2, "german.csv"),
-    # 2: two-level is served by default
-    "recommender": Recipe(2, "MovieLens-100K"),
-}
-
-
-def noted(script: str) -> dict[str, int]:
-    """The parameter that tells which recipe of a training script made a card."""
-    return {PARAMETER: RECIPES[script].number}
-
-
-def is_outdated(script: str, card: Card) -> bool:
-    """Whether `card` is that of a default model, made by an older recipe than today's."""
-    recipe, made_by = RECIPES[script], card.params.get(PARAMETER, 1)
-    return card.data.name.startswith(recipe.data) and isinstance(made_by, int) and made_by < recipe.number
+def recipes() -> dict[str, Recipe]:
+    """Return the recipe of each kind, found in the folders of this package, in alphabetical order."""
+    kinds = sorted(path.parent.name for path in Path(__file__).parent.glob(f"*/{_MODULE}.py"))
+    return {kind: importlib.import_module(f"training.{kind}.{_MODULE}").RECIPE for kind in kinds}

@@ -1,7 +1,4 @@
-"""What a training run prints, and writes beside the artifact: steps with their times, and the card as a page.
-
-Reads cards, never models.
-"""
+"""Console output of training runs, and the report that is saved with an artifact: its card as a Markdown page."""
 
 from __future__ import annotations
 
@@ -22,27 +19,27 @@ console = Console(stderr=True, highlight=False)
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """Print one line when a step begins and how long it took when it ends."""
+def step(title: str) -> Iterator[None]:
+    """Print the title of a step when it begins, and its duration when it ends."""
     started = time.perf_counter()
-    console.print(f"[bold]>[/bold] {escape(what)}", soft_wrap=True)
+    console.print(f"[bold]>[/bold] {escape(title)}", soft_wrap=True)
     yield
     console.print(f"  done in {time.perf_counter() - started:.1f} s")
 
 
 def library_versions(*names: str) -> dict[str, str]:
-    """Installed versions of the named distributions, for the card."""
+    """Return the installed versions of distributions, for the card."""
     return {name: importlib.metadata.version(name) for name in names}
 
 
 def write_report(card: Card, folder: Path) -> None:
-    """Write `report.md` and `card.json` (the same facts as JSON) into an artifact's folder."""
+    """Write `report.md` and `card.json` into an artifact's folder."""
     (folder / REPORT_FILE).write_text(markdown(card), encoding="utf-8")
     write_card(card, folder)
 
 
 def print_summary(card: Card, *, tag: str, folder: Path) -> None:
-    """A few lines on standard output: what was saved, how good it is, where the full report lies."""
+    """Print the tag, the metrics and the path of the report on standard output."""
     print(f"saved {tag}  ({card.algorithm}, {card.task})")
     print("  " + "  ".join(f"{name} {value:.4g}" for name, value in card.metrics.items()))
     if card.parity:
@@ -51,7 +48,7 @@ def print_summary(card: Card, *, tag: str, folder: Path) -> None:
 
 
 def markdown(card: Card) -> str:
-    """The card as a Markdown page."""
+    """Return the card as a Markdown page."""
     parts = [f"# {card.name}", card.description, f"{card.task}, {card.algorithm}, {card.created:%Y-%m-%d %H:%M} UTC"]
     parts.append(f"Data: {card.data.name}, {card.data.rows:,} rows, SHA-256 `{card.data.sha256[:16]}`")
     parts += ["## Metrics", _table({"overall": card.metrics})]
@@ -62,8 +59,8 @@ def markdown(card: Card) -> str:
     if card.calibration:
         parts += ["## Calibration", _table(_calibration_rows(card))]
     if card.importance:
-        parts += ["## Importance", "How much the main metric falls when one input is shuffled:"]
-        parts += ["\n".join(f"- `{name}` {fall:.4f}" for name, fall in card.importance.items())]
+        parts += ["## Importance", "Drop of the main metric when one input is shuffled:"]
+        parts += ["\n".join(f"- `{name}` {drop:.4f}" for name, drop in card.importance.items())]
     if card.inputs:
         parts += ["## Inputs", "\n".join(f"- `{c.name}` ({c.kind}) {c.description}".rstrip() for c in card.inputs)]
     if card.params:
@@ -83,12 +80,12 @@ def _parity_line(card: Card) -> str:
 
 def _calibration_rows(card: Card) -> dict[str, Metrics]:
     return {
-        f"{found.lower:.1f} to {found.upper:.1f}": {
-            "rows": found.rows,
-            "mean probability": found.mean_probability,
-            "came true": found.observed_share,
+        f"{bin_.lower:.1f} to {bin_.upper:.1f}": {
+            "rows": bin_.rows,
+            "mean probability": bin_.mean_probability,
+            "observed share": bin_.observed_share,
         }
-        for found in card.calibration
+        for bin_ in card.calibration
     }
 
 

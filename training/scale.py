@@ -6,4 +6,8 @@ from training.command import run
 from training.recommender.scale import Params, main
 
 if __name__ == "__main__":
-    run(main, Params, description="Train one recommender on 20 million made-up interactions, and tell what it took.")
+    run(
+        main,
+        Params,
+        description="Train one recommender on 20 million synthetic interactions, and print time, memory and quality.",
+    )

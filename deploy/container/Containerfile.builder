@@ -1,5 +1,5 @@
-# What `bentoml containerize` builds on: the base, and beside it the wheels that pip has downloaded and checked, so that
-# the build reaches no network and takes no other file than the locked ones. Nothing of this layer is in the final image.
+# The image that `bentoml containerize` builds on: the base with the wheels that pip has downloaded and checked. The
+# build needs no network and installs locked files only. No file of this layer is in the shipped image.
 ARG BASE
 FROM ${BASE}
 COPY uv /usr/local/bin/uv

@@ -1,7 +1,7 @@
-"""The formats of image files that are read here: what a file is, how large, which way up, by its header alone.
+"""Headers of image files: format, size and orientation, without decoding.
 
-Reads headers itself, so that a size is known before any decoder allocates memory for it, and so that none of Pillow's
-warnings or process-wide limits are involved. Decodes nothing.
+The module parses headers itself, so that the size is known before a decoder allocates memory, and independent of the
+warnings and process-wide limits of Pillow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself. `orientation` is EXIF's 1..8; `components` counts a JPEG's planes (0 for others)."""
+    """The properties in the header of a file. `orientation` is EXIF's 1..8; `components` counts JPEG planes, else 0."""
 
     format: Format
     width: int
@@ -35,7 +35,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """Recognise an image file. Raises UnsupportedMedia for anything else, InvalidInput for a header cut short."""
+    """Read the header of an image file. Raise UnsupportedMedia for another format, InvalidInput for a truncated one."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
             header = _jpeg(data)
@@ -50,14 +50,14 @@ def read_header(data: bytes) -> Header:
         else:
             raise UnsupportedMedia("not an image that can be read here; send JPEG, PNG, WebP, GIF or BMP")
     except (struct.error, IndexError) as error:
-        raise InvalidInput("the image is cut short: its header is incomplete") from error
+        raise InvalidInput("the image is truncated: its header is incomplete") from error
     if header.width <= 0 or header.height <= 0:
         raise InvalidInput("the image is empty: its width or height is 0")
     return header
 
 
 def without_animation(data: bytes) -> bytes:
-    """A PNG without its animation chunk, which decoders would look for frames in; other bytes unchanged."""
+    """Remove the animation chunk of a PNG, so that decoders do not look for frames; keep all other bytes."""
     for kind, start, length in _png_chunks(data):
         if kind == b"acTL":
             return data[: start - 8] + data[start + length + 4 :]
@@ -65,7 +65,7 @@ def without_animation(data: bytes) -> bytes:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation 1..8 in an EXIF block, 1 when there is none or it is malformed."""
+    """Return the orientation 1..8 of an EXIF block, 1 when it is missing or malformed."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -85,7 +85,7 @@ def exif_orientation(exif: bytes) -> int:
 def _jpeg(data: bytes) -> Header:
     orientation, has_inverted_ink, at = 1, False, 2
     while True:
-        if data[at] != 0xFF:  # stray bytes between segments, which decoders skip too
+        if data[at] != 0xFF:  # stray bytes between segments, which decoders skip as well
             at = data.find(b"\xff", at)
             if at < 0:
                 raise IndexError
@@ -110,7 +110,7 @@ def _jpeg(data: bytes) -> Header:
 
 def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
-        raise InvalidInput("the image is corrupt: a PNG begins with its header chunk")
+        raise InvalidInput("the image is corrupt: a PNG must begin with its header chunk")
     width, height = struct.unpack_from(">II", data, 16)
     orientation = 1
     for kind, start, length in _png_chunks(data):
@@ -120,7 +120,7 @@ def _png(data: bytes) -> Header:
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Kind, start of the content and its length, as far as the file goes."""
+    """List type, start and length of the content of each chunk, up to the end of the file."""
     chunks, at = [], 8
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -142,7 +142,7 @@ def _webp(data: bytes) -> Header:
             raise IndexError
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         return Header("WebP", width, height, _webp_orientation(data))
-    raise InvalidInput("the image is corrupt: it says WebP and holds no WebP picture")
+    raise InvalidInput("the image is corrupt: it has the signature of WebP and no image data")
 
 
 def _webp_orientation(data: bytes) -> int:
@@ -156,7 +156,7 @@ def _webp_orientation(data: bytes) -> int:
 
 
 def _gif(data: bytes) -> Header:
-    """The larger of the screen and the first frame, which may stick out of it."""
+    """Return the union of the screen and the first frame, which may extend beyond the screen."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
     while data[at] == 0x21:  # extensions: a label, then sub-blocks up to an empty one
@@ -165,7 +165,7 @@ def _gif(data: bytes) -> Header:
             at += 1 + data[at]
         at += 1
     if data[at] != 0x2C:
-        raise InvalidInput("the image is corrupt: it says GIF and holds no frame")
+        raise InvalidInput("the image is corrupt: it has the signature of GIF and no frame")
     left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
     return Header("GIF", max(width, left + frame_width), max(height, top + frame_height))
 

@@ -1,8 +1,7 @@
-"""The networks an image classifier can be: EfficientNet-Lite0, and every classifier of torchvision.
+"""The networks of image classifiers: EfficientNet-Lite0 and the classifiers of torchvision.
 
-Builds modules of torch with random weights; weights come from an artifact or from training. `InPixels` puts what every
-runtime needs around one: uint8 pixels in, probabilities out. Imported only where torch runs: by training, and by
-serving on a GPU.
+Networks are built with random weights; an artifact or training supplies the weights. `PixelClassifier` adds
+normalisation and softmax: uint8 pixels in, probabilities out. Only training and serving on a GPU import this module.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from torchvision.ops import Conv2dNormActivation  # noqa: E402
 
 LITE0 = "efficientnet_lite0"
 _BN_EPS = 1e-3
-# Table of EfficientNet-B0 without squeeze-and-excitation: expansion, kernel, stride, channels, layers.
+# The table of EfficientNet-B0 without squeeze-and-excitation: expansion, kernel, stride, channels, layers.
 _LITE0_STAGES = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -35,23 +34,23 @@ _LITE0_STAGES = (
 
 
 class SamePadding(nn.Module):
-    """Zeros around the image as TensorFlow's "SAME" puts them: the odd one at the bottom and right."""
+    """Zero padding as TensorFlow's "SAME": an odd pixel goes to the bottom and right."""
 
     def __init__(self, kernel: int, stride: int) -> None:
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = self._missing(int(x.shape[-2])), self._missing(int(x.shape[-1]))
+        height, width = self._padding(int(x.shape[-2])), self._padding(int(x.shape[-1]))
         return nn.functional.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
 
-    def _missing(self, size: int) -> int:
+    def _padding(self, size: int) -> int:
         outputs = -(-size // self.stride)
         return max(0, (outputs - 1) * self.stride + self.kernel - size)
 
 
 class LiteBlock(nn.Module):
-    """Inverted residual of EfficientNet-Lite: expand, filter by channel, project; ReLU6, no attention."""
+    """The inverted residual block of EfficientNet-Lite: expand, depthwise convolution, project; ReLU6, no attention."""
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -70,7 +69,7 @@ class LiteBlock(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 (Liu, 2020), built so that its tensors line up, in order, with the published ones."""
+    """EfficientNet-Lite0 (Liu, 2020). Its tensors are in the order of the published weights."""
 
     def __init__(self, num_classes: int = 1000, dropout: float = 0.2) -> None:
         super().__init__()
@@ -90,8 +89,8 @@ class EfficientNetLite0(nn.Module):
         return logits
 
 
-class InPixels(nn.Module):
-    """uint8 pixels (N, H, W, 3) to float32 probabilities (N, C), around a network that takes normalised planes.
+class PixelClassifier(nn.Module):
+    """A network with normalisation and softmax: uint8 pixels (N, H, W, 3) to float32 probabilities (N, C).
 
     Normalisation runs in float32, the network in `dtype`, softmax in float32.
     """
@@ -118,41 +117,43 @@ class InPixels(nn.Module):
         return torch.softmax(self.logits(pixels).float(), dim=1)
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """What softmax is taken of, (N, C)."""
+        """Return the inputs of softmax, (N, C)."""
         planes = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.shift
         logits: Tensor = self.network(planes.to(self.dtype))
         return logits
 
 
-class WithEmbedding(nn.Module):
-    """As the `InPixels` inside it, and the embedding of each image: float32 (N, D), what the last linear layer sees.
+class ClassifierWithEmbedding(nn.Module):
+    """A `PixelClassifier` that also returns embeddings, float32 (N, D): the inputs of the last linear layer.
 
-    Raises InvalidInput for a network that does not end in a linear layer which sees one vector for each image.
+    Raise InvalidInput for a network without a last linear layer that takes one vector per image.
     """
 
-    def __init__(self, model: InPixels) -> None:
+    def __init__(self, model: PixelClassifier) -> None:
         super().__init__()
         self.model = model
-        self._seen: list[Tensor] = []
-        head_of(model.network).register_forward_pre_hook(lambda head, inputs: self._seen.append(inputs[0]))
+        self._head_inputs: list[Tensor] = []
+        classification_head(model.network).register_forward_pre_hook(
+            lambda head, inputs: self._head_inputs.append(inputs[0])
+        )
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        self._seen.clear()
+        self._head_inputs.clear()
         probabilities = self.model(pixels)
-        embedding = self._seen[-1] if self._seen else probabilities.new_zeros(0)
-        self._seen.clear()
+        embedding = self._head_inputs[-1] if self._head_inputs else probabilities.new_zeros(0)
+        self._head_inputs.clear()
         if embedding.dim() != 2 or len(embedding) != len(pixels):
-            raise InvalidInput("the last linear layer of this network does not see one vector for each image")
+            raise InvalidInput("the last linear layer of this network does not take one vector per image")
         return probabilities, embedding.float()
 
 
 def known_networks() -> tuple[str, ...]:
-    """Names that `build_network` takes: ours, and those of torchvision's image classifiers."""
+    """List the names that `build_network` accepts: EfficientNet-Lite0 and the image classifiers of torchvision."""
     return (LITE0, *torchvision_models.list_models(module=torchvision_models))
 
 
 def build_network(name: str, classes: int) -> nn.Module:
-    """The network `name` with random weights and `classes` outputs. Raises InvalidInput listing the known names."""
+    """Build a network with random weights and `classes` outputs. Raise InvalidInput, listing the known names."""
     if name == LITE0:
         return EfficientNetLite0(classes)
     if name not in known_networks():
@@ -162,11 +163,11 @@ def build_network(name: str, classes: int) -> nn.Module:
     return network
 
 
-def head_of(network: nn.Module) -> nn.Linear:
-    """The last linear layer: what fine-tuning trains first."""
+def classification_head(network: nn.Module) -> nn.Linear:
+    """Return the last linear layer, which fine-tuning trains first."""
     linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not linears:
-        raise InvalidInput("this network does not end in a linear layer, so it cannot be fine-tuned here")
+        raise InvalidInput("the network has no linear layer, so it cannot be fine-tuned")
     return linears[-1]
 
 

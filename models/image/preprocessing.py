@@ -1,7 +1,7 @@
-"""From the bytes of an image file to the array that a classifier takes.
+"""Decodes an image file to the array that a classifier takes.
 
-Used by whoever holds files: the gateway, and training. Knows no model and no runtime: what a classifier wants is in
-`Preprocessing`, which its artifact carries as `preprocessing.json`.
+The gateway and training use it. `Preprocessing` describes the input of a classifier; the artifact holds it as
+`preprocessing.json`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# Opened by class, not by Image.open: that one tries forty formats and warns by process-wide limits.
+# Opened by class: Image.open tries forty formats and warns by process-wide limits.
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "WebP": WebPImagePlugin.WebPImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
-# Everything that the decoders raise on bytes that are not what they say (fuzzed); MemoryError passes.
+# The exceptions that the decoders raise for malformed data (found by fuzzing); MemoryError propagates.
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError,
     OverflowError, NotImplementedError, struct.error, zlib.error,
@@ -61,10 +61,10 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What is done to an image before a classifier sees it.
+    """The preprocessing of an image for a classifier.
 
     The shorter side becomes `resize` pixels, then the central `crop` x `crop` square is taken. The classifier itself
-    turns a pixel p in 0..255 into (p / 255 - mean) / std, by channel.
+    normalises a pixel p in 0..255 to (p / 255 - mean) / std, per channel.
     """
 
     resize: int = 256
@@ -93,7 +93,7 @@ def write_preprocessing(preprocessing: Preprocessing, folder: Path) -> None:
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
-    """Read `preprocessing.json` of an artifact's folder. Raises ArtifactInvalid when it is missing or malformed."""
+    """Read `preprocessing.json` of an artifact's folder. Raise ArtifactInvalid when it is missing or malformed."""
     try:
         return _PREPROCESSING.validate_json((folder / PREPROCESSING_FILE).read_bytes())
     except FileNotFoundError as error:
@@ -104,10 +104,10 @@ def read_preprocessing(folder: Path) -> Preprocessing:
 
 
 class ImageDecoder:
-    """Decodes, turns upright, flattens onto white, scales and crops. Safe from many threads; runs without the GIL.
+    """Decodes, orients, flattens onto white, scales and crops. Thread-safe; runs without the GIL.
 
-    JPEG files are scaled while they are decoded, by 2, 4 or 8, to no less than `margin` times what the resize needs;
-    `margin=None` decodes them whole.
+    JPEG files are scaled during decoding by 2, 4 or 8, to at least `margin` times the size that the resize needs;
+    `margin=None` decodes them in full size.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class ImageDecoder:
         self.margin = margin
 
     def decode(self, data: bytes) -> Pixels:
-        """The pixels (crop, crop, 3) of one image file: JPEG, PNG, WebP, GIF (its first frame) or BMP.
+        """Return the pixels (crop, crop, 3) of one image file: JPEG, PNG, WebP, GIF (first frame) or BMP.
 
-        Raises UnsupportedMedia for anything else, InvalidInput when the file is truncated or corrupt, InputTooLarge
-        when its header announces more than `max_pixels` pixels (nothing is decoded then).
+        Raise UnsupportedMedia for other formats, InvalidInput when the file is truncated or corrupt, InputTooLarge
+        without decoding when its header declares more than `max_pixels` pixels.
         """
         header = read_header(data)
         if header.width * header.height > self.max_pixels:
@@ -137,7 +137,7 @@ class ImageDecoder:
             raise InvalidInput(f"the {header.format} image cannot be decoded: it is truncated or corrupt") from error
 
     def fit(self, pixels: Pixels) -> Pixels:
-        """The same of pixels (H, W, 3): resized and cropped as those of a file. Raises InvalidInput, InputTooLarge."""
+        """Resize and crop pixels (H, W, 3) as those of a file. Raise InvalidInput or InputTooLarge."""
         height, width, _ = pixels.shape
         if not height or not width:
             raise InvalidInput("the image has no pixels")
@@ -146,47 +146,47 @@ class ImageDecoder:
         return self._fit(Image.fromarray(pixels), 1)
 
     def _decode_jpeg(self, data: bytes, header: Header) -> Image.Image:
-        least = self._least_sides(header)
+        min_sides = self._min_sides(header)
         if header.components == 4:
-            return _ink_to_light(_decode_planes(data, "CMYK", least), header.has_inverted_ink)
-        return Image.fromarray(_decode_planes(data, "RGB", least))
+            return _cmyk_to_rgb(_decode_planes(data, "CMYK", min_sides), header.has_inverted_ink)
+        return Image.fromarray(_decode_planes(data, "RGB", min_sides))
 
-    def _least_sides(self, header: Header) -> tuple[int, int]:
-        """Height and width to decode to. Powers of two alone: the odd factors cost agreement and gain little."""
+    def _min_sides(self, header: Header) -> tuple[int, int]:
+        """Return the height and width to decode to. Other factors than powers of two reduce agreement."""
         if self.margin is None:
             return header.height, header.width
-        enough = self.preprocessing.resize * self.margin
-        factor = next((f for f in (8, 4, 2) if min(header.width, header.height) / f >= enough), 1)
+        required = self.preprocessing.resize * self.margin
+        factor = next((f for f in (8, 4, 2) if min(header.width, header.height) / f >= required), 1)
         return math.ceil(header.height / factor), math.ceil(header.width / factor)
 
     def _fit(self, image: Image.Image, orientation: int) -> Pixels:
-        """Resize and crop at once: only the pixels that stay are computed. The same as one after the other."""
+        """Resize and crop in one step, which computes only the remaining pixels; the result equals two steps."""
         if orientation in _TRANSPOSED:
             image = image.transpose(_TRANSPOSED[orientation])
         resize, crop = self.preprocessing.resize, self.preprocessing.crop
         width, height = image.size
         shorter = min(width, height)
-        # torchvision's arithmetic: the longer side is cut down to whole pixels, the offsets are rounded.
+        # The arithmetic of torchvision: the longer side is truncated to whole pixels, the offsets are rounded.
         scaled = (max(resize, resize * width // shorter), max(resize, resize * height // shorter))
         left, top = (round((side - crop) / 2) for side in scaled)
-        across, down = width / scaled[0], height / scaled[1]
-        box = (left * across, top * down, min(width, (left + crop) * across), min(height, (top + crop) * down))
-        fitted = image.resize((crop, crop), _RESAMPLING[self.preprocessing.interpolation], box=box)
-        return np.asarray(fitted)
+        scale_x, scale_y = width / scaled[0], height / scaled[1]
+        box = (left * scale_x, top * scale_y, min(width, (left + crop) * scale_x), min(height, (top + crop) * scale_y))
+        resized = image.resize((crop, crop), _RESAMPLING[self.preprocessing.interpolation], box=box)
+        return np.asarray(resized)
 
 
-def _decode_planes(data: bytes, colours: str, least: tuple[int, int]) -> Pixels:
-    options = {"min_height": least[0], "min_width": least[1]}
+def _decode_planes(data: bytes, colours: str, min_sides: tuple[int, int]) -> Pixels:
+    options = {"min_height": min_sides[0], "min_width": min_sides[1]}
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, colours, strict=True, **options))
     except ValueError as error:
-        # libjpeg calls stray bytes between segments corrupt data too; every other reader shrugs at them.
+        # libjpeg also reports stray bytes between segments as corrupt data; other decoders ignore them.
         if "extraneous bytes" not in str(error):
             raise
     return np.asarray(simplejpeg.decode_jpeg(data, colours, strict=False, **options))
 
 
-def _ink_to_light(ink: Pixels, is_inverted: bool) -> Image.Image:
+def _cmyk_to_rgb(ink: Pixels, is_inverted: bool) -> Image.Image:
     return Image.fromarray(255 - ink if is_inverted else ink, "CMYK").convert("RGB")
 
 
@@ -195,15 +195,15 @@ def _decode_other(data: bytes, header: Header) -> Image.Image:
         data = without_animation(data)
     with _OPENERS[header.format](io.BytesIO(data)) as image:
         if (image.width, image.height) != (header.width, header.height) and header.format != "GIF":
-            raise ValueError("the header and the picture differ in size")
+            raise ValueError("the header and the image data differ in size")
         image.load()
         return _flatten(image)
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: 16-bit scaled to 8, transparency shown on white."""
+    """Convert any mode to RGB: scale 16 bits to 8, compose transparency on white."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _eight_bits(image)
+        return _to_eight_bits(image)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGB", image.size, _WHITE)
@@ -212,10 +212,10 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    deep = np.asarray(image).astype(np.int64)
-    shallow = np.clip(deep >> 8, 0, 255).astype(np.uint8)
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    pixels = np.clip(values >> 8, 0, 255).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        shallow[deep == transparent] = 255
-    return Image.fromarray(shallow).convert("RGB")
+        pixels[values == transparent] = 255
+    return Image.fromarray(pixels).convert("RGB")

@@ -1,7 +1,7 @@
-"""Makes `import torchvision` work where its compiled operators cannot load, such as beside a CPU build of torch.
+"""Declares operators that `import torchvision` needs when its compiled operators cannot load.
 
-torchvision declares fake implementations of `nms` and `qnms` when it is imported and fails when the operators were
-never declared. Classifiers use neither, so declaring their schemas is enough. Knows nothing of any model.
+This is the case with a CPU build of torch. At import torchvision registers fake implementations of `nms` and `qnms` and
+fails when these operators are not declared. Classifiers use neither, so that declaring their schemas is sufficient.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 @functools.lru_cache(maxsize=1)
 def declare() -> object:
-    """Declare the two missing schemas, once, unless torchvision's own operators load. Returns what keeps them alive.
+    """Declare the two missing schemas once, unless the operators of torchvision load.
 
-    Call it before the first `import torchvision`.
+    Return the object that keeps the declarations alive. Call it before the first `import torchvision`.
     """
     import torch
 
-    if "torchvision" in sys.modules or _own_operators_load():
+    if "torchvision" in sys.modules or _operators_load():
         return None
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
@@ -31,7 +31,7 @@ def declare() -> object:
     return library
 
 
-def _own_operators_load() -> bool:
+def _operators_load() -> bool:
     import torch
 
     spec = importlib.util.find_spec("torchvision")

@@ -1,1 +1,1 @@
-"""Recommendation algorithms, ranking and the predictor that serves them."""
+"""Recommendation algorithms, ranking and online serving."""

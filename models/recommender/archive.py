@@ -1,10 +1,10 @@
-"""The files of a recommender's artifact: JSON for what it is, one .npy file per array, memory-mapped when read.
+"""The files of a recommender artifact: a JSON description, and one .npy file per array, memory-mapped when read.
 
-recommender.json                 format, default algorithm, parameters, encoders
+recommender.json                 format, default algorithm, hyperparameters, encoders
 users/*.npy items/*.npy titles/*.npy
-interactions/*.npy               who has seen what
-models/NAME/*.npy, *.txt         what each algorithm learned
-models/NAME/items.faiss          an index of its items, where the catalogue is large
+interactions/*.npy               interactions and features
+models/NAME/*.npy, *.txt         parameters of each algorithm
+models/NAME/items.faiss          approximate index of its items, for a large catalogue
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactInvalid, InvalidInput
-from models.recommender.algorithms.ann_index import ApproximateIndex, Effort
+from models.recommender.algorithms.ann_index import ApproximateIndex, SearchSettings
 from models.recommender.algorithms.base import Arrays
 from models.recommender.algorithms.factors import Factors
 from models.recommender.dataset.dataset import Dataset, csr
 from models.recommender.dataset.encoding import Encoder
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.dataset.temporal_features import TemporalFeatures
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 
@@ -39,11 +39,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All that an artifact of a recommender holds. `titles` has one text per item."""
+    """The contents of a recommender artifact. `titles` has one text per item."""
 
     users: IdIndex
     items: IdIndex
-    titles: Texts
+    titles: StringArray
     dataset: Dataset
     algorithms: Mapping[str, AnyAlgorithm]
     default: str
@@ -52,13 +52,13 @@ class Contents:
 
 
 def write(contents: Contents, folder: Path) -> None:
-    """Write everything into `folder`."""
+    """Write `contents` into `folder`."""
     description = {
         "format": _FORMAT,
         "default": contents.default,
         "algorithms": {name: dataclasses.asdict(each.params) for name, each in contents.algorithms.items()},
         "indexes": {
-            name: dataclasses.asdict(each.index_.effort)
+            name: dataclasses.asdict(each.index_.settings)
             for name, each in contents.algorithms.items()
             if isinstance(each, Factors) and each.index_ is not None
         },
@@ -79,19 +79,19 @@ def write(contents: Contents, folder: Path) -> None:
 
 
 def read(folder: Path) -> Contents:
-    """Open what `write` wrote, arrays memory-mapped. Raises ArtifactInvalid when a file is missing or malformed."""
+    """Open the files of `write`, memory-mapped. Raise ArtifactInvalid when a file is missing or malformed."""
     try:
         return _read(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
         raise ArtifactInvalid(
-            f"artifact '{folder.parent.name}:{folder.name}' is no readable recommender: {error}"
+            f"artifact '{folder.parent.name}:{folder.name}' is not a readable recommender: {error}"
         ) from error
 
 
 def _read(folder: Path) -> Contents:
     description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_bytes())  # Any: JSON
     if description["format"] != _FORMAT:
-        raise ValueError(f"format {description['format']}, readable is {_FORMAT}; train it again")
+        raise ValueError(f"format {description['format']} is not supported, only {_FORMAT}; train the model again")
     users, items = (IdIndex.restore(_read_arrays(folder / name)) for name in ("users", "items"))
     dataset = _dataset(_read_arrays(folder / "interactions"), (len(users), len(items)))
     algorithms = {
@@ -100,14 +100,14 @@ def _read(folder: Path) -> Contents:
         )
         for name, params in description["algorithms"].items()
     }
-    for name, effort in description.get("indexes", {}).items():
-        _open_index(algorithms[name], folder / "models" / name / INDEX_FILE, Effort(**effort))
+    for name, settings in description.get("indexes", {}).items():
+        _open_index(algorithms[name], folder / "models" / name / INDEX_FILE, SearchSettings(**settings))
     if description["default"] not in algorithms:
-        raise ValueError(f"the default '{description['default']}' is not among its algorithms")
+        raise ValueError(f"the default algorithm '{description['default']}' is missing")
     return Contents(
         users=users,
         items=items,
-        titles=Texts.restore(_read_arrays(folder / "titles")),
+        titles=StringArray.restore(_read_arrays(folder / "titles")),
         dataset=dataset,
         algorithms=algorithms,
         default=description["default"],
@@ -116,16 +116,17 @@ def _read(folder: Path) -> Contents:
     )
 
 
-def _open_index(algorithm: AnyAlgorithm, path: Path, effort: Effort) -> None:
+def _open_index(algorithm: AnyAlgorithm, path: Path, settings: SearchSettings) -> None:
     if not isinstance(algorithm, Factors):
-        raise ValueError(f"'{algorithm.name}' has an index, and is no product of vectors")
+        raise ValueError(f"'{algorithm.name}' has an index, but is not a factor model")
     try:
-        algorithm.index_ = ApproximateIndex.open(path, effort)
+        algorithm.index_ = ApproximateIndex.open(path, settings)
     except ImportError:
-        log.warning("model %s is answered exactly: its index needs faiss, `pip install '.[scale]'`", algorithm.name)
+        log.warning("model %s uses exact search: its index needs faiss, `pip install '.[scale]'`", algorithm.name)
         return
     if len(algorithm.index_) != len(algorithm.item_factors_):
-        raise ValueError(f"the index of '{algorithm.name}' is of {len(algorithm.index_)} items")
+        expected = len(algorithm.item_factors_)
+        raise ValueError(f"the index of '{algorithm.name}' has {len(algorithm.index_)} items, expected {expected}")
 
 
 def _dataset_arrays(dataset: Dataset) -> dict[str, NDArray[np.generic]]:
@@ -152,8 +153,8 @@ def _dataset(arrays: Arrays, shape: tuple[int, int]) -> Dataset:
         return csr(data, indices, indptr, (rows, int(arrays[f"{owner}_width"].item())))
 
     def dated(name: str) -> TemporalFeatures | None:
-        own = {key.removeprefix(f"{name}_"): array for key, array in arrays.items() if key.startswith(f"{name}_")}
-        return TemporalFeatures.restore(own) if own else None
+        parts = {key.removeprefix(f"{name}_"): array for key, array in arrays.items() if key.startswith(f"{name}_")}
+        return TemporalFeatures.restore(parts) if parts else None
 
     return Dataset(
         interactions=csr(arrays["seen_data"], arrays["seen_indices"], arrays["seen_indptr"], shape),
@@ -179,7 +180,7 @@ def _read_texts(folder: Path) -> dict[str, str]:
 def _read_arrays(folder: Path) -> dict[str, NDArray[np.generic]]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder '{folder.name}'")
-    # A plain view of each memmap: the subclass costs microseconds at every slice.
+    # A plain view of each memmap: slices of the subclass take microseconds longer.
     return {
         path.stem: np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)) for path in sorted(folder.glob("*.npy"))
     }

@@ -1,12 +1,12 @@
-"""Feedback of users in a database: written durably, each event once, read by position. Knows SQL, no models, no HTTP.
+"""A durable log of feedback events in an SQL database. Events are unique by key and read by position.
 
     log = FeedbackLog(default_url())
     log.append(events)          # durable when it returns
-    tail = Tail(log)
-    tail.read()                 # what has come since the last time
+    tail = LogTail(log)
+    tail.read()                 # the events since the last read
 
-Any URL of SQLAlchemy will do. SQLite runs with a write-ahead log that is synced at every commit, so that what was
-acknowledged outlives the process, and the machine's power.
+The log accepts any URL of SQLAlchemy. SQLite uses a write-ahead log that is synced at every commit, so that
+acknowledged events survive a crash of the process or a power loss.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from models.errors import FeedbackUnavailable
+from models.recommender.events import Event, LoggedEvent
 from models.write_ahead_log import write_ahead
 
 TABLE = "makunouchi_feedback"
@@ -27,76 +27,40 @@ _CHUNK = 500
 _READ_ROWS = 10_000
 _ATTEMPTS = 5
 _BUSY_S = 15.0
-# A transaction of another process can become visible after one that took its number later.
-_LATE_S = 5.0
-
-
-class Event(Protocol):
-    """One thing that a user did. `key` names it: a second event of the same key is the same event."""
-
-    @property
-    def user_id(self) -> str: ...
-
-    @property
-    def item_id(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def value(self) -> float | None: ...
-
-    @property
-    def time(self) -> float: ...
-
-    @property
-    def key(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """An event as it is in the log. Times are Unix seconds; `received` is when it was written."""
-
-    position: int
-    user_id: str
-    item_id: str
-    kind: str
-    value: float | None
-    time: float
-    key: str
-    received: float
+# A transaction of another process can become visible after one with a higher position.
+_VISIBILITY_DELAY_S = 5.0
 
 
 def default_url() -> str:
-    """A SQLite file beside the model store."""
+    """Return the URL of a SQLite file next to the model store."""
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     return f"sqlite:///{home / 'makunouchi' / 'feedback.db'}"
 
 
-def default_file(url: str) -> Path | None:
-    """The file of a SQLite URL, None for another one or for a database in memory."""
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite URL, None for another database or one in memory."""
     path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else ""
     return Path(path) if path and path != ":memory:" else None
 
 
 class FeedbackLog:
-    """The log behind `url`. Connects at the first call; several processes may share one log."""
+    """The feedback log at `url`. Connects at the first call; several processes may share one log."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         self._url = url
         self._clock = clock
         self._lock = threading.Lock()
-        self._opened: tuple[Any, Any, Any] | None = None  # Any: engines and table of SQLAlchemy, imported late
+        self._database: tuple[Any, Any, Any] | None = None  # Any: engines and table of SQLAlchemy, imported late
 
     @property
-    def late_s(self) -> float:
-        """How long after its position was given an event may become visible: SQLite has one writer at a time."""
-        return 0.0 if self._url.startswith("sqlite") else _LATE_S
+    def visibility_delay_s(self) -> float:
+        """The maximum time between the assignment of a position and its visibility. 0 for SQLite: one writer."""
+        return 0.0 if self._url.startswith("sqlite") else _VISIBILITY_DELAY_S
 
     def append(self, events: Sequence[Event]) -> list[bool]:
-        """Write events in one transaction; True for each that is new. Durable when it returns.
+        """Write events durably in one transaction. Return for each event whether it is new.
 
-        Raises FeedbackUnavailable; then nothing was written.
+        Raise FeedbackUnavailable when nothing was written.
         """
         import sqlalchemy as sa
 
@@ -106,28 +70,28 @@ class FeedbackLog:
                 with writer.begin() as connection:
                     return self._insert(connection, table, events)
             except sa.exc.IntegrityError as error:
-                # Another process wrote one of the keys between looking and inserting: look again.
+                # Another process inserted one of the keys after the query: retry.
                 if attempt == _ATTEMPTS - 1:
                     raise FeedbackUnavailable("the feedback could not be written") from error
             except sa.exc.SQLAlchemyError as error:
-                raise FeedbackUnavailable(f"the feedback could not be written{_why(error)}") from error
+                raise FeedbackUnavailable(f"the feedback could not be written{_reason(error)}") from error
         raise FeedbackUnavailable("the feedback could not be written")
 
-    def read(self, after: int = 0, *, limit: int = _READ_ROWS) -> list[Logged]:
-        """Up to `limit` events with a higher position, in order. Raises FeedbackUnavailable."""
+    def read(self, after: int = 0, *, limit: int = _READ_ROWS) -> list[LoggedEvent]:
+        """Read up to `limit` events with a position above `after`, in order. Raise FeedbackUnavailable."""
         import sqlalchemy as sa
 
         _, reader, table = self._open()
-        wanted = [table.c[name] for name in Logged.__dataclass_fields__]
-        query = sa.select(*wanted).where(table.c.position > after).order_by(table.c.position).limit(limit)
+        columns = [table.c[name] for name in LoggedEvent.__dataclass_fields__]
+        query = sa.select(*columns).where(table.c.position > after).order_by(table.c.position).limit(limit)
         try:
             with reader.begin() as connection:
-                return [Logged(*row) for row in connection.execute(query)]
+                return [LoggedEvent(*row) for row in connection.execute(query)]
         except sa.exc.SQLAlchemyError as error:
-            raise FeedbackUnavailable(f"the feedback could not be read{_why(error)}") from error
+            raise FeedbackUnavailable(f"the feedback could not be read{_reason(error)}") from error
 
-    def all(self) -> Iterator[Logged]:
-        """Every event, in order. Raises FeedbackUnavailable."""
+    def read_all(self) -> Iterator[LoggedEvent]:
+        """Read all events in order. Raise FeedbackUnavailable."""
         after = 0
         while rows := self.read(after):
             yield from rows
@@ -136,24 +100,24 @@ class FeedbackLog:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            if self._opened is not None:
-                for engine in self._opened[:2]:
+            if self._database is not None:
+                for engine in self._database[:2]:
                     engine.dispose()
-                self._opened = None
+                self._database = None
 
     def _insert(self, connection: Any, table: Any, events: Sequence[Event]) -> list[bool]:  # Any: SQLAlchemy
         import sqlalchemy as sa
 
         keys = [event.key for event in events]
-        known: set[str] = set()
+        existing: set[str] = set()
         for start in range(0, len(keys), _CHUNK):
             part = keys[start : start + _CHUNK]
-            known.update(connection.scalars(sa.select(table.c.key).where(table.c.key.in_(part))))
+            existing.update(connection.scalars(sa.select(table.c.key).where(table.c.key.in_(part))))
         rows, is_new, now = [], [], self._clock()
         for event in events:
-            is_new.append(event.key not in known)
+            is_new.append(event.key not in existing)
             if is_new[-1]:
-                known.add(event.key)
+                existing.add(event.key)
                 rows.append(
                     {
                         "user_id": event.user_id,
@@ -171,69 +135,69 @@ class FeedbackLog:
 
     def _open(self) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
         with self._lock:
-            if self._opened is None:
-                self._opened = _opened(self._url)
-            return self._opened
+            if self._database is None:
+                self._database = _open_database(self._url)
+            return self._database
 
 
-class Tail:
-    """Reads a log as it grows; each event once. For one thread."""
+class LogTail:
+    """A reader that follows a growing log and returns each event once. Not thread-safe."""
 
     def __init__(self, log: FeedbackLog, *, clock: Callable[[], float] = time.time) -> None:
         self._log = log
         self._clock = clock
         self._after = 0
-        # Positions read already of those above `_after`.
-        self._read: set[int] = set()
+        # The positions above `_after` that were read already.
+        self._read_positions: set[int] = set()
 
-    def read(self) -> list[Logged]:
-        """The events that have come since the last time. Raises FeedbackUnavailable."""
-        found: list[Logged] = []
+    def read(self) -> list[LoggedEvent]:
+        """Read the events since the last read. Raise FeedbackUnavailable."""
+        events: list[LoggedEvent] = []
         after = self._after
         while True:
             rows = self._log.read(after)
-            found += [row for row in rows if row.position not in self._read]
+            events += [row for row in rows if row.position not in self._read_positions]
             if not rows:
                 break
             after = rows[-1].position
-            settled = [row.position for row in rows if row.received <= self._clock() - self._log.late_s]
-            self._read.update(row.position for row in rows)
+            settled = [row.position for row in rows if row.received <= self._clock() - self._log.visibility_delay_s]
+            self._read_positions.update(row.position for row in rows)
             self._after = max([self._after, *settled])
             if len(rows) < _READ_ROWS:
                 break
-        self._read = {position for position in self._read if position > self._after}
-        return found
+        self._read_positions = {position for position in self._read_positions if position > self._after}
+        return events
 
 
-def _opened(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
+def _open_database(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
     import sqlalchemy as sa
 
     try:
-        file = default_file(url)
+        file = sqlite_file(url)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         is_sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S}} if is_sqlite else {"pool_pre_ping": True}
         if url.startswith("postgresql"):
-            # A database made without a locale would answer bytes instead of text.
+            # A database without a locale returns bytes instead of text.
             options["connect_args"] = {"client_encoding": "utf8"}
         writer, reader = sa.create_engine(url, **options), sa.create_engine(url, **options)
         if is_sqlite:
-            # Taking the write lock at once: a transaction that reads first and writes then can fail half-way.
-            _for_sqlite(writer, "BEGIN IMMEDIATE")
-            _for_sqlite(reader, "BEGIN")
+            # Take the write lock at the start: a transaction that reads and then writes can fail at the write.
+            _configure_sqlite(writer, "BEGIN IMMEDIATE")
+            _configure_sqlite(reader, "BEGIN")
         table = _table()
         _create(writer, table)
     except (ImportError, sa.exc.NoSuchModuleError) as error:
-        # PostgreSQL's and SQLite's are there; another database brings its own.
-        raise FeedbackUnavailable("the driver of the feedback's database is not installed") from error
+        # The drivers of PostgreSQL and SQLite are installed; other databases need their own.
+        raise FeedbackUnavailable("the driver of the feedback database is not installed") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
-        raise FeedbackUnavailable(f"the database of the feedback cannot be opened{_why(error)}") from error
+        raise FeedbackUnavailable(f"the feedback database cannot be opened{_reason(error)}") from error
     return writer, reader, table
 
 
-def _why(error: Exception) -> str:
-    """What the database says of itself, such as that its disk is full; nothing that could hold what was sent."""
+def _reason(error: Exception) -> str:
+    """Return the message of the database, such as a full disk, without any data of the request."""
     import sqlalchemy as sa
 
     if isinstance(error, sa.exc.OperationalError):
@@ -250,7 +214,7 @@ def _create(engine: Any, table: Any) -> None:  # Any: SQLAlchemy
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
                 return
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
-            # PostgreSQL's IF NOT EXISTS fails for all but one of those who create the table at the same time.
+            # In PostgreSQL concurrent CREATE TABLE IF NOT EXISTS statements fail for all but one connection.
             if attempt == _ATTEMPTS - 1:
                 raise
 
@@ -258,7 +222,7 @@ def _create(engine: Any, table: Any) -> None:  # Any: SQLAlchemy
 def _table() -> Any:  # Any: sqlalchemy.Table
     import sqlalchemy as sa
 
-    # SQLite numbers rows by itself only in a column that is exactly INTEGER.
+    # SQLite numbers rows automatically only in a column of type INTEGER.
     position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     return sa.Table(
         TABLE,
@@ -275,11 +239,11 @@ def _table() -> Any:  # Any: sqlalchemy.Table
     )
 
 
-def _for_sqlite(engine: Any, begin: str) -> None:  # Any: sqlalchemy.Engine
+def _configure_sqlite(engine: Any, begin: str) -> None:  # Any: sqlalchemy.Engine
     import sqlalchemy as sa
 
     def on_connect(connection: Any, _: Any) -> None:  # Any: sqlite3.Connection
-        # The driver's own transactions begin too late and not at all for reads.
+        # The driver begins transactions late, and never for reads.
         connection.isolation_level = None
         write_ahead(connection, patience_s=_BUSY_S)
 

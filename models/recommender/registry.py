@@ -1,4 +1,4 @@
-"""Every algorithm by its name. Knows names and classes; refuses the same name twice."""
+"""The registry of algorithms by name."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from models.recommender.algorithms.neighbours import ItemNeighbours, UserNeighbo
 from models.recommender.algorithms.popularity import Popularity
 from models.recommender.ranking.two_stage import TwoStage
 
-# Any: every algorithm has its own dataclass of hyperparameters.
+# Any: each algorithm has a dataclass of hyperparameters.
 AnyAlgorithm = Algorithm[Any]
 
 
 class Registry:
-    """Algorithm classes by name."""
+    """A registry of algorithm classes by name."""
 
     def __init__(self) -> None:
-        self._known: dict[str, type[AnyAlgorithm]] = {}
+        self._classes: dict[str, type[AnyAlgorithm]] = {}
 
     def add(self, algorithm: type[AnyAlgorithm]) -> None:
-        """Register a class under its `name`. Raises ValueError when the name is taken."""
-        if algorithm.name in self._known:
+        """Register a class under its `name`. Raise ValueError for a duplicate name."""
+        if algorithm.name in self._classes:
             raise ValueError(f"algorithm '{algorithm.name}' is registered already")
-        self._known[algorithm.name] = algorithm
+        self._classes[algorithm.name] = algorithm
 
     def names(self) -> tuple[str, ...]:
-        return tuple(self._known)
+        return tuple(self._classes)
 
     def find(self, name: str) -> type[AnyAlgorithm]:
-        """The class of that name. Raises InvalidInput listing the known ones."""
-        if name not in self._known:
-            raise InvalidInput(f"no algorithm '{name}'; known: {', '.join(self._known)}")
-        return self._known[name]
+        """Return the class of that name. Raise InvalidInput, listing the known names."""
+        if name not in self._classes:
+            raise InvalidInput(f"no algorithm '{name}'; known: {', '.join(self._classes)}")
+        return self._classes[name]
 
     def create(self, name: str, params: Mapping[str, object] | None = None) -> AnyAlgorithm:
-        """A new algorithm with these hyperparameters. Raises InvalidInput for names that it does not have."""
-        kind = self.find(name)
-        known = {field.name for field in dataclasses.fields(kind.params_type)}
+        """Create an algorithm with these hyperparameters. Raise InvalidInput for unknown names."""
+        algorithm = self.find(name)
+        known = {field.name for field in dataclasses.fields(algorithm.params_type)}
         if unknown := sorted(set(params or ()) - known):
             raise InvalidInput(f"algorithm '{name}' has no parameter '{unknown[0]}'; known: {', '.join(sorted(known))}")
-        # JSON has no tuples.
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in (params or {}).items()}
-        return kind(kind.params_type(**given))
+        # JSON has lists instead of tuples.
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in (params or {}).items()}
+        return algorithm(algorithm.params_type(**values))
 
-    def able(self, capability: Capability) -> tuple[str, ...]:
-        """Names of the algorithms that can do something."""
-        return tuple(name for name, kind in self._known.items() if capability in kind.capabilities)
+    def supporting(self, capability: Capability) -> tuple[str, ...]:
+        """Return the names of the algorithms with a capability."""
+        return tuple(name for name, algorithm in self._classes.items() if capability in algorithm.capabilities)
 
 
 ALGORITHMS = Registry()
@@ -77,4 +77,4 @@ for _algorithm in (
     TwoStage,
 ):
     ALGORITHMS.add(_algorithm)
-TwoStage.kinds = {name: ALGORITHMS.find(name) for name in ALGORITHMS.names() if name != TwoStage.name}
+TwoStage.retriever_types = {name: ALGORITHMS.find(name) for name in ALGORITHMS.names() if name != TwoStage.name}

@@ -1,10 +1,8 @@
-"""Artifacts in the BentoML model store: saved whole or not at all, found by tag.
+"""Artifacts in the BentoML model store: save atomically, find by tag.
 
-Knows folders and files, never what is in them beyond the card and the manifest.
-
-BentoML copies a finished model into its store file by file, so an interrupt or a full disk in the middle leaves a
-folder that `latest` may resolve to and that breaks listing. An artifact is therefore created in a staging store on the
-same file system and moved into place by one rename.
+BentoML copies a finished model into its store file by file, so an interrupt or a full disk leaves a partial folder that
+`latest` may resolve to and that breaks listing. An artifact is therefore created in a staging store on the same file
+system and moved into place by one rename.
 """
 
 from __future__ import annotations
@@ -28,13 +26,13 @@ MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
 _ABANDONED_S = 24 * 3600.0
 _READ_BYTES = 1 << 20
-# As BentoML has it, without its habit of making capitals small.
+# The rule of BentoML, which also accepts capitals and lowers them.
 _NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One saved version of one model: its tag's two halves, its folder, its card."""
+    """One saved version of a model: name and version of its tag, its folder, its card."""
 
     name: str
     version: str
@@ -47,26 +45,26 @@ class Artifact:
 
 
 def default_store() -> Path:
-    """The folder of BentoML's model store: `$BENTOML_HOME/models`, or `~/bentoml/models`."""
+    """Return the folder of BentoML's model store: `$BENTOML_HOME/models`, or `~/bentoml/models`."""
     return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "models"
 
 
 def check_name(name: str) -> None:
-    """Raise ArtifactInvalid for a name that no artifact can have."""
+    """Raise ArtifactInvalid for a name that is not permitted."""
     if not _NAME.fullmatch(name):
         raise ArtifactInvalid(
-            f"'{name}' cannot be the name of an artifact: at most 63 of a-z, 0-9, '-', '_' and '.', "
-            "a letter or a digit first and last"
+            f"'{name}' is not a valid artifact name: use at most 63 of a-z, 0-9, '-', '_' and '.', "
+            "with a letter or a digit first and last"
         )
 
 
 @contextlib.contextmanager
 def saving(card: Card, *, version: str | None = None, store: Path | None = None) -> Iterator[Path]:
-    """Give a folder to write an artifact's files into, and put it into the store as `card.name` when the block ends.
+    """Yield a folder for an artifact's files and publish it in the store as `card.name` when the block ends.
 
-    On any exception, KeyboardInterrupt included, the store is as it was before. The version is made by BentoML from
-    the time unless one is given; `latest` then names the new artifact. Raises OSError when the disk is full, and
-    ArtifactInvalid for a name that cannot be.
+    On any exception, KeyboardInterrupt included, the store stays unchanged. BentoML generates the version from the time
+    unless one is given; `latest` then names the new artifact. Raise OSError when the disk is full, and ArtifactInvalid
+    for a name that is not permitted.
     """
     check_name(card.name)
     import bentoml
@@ -76,7 +74,7 @@ def saving(card: Card, *, version: str | None = None, store: Path | None = None)
     store.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(store.parent)
     tag = card.name if version is None else f"{card.name}:{version}"
-    # A sibling of the store, so that the store never lists it and the rename stays on one file system.
+    # The staging folder is a sibling of the store: the store does not list it, and the rename stays on one file system.
     with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
         metadata = {"task": card.task, "algorithm": card.algorithm}
         with bentoml.models.create(tag, metadata=metadata, _model_store=ModelStore(staging)) as model:
@@ -90,9 +88,9 @@ def saving(card: Card, *, version: str | None = None, store: Path | None = None)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
-    """The artifact that `tag` names: "name", "name:latest" or "name:version".
+    """Return the artifact of `tag`: "name", "name:latest" or "name:version".
 
-    Raises ArtifactMissing with the command that makes it, or ArtifactInvalid.
+    Raise ArtifactMissing with the command that trains it, or ArtifactInvalid.
     """
     store = store or default_store()
     name, _, version = tag.partition(":")
@@ -109,41 +107,44 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
 
 
 def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
-    """All usable versions of one artifact, newest first. Folders that are not complete artifacts are passed over."""
+    """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts."""
     folder = (store or default_store()) / name
     if not _is_plain(name) or not folder.is_dir():
         return []
-    found = []
+    usable = []
     for path in folder.iterdir():
         if path.is_dir():
             with contextlib.suppress(ArtifactInvalid):
-                found.append(read_artifact(path))
-    return sorted(found, key=lambda artifact: (artifact.card.created, artifact.version), reverse=True)
+                usable.append(read_artifact(path))
+    return sorted(usable, key=lambda artifact: (artifact.card.created, artifact.version), reverse=True)
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read one artifact's folder. Raises ArtifactInvalid when the card or a listed file is missing or cut short."""
+    """Read an artifact from its folder. Raise ArtifactInvalid when the card or a file is missing or truncated."""
     listed = _read_manifest(folder)
     for file, (size_bytes, _) in listed.items():
         path = folder / file
         if not path.is_file() or path.stat().st_size != size_bytes:
-            raise ArtifactInvalid(f"file '{file}' of artifact '{folder.parent.name}:{folder.name}' is missing or cut")
+            name = f"{folder.parent.name}:{folder.name}"
+            raise ArtifactInvalid(f"file '{file}' of artifact '{name}' is missing or cut")
     return Artifact(name=folder.parent.name, version=folder.name, folder=folder, card=read_card(folder))
 
 
 def verify(artifact: Artifact) -> None:
-    """Compare every file with the SHA-256 written when it was saved. Raises ArtifactInvalid naming the altered file."""
+    """Compare the SHA-256 of every file with the manifest. Raise ArtifactInvalid with the name of an altered file."""
     for file, (_, sha256) in _read_manifest(artifact.folder).items():
         try:
             is_same = file_sha256(artifact.folder / file) == sha256
         except OSError as error:
             raise ArtifactInvalid(f"file '{file}' of artifact '{artifact.tag}' cannot be read") from error
         if not is_same:
-            raise ArtifactInvalid(f"file '{file}' of artifact '{artifact.tag}' is not the one that was saved")
+            raise ArtifactInvalid(
+                f"file '{file}' of artifact '{artifact.tag}' was altered: its SHA-256 differs from the manifest"
+            )
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
@@ -158,27 +159,27 @@ def _publish(staged: Path, target: Path) -> None:
             _sync(path)
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    # BentoML's own tools read the file `latest`; ours go by the cards' times. It is written where the artifact was
-    # staged, so that a full disk is met while nothing has changed yet.
+    # BentoML's tools read the file `latest`; this module uses the times of the cards. Write the file in the staging
+    # folder, so that a full disk is detected before the store changes.
     pointer = staged.parent / "latest"
-    is_placed = False
+    is_published = False
     try:
         pointer.write_text(target.name)
         os.rename(staged, target)
-        is_placed = True
+        is_published = True
         os.replace(pointer, folder / "latest")
     except BaseException:
-        if is_placed:
+        if is_published:
             shutil.rmtree(target, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty: other versions are in it
+        with contextlib.suppress(OSError):  # the folder holds other versions
             folder.rmdir()
         raise
-    with contextlib.suppress(OSError):  # saved all the same; only a power cut in the next seconds could undo it
+    with contextlib.suppress(OSError):  # already saved; only a power loss can undo it
         _sync(folder)
 
 
 def _clear_abandoned(home: Path) -> None:
-    """Remove what processes that were killed while saving have left, a day ago or earlier."""
+    """Remove staging folders older than a day, left by killed processes."""
     for path in home.glob(f"{_STAGING_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED_S:

@@ -1,18 +1,17 @@
 """A tabular model on ONNX Runtime: encoded rows in, probabilities or estimates out.
 
-Knows one numeric array per batch (see `tabular_rows` for what is in it), never names, text or HTTP.
+The input is one numeric array per batch; `models.tabular.row_encoder` defines its encoding.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactInvalid, InvalidInput
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME, open_session, run_session
 from models.store.artifacts import Artifact
 from models.tabular.row_encoder import RowEncoder
 
@@ -20,14 +19,12 @@ if TYPE_CHECKING:
     import onnxruntime
 
 MODEL_FILE = "model.onnx"
-INPUT_NAME = "rows"
-OUTPUT_NAME = "answers"
 
 TASKS = ("tabular-classification", "tabular-regression")
 
 
 class TabularModel:
-    """Answers batches of encoded rows. Safe to call from several threads at once: ONNX Runtime's sessions are."""
+    """A predictor of batches of encoded rows. Thread-safe, as sessions of ONNX Runtime are."""
 
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
         self.artifact = artifact
@@ -36,63 +33,39 @@ class TabularModel:
 
     @classmethod
     def load(cls, artifact: Artifact, *, threads: int | None = None) -> Self:
-        """Load the model of an artifact. `threads` is the number used within one batch, 1 unless given.
+        """Load the model of an artifact. `threads` is the number of threads within one batch, 1 by default.
 
-        Raises ArtifactInvalid when the artifact is no tabular one, or its graph and its card do not fit together.
+        Raise ArtifactInvalid when the artifact is not tabular or its graph does not match its card.
         """
         card = artifact.card
         if card.task not in TASKS:
-            raise ArtifactInvalid(f"artifact '{artifact.tag}' is of task '{card.task}', not a tabular one")
+            expected = " or ".join(TASKS)
+            raise ArtifactInvalid(f"artifact '{artifact.tag}' has the task '{card.task}'; expected: {expected}")
         try:
             session = open_session(artifact.folder / MODEL_FILE, threads=threads)
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
             raise ArtifactInvalid(f"{MODEL_FILE} of artifact '{artifact.tag}' cannot be loaded: {error}") from error
-        taken, answered = _widths(session)
-        if taken != len(card.inputs) or answered != max(len(card.classes), 1):
+        columns, outputs = _widths(session)
+        if columns != len(card.inputs) or outputs != max(len(card.classes), 1):
             raise ArtifactInvalid(
-                f"{MODEL_FILE} of artifact '{artifact.tag}' takes {taken} columns and answers {answered}, its card has "
-                f"{len(card.inputs)} inputs and {len(card.classes)} classes"
+                f"{MODEL_FILE} of artifact '{artifact.tag}' has {columns} input columns and {outputs} output columns; "
+                f"its card has {len(card.inputs)} inputs and {len(card.classes)} classes"
             )
         return cls(artifact, session)
 
     def predict(self, rows: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Probabilities of the card's classes in their order, float32 (N, K), or estimates, float32 (N, 1).
+        """Return probabilities of the card's classes in their order, float32 (N, K), or estimates, float32 (N, 1).
 
-        `rows` is (N, F) as RowEncoder makes it. Raises InvalidInput for another shape.
+        `rows` is (N, F), the output of RowEncoder. Raise InvalidInput for another shape.
         """
         if rows.ndim != 2 or rows.shape[1] != self._columns or not len(rows):
-            raise InvalidInput(f"rows of shape {rows.shape} given, (N, {self._columns}) needed")
-        return answer(self._session, np.ascontiguousarray(rows, dtype=np.float32))
+            raise InvalidInput(f"rows have the shape {rows.shape}; expected: (N, {self._columns})")
+        return run_session(self._session, np.ascontiguousarray(rows, dtype=np.float32))
 
     def example(self) -> NDArray[np.float32]:
-        """The row that the card's examples make, shape (1, F)."""
+        """Return the encoded row of the card's examples, shape (1, F)."""
         inputs = self.artifact.card.inputs
         return RowEncoder.for_columns(inputs).encode([{column.name: column.example for column in inputs}])
-
-
-def open_session(model: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """A session for small batches: it starts in milliseconds, and one row takes microseconds."""
-    # It would report models, machine and an id kept in the home folder to its makers. Looked at once, at the import.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 1
-    options.inter_op_num_threads = 1
-    # A second thread gains nothing at any batch size here (German credit, 2 Xeon cores, boosting, 1,000 rows: 2.3 ms
-    # with one thread, 2.4 with two); nor do the memory arena and pattern. Idle workers would spin on a core that
-    # another runner needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def answer(session: onnxruntime.InferenceSession, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a session of `open_session` on float32 (N, F)."""
-    answers: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]
-    return answers
 
 
 def _widths(session: onnxruntime.InferenceSession) -> tuple[object, object]:

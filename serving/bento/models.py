@@ -24,8 +24,7 @@ from serving.runners.handle import RunnerHandle
 from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
 from serving.settings.settings import Settings
-from serving.versions.catalog import ServedModel as ServedVersions
-from serving.versions.catalog import served_model as served_versions
+from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
 
 
@@ -39,7 +38,7 @@ class BentoModel:
     runner: Any  # Any: a BentoML service
     placed: Placed[Any]
     served: ServedModel[Any]
-    versions: ServedVersions[Artifact]
+    deployed: DeployedModel[Artifact]
 
     def check(self, settings: Settings) -> None:
         """Raise ArtifactError or SettingsInvalid for a model that cannot be served."""
@@ -101,15 +100,15 @@ def _build(
         calls_in_flight=options.calls_in_flight,
     )
     handle: RunnerHandle = connect(placed, limits, name=kind.alias, method=next(iter(kind.methods)))
-    versions = served_versions(artifacts, handle, options.tag, state)
+    deployed = deployed_model(artifacts, handle, configured=options.tag, state=state)
     served: ServedModel[Any] = ServedModel(
         kind.alias,
         handle,
         _version_of(kind, artifacts, settings),
-        versions.traffic,
+        deployed.router,
         timeout_s=settings.request_timeout_s,
     )
-    return BentoModel(kind, options, artifacts, runner, placed, served, versions)
+    return BentoModel(kind, options, artifacts, runner, placed, served, deployed)
 
 
 def _version_of(kind: Kind, artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
@@ -133,9 +132,9 @@ def _runner_service(
         def __init__(self) -> None:
             load = kind.load(settings)
             self.model: LoadedVersions[Any] = LoadedVersions(
-                lambda version: load(artifacts.whole(version)),
+                lambda version: load(artifacts.find_verified(version)),
                 warm_up=kind.warm_up,
-                start=state.start(options.tag, artifacts.find),
+                start=state.start_versions(artifacts.name, configured=options.tag, find=artifacts.find),
             )
 
     Runner.__name__ = Runner.__qualname__ = kind.runner

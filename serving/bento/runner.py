@@ -1,6 +1,7 @@
 """The service class of runners: `@bentoml.service(service_class=RunnerService.using(settings), ...)`.
 
-A lone call goes straight to the model. Where several gateways' calls meet, BentoML's adaptive batching merges them.
+While a thread of the method is free, a call runs directly. Further calls, of several gateways, are merged by BentoML's
+adaptive batching.
 """
 
 from __future__ import annotations
@@ -35,28 +36,28 @@ from serving.settings.settings import Settings
 T = TypeVar("T")
 
 
-class Asked(list[WireRequest]):
-    """The questions of one call, as BentoML's dispatcher carries them: its length is their number."""
+class CallRequests(list[WireRequest]):
+    """The requests of one call, a list as BentoML's dispatcher needs it."""
 
-    def __init__(self, questions: Sequence[WireRequest], is_gone: Callable[[], bool] = lambda: False) -> None:
-        super().__init__(questions)
-        self.is_gone = is_gone
+    def __init__(self, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(requests)
+        self.is_disconnected = is_disconnected
 
 
 class RunnerAppFactory(HttpAppFactory):
     """Application of one runner process."""
 
-    hosted: RunnerInstance | None = None
+    instance: RunnerInstance | None = None
 
     def __init__(self, service: Service[Any], *, is_main: bool, settings: Settings) -> None:
         super().__init__(service, is_main=is_main)
         self._settings = settings
-        self._direct = dict.fromkeys(self.dispatchers, 0)
+        self._direct_calls = dict.fromkeys(self.dispatchers, 0)
         self._draining: GracefulShutdown | None = None
 
     def __call__(self) -> ASGIApp:
         inner = super().__call__()
-        app = RunnerApp(inner, hosted=lambda: self.hosted, answer=self.answer, draining=self.draining)
+        app = RunnerApp(inner, instance=lambda: self.instance, run=self.run_method, draining=self.draining)
         return wrapped(app, self.added())  # type: ignore[no-any-return]
 
     def draining(self) -> GracefulShutdown:
@@ -67,8 +68,8 @@ class RunnerAppFactory(HttpAppFactory):
         return self._draining
 
     async def readyz(self, request: Request) -> Response:
-        """Ready once the warm-up was answered, and not while stopping."""
-        if self.hosted is None or not self.hosted.status.ready or self.draining().is_begun:
+        """Return 200 once the warm-up was answered, and 503 before that and during shutdown."""
+        if self.instance is None or not self.instance.status.ready or self.draining().is_begun:
             return PlainTextResponse("not ready\n", status_code=503)
         return PlainTextResponse("\n")
 
@@ -76,80 +77,80 @@ class RunnerAppFactory(HttpAppFactory):
         set_up_logs(self._settings.log_level)
         await super().create_instance(app)
         threads = int(self.service.config.get("threads") or 1)
-        self.hosted = host(
+        self.instance = host(
             self._service_instance, list(self.dispatchers), name=self.service.name, threads=threads, may_block=True
         )
         self.draining().install()
-        await self.hosted.warm_up()
+        await self.instance.warm_up()
         report_started()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self.draining().uninstall()
-        if self.hosted is not None:
-            self.hosted.close()
+        if self.instance is not None:
+            self.instance.close()
         for dispatcher in self.dispatchers.values():
             dispatcher.shutdown()
         await super().destroy_instance(app)
 
-    async def answer(
-        self, name: str, questions: Sequence[WireRequest], is_gone: Callable[[], bool]
+    async def run_method(
+        self, name: str, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
     ) -> Sequence[WireResponse | Exception]:
-        """One answer or error per question. Raises Overloaded."""
-        method = self._hosted().answering(name)
+        """Return one answer or error per request. Raises Overloaded."""
+        method = self._started_instance().method(name)
         if method is None:
             raise ValueError(f"{self.service.name} has no batch method '{name}'")
-        if name not in self._direct:
-            # Asked aside: its gateways' queues bound it, and it merges with nothing.
-            return await method.answer(questions)
-        if self._direct[name] < method.threads:
-            self._direct[name] += 1
+        if name not in self._direct_calls:
+            # A low-priority method: the queues of the gateways bound its calls, and they are not merged.
+            return await method.run(requests)
+        if self._direct_calls[name] < method.threads:
+            self._direct_calls[name] += 1
             try:
-                return await method.answer(questions)
+                return await method.run(requests)
             finally:
-                self._direct[name] -= 1
-        return await self._dispatch(name, Asked(questions, is_gone))
+                self._direct_calls[name] -= 1
+        return await self._dispatch(name, CallRequests(requests, is_disconnected))
 
     async def batch_infer(self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]) -> Any:
-        """BentoML's entry for calls of the native API: one argument, a batch of rows."""
+        """Run a call of BentoML's native API: one argument, a batch of rows."""
         values = [*input_args, *input_kwargs.values()]
         if len(values) != 1:
             raise InvalidArgument("a batch method takes one argument")
         payload = values[0] if isinstance(values[0], list) else np.asarray(values[0])
-        question = WireRequest(payload, len(payload), current_request_id(), current_context().deadline)
+        request = WireRequest(payload, len(payload), current_request_id(), current_context().deadline)
         try:
-            answer = (await self._dispatch(name, Asked([question])))[0]
+            result = (await self._dispatch(name, CallRequests([request])))[0]
         except Overloaded as error:
             raise ServiceUnavailable("too many requests wait for this model") from error
-        if isinstance(answer, InputError):
-            raise InvalidArgument(str(answer))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer.payload
+        if isinstance(result, InputError):
+            raise InvalidArgument(str(result))
+        if isinstance(result, Exception):
+            raise result
+        return result.payload
 
-    async def _dispatch(self, name: str, asked: Asked) -> Sequence[WireResponse | Exception]:
-        dispatch = self.dispatchers[name](functools.partial(self._answer_batches, name))
+    async def _dispatch(self, name: str, requests: CallRequests) -> Sequence[WireResponse | Exception]:
+        dispatch = self.dispatchers[name](functools.partial(self._run_merged, name))
         try:
-            answers: Sequence[WireResponse | Exception] = await dispatch(asked)
+            results: Sequence[WireResponse | Exception] = await dispatch(requests)
         except ServiceUnavailable as error:
             raise Overloaded("too many requests wait for this model") from error
-        return answers
+        return results
 
-    async def _answer_batches(
-        self, name: str, batches: Sequence[Sequence[WireRequest]]
+    async def _run_merged(
+        self, name: str, calls: Sequence[Sequence[WireRequest]]
     ) -> list[list[WireResponse | Exception]]:
-        """What the dispatcher calls with all that it merged: the answers of each call, in order."""
-        present = [not (isinstance(batch, Asked) and batch.is_gone()) for batch in batches]
-        asked = [item for batch, is_present in zip(batches, present, strict=True) if is_present for item in batch]
-        answers = iter(await self._hosted().methods[name].answer(asked))
+        """Run the calls that the dispatcher has merged, and return the results of each, in order."""
+        waiting = [not (isinstance(call, CallRequests) and call.is_disconnected()) for call in calls]
+        requests = [item for call, is_waiting in zip(calls, waiting, strict=True) if is_waiting for item in call]
+        results = iter(await self._started_instance().methods[name].run(requests))
         return [
-            [next(answers) if is_present else DeadlineExceeded(TOO_LATE) for _ in batch]
-            for batch, is_present in zip(batches, present, strict=True)
+            [next(results) if is_waiting else DeadlineExceeded(TOO_LATE) for _ in call]
+            for call, is_waiting in zip(calls, waiting, strict=True)
         ]
 
-    def _hosted(self) -> RunnerInstance:
-        if self.hosted is None:
+    def _started_instance(self) -> RunnerInstance:
+        if self.instance is None:
             raise RuntimeError(f"{self.service.name} has not started")
-        return self.hosted
+        return self.instance
 
 
 class RunnerService(Service[T]):  # type: ignore[misc]
@@ -164,7 +165,7 @@ class RunnerService(Service[T]):  # type: ignore[misc]
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        # Called where `bentoml serve` starts the processes, in development too, and nowhere else.
+        # `bentoml serve` calls it before it starts the processes, in development too.
         self.inner._name_parent = on_deployment(name_parent)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:

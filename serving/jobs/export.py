@@ -1,9 +1,9 @@
-"""Results as CSV and Parquet: the lines of a job, flattened into columns, made by a process of its own.
+"""Export results as CSV and Parquet: convert the lines of a job to columns, in a child process.
 
-    python -m serving.jobs.export < order.json
+    python -m serving.jobs.export < export.json
 
-The columns are known only when all lines were looked at, for another version of a model may have other classes: each
-line is read twice, and none is kept.
+The columns are known only after all lines were read, because another version of a model may have other classes.
+Therefore each line is read twice, and no line is kept in memory.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import csv
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from pkgutil import resolve_name
+from typing import Any, Final, Literal, Protocol
 
 import orjson
 from pydantic import TypeAdapter
@@ -22,110 +23,127 @@ from pydantic import TypeAdapter
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.decoding.sandbox import limit_this_process, run_child
 
-_FIRST = ("index", "id", "name", "user_id", "status")
-_LAST = ("error_status", "error", "model", "model_version")
-_ROWS = 2000
-_TIMEOUT_S = 600
+_LAST: Final = ("error_status", "error", "model", "model_version")
+_BATCH_ROWS: Final = 2000
+_TIMEOUT_S: Final = 600
+
+Row = dict[str, Any]  # Any: JSON
+
+
+class ExportColumns(Protocol):
+    """A function that converts one member of a result line to columns."""
+
+    def __call__(self, name: str, value: Any) -> Mapping[str, Any] | None:  # Any: JSON
+        """Return the columns of the member, or None when it has no special form."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write the lines of `segments`, of each so many bytes, to `target`."""
+    """Write the lines of `segments`, each with its valid size, to `target`.
+
+    `labels` and `columns` are `item_labels` and `export_columns` of the kind of the job.
+    """
 
     segments: tuple[tuple[Path, int], ...]
     target: Path
     format: Literal["csv", "parquet"]
     max_bytes: int
+    labels: tuple[str, ...] = ()
+    columns: str | None = None
     max_memory_bytes: int = 2 << 30
 
 
-EXPORT = TypeAdapter(Export)
+EXPORT_ADAPTER = TypeAdapter(Export)
 
 
 def export_in_child(export: Export) -> None:
-    """Write `export.target`. Blocks until that is done. Raises JobsUnavailable."""
-    if run_child("serving.jobs.export", EXPORT.dump_json(export), timeout_s=_TIMEOUT_S) is None:
+    """Write `export.target` in a child process. Blocks until the child has ended. Raises JobsUnavailable."""
+    if run_child("serving.jobs.export", EXPORT_ADAPTER.dump_json(export), timeout_s=_TIMEOUT_S) is None:
         export.target.unlink(missing_ok=True)
         raise JobsUnavailable(f"the result could not be written as {export.format}")
 
 
 def write(export: Export) -> None:
     """Write `export.target`. Raises OSError."""
-    columns = columns_of(rows_of(export.segments))
-    write_as = _write_csv if export.format == "csv" else _write_parquet
-    write_as(export.target, columns, rows_of(export.segments))
+    columns = _columns_of(_rows_of(export), first=("index", *export.labels, "status"))
+    write_rows = _write_csv if export.format == "csv" else _write_parquet
+    write_rows(export.target, columns, _rows_of(export))
 
 
-def rows_of(segments: tuple[tuple[Path, int], ...]) -> Iterator[dict[str, Any]]:
-    """Each line as a flat row."""
-    for path, size_bytes in segments:
+def _rows_of(export: Export) -> Iterator[Row]:
+    convert: ExportColumns = resolve_name(export.columns) if export.columns else _no_columns
+    for path, size_bytes in export.segments:
         with path.open("rb") as stream:
             left = size_bytes
             while left > 0:
                 line = stream.readline(left)
                 left -= len(line)
-                yield flat(orjson.loads(line))
+                yield _row_of(orjson.loads(line), convert)
 
 
-def flat(line: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
-    """A line of a result as a row: what has parts gets a column for each, lists are JSON."""
-    row = {name: line[name] for name in _FIRST if name in line}
+def _no_columns(name: str, value: Any) -> None:  # Any: JSON
+    return None
+
+
+def _row_of(line: Row, convert: ExportColumns) -> Row:
+    row: Row = {}
     for name, value in line.items():
-        if name == "probabilities":
+        converted = convert(name, value)
+        if converted is not None:
+            row |= converted
+        elif name == "probabilities":
             row |= {f"probability_{label}": share for label, share in value.items()}
-        elif name == "predictions":
-            best = value[0] if value else {}
-            row |= {"label": best.get("label"), "confidence": best.get("confidence"), name: _text(value)}
-        elif name == "items":
-            row |= {"item_ids": " ".join(item["item_id"] for item in value), name: _text(value)}
         elif name == "error":
             row |= {"error_status": value["status"], "error": value["detail"]}
         elif name == "model":
             row |= {"model": value and value["name"], "model_version": value and value["version"]}
         else:
-            row.setdefault(name, value)
+            row.setdefault(name, _text(value) if isinstance(value, list | dict) else value)
     return row
 
 
-def columns_of(rows: Iterator[dict[str, Any]]) -> dict[str, type]:
-    """The columns of all rows, and of what type each is: text where there are several."""
-    found: dict[str, type] = {}
+def _columns_of(rows: Iterator[Row], *, first: tuple[str, ...]) -> dict[str, type]:
+    """Return the columns of all rows with their types. A column of several types is text."""
+    types: dict[str, type] = {}
     for row in rows:
         for name, value in row.items():
-            kind = type(value)
+            value_type = type(value)
             if value is None:
-                found.setdefault(name, type(None))
-            elif found.get(name, type(None)) is type(None):
-                found[name] = kind
-            elif found[name] is not kind:
-                found[name] = float if {found[name], kind} == {int, float} else str
-    middle = [name for name in found if name not in (*_FIRST, *_LAST)]
-    return {name: found[name] for name in (*_FIRST, *middle, *_LAST) if name in found}
+                types.setdefault(name, type(None))
+            elif types.get(name, type(None)) is type(None):
+                types[name] = value_type
+            elif types[name] is not value_type:
+                types[name] = float if {types[name], value_type} == {int, float} else str
+    middle = [name for name in types if name not in (*first, *_LAST)]
+    return {name: types[name] for name in (*first, *middle, *_LAST) if name in types}
 
 
-def _write_csv(target: Path, columns: dict[str, type], rows: Iterator[dict[str, Any]]) -> None:
+def _write_csv(target: Path, columns: dict[str, type], rows: Iterator[Row]) -> None:
     with target.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(columns), restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _write_parquet(target: Path, columns: dict[str, type], rows: Iterator[dict[str, Any]]) -> None:
+def _write_parquet(target: Path, columns: dict[str, type], rows: Iterator[Row]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    kinds = {int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
-    schema = pyarrow.schema([(name, kinds.get(kind, pyarrow.string())) for name, kind in columns.items()])
+    arrow_types = {int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    schema = pyarrow.schema(
+        [(name, arrow_types.get(value_type, pyarrow.string())) for name, value_type in columns.items()]
+    )
     with pyarrow.parquet.ParquetWriter(target, schema) as writer:
-        while part := list(itertools.islice(rows, _ROWS)):
-            cells = {name: [_cell(row.get(name), kind) for row in part] for name, kind in columns.items()}
+        while batch := list(itertools.islice(rows, _BATCH_ROWS)):
+            cells = {name: [_cell(row.get(name), value_type) for row in batch] for name, value_type in columns.items()}
             writer.write_table(pyarrow.table(cells, schema=schema))
 
 
-def _cell(value: object, kind: type) -> object:
-    if value is None or isinstance(value, kind):
+def _cell(value: object, value_type: type) -> object:
+    if value is None or isinstance(value, value_type):
         return value
-    return float(value) if kind is float and isinstance(value, int) else _text(value)
+    return float(value) if value_type is float and isinstance(value, int) else _text(value)
 
 
 def _text(value: object) -> str:
@@ -133,8 +151,8 @@ def _text(value: object) -> str:
 
 
 def main() -> None:
-    """Read what is to be written, and write it."""
-    export = EXPORT.validate_json(sys.stdin.buffer.read())
+    """Read an export from standard input, and write its file."""
+    export = EXPORT_ADAPTER.validate_json(sys.stdin.buffer.read())
     limit_this_process(memory_bytes=export.max_memory_bytes, file_bytes=export.max_bytes, cpu_s=_TIMEOUT_S)
     write(export)
 

@@ -1,12 +1,13 @@
-"""What is counted of jobs, in Prometheus' format. Labels are kinds and statuses: closed sets."""
+"""Metrics of jobs in the Prometheus format. The labels are kinds and statuses, which are closed sets."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from serving.jobs.storage.record import KINDS, STATUSES, JobKind, JobStatus
+from serving.jobs.storage.record import STATUSES, JobStatus
 from serving.jobs.storage.store import JobCounts
 from serving.observability.metrics import service_metrics
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class JobMetrics:
-    """JobCounts in the registry of this process. Every gateway of a host sees the same jobs: gauges are the highest."""
+    """The metrics of this process. All gateways of a host see the same jobs, so the maximum of their gauges counts."""
 
     @cached_property
     def _ended(self) -> Counter:
@@ -36,28 +37,28 @@ class JobMetrics:
 
     @cached_property
     def _jobs(self) -> Gauge:
-        return self._gauge("makunouchi_jobs", "Jobs that are kept.", "kind", "status")
+        return self._gauge("makunouchi_jobs", "Jobs that are stored.", "kind", "status")
 
     @cached_property
-    def _waiting(self) -> Gauge:
-        return self._gauge("makunouchi_job_oldest_queued_seconds", "How long the oldest job waits that never began.")
+    def _queue_age(self) -> Gauge:
+        return self._gauge("makunouchi_job_oldest_queued_seconds", "Age of the oldest job that has not started.")
 
-    def ended(self, kind: JobKind, status: JobStatus) -> None:
-        """A job is over."""
+    def count_end(self, kind: str, status: JobStatus) -> None:
+        """Count a job that is over."""
         self._ended.labels(kind, status).inc()
 
-    def answered(self, kind: JobKind, *, done: int, failed: int) -> None:
-        """Items were answered, some of them with an error."""
+    def count_items(self, kind: str, *, done: int, failed: int) -> None:
+        """Count answered items, `failed` of which have an error."""
         self._items.labels(kind, "ok").inc(done - failed)
         self._items.labels(kind, "error").inc(failed)
 
-    def show(self, counts: JobCounts) -> None:
-        """How many jobs there are now."""
-        for kind in KINDS:
+    def show(self, counts: JobCounts, kinds: Iterable[str]) -> None:
+        """Set the gauges to the number of jobs of each kind."""
+        for kind in kinds:
             for status in STATUSES:
                 self._jobs.labels(kind, status).set(counts.jobs.get((kind, status), 0))
-        since = counts.waiting_since
-        self._waiting.set(0.0 if since is None else max(0.0, time.time() - since))
+        oldest = counts.oldest_queued
+        self._queue_age.set(0.0 if oldest is None else max(0.0, time.time() - oldest))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         from prometheus_client import Gauge
@@ -69,5 +70,5 @@ _metrics = JobMetrics()
 
 
 def job_metrics() -> JobMetrics:
-    """The counts of this process."""
+    """Return the metrics of this process."""
     return _metrics

@@ -1,6 +1,6 @@
-"""Takes jobs, tells how they are, hands out their results. Knows files and rows of jobs, no HTTP.
+"""The job service: submit, find, list, cancel and delete jobs, and read their results.
 
-A job that was acknowledged is durable: its items are packed on the disk, and its row is in the database.
+A job that was accepted is durable: its items are on the disk, and its record is in the database.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ import orjson
 from models.errors import InputTooLarge, NotKnown, Overloaded
 from serving.concurrency import ThreadPool
 from serving.errors.exceptions import JobGone, JobNotDone, JobsUnavailable, KeyReused
-from serving.jobs.decoding.decode import decode, media_type
+from serving.http.requests.form_reader import MULTIPART
+from serving.jobs.decoding.decode import decode
 from serving.jobs.decoding.sandbox import decode_in_child
-from serving.jobs.decoding.task import MULTIPART, PARQUET, UPLOAD, ColumnSpec, Decoded, DecodeLimits, DecodeTask
+from serving.jobs.decoding.task import PARQUET, UPLOAD, DecodeLimits, DecodeResult, DecodeTask, media_type
 from serving.jobs.export import Export, export_in_child
+from serving.jobs.kind import JobKind
 from serving.jobs.metrics import job_metrics
 from serving.jobs.schemas import ResultFormat
 from serving.jobs.storage.files import JobFiles, segment_path
-from serving.jobs.storage.record import JOB_ID, Job, JobKind, JobStatus, NewJob
+from serving.jobs.storage.record import JOB_ID, Job, JobStatus, NewJob
 from serving.jobs.storage.spool import free_bytes, spool
 from serving.jobs.storage.store import JobStore
-from serving.kinds.tabular.handler import TabularHandler
 
 log = logging.getLogger("makunouchi.jobs")
 R = TypeVar("R")
 
-# So little is decoded sooner than a process is started, unless it unpacks to more than so much.
+# Smaller uploads are decoded in this process, which is faster than starting a child, unless they unpack to more.
 SMALL_BYTES = 256 << 10
 SMALL_UNPACKED_BYTES = 8 << 20
-# Left on the disk for everything else.
+# Free disk space that jobs leave to everything else.
 RESERVE_BYTES = 64 << 20
 MAX_SUBMISSIONS = 8
 DECODE_THREADS = 2
-PIECE_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a client asks: `source` is a folder of this machine in place of a body; `key` names the request."""
+    """A request for a job. `source` is a folder of this machine in place of a body; `key` is the idempotency key."""
 
     kind: JobKind
     owner: str
@@ -59,21 +60,21 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The bytes of a result, and how many of them there are."""
+    """The size and the content of a result."""
 
     size_bytes: int
-    pieces: AsyncIterator[bytes]
+    chunks: AsyncIterator[bytes]
 
 
 class JobService:
-    """Everything about jobs but working on them. `on_new` is told of each new one."""
+    """The operations on jobs of `kinds`. Workers process them: `on_new` is called for each new job."""
 
     def __init__(
         self,
         store: JobStore,
         folders: JobFiles,
         threads: ThreadPool,
-        table: TabularHandler,
+        kinds: Mapping[str, JobKind],
         *,
         limits: DecodeLimits,
         max_upload_bytes: int,
@@ -81,96 +82,89 @@ class JobService:
         on_new: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
+        self.kinds = kinds
         self.max_upload_bytes = max_upload_bytes
         self.roots = roots
         self._folders = folders
         self._threads = threads
         self._decoding = ThreadPool(DECODE_THREADS, name="job-decode")
-        self._table = table
         self._limits = limits
         self._on_new = on_new
         self._submitting = 0
 
-    async def submit(self, asked: Submission, body: AsyncIterator[bytes]) -> Job:
-        """Take a job; the same one when its key was used for the same before.
+    async def submit(self, submission: Submission, body: AsyncIterator[bytes]) -> Job:
+        """Store a job, and return it; or return the earlier job with the same idempotency key.
 
-        Raises InputError for what cannot be read, KeyReused, TooManyJobs, Overloaded, JobsUnavailable.
+        Raises InputError for a body that cannot be read, KeyReused, TooManyJobs, Overloaded, JobsUnavailable.
         """
         if self._submitting >= MAX_SUBMISSIONS:
-            raise Overloaded(f"{self._submitting} jobs are being taken")
+            raise Overloaded(f"{self._submitting} jobs are being received; try again later")
         self._submitting += 1
         job_id = secrets.token_hex(16)
-        is_kept = False
+        is_new = False
         try:
-            job, is_kept = await self._take(asked, body, job_id)
+            job, is_new = await self._store(submission, body, job_id)
         except OSError as error:
             raise JobsUnavailable(f"the folder of the jobs: {error.strerror}") from error
         finally:
             self._submitting -= 1
-            if not is_kept:
+            if not is_new:
                 await self._threads.run(self._folders.remove, job_id)
-        if is_kept:
-            log.info("job %s: taken, %s, %d items", job.id, job.kind, job.total)
+        if is_new:
+            log.info("job %s: accepted, %s, %d items", job.id, job.kind, job.total)
             self._on_new()
         return job
 
-    async def _take(self, asked: Submission, body: AsyncIterator[bytes], job_id: str) -> tuple[Job, bool]:
-        known = await self._do(lambda: asked.key is not None and self.store.keyed(asked.owner, asked.key))
-        if not known:
-            await self._do(lambda: self.store.check_room(asked.owner, asked.declared_bytes))
-        folder = await self._do(lambda: self._folders.make(job_id))
-        if await self._do(lambda: free_bytes(folder)) < RESERVE_BYTES + 2 * asked.declared_bytes:
+    async def _store(self, submission: Submission, body: AsyncIterator[bytes], job_id: str) -> tuple[Job, bool]:
+        owner, key, kind = submission.owner, submission.key, submission.kind
+        earlier = await self._call(lambda: key is not None and self.store.find_by_key(owner, key))
+        if not earlier:
+            await self._call(lambda: self.store.check_room(owner, submission.declared_bytes))
+        folder = await self._call(lambda: self._folders.make(job_id))
+        if await self._call(lambda: free_bytes(folder)) < RESERVE_BYTES + 2 * submission.declared_bytes:
             raise JobsUnavailable("the disk of the jobs is full")
         size = 0
-        if asked.source is None:
+        if submission.source is None:
             size = await spool(body, folder / UPLOAD, self._threads, max_bytes=self.max_upload_bytes)
-        decoded = await self._decoded(self._order(asked, folder), size)
-        options = {**(asked.options or {}), **decoded.options}
-        fingerprint = _fingerprint(asked.kind, options, decoded)
-        new = NewJob(
-            job_id, asked.kind, asked.owner, decoded.total, decoded.size_bytes, options, fingerprint, asked.key
-        )
-        await self._do(lambda: self._folders.settle(job_id))
-        job, is_new = await self._do(lambda: self.store.add(new))
+        decoded = await self._decode(self._task(submission, folder), kind, size)
+        options = {**(submission.options or {}), **decoded.options}
+        fingerprint = _fingerprint(kind.name, options, decoded)
+        new = NewJob(job_id, kind.name, owner, decoded.total, decoded.size_bytes, options, fingerprint, key)
+        await self._call(lambda: self._folders.settle(job_id))
+        job, is_new = await self._call(lambda: self.store.add(new))
         if job.fingerprint != fingerprint:
             raise KeyReused("this Idempotency-Key was used for another job")
         return job, is_new
 
-    def _order(self, asked: Submission, folder: Path) -> DecodeTask:
-        columns: tuple[ColumnSpec, ...] = ()
-        if asked.kind == "tabular":
-            columns = tuple(
-                ColumnSpec(column.name, column.kind, column.required, column.nullable, column.categories)
-                for column in self._table.model.card.inputs
-            )
+    def _task(self, submission: Submission, folder: Path) -> DecodeTask:
         return DecodeTask(
-            asked.kind,
-            asked.content_type,
+            submission.kind.decoder,
+            submission.content_type,
             folder,
             self._limits,
-            columns=columns,
-            id_column=(asked.options or {}).get("id_column"),
-            source=asked.source,
+            options=dict(submission.options or {}),
+            columns=submission.kind.columns(),
+            source=submission.source,
             roots=self.roots,
         )
 
-    async def _decoded(self, order: DecodeTask, size_bytes: int) -> Decoded:
-        given = media_type(order.content_type)
-        # What reads Parquet is not to be loaded here, and a form may hold a Parquet file.
-        is_foreign = given == PARQUET or (given == MULTIPART and order.kind == "tabular") or order.source is not None
-        if size_bytes <= SMALL_BYTES and not is_foreign:
-            within = replace(
-                order.limits, max_unpacked_bytes=min(SMALL_UNPACKED_BYTES, order.limits.max_unpacked_bytes)
-            )
+    async def _decode(self, task: DecodeTask, kind: JobKind, size_bytes: int) -> DecodeResult:
+        received = media_type(task.content_type)
+        # The reader of Parquet is loaded by the child only. A form may contain a Parquet file where the kind reads it.
+        may_be_parquet = received == PARQUET or (received == MULTIPART and PARQUET in kind.media_types)
+        if size_bytes <= SMALL_BYTES and not may_be_parquet and task.source is None:
+            limits = task.limits
+            max_unpacked_bytes = min(SMALL_UNPACKED_BYTES, limits.max_unpacked_bytes)
+            small = replace(task, limits=replace(limits, max_unpacked_bytes=max_unpacked_bytes))
             with contextlib.suppress(InputTooLarge):
-                return await self._decoding.run(decode, replace(order, limits=within))
-        return await self._decoding.run(decode_in_child, order)
+                return await self._decoding.run(decode, small)
+        return await self._decoding.run(decode_in_child, task)
 
     async def find(self, job_id: str, *, owner: str | None) -> Job:
-        """One job of `owner`, or of anybody for None. Raises NotKnown."""
+        """Return a job of `owner`, or of any owner for None. Raises NotKnown."""
         job = None
         if JOB_ID.fullmatch(job_id):
-            job = await self._do(lambda: self.store.find(job_id, owner=owner))
+            job = await self._call(lambda: self.store.find(job_id, owner=owner))
         if job is None:
             raise NotKnown(f"there is no job '{job_id[:100]}'", location=("path", "job_id"))
         return job
@@ -179,34 +173,34 @@ class JobService:
         self,
         *,
         owner: str | None,
-        kind: JobKind | None,
+        kind: str | None,
         status: JobStatus | None,
         before: tuple[float, str] | None,
         limit: int,
     ) -> list[Job]:
-        """Jobs of `owner`, or of everybody for None, newest first."""
-        return await self._do(
+        """Return jobs of `owner`, or of all owners for None, newest first."""
+        return await self._call(
             lambda: self.store.page(owner=owner, kind=kind, status=status, before=before, limit=limit)
         )
 
     async def cancel(self, job_id: str, *, owner: str | None) -> Job:
-        """End a job that is not over. Raises NotKnown."""
+        """Cancel a job unless it is over, and return it. Raises NotKnown."""
         before = await self.find(job_id, owner=owner)
-        after = await self._do(lambda: self.store.cancel(job_id))
+        after = await self._call(lambda: self.store.cancel(job_id))
         if before.is_active and after is not None and after.status == "cancelled":
-            job_metrics().ended(after.kind, "cancelled")
+            job_metrics().count_end(after.kind, "cancelled")
             log.info("job %s: cancelled at %d of %d", after.id, after.done, after.total)
         return after or before
 
     async def delete(self, job_id: str, *, owner: str | None) -> None:
-        """End a job if need be, and forget it. Raises NotKnown."""
+        """Delete a job and its result. An active job is cancelled first. Raises NotKnown."""
         await self.cancel(job_id, owner=owner)
-        await self._do(lambda: self.store.delete(job_id))
-        await self._do(lambda: self._folders.remove(job_id))
+        await self._call(lambda: self.store.delete(job_id))
+        await self._call(lambda: self._folders.remove(job_id))
         log.info("job %s: deleted", job_id)
 
     async def result(self, job_id: str, format_: ResultFormat, *, owner: str | None) -> Result:
-        """What was answered. Of a job that was cancelled, or failed: until then.
+        """Return the result of a job that is over. A job that was cancelled or failed has a partial result.
 
         Raises NotKnown, JobNotDone, JobGone, JobsUnavailable.
         """
@@ -216,35 +210,44 @@ class JobService:
         if job.status == "expired":
             raise JobGone("the result of the job has expired; submit it again")
         folder = self._folders.of(job_id)
-        segments = await self._do(lambda: self.store.segments(job_id))
-        parts = tuple((segment_path(folder, token), size) for token, size in segments)
+        segments = await self._call(lambda: self.store.segments(job_id))
+        files = tuple((segment_path(folder, token), size) for token, size in segments)
         if format_ == "ndjson":
-            return Result(sum(size for _, size in parts), self._read(parts))
+            return Result(sum(size for _, size in files), self._read(files))
         target = folder / f"{secrets.token_hex(8)}.{format_}"
-        export = Export(parts, target, format_, max_bytes=self.store.limits.max_disk_bytes)
+        kind = self.kinds.get(job.kind)
+        export = Export(
+            files,
+            target,
+            format_,
+            max_bytes=self.store.limits.max_disk_bytes,
+            labels=kind.item_labels if kind is not None else (),
+            columns=kind.export_columns if kind is not None else None,
+        )
         await self._decoding.run(export_in_child, export)
-        return Result(target.stat().st_size, self._read(((target, target.stat().st_size),), is_last=True))
+        size_bytes = target.stat().st_size
+        return Result(size_bytes, self._read(((target, size_bytes),), is_temporary=True))
 
-    async def _read(self, parts: tuple[tuple[Path, int], ...], *, is_last: bool = False) -> AsyncIterator[bytes]:
-        for path, size_bytes in parts:
+    async def _read(self, files: tuple[tuple[Path, int], ...], *, is_temporary: bool = False) -> AsyncIterator[bytes]:
+        for path, size_bytes in files:
             left = size_bytes
-            stream = await self._do(lambda path=path: path.open("rb"))  # type: ignore[misc]  # bound at once
+            stream = await self._call(lambda path=path: path.open("rb"))  # type: ignore[misc]  # bound at once
             try:
-                if is_last:
+                if is_temporary:
                     path.unlink()
                 while left > 0:
-                    piece: bytes = await self._threads.run(stream.read, min(PIECE_BYTES, left))
-                    if not piece:
-                        raise JobsUnavailable("a part of the result is cut")
-                    left -= len(piece)
-                    yield piece
+                    chunk: bytes = await self._threads.run(stream.read, min(CHUNK_BYTES, left))
+                    if not chunk:
+                        raise JobsUnavailable("a file of the result is truncated")
+                    left -= len(chunk)
+                    yield chunk
             finally:
                 stream.close()
 
-    async def _do(self, call: Callable[[], R]) -> R:
-        return await self._threads.run(lambda _: call(), None)
+    async def _call(self, function: Callable[[], R]) -> R:
+        return await self._threads.run(lambda _: function(), None)
 
 
-def _fingerprint(kind: str, options: Mapping[str, Any], decoded: Decoded) -> str:  # Any: JSON
-    said = orjson.dumps([kind, options, decoded.total, decoded.sha256], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(said).hexdigest()
+def _fingerprint(kind: str, options: Mapping[str, Any], decoded: DecodeResult) -> str:  # Any: JSON
+    content = orjson.dumps([kind, options, decoded.total, decoded.sha256], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.card import Card
+from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler
 from serving.runners.interface import ModelRunner
+from serving.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Handlers:
     def cards(self) -> tuple[Card, ...]:
         """Return the cards of the versions that answer by default."""
         return tuple(handler.model.card for handler in self)
+
+    def job_kinds(self, settings: Settings) -> list[JobKind]:
+        """Return the kinds of jobs that the handlers process."""
+        kinds = (handler.job_kind(settings) for handler in self)
+        return [kind for kind in kinds if kind is not None]
 
     def open(self) -> None:
         """Acquire what the handlers need. Called inside the event loop of the application."""

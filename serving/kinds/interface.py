@@ -18,6 +18,7 @@ from starlette.requests import Request
 from models.card import Card, Task
 from models.store.artifacts import Artifact
 from serving.http.operation import Content, Operation
+from serving.jobs.kind import JobKind
 from serving.kinds.served_model import ServedModel, V
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
@@ -119,6 +120,10 @@ class Handler(ABC, Generic[V]):
     def streams(self) -> list[Stream]:
         """Return the batch operations whose results are streamed."""
         return []
+
+    def job_kind(self, settings: Settings) -> JobKind | None:
+        """Return how batches of this model are sent as jobs; None for no jobs."""
+        return None
 
     def open(self) -> None:
         """Acquire what the handler needs. Called when the application starts, inside its event loop."""

@@ -12,7 +12,7 @@ from models.errors import RunnerUnavailable, VersionNotLoaded
 from serving.context import deadline, elapsed_ms
 from serving.runners.interface import ModelRef, ModelRunner, Payload, RunnerResponse
 from serving.versions.router import RoutingDecision, VersionRouter
-from serving.versions.shadow_comparison import Agreement
+from serving.versions.shadow_comparison import Comparison
 
 
 class ModelVersion(Protocol):
@@ -38,7 +38,7 @@ class Result(Generic[V]):
 # The payload of a request for one version, or None where nothing is left to send.
 Encode = Callable[[V], Awaitable[Payload | None]]
 # Compares the result with the one of the shadow version.
-Compare = Callable[[Result[V], Result[V]], Agreement]
+Compare = Callable[[Result[V], Result[V]], Comparison]
 
 
 class ServedModel(Generic[V]):
@@ -121,7 +121,7 @@ class ServedModel(Generic[V]):
                 result = await self._send(decision, encode, method, requests)
             except VersionNotLoaded as error:
                 raise RunnerUnavailable("the version changed while the request was answered") from error
-        if result is not None and compare is not None and self.router.plan.shadow:
+        if result is not None and compare is not None and self.router.split.shadow:
             self._shadow(result, encode, compare)
         return result
 
@@ -136,11 +136,11 @@ class ServedModel(Generic[V]):
             return None
         started = time.perf_counter()
         sent = self.runner.predict(payload, deadline=deadline(self.timeout_s), version=name, method=method)
-        response = await self.router.timed(decision, sent, requests=requests)
+        response = await self.router.measure(decision, sent, requests=requests)
         return Result(response.values, version, response.model, elapsed_ms(started))
 
     def _shadow(self, result: Result[V], encode: Encode[V], compare: Compare[V]) -> None:
-        async def agreement(name: str) -> Agreement:
+        async def compare_with(name: str) -> Comparison:
             version = self._version(name)
             payload = await encode(version)
             if payload is None:
@@ -150,4 +150,4 @@ class ServedModel(Generic[V]):
             )
             return compare(result, Result(response.values, version, response.model, 0.0))
 
-        self.router.shadow(result.model.version, agreement)
+        self.router.shadow(result.model.version, compare_with)

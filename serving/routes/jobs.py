@@ -1,14 +1,13 @@
-"""Jobs over HTTP: how they are, their results, their end."""
+"""The operations on jobs: list, get, fetch the result, cancel, delete."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Literal, get_args
 
 import orjson
-from pydantic import Field
+from pydantic import Field, create_model
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -25,70 +24,84 @@ from serving.errors.problem_types import (
     NOT_KNOWN,
     VALIDATION,
 )
+from serving.http.job_paths import JOBS
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer, resource
 from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
 from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
-from serving.jobs.schemas import JobInfo, JobLinks, JobModel, JobPage, JobProgress, ResultFormat
+from serving.jobs.schemas import JobInfo, JobPage, ResultFormat
 from serving.jobs.service import JobService
-from serving.jobs.storage.record import Job, JobKind, JobStatus
-from serving.routes.job_paths import JOBS
-from serving.schemas.fields import EXAMPLE_VERSION
+from serving.jobs.storage.record import Job, JobStatus
+from serving.routes.job_responses import EXAMPLE_ID, example, example_kind, info_of, list_kinds, retry_after_s
 
-EXAMPLE_ID = "5f0c1b9e4a7d4e2f8b3a6c9d0e1f2a3b"
 _PATH = path_parameter("job_id", "Id of the job.", EXAMPLE_ID)
 _TYPES: dict[ResultFormat, str] = {"ndjson": NDJSON, "csv": CSV, "parquet": PARQUET}
-_LOOKING = (VALIDATION, INTERNAL, JOBS_UNAVAILABLE, DEADLINE)
-# How long a client is told to wait before it looks again.
-_MAX_WAIT_S = 30
+_READ_PROBLEMS = (VALIDATION, INTERNAL, JOBS_UNAVAILABLE, DEADLINE)
 
 
-class _Page(Query):
-    kind: JobKind | None = Field(None, description="Only of this kind.")
-    status: JobStatus | None = Field(None, description="Only those that are so.")
-    page_size: int = Field(20, ge=1, le=100, description="Jobs on a page.")
+class _PageQuery(Query):
+    kind: str | None = Field(None, description="Only jobs of this kind.")
+    status: JobStatus | None = Field(None, description="Only jobs with this status.")
+    page_size: int = Field(20, ge=1, le=100, description="Number of jobs on a page.")
     page_token: str | None = Field(
-        None, min_length=1, max_length=200, description="`next_page_token` of the page before."
+        None, min_length=1, max_length=200, description="`next_page_token` of the previous page."
     )
 
 
-class _Format(Query):
-    format: ResultFormat | None = Field(None, description="In place of `Accept`; NDJSON when neither says.")
+def _page_query(kinds: tuple[str, ...]) -> type[_PageQuery]:
+    """Return the query string of the list, limited to the kinds of this service."""
+    field = _PageQuery.model_fields["kind"]
+    # Literal takes values at run time too; type checkers know only those in the source.
+    names = Literal[kinds]  # type: ignore[valid-type]
+    return create_model("_PageQuery", __base__=_PageQuery, kind=(names | None, field))
 
 
-def operations(calls: JobService) -> list[Operation]:
-    """Everything below /v1/jobs."""
-    return [_list(calls), _get(calls), _result(calls), _cancel(calls), _delete(calls)]
+class _FormatQuery(Query):
+    format: ResultFormat | None = Field(None, description="Overrides `Accept`. The default is NDJSON.")
+
+
+def operations(service: JobService) -> list[Operation]:
+    """Return the operations at /v1/jobs; none for a service without kinds of jobs."""
+    if not service.kinds:
+        return []
+    return [_list(service), _get(service), _result(service), _cancel(service), _delete(service)]
 
 
 def caller_of(request: Request) -> Identity | None:
-    """Who calls, where the guard asks."""
+    """Return the identity of the caller; None where the service requires no credentials."""
     return request.scope.get(IDENTITY)
 
 
 def owner_of(request: Request) -> str:
-    """Whose a new job is: that of the key or token, or nobody's in particular."""
+    """Return the owner of a new job: the name of the key or token, or an empty text."""
     caller = caller_of(request)
     return caller.name if caller is not None else ""
 
 
-def _seen_by(request: Request) -> str | None:
-    """Whose jobs the caller may see: None for everybody's."""
+def _visible_owner(request: Request) -> str | None:
+    """Return the owner whose jobs the caller may see; None for all owners."""
     caller = caller_of(request)
     return None if caller is not None and caller.may("admin") else owner_of(request)
 
 
-def _list(calls: JobService) -> Operation:
+def _list(service: JobService) -> Operation:
+    kinds = service.kinds.values()
+    page_query = _page_query(tuple(service.kinds))
+
     async def list_jobs(request: Request) -> Response:
-        asked = read_query(request, _Page)
-        before = _place(asked.page_token) if asked.page_token is not None else None
-        # One more tells whether there is another page.
-        found = await calls.page(
-            owner=_seen_by(request), kind=asked.kind, status=asked.status, before=before, limit=asked.page_size + 1
+        query = read_query(request, page_query)
+        before = _position_of(query.page_token) if query.page_token is not None else None
+        # One job more than the page shows whether there is another page.
+        jobs = await service.page(
+            owner=_visible_owner(request),
+            kind=query.kind,
+            status=query.status,
+            before=before,
+            limit=query.page_size + 1,
         )
-        shown = found[: asked.page_size]
-        token = _token(shown[-1]) if len(found) > len(shown) else None
-        return resource(request, JobPage(jobs=[info_of(job) for job in shown], next_page_token=token))
+        page = jobs[: query.page_size]
+        token = _token_of(page[-1]) if len(jobs) > len(page) else None
+        return resource(request, JobPage(jobs=[info_of(job) for job in page], next_page_token=token))
 
     return Operation(
         id="list_jobs",
@@ -96,24 +109,29 @@ def _list(calls: JobService) -> Operation:
         path=JOBS,
         tag="jobs",
         access="read",
-        summary="Your jobs",
-        description="Newest first. Those of one key or token are seen by it alone, and by administrators.",
+        summary="List your jobs",
+        description="Newest first. The jobs of a key or token are visible to it and to administrators.",
         handler=list_jobs,
-        parameters=lambda: parameters_of(_Page, page_size=5),
-        answer=Content(JSON, lambda: JobPage, lambda: {"jobs": {"jobs": [example()], "next_page_token": None}}),
+        parameters=lambda: parameters_of(page_query, page_size=5),
+        answer=Content(
+            JSON,
+            lambda: JobPage,
+            lambda: {"jobs": {"jobs": [example(example_kind(kinds))], "next_page_token": None}},
+            refine=lambda schemas: list_kinds(schemas, kinds),
+        ),
         answer_description="One page of jobs.",
-        problems=_LOOKING,
+        problems=_READ_PROBLEMS,
         is_conditional=True,
     )
 
 
-def _get(calls: JobService) -> Operation:
+def _get(service: JobService) -> Operation:
     async def get_job(request: Request) -> Response:
         read_query(request, Query)
-        job = await calls.find(str(request.path_params["job_id"]), owner=_seen_by(request))
+        job = await service.find(str(request.path_params["job_id"]), owner=_visible_owner(request))
         response = resource(request, info_of(job))
         if job.is_active:
-            response.headers["Retry-After"] = str(wait_s(job))
+            response.headers["Retry-After"] = str(retry_after_s(job))
         return response
 
     return Operation(
@@ -122,30 +140,30 @@ def _get(calls: JobService) -> Operation:
         path=f"{JOBS}/{{job_id}}",
         tag="jobs",
         access="read",
-        summary="How a job is",
-        description="While it is not over `Retry-After` says when to look again.",
+        summary="Get a job",
+        description="While the job is not over, `Retry-After` is the time until the next request.",
         handler=get_job,
         parameters=lambda: (_PATH,),
-        answer=Content(JSON, lambda: JobInfo, lambda: {"running": example()}),
+        answer=Content(JSON, lambda: JobInfo, lambda: {"running": example(example_kind(service.kinds.values()))}),
         answer_description="The job.",
-        problems=(*_LOOKING, NOT_KNOWN),
+        problems=(*_READ_PROBLEMS, NOT_KNOWN),
         is_conditional=True,
         answer_headers=("Retry-After",),
     )
 
 
-def _result(calls: JobService) -> Operation:
+def _result(service: JobService) -> Operation:
     async def get_job_result(request: Request) -> Response:
-        asked = read_query(request, _Format)
-        format_ = asked.format or _accepted(request.headers.get("accept", ""))
-        result = await calls.result(str(request.path_params["job_id"]), format_, owner=_seen_by(request))
+        query = read_query(request, _FormatQuery)
+        format_ = query.format or _accepted_format(request.headers.get("accept", ""))
+        result = await service.result(str(request.path_params["job_id"]), format_, owner=_visible_owner(request))
         headers = {
             "Content-Length": str(result.size_bytes),
             "Content-Disposition": f'attachment; filename="{request.path_params["job_id"]}.{format_}"',
             "Cache-Control": "no-store",
             "Vary": "Accept",
         }
-        return StreamingResponse(result.pieces, 200, headers, _TYPES[format_])
+        return StreamingResponse(result.chunks, 200, headers, _TYPES[format_])
 
     return Operation(
         id="get_job_result",
@@ -153,24 +171,24 @@ def _result(calls: JobService) -> Operation:
         path=f"{JOBS}/{{job_id}}/result",
         tag="jobs",
         access="read",
-        summary="The result of a job",
+        summary="Get the result of a job",
         description=(
-            "One line for each item, in their order: its `index`, what names it, `status` `ok` with what the same call "
-            "would have answered or `error` with a problem, and the `model` that answered. As CSV and Parquet the same "
-            "in columns; lists are JSON there. A job that was cancelled, or failed, has what was answered until then."
+            "One line for each item in order: its `index`, its id or name, `status` `ok` with the response of the "
+            "ordinary call or `error` with a problem, and the `model` that answered. CSV and Parquet have the same "
+            "values in columns; lists are JSON text there. The result of a job that was cancelled or failed is partial."
         ),
         handler=get_job_result,
-        parameters=lambda: (_PATH, *parameters_of(_Format, format="ndjson")),
-        answer=Content(NDJSON, _lines, lambda: {"rows": "\n".join(orjson.dumps(line).decode() for line in LINES)}),
-        more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, _file)),
+        parameters=lambda: (_PATH, *parameters_of(_FormatQuery, format="ndjson")),
+        answer=Content(NDJSON, _lines_schema, lambda: _example_results(service)),
+        more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, _file_schema)),
         answer_description="One line for each item.",
-        problems=(*_LOOKING, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE),
+        problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE),
     )
 
 
-def _cancel(calls: JobService) -> Operation:
+def _cancel(service: JobService) -> Operation:
     async def cancel_job(request: Request) -> Response:
-        job = await calls.cancel(str(request.path_params["job_id"]), owner=_seen_by(request))
+        job = await service.cancel(str(request.path_params["job_id"]), owner=_visible_owner(request))
         return answer(info_of(job))
 
     return Operation(
@@ -178,19 +196,23 @@ def _cancel(calls: JobService) -> Operation:
         method="POST",
         path=f"{JOBS}/{{job_id}}/cancel",
         tag="jobs",
-        summary="End a job",
-        description="What was answered until then can be fetched. A job that is over stays as it is.",
+        summary="Cancel a job",
+        description="The partial result can be fetched. A job that is over does not change.",
         handler=cancel_job,
         parameters=lambda: (_PATH,),
-        answer=Content(JSON, lambda: JobInfo, lambda: {"cancelled": example(status="cancelled")}),
+        answer=Content(
+            JSON,
+            lambda: JobInfo,
+            lambda: {"cancelled": example(example_kind(service.kinds.values()), status="cancelled")},
+        ),
         answer_description="The job as it is now.",
         problems=(INTERNAL, JOBS_UNAVAILABLE, DEADLINE, NOT_KNOWN),
     )
 
 
-def _delete(calls: JobService) -> Operation:
+def _delete(service: JobService) -> Operation:
     async def delete_job(request: Request) -> Response:
-        await calls.delete(str(request.path_params["job_id"]), owner=_seen_by(request))
+        await service.delete(str(request.path_params["job_id"]), owner=_visible_owner(request))
         return Response(status_code=204)
 
     return Operation(
@@ -199,108 +221,56 @@ def _delete(calls: JobService) -> Operation:
         path=f"{JOBS}/{{job_id}}",
         tag="jobs",
         summary="Delete a job",
-        description="With its result. One that is not over is ended first.",
+        description="Deletes the job and its result. A job that is not over is cancelled first.",
         handler=delete_job,
         parameters=lambda: (_PATH,),
         answer=None,
-        answer_description="It is gone.",
+        answer_description="The job is deleted.",
         problems=(INTERNAL, JOBS_UNAVAILABLE, DEADLINE, NOT_KNOWN),
         status=204,
     )
 
 
-def info_of(job: Job) -> JobInfo:
-    """A job as clients are told."""
-    here = f"{JOBS}/{job.id}"
-    return JobInfo(
-        id=job.id,
-        kind=job.kind,
-        status=job.status,
-        progress=JobProgress(done=job.done, total=job.total, failed=job.failed),
-        options=dict(job.options),
-        owner=job.owner,
-        models=[JobModel(name=each.name, version=each.version, items=each.items) for each in job.models],
-        error=job.fault or None,
-        created=_time(job.created),
-        started=None if job.started is None else _time(job.started),
-        finished=None if job.finished is None else _time(job.finished),
-        expires=None if job.expires is None else _time(job.expires),
-        links=JobLinks(job=here, result=f"{here}/result", cancel=f"{here}/cancel" if job.is_active else None),
-    )
-
-
-def wait_s(job: Job) -> int:
-    """When it is worth looking again: when what is left should be half done."""
-    if job.started is None or not job.done:
-        return 1
-    per_item_s = max(0.0, datetime.now(UTC).timestamp() - job.started) / job.done
-    return max(1, min(_MAX_WAIT_S, round(per_item_s * (job.total - job.done) / 2)))
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _token(job: Job) -> str:
+def _token_of(job: Job) -> str:
     return base64.urlsafe_b64encode(f"{job.created!r}:{job.id}".encode()).decode()
 
 
-def _place(token: str) -> tuple[float, str]:
+def _position_of(token: str) -> tuple[float, str]:
     try:
         created, _, job_id = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
         return float(created), job_id
     except (binascii.Error, ValueError) as error:
-        message = "not a token of a page of this list; take `next_page_token` as it is"
+        message = "not a page token of this list; use the value of `next_page_token`"
         raise FieldFault(message, location=("query", "page_token"), value_type="string") from error
 
 
-def _accepted(header: str) -> ResultFormat:
-    """The first format that a client accepts. Raises NotAcceptable."""
-    wanted = [part.partition(";") for part in header.lower().split(",")] if header.strip() else []
-    names = [name.strip() for name, _, rest in wanted if rest.replace(" ", "") not in ("q=0", "q=0.0")]
+def _accepted_format(header: str) -> ResultFormat:
+    """Return the first format that a client accepts. Raises NotAcceptable."""
+    parts = [part.partition(";") for part in header.lower().split(",")] if header.strip() else []
+    names = [name.strip() for name, _, rest in parts if rest.replace(" ", "") not in ("q=0", "q=0.0")]
     for format_ in get_args(ResultFormat):
         if _TYPES[format_] in names:
             return format_  # type: ignore[no-any-return]  # one of its literals
-    if not wanted or {"*/*", "application/*", JSON} & set(names):
+    if not parts or {"*/*", "application/*", JSON} & set(names):
         return "ndjson"
     if "text/*" in names:
         return "csv"
-    raise NotAcceptable(f"a result is {', '.join(_TYPES.values())}")
+    raise NotAcceptable(f"a result is available as {', '.join(_TYPES.values())}")
 
 
-def example(**changed: Any) -> dict[str, Any]:
-    """A job as it may be."""
-    here = f"{JOBS}/{EXAMPLE_ID}"
+def _example_results(service: JobService) -> dict[str, str]:
+    """Return the example lines of each kind, by the name of the kind."""
     return {
-        "id": EXAMPLE_ID,
-        "kind": "tabular",
-        "status": "running",
-        "progress": {"done": 400, "total": 1000, "failed": 2},
-        "options": {},
-        "owner": "shop",
-        "models": [{"name": "tabular", "version": EXAMPLE_VERSION, "items": 398}],
-        "error": None,
-        "created": "2026-01-02T03:04:05Z",
-        "started": "2026-01-02T03:04:06Z",
-        "finished": None,
-        "expires": None,
-        "links": {"job": here, "result": f"{here}/result", "cancel": f"{here}/cancel"},
-    } | changed
+        kind.name: "\n".join(orjson.dumps(line).decode() for line in kind.example_lines)
+        for kind in service.kinds.values()
+        if kind.example_lines
+    }
 
 
-_MODEL = {"name": "tabular", "version": EXAMPLE_VERSION}
-_PROBLEM = {"type": "/problems/validation", "title": "The request is not valid", "status": 422}
-LINES = (
-    {"index": 0, "status": "ok", "prediction": "good", "probabilities": {"good": 0.8, "bad": 0.2}, "model": _MODEL},
-    {"index": 1, "status": "error", "error": {**_PROBLEM, "detail": "age: Input should be a valid number"},
-     "model": None},
-)  # fmt: skip
-
-
-def _lines() -> JsonSchema:
-    # No type: to some readers of the document this is the whole text, and to others one line, an object.
+def _lines_schema() -> JsonSchema:
+    # Without a type, because some readers of the document expect the whole text, and others one line, an object.
     return {"description": "A JSON object in each line."}
 
 
-def _file() -> JsonSchema:
+def _file_schema() -> JsonSchema:
     return {"type": "string", "format": "binary"}

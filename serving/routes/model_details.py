@@ -1,4 +1,4 @@
-"""Parts of what is known about a model, over HTTP: metrics, parameters, versions, schema."""
+"""Operations on parts of a model's description: metrics, parameters, versions, schema."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from serving.http.requests.query import Query, model_parameter, parameters_of, p
 from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.model_parts import ModelMetrics, ModelParam, ModelParams, ModelSchema, ModelVersions
 from serving.schemas.models import summary
-from serving.versions.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
+from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
 
 _CLASS = "class="
 
 
-class _Versioned(Query):
+class _VersionQuery(Query):
     version: str | None = Field(
-        None, min_length=1, max_length=256, description="Which version; the one that answers when not given."
+        None, min_length=1, max_length=256, description="A version; the default one when omitted."
     )
 
 
-class _Filtered(_Versioned):
+class _MetricsQuery(_VersionQuery):
     filter: str | None = Field(
         None,
         min_length=1,
@@ -40,16 +40,16 @@ class _Filtered(_Versioned):
 
 
 def operations(catalog: ModelCatalog) -> list[Operation]:
-    """Everything below /v1/models/{name}."""
+    """Return the operations below /v1/models/{name}."""
     return [_metrics(catalog), _params(catalog), _param(catalog), _versions(catalog), _schema(catalog)]
 
 
 def _metrics(catalog: ModelCatalog) -> Operation:
-    def shown(name: str, asked: _Filtered) -> ModelMetrics:
-        return _filtered(_entry(catalog, name, asked.version), asked.filter)
+    def build(name: str, query: _MetricsQuery) -> ModelMetrics:
+        return _filtered(_entry(catalog, name, query.version), query.filter)
 
     async def metrics(request: Request) -> Response:
-        return resource(request, await run_sync(shown, _name(request), read_query(request, _Filtered)))
+        return resource(request, await run_sync(build, _name(request), read_query(request, _MetricsQuery)))
 
     return Operation(
         id="get_model_metrics",
@@ -57,12 +57,12 @@ def _metrics(catalog: ModelCatalog) -> Operation:
         path="/v1/models/{name}/metrics",
         tag="models",
         access="read",
-        summary="How good a model is",
-        description="Overall, by class and by slice; `filter` asks for one of these.",
+        summary="Get the metrics of a model",
+        description="Overall, by class and by slice; `filter` selects one of these.",
         handler=metrics,
-        parameters=lambda: (_parameter(catalog), *parameters_of(_Filtered, filter="overall")),
+        parameters=lambda: (_parameter(catalog), *parameters_of(_MetricsQuery, filter="overall")),
         answer=Content(
-            JSON, lambda: ModelMetrics, _of_example(catalog, lambda name: shown(name, _Filtered(filter="overall")))
+            JSON, lambda: ModelMetrics, _of_example(catalog, lambda name: build(name, _MetricsQuery(filter="overall")))
         ),
         answer_description="Metrics on held-out data.",
         problems=(NOT_KNOWN, VALIDATION, INTERNAL),
@@ -71,12 +71,12 @@ def _metrics(catalog: ModelCatalog) -> Operation:
 
 
 def _params(catalog: ModelCatalog) -> Operation:
-    def shown(name: str, asked: _Versioned) -> ModelParams:
-        entry = _entry(catalog, name, asked.version)
+    def build(name: str, query: _VersionQuery) -> ModelParams:
+        entry = _entry(catalog, name, query.version)
         return ModelParams(name=entry.name, version=entry.version, params=entry.card.params)
 
     async def params(request: Request) -> Response:
-        return resource(request, await run_sync(shown, _name(request), read_query(request, _Versioned)))
+        return resource(request, await run_sync(build, _name(request), read_query(request, _VersionQuery)))
 
     return Operation(
         id="get_model_params",
@@ -84,19 +84,19 @@ def _params(catalog: ModelCatalog) -> Operation:
         path="/v1/models/{name}/params",
         tag="models",
         access="read",
-        summary="What a model was trained with",
+        summary="Get the training parameters of a model",
         handler=params,
-        parameters=lambda: (_parameter(catalog), *parameters_of(_Versioned)),
-        answer=Content(JSON, lambda: ModelParams, _of_example(catalog, lambda name: shown(name, _Versioned()))),
-        answer_description="The parameters of the training.",
+        parameters=lambda: (_parameter(catalog), *parameters_of(_VersionQuery)),
+        answer=Content(JSON, lambda: ModelParams, _of_example(catalog, lambda name: build(name, _VersionQuery()))),
+        answer_description="The training parameters.",
         problems=(NOT_KNOWN, VALIDATION, INTERNAL),
         is_conditional=True,
     )
 
 
 def _param(catalog: ModelCatalog) -> Operation:
-    def shown(name: str, param: str, asked: _Versioned) -> ModelParam:
-        entry = _entry(catalog, name, asked.version)
+    def build(name: str, param: str, query: _VersionQuery) -> ModelParam:
+        entry = _entry(catalog, name, query.version)
         params = entry.card.params
         if param not in params:
             known = ", ".join(params) or "none"
@@ -105,12 +105,12 @@ def _param(catalog: ModelCatalog) -> Operation:
 
     async def get_param(request: Request) -> Response:
         param = str(request.path_params["param"])
-        return resource(request, await run_sync(shown, _name(request), param, read_query(request, _Versioned)))
+        return resource(request, await run_sync(build, _name(request), param, read_query(request, _VersionQuery)))
 
     def parameters() -> tuple[JsonSchema, ...]:
         param = next(iter(_example(catalog).card.params), "seed")
         named = path_parameter("param", "Name of the parameter.", param)
-        return (_parameter(catalog), named, *parameters_of(_Versioned))
+        return (_parameter(catalog), named, *parameters_of(_VersionQuery))
 
     example = {"name": "tabular", "version": EXAMPLE_VERSION, "param": "seed", "value": 0}
     return Operation(
@@ -119,7 +119,7 @@ def _param(catalog: ModelCatalog) -> Operation:
         path="/v1/models/{name}/params/{param}",
         tag="models",
         access="read",
-        summary="One parameter that a model was trained with",
+        summary="Get one training parameter of a model",
         handler=get_param,
         parameters=parameters,
         answer=Content(JSON, lambda: ModelParam, lambda: {"param": example}),
@@ -130,13 +130,13 @@ def _param(catalog: ModelCatalog) -> Operation:
 
 
 def _versions(catalog: ModelCatalog) -> Operation:
-    def shown(name: str) -> ModelVersions:
-        found = versions_of(catalog, name)
-        told = [summary(each.card, version=each.version, served=each.served) for each in found]
-        return ModelVersions(name=name, versions=told)
+    def build(name: str) -> ModelVersions:
+        entries = versions_of(catalog, name)
+        summaries = [summary(each.card, version=each.version, served=each.served) for each in entries]
+        return ModelVersions(name=name, versions=summaries)
 
     async def versions(request: Request) -> Response:
-        return resource(request, await run_sync(shown, _name(request)))
+        return resource(request, await run_sync(build, _name(request)))
 
     return Operation(
         id="list_model_versions",
@@ -144,10 +144,10 @@ def _versions(catalog: ModelCatalog) -> Operation:
         path="/v1/models/{name}/versions",
         tag="models",
         access="read",
-        summary="The versions of a model",
+        summary="List the versions of a model",
         handler=versions,
         parameters=lambda: (_parameter(catalog),),
-        answer=Content(JSON, lambda: ModelVersions, _of_example(catalog, shown)),
+        answer=Content(JSON, lambda: ModelVersions, _of_example(catalog, build)),
         answer_description="Newest first.",
         problems=(NOT_KNOWN, INTERNAL),
         is_conditional=True,
@@ -155,8 +155,8 @@ def _versions(catalog: ModelCatalog) -> Operation:
 
 
 def _schema(catalog: ModelCatalog) -> Operation:
-    def shown(name: str, asked: _Versioned) -> ModelSchema:
-        entry = _entry(catalog, name, asked.version)
+    def build(name: str, query: _VersionQuery) -> ModelSchema:
+        entry = _entry(catalog, name, query.version)
         card = entry.card
         return ModelSchema(
             name=entry.name,
@@ -168,7 +168,7 @@ def _schema(catalog: ModelCatalog) -> Operation:
         )
 
     async def schema(request: Request) -> Response:
-        return resource(request, await run_sync(shown, _name(request), read_query(request, _Versioned)))
+        return resource(request, await run_sync(build, _name(request), read_query(request, _VersionQuery)))
 
     return Operation(
         id="get_model_schema",
@@ -176,24 +176,24 @@ def _schema(catalog: ModelCatalog) -> Operation:
         path="/v1/models/{name}/schema",
         tag="models",
         access="read",
-        summary="What a model takes and gives",
+        summary="Get the inputs and outputs of a model",
         handler=schema,
-        parameters=lambda: (_parameter(catalog), *parameters_of(_Versioned)),
-        answer=Content(JSON, lambda: ModelSchema, _of_example(catalog, lambda name: shown(name, _Versioned()))),
+        parameters=lambda: (_parameter(catalog), *parameters_of(_VersionQuery)),
+        answer=Content(JSON, lambda: ModelSchema, _of_example(catalog, lambda name: build(name, _VersionQuery()))),
         answer_description="Inputs, outputs, classes.",
         problems=(NOT_KNOWN, VALIDATION, INTERNAL),
         is_conditional=True,
     )
 
 
-def _of_example(catalog: ModelCatalog, shown: Callable[[str], BaseModel]) -> Callable[[], Mapping[str, Any]]:
-    """The example of an answer: what `shown` tells of the model that stands for all in the document."""
+def _of_example(catalog: ModelCatalog, build: Callable[[str], BaseModel]) -> Callable[[], Mapping[str, Any]]:
+    """Return the examples of a response: what `build` returns for the model that the document uses as its example."""
 
     def examples() -> Mapping[str, Any]:
-        told: dict[str, Any] = shown(_example(catalog).name).model_dump(mode="json")
-        if "classes" in told and isinstance(told["classes"], list):
-            told["classes"] = told["classes"][:3]
-        return {"model": told}
+        document: dict[str, Any] = build(_example(catalog).name).model_dump(mode="json")
+        if "classes" in document and isinstance(document["classes"], list):
+            document["classes"] = document["classes"][:3]
+        return {"model": document}
 
     return examples
 
@@ -210,20 +210,20 @@ def _filtered(entry: CatalogEntry, filter_: str | None) -> ModelMetrics:
         slices = slices if filter_ == "slice" else {}
     elif filter_ is not None:
         known = entry.card.slices
-        found = {name: each for name, each in known.items() if filter_ in (name, name.partition("=")[0])}
-        if not found:
+        matches = {name for name in known if filter_ in (name, name.partition("=")[0])}
+        if not matches:
             by = ", ".join(sorted({name.partition("=")[0] for name in known} | {"overall", "class", "slice"}))
             raise NotKnown(f"no metrics by '{filter_[:100]}'; known: {by}", location=("query", "filter"))
         overall = {}
-        classes = {name: each for name, each in classes.items() if _CLASS + name in found}
-        slices = {name: each for name, each in slices.items() if name in found}
+        classes = {name: each for name, each in classes.items() if _CLASS + name in matches}
+        slices = {name: each for name, each in slices.items() if name in matches}
     return ModelMetrics(
         name=entry.name, version=entry.version, overall=overall, classes=classes, slices=slices, notes=notes
     )
 
 
 def _by_class(card: Card) -> tuple[dict[str, Metrics], dict[str, Metrics]]:
-    """Metrics by class, and by everything else: a column may be called `class` too."""
+    """Return the metrics by class, and all others: a column may be called `class` too."""
     keys = {f"{_CLASS}{name}": name for name in card.classes}
     classes = {keys[key]: each for key, each in card.slices.items() if key in keys}
     return classes, {key: each for key, each in card.slices.items() if key not in keys}
@@ -232,13 +232,13 @@ def _by_class(card: Card) -> tuple[dict[str, Metrics], dict[str, Metrics]]:
 def _no_classes(card: Card) -> str:
     if not card.classes:
         return f"Not measured by class: {card.task} has no classes."
-    return "Not measured by class: the data that it was measured on is not labelled with each of its classes."
+    return "Not measured by class: the evaluation data is not labelled with each of the classes."
 
 
 def _entry(catalog: ModelCatalog, name: str, version: str | None) -> CatalogEntry:
     versions = versions_of(catalog, name)
     if version is None:
-        return current(versions)
+        return default_entry(versions)
     for entry in versions:
         if entry.version == version:
             return entry
@@ -247,7 +247,7 @@ def _entry(catalog: ModelCatalog, name: str, version: str | None) -> CatalogEntr
 
 
 def _example(catalog: ModelCatalog) -> CatalogEntry:
-    entries = listed(catalog)
+    entries = list_entries(catalog)
     with_params = [entry for entry in entries if entry.card.params]
     return (with_params or entries)[0]
 

@@ -1,4 +1,4 @@
-"""What is known about the models, over HTTP."""
+"""Operations that list and describe models."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import model_parameter
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
-from serving.versions.catalog import CatalogEntry, ModelCatalog, current, listed, versions_of
+from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
 
 
 def operations(catalog: ModelCatalog) -> list[Operation]:
-    """`list_models` and `get_model`."""
+    """Return `list_models` and `get_model`."""
     return [_list_models(catalog), _get_model(catalog)]
 
 
 def _list_models(catalog: ModelCatalog) -> Operation:
-    def list_of() -> ModelList:
-        return ModelList(models=[_summary(entry) for entry in listed(catalog)])
+    def model_list() -> ModelList:
+        return ModelList(models=[_summary(entry) for entry in list_entries(catalog)])
 
     async def list_models(request: Request) -> Response:
-        return resource(request, await run_sync(list_of))
+        return resource(request, await run_sync(model_list))
 
     return Operation(
         id="list_models",
@@ -35,9 +35,9 @@ def _list_models(catalog: ModelCatalog) -> Operation:
         tag="models",
         access="read",
         summary="List the models",
-        description="Every version of every model in the store, and which of them answers.",
+        description="Every version of every model in the store, and which one is the default.",
         handler=list_models,
-        answer=Content(JSON, lambda: ModelList, lambda: {"models": list_of().model_dump(mode="json")}),
+        answer=Content(JSON, lambda: ModelList, lambda: {"models": model_list().model_dump(mode="json")}),
         answer_description="Newest first within a name.",
         links={"get_model": {"operationId": "get_model", "parameters": {"name": "$response.body#/models/0/name"}}},
         problems=(INTERNAL,),
@@ -50,11 +50,11 @@ def _get_model(catalog: ModelCatalog) -> Operation:
         return resource(request, await run_sync(_details, catalog, request.path_params["name"]))
 
     def example() -> dict[str, Any]:
-        shown: dict[str, Any] = _details(catalog, listed(catalog)[0].name).model_dump(mode="json")
-        # A thousand classes, every slice and every version would drown the page.
+        document: dict[str, Any] = _details(catalog, list_entries(catalog)[0].name).model_dump(mode="json")
+        # An example with a thousand classes and every slice and version would be unreadable.
         for key in ("classes", "versions", "inputs"):
-            shown[key] = shown[key][:3]
-        return shown | {"slices": dict(list(shown["slices"].items())[:3])}
+            document[key] = document[key][:3]
+        return document | {"slices": dict(list(document["slices"].items())[:3])}
 
     return Operation(
         id="get_model",
@@ -62,10 +62,10 @@ def _get_model(catalog: ModelCatalog) -> Operation:
         path="/v1/models/{name}",
         tag="models",
         access="read",
-        summary="Tell all about a model",
-        description="The card of the version that answers: task, schema, metrics, lineage; and the other versions.",
+        summary="Get a model",
+        description="The card of the default version: task, schema, metrics, lineage; and the list of versions.",
         handler=get_model,
-        parameters=lambda: (model_parameter(listed(catalog)[0].name),),
+        parameters=lambda: (model_parameter(list_entries(catalog)[0].name),),
         answer=Content(JSON, lambda: ModelDetails, lambda: {"model": example()}),
         answer_description="The model's card.",
         problems=(NOT_KNOWN, INTERNAL),
@@ -75,9 +75,9 @@ def _get_model(catalog: ModelCatalog) -> Operation:
 
 def _details(catalog: ModelCatalog, name: str) -> ModelDetails:
     versions = versions_of(catalog, name)
-    shown = current(versions)
-    listing = [_summary(entry) for entry in versions]
-    return details(shown.card, version=shown.version, served=shown.served, versions=listing)
+    entry = default_entry(versions)
+    summaries = [_summary(each) for each in versions]
+    return details(entry.card, version=entry.version, served=entry.served, versions=summaries)
 
 
 def _summary(entry: CatalogEntry) -> ModelVersion:

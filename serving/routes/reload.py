@@ -1,4 +1,4 @@
-"""Changing the version that answers, over HTTP: for administrators."""
+"""Operation for administrators: change the default version of a model."""
 
 from __future__ import annotations
 
@@ -12,25 +12,20 @@ from serving.http.requests.query import model_parameter
 from serving.runners.interface import ModelRef
 from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, ModelUsed
 from serving.schemas.reload import Reload, ReloadRequest
-from serving.versions.reloader import Reloader
+from serving.versions.reconciler import Reconciler
 
 
-def operations(reloads: Reloader) -> list[Operation]:
-    """`reload_model`."""
+def operations(reconciler: Reconciler) -> list[Operation]:
+    """Return `reload_model`."""
+    name = reconciler.names[0]
 
     async def reload_model(request: Request) -> Response:
-        asked = ReloadRequest()
-        if int(request.headers.get("content-length") or 0) or "transfer-encoding" in request.headers:
-            asked = ReloadRequest.model_validate_json(await read_json(request))
-        done = await reloads.reload(request.path_params["name"], asked.version)
-        return answer(Reload(model=_used(done.model), previous=_used(done.previous), duration_ms=done.duration_ms))
+        return answer(await _reload(reconciler, request))
 
-    name = reloads.names[0]
-    example = {
-        "model": {"name": name, "version": NEWER_VERSION},
-        "previous": {"name": name, "version": EXAMPLE_VERSION},
-        "duration_ms": 812.0,
-    }
+    def examples() -> dict[str, dict[str, str]]:
+        active = reconciler.report(name).active
+        return {"latest": {}, "version": {"version": active.version if active else NEWER_VERSION}}
+
     return [
         Operation(
             id="reload_model",
@@ -38,26 +33,38 @@ def operations(reloads: Reloader) -> list[Operation]:
             path="/v1/models/{name}/reload",
             tag="models",
             access="admin",
-            summary="Serve another version",
+            summary="Reload a model",
             description=(
-                "Without a body, or without a `version`: the configured one, which is the latest unless a setting says "
-                "otherwise. With one: that, which is also how to go back. It is loaded and warmed up beside the one "
-                "that serves, and swapped in; no request is dropped. One that cannot be loaded or warmed up leaves the "
-                "old one serving. Needs an admin key, in development too."
+                "Loads `version` and makes it the default version; an earlier version is a rollback. Without a body, "
+                "or without `version`: the configured one, which is the latest unless a setting names another. The "
+                "version is loaded and must answer its example before it replaces the previous one, and no request "
+                "fails. A version that cannot be loaded changes nothing. Requires an admin key, in development too."
             ),
             handler=reload_model,
             parameters=lambda: (model_parameter(name),),
-            body=Content(
-                JSON,
-                lambda: ReloadRequest,
-                lambda: {"latest": {}, "version": {"version": reloads.version(name) or NEWER_VERSION}},
-            ),
+            body=Content(JSON, lambda: ReloadRequest, examples),
             is_body_optional=True,
-            answer=Content(JSON, lambda: Reload, lambda: {"reloaded": example}),
-            answer_description="The version that answers now, and the one that did.",
+            answer=Content(JSON, lambda: Reload, lambda: {"reloaded": _example(name)}),
+            answer_description="The default version now, and the previous one.",
             problems=(*BODY_FAULTS, NOT_KNOWN, RELOAD_REFUSED, INTERNAL, UNAVAILABLE, DEADLINE),
         )
     ]
+
+
+async def _reload(reconciler: Reconciler, request: Request) -> Reload:
+    body = ReloadRequest()
+    if int(request.headers.get("content-length") or 0) or "transfer-encoding" in request.headers:
+        body = ReloadRequest.model_validate_json(await read_json(request))
+    result = await reconciler.reload(request.path_params["name"], body.version)
+    return Reload(model=_used(result.model), previous=_used(result.previous), duration_ms=result.duration_ms)
+
+
+def _example(name: str) -> dict[str, object]:
+    return {
+        "model": {"name": name, "version": NEWER_VERSION},
+        "previous": {"name": name, "version": EXAMPLE_VERSION},
+        "duration_ms": 812.0,
+    }
 
 
 def _used(model: ModelRef | None) -> ModelUsed | None:

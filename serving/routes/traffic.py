@@ -1,4 +1,4 @@
-"""Sharing out the requests to a model between its versions, over HTTP: for administrators."""
+"""Operations for administrators: split the traffic of a model between its versions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, answer, read_json
 from serving.http.requests.query import model_parameter
 from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION
-from serving.schemas.traffic import Role, Traffic, TrafficRequest, TrafficVersion
-from serving.versions.controller import Shared, TrafficController
+from serving.schemas.traffic import Traffic, TrafficRequest, TrafficVersion
+from serving.versions.reconciler import Reconciler
+from serving.versions.report import ModelReport
 from serving.versions.traffic_split import TrafficSplit
 
 PATH = "/v1/models/{name}/traffic"
 
 
-def operations(control: TrafficController) -> list[Operation]:
-    """`get_traffic`, `set_traffic` and `reset_traffic`."""
-    return [_get(control), _set(control), _reset(control)]
+def operations(reconciler: Reconciler) -> list[Operation]:
+    """Return `get_traffic`, `set_traffic` and `reset_traffic`."""
+    return [_get(reconciler), _set(reconciler), _reset(reconciler)]
 
 
-def _get(control: TrafficController) -> Operation:
+def _get(reconciler: Reconciler) -> Operation:
     async def get_traffic(request: Request) -> Response:
-        return answer(_told(control.shared(request.path_params["name"])))
+        return answer(_traffic(reconciler.report(request.path_params["name"])))
 
     return Operation(
         id="get_traffic",
@@ -34,23 +35,25 @@ def _get(control: TrafficController) -> Operation:
         path=PATH,
         tag="models",
         access="read",
-        summary="How the requests to a model are shared out",
+        summary="Get the traffic split of a model",
         handler=get_traffic,
-        parameters=lambda: (model_parameter(control.names[0]),),
-        answer=_answer(control),
-        answer_description="Weights, shadow, and every version that can be asked by name.",
+        parameters=lambda: (model_parameter(reconciler.names[0]),),
+        answer=_answer(reconciler),
+        answer_description="Weights, shadow, and every version that a request can name.",
         problems=(NOT_KNOWN, INTERNAL),
     )
 
 
-def _set(control: TrafficController) -> Operation:
+def _set(reconciler: Reconciler) -> Operation:
     async def set_traffic(request: Request) -> Response:
-        asked = TrafficRequest.model_validate_json(await read_json(request))
-        return answer(_told(await control.set(request.path_params["name"], TrafficSplit(asked.weights, asked.shadow))))
+        body = TrafficRequest.model_validate_json(await read_json(request))
+        split = TrafficSplit(body.weights, body.shadow)
+        return answer(_traffic(await reconciler.set_split(request.path_params["name"], split)))
 
     def examples() -> dict[str, Any]:
-        # Of versions that are there: the default one.
-        version = control.shared(control.names[0]).traffic.default or EXAMPLE_VERSION
+        # The examples must work when a test sends them, so they name the default version.
+        active = reconciler.report(reconciler.names[0]).active
+        version = active.version if active else EXAMPLE_VERSION
         return {"one": {"weights": {version: 1.0}, "shadow": None}, "shadow": {"shadow": version}}
 
     return Operation(
@@ -59,25 +62,25 @@ def _set(control: TrafficController) -> Operation:
         path=PATH,
         tag="models",
         access="admin",
-        summary="Share out the requests to a model",
+        summary="Split the traffic of a model",
         description=(
-            "Between versions by weight, each caller always to the same one; and to a shadow, whose answers are "
-            "compared and thrown away. Every version is loaded and warmed up before it is asked anything. One that "
-            "cannot be leaves the traffic as it was. Kept across restarts, and untouched by a reload. Needs an admin "
-            "key, in development too."
+            "Splits requests between versions by weight, and sends each caller to the same version every time. The "
+            "answers of a shadow are compared and discarded. Every version is loaded and must answer its example "
+            "before it gets requests. A version that cannot be loaded changes nothing. The split survives restarts and "
+            "reloads. Requires an admin key, in development too."
         ),
         handler=set_traffic,
-        parameters=lambda: (model_parameter(control.names[0]),),
+        parameters=lambda: (model_parameter(reconciler.names[0]),),
         body=Content(JSON, lambda: TrafficRequest, examples),
-        answer=_answer(control),
-        answer_description="How they are shared out now.",
+        answer=_answer(reconciler),
+        answer_description="The traffic split now.",
         problems=(*BODY_FAULTS, NOT_KNOWN, RELOAD_REFUSED, INTERNAL, UNAVAILABLE, DEADLINE),
     )
 
 
-def _reset(control: TrafficController) -> Operation:
+def _reset(reconciler: Reconciler) -> Operation:
     async def reset_traffic(request: Request) -> Response:
-        return answer(_told(await control.clear(request.path_params["name"])))
+        return answer(_traffic(await reconciler.clear_split(request.path_params["name"])))
 
     return Operation(
         id="reset_traffic",
@@ -85,40 +88,30 @@ def _reset(control: TrafficController) -> Operation:
         path=PATH,
         tag="models",
         access="admin",
-        summary="Give all requests to the version that answers by default",
+        summary="Send all traffic to the default version",
         handler=reset_traffic,
-        parameters=lambda: (model_parameter(control.names[0]),),
-        answer=_answer(control),
-        answer_description="How they are shared out now.",
+        parameters=lambda: (model_parameter(reconciler.names[0]),),
+        answer=_answer(reconciler),
+        answer_description="The traffic split now.",
         problems=(NOT_KNOWN, INTERNAL, UNAVAILABLE, DEADLINE),
     )
 
 
-def _told(shared: Shared) -> Traffic:
-    traffic, status = shared.traffic, shared.runner.last_status
-    plan, default = traffic.plan, traffic.default
-    loaded = {default, *status.versions} if status.ready else set()
-
-    def described(version: str) -> TrafficVersion:
-        roles: list[Role] = ["default"] if version == default else []
-        if version in plan.weights:
-            roles.append("weighted" if plan.weights[version] else "named")
-        if version == plan.shadow:
-            roles.append("shadow")
-        share = plan.weights.get(version, 0.0) if plan.weights else float(version == default)
-        return TrafficVersion(version=version, roles=roles, share=share, loaded=version in loaded)
-
+def _traffic(report: ModelReport) -> Traffic:
     return Traffic(
-        name=traffic.name,
-        weights=plan.weights,
-        shadow=plan.shadow,
-        versions=[described(version) for version in traffic.answering],
+        name=report.name,
+        weights=report.split.weights,
+        shadow=report.split.shadow,
+        versions=[
+            TrafficVersion(version=each.version, roles=list(each.roles), share=each.share, loaded=each.is_loaded)
+            for each in report.versions
+        ],
     )
 
 
-def _answer(control: TrafficController) -> Content:
+def _answer(reconciler: Reconciler) -> Content:
     example: dict[str, Any] = {
-        "name": control.names[0],
+        "name": reconciler.names[0],
         "weights": {EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1},
         "shadow": None,
         "versions": [

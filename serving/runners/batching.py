@@ -1,7 +1,7 @@
-"""Group commit: what waits while a call is in flight goes as one batch when it returns. Knows no model and no HTTP.
+"""Dynamic batching: payloads that wait while a call is in flight form the next batch.
 
-There is no timer that gathers: an idle queue adds no wait, and a busy one batches most. One queue per runner, so a busy
-model does not delay another.
+No timer delays a payload: an idle queue adds no wait, and a busy one makes the largest batches. Each runner has its own
+queue, so a busy model does not delay another.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 TOO_LATE = "the model did not answer in time"
-# Where two versions take turns in the queue, batches of neighbours alone would be of one item. So much is looked at.
-MAX_PASSED_OVER = 256
+# Items that a batch may skip. Where calls for two versions alternate, a batch of neighbours would have one item.
+MAX_SKIPPED = 256
 
 
 @dataclass(slots=True, eq=False)
 class QueuedCall(Generic[T, R]):
-    """One request's share of a batch: stays whole, whatever its number of rows.
+    """One item of a batch. It is never split.
 
-    Only items with equal `key` (element type and shape of a row, say) go into one batch.
+    Only items with equal `key`, such as element type and row shape, share a batch.
     """
 
     payload: T
@@ -39,7 +39,7 @@ class QueuedCall(Generic[T, R]):
     key: Hashable
     request_id: str
     traceparent: str
-    is_gone: Callable[[], bool]
+    is_disconnected: Callable[[], bool]
     answer: asyncio.Future[R]
     batch: _Batch | None = None
     is_queued: bool = False
@@ -47,7 +47,7 @@ class QueuedCall(Generic[T, R]):
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """One call in flight: cancelled when nobody waits for any of its items."""
+    """One call in flight. It is cancelled when no caller waits for its items."""
 
     waiting: int
     task: asyncio.Task[None] | None = None
@@ -55,7 +55,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Bounds of one runner's queue. `calls_in_flight` calls to the runner may be under way at one time."""
+    """Bounds of one runner's queue, and the number of calls to the runner that may be in flight."""
 
     max_batch_rows: int = 256
     max_batch_bytes: int = 32 << 20
@@ -64,7 +64,7 @@ class BatchLimits:
 
 
 class QueueGauge(Protocol):
-    """Told what the queue does, for metrics."""
+    """Metrics of a queue."""
 
     def batch(self, rows: int, items: int, queued_rows: int) -> None: ...
 
@@ -78,10 +78,10 @@ Call = Callable[[Sequence[QueuedCall[T, R]]], Awaitable[Sequence[R | Exception]]
 
 @dataclass(eq=False)
 class DynamicBatcher(Generic[T, R]):
-    """Queue in front of one runner.
+    """Batcher in front of one runner.
 
-    `call` answers a batch: one result or one exception per item, in order. An exception that it raises is every item's.
-    Items of one key start in the order in which they came, and the first item of all is always in the next batch.
+    `call` answers a batch with one result or exception per item, in order; an exception that it raises is the result of
+    every item. Items of one key keep their order, and the oldest item is always in the next batch.
     """
 
     call: Call[T, R]
@@ -91,24 +91,24 @@ class DynamicBatcher(Generic[T, R]):
     queued_rows: int = 0
     in_flight: int = 0
     _queue: deque[QueuedCall[T, R]] = field(default_factory=deque)
-    _dead: int = 0
+    _discarded: int = 0
     _batches: set[_Batch] = field(default_factory=set)
 
     async def submit(self, payload: T, *, rows: int, size_bytes: int, deadline: float, key: Hashable = None) -> R:
-        """Wait for the answer to `payload`. `deadline` is in `clock()` seconds.
+        """Return the answer to `payload`. `deadline` is in `clock()` seconds.
 
-        Raises Overloaded at once when the queue is full, DeadlineExceeded at the deadline, and what `call` gives.
-        A cancelled or late item is never started; a call whose every item was given up is cancelled.
+        Raises Overloaded immediately when the queue is full, DeadlineExceeded at the deadline, and the exception that
+        is the item's result. A cancelled or late item is never started; a call is cancelled when all its items are.
         """
-        left_s = deadline - self.clock()
-        if left_s <= 0:
+        remaining_s = deadline - self.clock()
+        if remaining_s <= 0:
             raise DeadlineExceeded(TOO_LATE)
         if self._queue and self.queued_rows + rows > self.limits.max_queue_rows:
             if self.gauge is not None:
                 self.gauge.shed()
             raise Overloaded("too many requests wait for this model")
         loop = asyncio.get_running_loop()
-        caller = current_context()
+        context = current_context()
         answer: asyncio.Future[R] = loop.create_future()
         item = QueuedCall(
             payload,
@@ -117,56 +117,56 @@ class DynamicBatcher(Generic[T, R]):
             deadline,
             key,
             current_request_id(),
-            caller.traceparent,
-            caller.is_disconnected,
+            context.traceparent,
+            context.is_disconnected,
             answer,
         )
         if not self._queue and self.in_flight < self.limits.calls_in_flight:
-            return await self._run_alone(item, left_s)
+            return await self._run_alone(item, remaining_s)
         item.is_queued = True
         self._queue.append(item)
         self.queued_rows += rows
         self._start_batches()
-        timer = loop.call_later(left_s, _expire, answer) if left_s < float("inf") else None
+        timer = loop.call_later(remaining_s, _expire, answer) if remaining_s < float("inf") else None
         try:
             return await answer
         finally:
             if timer is not None:
                 timer.cancel()
-            self._given_up(item)
+            self._release(item)
 
     def refuse_waiting(self, error: PlatformError) -> None:
         """Fail every item that has not started, each with its own copy of `error`."""
-        waiting, self._queue, self.queued_rows, self._dead = self._queue, deque(), 0, 0
+        waiting, self._queue, self.queued_rows, self._discarded = self._queue, deque(), 0, 0
         for item in waiting:
             item.is_queued = False
-            _settle(item.answer, _own_copy(error))
+            _resolve(item.answer, _copy_error(error))
 
-    def _given_up(self, item: QueuedCall[T, R]) -> None:
-        """Called when nobody waits for `item` any more, answered or not."""
+    def _release(self, item: QueuedCall[T, R]) -> None:
+        """Note that no caller waits for `item` any more, answered or not."""
         batch = item.batch
         if batch is None:
             if item.is_queued:
-                self._forget(item)
+                self._discard(item)
             return
         item.batch = None
         batch.waiting -= 1
         if batch.waiting == 0 and batch.task is not None and not batch.task.done() and batch in self._batches:
             batch.task.cancel()
 
-    def _forget(self, item: QueuedCall[T, R]) -> None:
-        """Take a given-up item out of the queue: a hung runner's queue must not fill with the dead."""
+    def _discard(self, item: QueuedCall[T, R]) -> None:
+        """Remove a cancelled item from the queue, so that the queue of a hung runner does not fill up with them."""
         item.is_queued = False
         self.queued_rows -= item.rows
-        self._dead += 1
-        # Removing each one when it dies would walk the queue every time.
-        if 2 * self._dead >= len(self._queue):
+        self._discarded += 1
+        # To rebuild the queue for each item would take quadratic time.
+        if 2 * self._discarded >= len(self._queue):
             self._queue = deque(each for each in self._queue if each.is_queued)
-            self._dead = 0
+            self._discarded = 0
 
     def _start_batches(self) -> None:
         while self._queue and self.in_flight < self.limits.calls_in_flight:
-            items = self._take()
+            items = self._next_batch()
             if not items:
                 continue
             batch = _Batch(waiting=len(items))
@@ -176,54 +176,54 @@ class DynamicBatcher(Generic[T, R]):
             self._batches.add(batch)
             batch.task = asyncio.get_running_loop().create_task(self._run(batch, items))
 
-    def _take(self) -> list[QueuedCall[T, R]]:
-        """The next batch: the first item and those like it, as many as fit. What is not like it keeps its place."""
+    def _next_batch(self) -> list[QueuedCall[T, R]]:
+        """Remove and return the oldest item and as many of the same key as fit. Other items keep their places."""
         limits, now = self.limits, self.clock()
-        taken: list[QueuedCall[T, R]] = []
-        passed_over: list[QueuedCall[T, R]] = []
+        batch: list[QueuedCall[T, R]] = []
+        skipped: list[QueuedCall[T, R]] = []
         rows = size_bytes = 0
-        while self._queue and len(passed_over) < MAX_PASSED_OVER:
+        while self._queue and len(skipped) < MAX_SKIPPED:
             item = self._queue[0]
-            if taken and item.is_queued:
-                if item.key != taken[0].key:
-                    passed_over.append(self._queue.popleft())
+            if batch and item.is_queued:
+                if item.key != batch[0].key:
+                    skipped.append(self._queue.popleft())
                     continue
                 if rows + item.rows > limits.max_batch_rows or size_bytes + item.size_bytes > limits.max_batch_bytes:
                     break
             self._queue.popleft()
             if not item.is_queued:
-                self._dead -= 1
+                self._discarded -= 1
                 continue
             item.is_queued = False
             self.queued_rows -= item.rows
             if item.answer.done():
                 continue
-            if item.deadline <= now or item.is_gone():
+            if item.deadline <= now or item.is_disconnected():
                 item.answer.set_exception(DeadlineExceeded(TOO_LATE))
                 continue
-            taken.append(item)
+            batch.append(item)
             rows += item.rows
             size_bytes += item.size_bytes
-        self._queue.extendleft(reversed(passed_over))
-        if taken and self.gauge is not None:
-            self.gauge.batch(rows, len(taken), self.queued_rows)
-        return taken
+        self._queue.extendleft(reversed(skipped))
+        if batch and self.gauge is not None:
+            self.gauge.batch(rows, len(batch), self.queued_rows)
+        return batch
 
-    async def _run_alone(self, item: QueuedCall[T, R], left_s: float) -> R:
-        """A call for one item in its own caller's task, which an idle queue takes: no other task, no wake-up."""
+    async def _run_alone(self, item: QueuedCall[T, R], remaining_s: float) -> R:
+        """Call the runner for one item in its caller's task: an idle queue needs no further task and no wake-up."""
         if self.gauge is not None:
             self.gauge.batch(item.rows, 1, self.queued_rows)
         self.in_flight += 1
         try:
-            with task_timeout(left_s):
+            with task_timeout(remaining_s):
                 results = await self.call([item])
             if len(results) != 1:
-                raise PredictionFailed("the model gave another number of answers than it was asked for")
+                raise PredictionFailed("the model returned a wrong number of answers")
             result = results[0]
         except TimeoutError as error:
             raise DeadlineExceeded(TOO_LATE) from error
         except Exception as error:
-            raise _own_copy(error) from error.__cause__
+            raise _copy_error(error) from error.__cause__
         finally:
             self.in_flight -= 1
             self._start_batches()
@@ -235,20 +235,20 @@ class DynamicBatcher(Generic[T, R]):
         try:
             results = await self.call(items)
             if len(results) != len(items):
-                raise PredictionFailed("the model gave another number of answers than it was asked for")
+                raise PredictionFailed("the model returned a wrong number of answers")
             for item, result in zip(items, results, strict=True):
-                _settle(item.answer, result)
+                _resolve(item.answer, result)
         except Exception as error:
             for item in items:
-                _settle(item.answer, _own_copy(error))
+                _resolve(item.answer, _copy_error(error))
         finally:
-            # After a cancellation nobody waits: every answer is done already.
+            # After a cancellation no caller waits: every answer is done already.
             self._batches.discard(batch)
             self.in_flight -= 1
             self._start_batches()
 
 
-def _settle(answer: asyncio.Future[R], result: R | Exception) -> None:
+def _resolve(answer: asyncio.Future[R], result: R | Exception) -> None:
     if answer.done():
         return
     if isinstance(result, Exception):
@@ -257,8 +257,8 @@ def _settle(answer: asyncio.Future[R], result: R | Exception) -> None:
         answer.set_result(result)
 
 
-def _own_copy(error: Exception) -> Exception:
-    """An exception of its own for each caller: a shared one grows a traceback with every one that raises it."""
+def _copy_error(error: Exception) -> Exception:
+    """Return a copy for one caller: the traceback of a shared exception grows with each `raise`."""
     if isinstance(error, PlatformError):
         return type(error)(*error.args)
     failed = PredictionFailed("the model could not answer")

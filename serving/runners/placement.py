@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class Placed(Dependency[T]):  # type: ignore[misc]
-    """A dependency of the gateway that knows where it is to run, and what the gateway asks it through."""
+    """A dependency of the gateway with the placement of its runner and the gateway's handle of it."""
 
-    # BentoML's own, said again for their types.
+    # BentoML's fields, repeated for their types.
     on: Service[T] | None = None
     deployment: str | None = None
     cluster: str | None = None
@@ -40,7 +40,7 @@ class Placed(Dependency[T]):  # type: ignore[misc]
 
 
 def place(runner: Service[T], placement: str) -> Placed[T]:
-    """A dependency on `runner`: `process`, `inline`, or the http(s):// address of one on another host.
+    """Return a dependency on `runner`. `placement` is `process`, `inline`, or the http(s):// address of another host.
 
     Raises SettingsInvalid.
     """
@@ -64,10 +64,10 @@ def connect(placed: Placed[Any], limits: BatchLimits, *, name: str = "", method:
 
 
 def client_of(placed: Placed[Any], addresses: dict[str, str]) -> Client:
-    """What asks the runner. `addresses` is BentoML's map of the runners that have a process of their own."""
+    """Return the client of a runner. `addresses` is BentoML's map of the runners with their own process."""
     connected = placed.connected
     if connected is None:
-        raise ValueError(f"{_service(placed).name} is a dependency that nothing is connected to")
+        raise ValueError(f"{_service(placed).name} is a dependency without a connection")
     service = _service(placed)
     url = placed.url or (None if placed.is_inline else addresses.get(service.name))
     options: dict[str, Any] = {  # Any: keyword arguments of both clients

@@ -1,4 +1,4 @@
-"""Whether this gateway can answer, and if not, which runner is missing. Reads cached statuses: costs nothing to ask."""
+"""Readiness of this gateway: whether every runner is ready. Reads the last statuses and sends nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Protocol
 from serving.runners.interface import RunnerStatus
 
 
-class Watched(Protocol):
-    """A runner whose status is known without asking."""
+class RunnerWithStatus(Protocol):
+    """A runner whose last status is known without a call."""
 
     name: str
 
@@ -20,15 +20,15 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Ready when every runner has answered its warm-up and none is gone; never while stopping."""
+    """Ready when every runner is ready, and not during shutdown."""
 
     is_ready: bool
     is_stopping: bool
     runners: dict[str, RunnerStatus]
 
 
-def readiness(runners: Sequence[Watched], *, is_stopping: Callable[[], bool] = lambda: False) -> Readiness:
-    """The state of this gateway now."""
+def readiness(runners: Sequence[RunnerWithStatus], *, is_stopping: Callable[[], bool] = lambda: False) -> Readiness:
+    """Return the readiness of this gateway."""
     statuses = {runner.name: runner.last_status for runner in runners}
     stopping = is_stopping()
     return Readiness(not stopping and all(status.ready for status in statuses.values()), stopping, statuses)

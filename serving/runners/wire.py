@@ -4,7 +4,7 @@
     header: JSON
     body:   the array's bytes in C order, or a JSON list
 
-A frame is checked before its bytes are touched: element type from a list, sizes against the bytes that came.
+A frame is validated before its bytes are used: the element type against a list, sizes against the received bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ MEDIA_TYPE: Final = "application/vnd.makunouchi.frame"
 DTYPES: Final = frozenset({"uint8", "int32", "int64", "float16", "float32", "float64", "bool"})
 _PREFIX_BYTES: Final = 4
 _MAX_HEADER_BYTES: Final = 1 << 20
-# The only errors that cross the hop, by name. Of these only input errors carry the model's own words.
+# Paths of the runner's HTTP interface start with it, and names of methods for low-priority calls with `LOW_PRIORITY`.
+RUNNER_PATH: Final = "/runner/"
+LOW_PRIORITY: Final = "low-priority/"
+# Errors that a frame can carry, by name. Only input errors carry the model's own message.
 _ERRORS: Final[dict[str, type[PlatformError]]] = {
     error.__name__: error
     for error in (
@@ -46,7 +49,7 @@ _ERRORS: Final[dict[str, type[PlatformError]]] = {
     )
 }  # fmt: skip
 
-Payload = NDArray[Any] | list[dict[str, Any]]  # Any: element types vary, JSON is typed by whoever asked
+Payload = NDArray[Any] | list[dict[str, Any]]  # Any: element types vary, JSON is typed by the caller
 
 
 class FrameInvalid(PlatformError):
@@ -55,9 +58,9 @@ class FrameInvalid(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One item of a batch: `rows` rows, asked under `request_id`, wanted before `deadline` (monotonic seconds).
+    """One item of a batch: `rows` rows of the request `request_id`, due at `deadline` (monotonic seconds).
 
-    `version` is the one that has to answer; without one that which answers by default.
+    `version` is the version that must answer; empty means the default one.
     """
 
     payload: Payload
@@ -76,22 +79,22 @@ class WireResponse:
     model: ModelRef
 
 
-def encode_requests(questions: Sequence[WireRequest], *, now: float) -> list[bytes | memoryview]:
-    """Pieces of a request frame, not joined so that array bytes are not copied. Deadlines travel as seconds left.
+def encode_requests(requests: Sequence[WireRequest], *, now: float) -> list[bytes | memoryview]:
+    """Return the pieces of a request frame, separate so that array bytes are not copied.
 
-    All questions of a frame are to one version.
+    Deadlines are encoded as remaining seconds. All requests of a frame are for one version.
     """
     items = [
-        [item.rows, item.request_id, round(min(item.deadline - now, 1e9), 4), item.traceparent] for item in questions
+        [item.rows, item.request_id, round(min(item.deadline - now, 1e9), 4), item.traceparent] for item in requests
     ]
     header: dict[str, Any] = {"items": items}  # Any: JSON
-    if questions and questions[0].version:
-        header["version"] = questions[0].version
-    return _encode(header, [item.payload for item in questions])
+    if requests and requests[0].version:
+        header["version"] = requests[0].version
+    return _encode(header, [item.payload for item in requests])
 
 
 def decode_requests(frame: bytes, *, now: float) -> list[WireRequest]:
-    """The questions of a request frame; arrays are views of `frame`. Raises FrameInvalid."""
+    """Return the requests of a frame; arrays are views of `frame`. Raises FrameInvalid."""
     header, body = _open(frame)
     try:
         items = [(int(rows), str(name), float(left_s), str(trace)) for rows, name, left_s, trace in header["items"]]
@@ -105,22 +108,22 @@ def decode_requests(frame: bytes, *, now: float) -> list[WireRequest]:
     ]
 
 
-def encode_responses(answers: Sequence[WireResponse | Exception]) -> list[bytes | memoryview]:
-    """Pieces of an answer frame. An error travels as its class; its words only when it is an input error."""
+def encode_responses(results: Sequence[WireResponse | Exception]) -> list[bytes | memoryview]:
+    """Return the pieces of an answer frame. Errors are encoded as their class, input errors with their message."""
     models: dict[ModelRef, int] = {}
     items: list[list[Any]] = []  # Any: JSON
     payloads: list[Payload] = []
-    for answer in answers:
-        if isinstance(answer, WireResponse):
-            items.append([len(answer.payload), models.setdefault(answer.model, len(models))])
-            payloads.append(answer.payload)
+    for result in results:
+        if isinstance(result, WireResponse):
+            items.append([len(result.payload), models.setdefault(result.model, len(models))])
+            payloads.append(result.payload)
         else:
-            items.append(_error_item(answer))
+            items.append(_error_item(result))
     return _encode({"items": items, "models": [[ref.name, ref.version] for ref in models]}, payloads)
 
 
 def decode_responses(frame: bytes) -> list[WireResponse | Exception]:
-    """The answers of an answer frame, in the order of the questions. Raises FrameInvalid."""
+    """Return the results of an answer frame, in the order of the requests. Raises FrameInvalid."""
     header, body = _open(frame)
     try:
         models = [ModelRef(str(name), str(version)) for name, version in header["models"]]
@@ -143,7 +146,7 @@ def _error_item(error: Exception) -> list[Any]:  # Any: JSON
     return [name if name in _ERRORS else PredictionFailed.__name__, "", []]
 
 
-_WORDS: Final = {
+_MESSAGES: Final = {
     "RunnerUnavailable": str(RunnerUnavailable()),
     "VersionNotLoaded": "the version is not loaded at the moment",
     "Overloaded": "too many requests wait for this model",
@@ -153,13 +156,13 @@ _WORDS: Final = {
 
 
 def _error(item: list[Any]) -> PlatformError:  # Any: JSON
-    name, words, location = item
+    name, message, location = item
     kind = _ERRORS.get(name, PredictionFailed)
     if issubclass(kind, InputError):
-        return kind(str(words), location=tuple(location))
+        return kind(str(message), location=tuple(location))
     if kind is PredictionFailed and location:
-        return FailedBy(_WORDS[name], ModelRef(str(location[0]), str(location[1])))
-    return kind(_WORDS[kind.__name__])
+        return FailedBy(_MESSAGES[name], ModelRef(str(location[0]), str(location[1])))
+    return kind(_MESSAGES[kind.__name__])
 
 
 def _encode(header: dict[str, Any], payloads: Sequence[Payload]) -> list[bytes | memoryview]:  # Any: JSON
@@ -195,7 +198,7 @@ def _open(frame: bytes) -> tuple[dict[str, Any], memoryview]:  # Any: JSON
 
 def _split(header: dict[str, Any], body: memoryview, counts: list[int]) -> list[Payload]:  # Any: JSON
     if any(count < 0 for count in counts):
-        raise FrameInvalid("an item has fewer than no rows")
+        raise FrameInvalid("an item has a negative number of rows")
     total = sum(counts)
     rows: Payload = _json_rows(body) if header["kind"] == "json" else _array(header, body, total)
     if len(rows) != total:
@@ -229,7 +232,3 @@ def _array(header: dict[str, Any], body: memoryview, total: int) -> NDArray[Any]
     if any(size < 0 for size in row) or len(row) > 8 or total * math.prod(row) * dtype.itemsize != len(body):
         raise FrameInvalid("the frame's shape does not match its bytes")
     return np.frombuffer(body, dtype).reshape((total, *row))
-
-
-# In front of the name of a method that is asked aside.
-LOW_PRIORITY = "aside/"

@@ -1,4 +1,4 @@
-"""Parts of what is known about a model, each with an address of its own."""
+"""Parts of the description of a model, each with its own address."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class OfVersion(Response):
 
 
 class ModelMetrics(OfVersion):
-    """How good a model is, on data held out when it was trained. What was not asked for is empty."""
+    """Metrics of a model on held-out data. Parts that the filter excludes are empty."""
 
     overall: Mapping[str, float]
-    classes: Mapping[str, Mapping[str, float]] = Field(description="By class, where that was measured.")
+    classes: Mapping[str, Mapping[str, float]] = Field(description="By class, where it was measured.")
     slices: Mapping[str, Mapping[str, float]] = Field(description="By any other slice of the data.")
-    notes: list[str] = Field(description="What the metrics are of; and why something that was asked for is empty.")
+    notes: list[str] = Field(description="What the metrics measure, and why a requested part is empty.")
 
 
 class ModelParams(OfVersion):
-    """What a model was trained with."""
+    """Training parameters of a model."""
 
     params: Mapping[str, Scalar]
 
 
 class ModelParam(OfVersion):
-    """One of the parameters that a model was trained with."""
+    """One training parameter of a model."""
 
     param: str
     value: Scalar
@@ -48,7 +48,7 @@ class ModelVersions(Response):
 
 
 class ModelSchema(OfVersion):
-    """What a model takes and gives."""
+    """Inputs and outputs of a model."""
 
     task: Task
     inputs: list[Column]

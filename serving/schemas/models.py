@@ -1,4 +1,4 @@
-"""What is told about the models: which there are, which are served, how good they are, what they were made from."""
+"""Descriptions of models: versions, metrics, inputs, lineage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ModelVersion(Response):
 
     name: str = Field(examples=["tabular"])
     version: str = Field(examples=[EXAMPLE_VERSION])
-    served: bool = Field(description="Whether this is the version that answers.")
+    served: bool = Field(description="Whether this is the default version.")
     task: Task
     algorithm: str = Field(description="The architecture or the chosen estimator.")
     created: datetime
@@ -30,7 +30,7 @@ class ModelList(Response):
 
 
 class ModelDetails(ModelVersion):
-    """All that is known about the served version of a model, or about the newest when none is served."""
+    """The default version of a model in full, or the newest version where the model is not served."""
 
     description: str
     inputs: list[Column]
@@ -40,12 +40,12 @@ class ModelDetails(ModelVersion):
     params: Mapping[str, Scalar] = Field(description="Training parameters.")
     libraries: Mapping[str, str] = Field(description="Versions of the libraries that trained it.")
     data: DataSource = Field(description="What it was trained on.")
-    parity: Parity | None = Field(description="How far the serving runtime and the training framework agree.")
+    parity: Parity | None = Field(description="Agreement of the serving runtime with the training framework.")
     versions: list[ModelVersion] = Field(description="Every version in the store, newest first.")
 
 
 def summary(card: Card, *, version: str, served: bool) -> ModelVersion:
-    """One version as it is listed."""
+    """Return one version as the list shows it."""
     return ModelVersion(
         name=card.name,
         version=version,
@@ -58,7 +58,7 @@ def summary(card: Card, *, version: str, served: bool) -> ModelVersion:
 
 
 def details(card: Card, *, version: str, served: bool, versions: list[ModelVersion]) -> ModelDetails:
-    """One version with all that its card tells."""
+    """Return one version with its whole card."""
     return ModelDetails(
         **dict(summary(card, version=version, served=served)),
         description=card.description,

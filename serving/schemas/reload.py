@@ -1,4 +1,4 @@
-"""Bodies of the call that changes the version that answers."""
+"""Bodies of the reload operation."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from serving.schemas.fields import VERSION_PATTERN, ModelUsed, Request, Response
 
 
 class ReloadRequest(Request):
-    """Which version to serve."""
+    """The version to load."""
 
     version: str | None = Field(
         None,
         pattern=VERSION_PATTERN,
-        description="A version of the model in the store; the configured one when left out.",
+        description="A version of the model in the store; the configured one when omitted.",
     )
 
 
 class Reload(Response):
-    """What was done."""
+    """Result of a reload."""
 
-    model: ModelUsed | None = Field(description="The version that answers now.")
-    previous: ModelUsed | None = Field(description="The version that answered before.")
-    duration_ms: float = Field(ge=0, description="How long loading, warming up and swapping took.")
+    model: ModelUsed | None = Field(description="The default version now.")
+    previous: ModelUsed | None = Field(description="The previous default version.")
+    duration_ms: float = Field(ge=0, description="Time for loading, warm-up and replacement.")

@@ -1,4 +1,4 @@
-"""Bodies of the calls that share out the requests to a model between its versions."""
+"""Bodies of the operations on the traffic split of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Role = Literal["default", "weighted", "named", "shadow"]
 
 
 class TrafficRequest(Request):
-    """How to share out the requests. At least one of the fields is needed."""
+    """A traffic split. At least one of the fields is required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -34,41 +34,43 @@ class TrafficRequest(Request):
     weights: dict[Version, Share] = Field(
         default_factory=dict,
         max_length=MAX_VERSIONS,
-        description="The share of each version; they add up to 1. One of 0 answers those who name it. Without any, the "
-        "version that answers by default gets all.",
+        description="The share of each version; shares add up to 1. A version of share 0 answers the requests that "
+        "name it. Without any weights the default version gets all requests.",
         examples=[{EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1}],
     )
     shadow: Version | None = Field(
-        None, description="A version that is asked too: its answers are compared, counted and thrown away."
+        None, description="A version that gets a copy of each request: its answers are compared, counted and discarded."
     )
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         total = math.fsum(self.weights.values())
         if self.weights and abs(total - 1) > _TOLERANCE:
-            raise PydanticCustomError("weights", "the weights add up to {total}, and have to add up to 1",
+            raise PydanticCustomError("weights", "the weights add up to {total}, and must add up to 1",
                                       {"total": round(total, 6)})  # fmt: skip
         if not self.weights and self.shadow is None:
-            raise PydanticCustomError("weights", "weights or a shadow are needed; DELETE gives all to the default")
+            raise PydanticCustomError(
+                "weights", "weights or a shadow are required; DELETE sends all requests to the default version"
+            )
         return self
 
 
 class TrafficVersion(Response):
-    """One version that can be asked."""
+    """One version that a request can reach."""
 
     version: str = Field(examples=[EXAMPLE_VERSION])
     roles: list[Role] = Field(
-        description="`default`: answers when nothing else is said. `weighted`: has a share. `named`: has none, and "
-        "answers those who name it. `shadow`: is compared."
+        description="`default`: answers where no split applies. `weighted`: has a share. `named`: answers the requests "
+        "that name it. `shadow`: gets copies of requests."
     )
-    share: float = Field(ge=0, le=1, description="The share of the requests that name no version.")
-    loaded: bool = Field(description="Whether the runner holds it now.")
+    share: float = Field(ge=0, le=1, description="Share of the requests that name no version.")
+    loaded: bool = Field(description="Whether the runner has loaded it.")
 
 
 class Traffic(Response):
-    """How the requests to a model are shared out."""
+    """The traffic split of a model."""
 
     name: str = Field(description="Name of the model in the store.", examples=["tabular"])
-    weights: Mapping[str, float] = Field(description="The share of each version, as it was asked for.")
-    shadow: str | None = Field(description="The version that is asked too and compared.")
-    versions: list[TrafficVersion] = Field(description="Every version that can be asked by name, the default first.")
+    weights: Mapping[str, float] = Field(description="The share of each version, as requested.")
+    shadow: str | None = Field(description="The version that gets copies of requests.")
+    versions: list[TrafficVersion] = Field(description="Every version that a request can name, the default one first.")

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from models.errors import SettingsInvalid
-from serving.access.production_checks import check_protection
 from serving.settings.settings import PREFIX, Settings
 
 # Read by the Makefile, by training and here, but not fields of Settings.
@@ -45,7 +44,6 @@ def load_settings() -> Settings:
         raise SettingsInvalid(
             f'setting {PREFIX}{field.upper()}: expected a JSON list, such as ["one", "another"]'
         ) from error
-    check_protection(settings)
     return settings
 
 

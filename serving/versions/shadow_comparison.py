@@ -1,4 +1,4 @@
-"""How far two answers to one question agree. Knows values, no models."""
+"""Comparison of two answers to the same request."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """`share` in 0..1 is how much is the same; `difference` is the mean absolute one, of numbers."""
+class Comparison:
+    """`share`, 0..1, is the part that is equal; `difference` is the mean absolute difference of numbers."""
 
     share: float | None = None
     difference: float | None = None
 
 
-def of_classes(answered: Sequence[str], shadowed: Sequence[str]) -> Agreement:
-    """The share of rows whose likeliest class is the same. The rows are those of one request, at least one."""
-    same = sum(one == other for one, other in zip(answered, shadowed, strict=True))
-    return Agreement(share=same / len(answered))
+def compare_classes(answered: Sequence[str], shadowed: Sequence[str]) -> Comparison:
+    """Return the share of rows with the same most likely class. Both hold the rows of one request, at least one."""
+    equal = sum(one == other for one, other in zip(answered, shadowed, strict=True))
+    return Comparison(share=equal / len(answered))
 
 
-def of_numbers(answered: Sequence[float], shadowed: Sequence[float]) -> Agreement:
-    """The mean absolute difference."""
-    parts = [abs(one - other) for one, other in zip(answered, shadowed, strict=True)]
-    return Agreement(difference=sum(parts) / len(parts))
+def compare_numbers(answered: Sequence[float], shadowed: Sequence[float]) -> Comparison:
+    """Return the mean absolute difference."""
+    differences = [abs(one - other) for one, other in zip(answered, shadowed, strict=True)]
+    return Comparison(difference=sum(differences) / len(differences))
 
 
-def of_lists(answered: Sequence[Collection[str]], shadowed: Sequence[Collection[str]]) -> Agreement:
-    """Overlap at n: the mean share of the items of one list that are in the other, whatever their order."""
+def compare_lists(answered: Sequence[Collection[str]], shadowed: Sequence[Collection[str]]) -> Comparison:
+    """Return the overlap at n: the mean share of one list's items that the other has too, in any order."""
     shares = [
         len(set(one) & set(other)) / max(len(one), len(other), 1) if one or other else 1.0
         for one, other in zip(answered, shadowed, strict=True)
     ]
-    return Agreement(share=sum(shares) / len(shares))
+    return Comparison(share=sum(shares) / len(shares))

@@ -1,162 +1,179 @@
-"""Which version an administrator asked for, kept beside the store: a rollback outlives a runner, and a restart.
+"""Desired state of the service: for each model its pinned version and its traffic split.
 
-One small file per model, written whole or not at all, read by every gateway and runner of a host. Knows names and
-versions, no artifacts.
+All gateways and runners of a host share one file, `deployment.json` in the state folder. A change is one
+read-modify-write under a file lock, and one rename, so concurrent writers lose no update and readers see whole files.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import orjson
 
 from models.errors import ArtifactError
 from serving.runners.host.loaded_versions import StartVersions
-from serving.settings.settings import state_folder
+from serving.versions.state_file import Signature, StateFile, StateInvalid
+from serving.versions.state_migration import read_first_edition
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 
-log = logging.getLogger("makunouchi.pins")
+log = logging.getLogger("makunouchi.deployment")
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """`version` was asked for, or the configured one where it is None. `serial` differs between any two askings.
+class ModelState:
+    """Desired state of one model.
 
-    `configured` is the tag that was configured then: with another one the pin is of the past.
+    `version` is pinned while the settings name the tag `configured`; None means the version that the tag resolves to.
+    `reload_id` changes with each reload request, also when the version stays the same.
     """
 
-    version: str | None
-    configured: str
-    serial: str
+    version: str | None = None
+    configured: str = ""
+    reload_id: str = ""
+    split: TrafficSplit = NO_SPLIT
+
+    def pinned_version(self, configured: str) -> str | None:
+        """Return the pinned version, or None when there is no pin or it was set for another tag than `configured`."""
+        return self.version if self.configured == configured else None
 
 
-class Pins:
-    """The pins of one host, in `folder`, which is made when the first is written."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def read(self, name: str) -> Pin | None:
-        """What was last asked for the model `name`; None when nothing was, or what was written cannot be read."""
-        try:
-            said = orjson.loads(self._file(name).read_bytes())
-            version = said["version"]
-            return Pin(None if version is None else str(version), str(said["configured"]), str(said["serial"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.error("the pin of %s cannot be read: %s", name, error)
-            return None
-
-    def write(self, name: str, version: str | None, *, configured: str) -> Pin | None:
-        """Keep what was asked. None where this host lets nobody write: then it lasts as long as the runner."""
-        pin = Pin(version, configured, secrets.token_hex(8))
-        file = self._file(name)
-        beside = file.with_suffix(f".{pin.serial}")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(orjson.dumps({"version": version, "configured": configured, "serial": pin.serial}))
-            os.replace(beside, file)
-        except OSError as error:
-            log.warning("version %s of %s will be forgotten at the next start: %s", version, name, error)
-            return None
-        return pin
-
-    def version(self, tag: str, find: Callable[[str], object]) -> str | None:
-        """The version to start the model `tag` with, or None for the configured one.
-
-        `find` raises ArtifactError for a version that is not usable any more.
-        """
-        name, _, _ = tag.partition(":")
-        pin = self.read(name)
-        if pin is None or pin.version is None or pin.configured != tag:
-            return None
-        try:
-            find(pin.version)
-        except ArtifactError as error:
-            log.error("%s starts with the configured version, as the pinned one is not usable: %s", name, error)
-            return None
-        log.warning("%s starts with version %s, as it was reloaded with that; reload without one ends it", name,
-                    pin.version)  # fmt: skip
-        return pin.version
-
-    def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
-
-
-log = logging.getLogger("makunouchi.traffic")
+DEFAULT_STATE = ModelState()
 
 
 class DeploymentState:
-    """`pins` and `plans`, in the folder of a setting, or beside the model store when it is empty."""
+    """Desired state in `folder`, which the first change creates. Thread-safe.
 
-    def __init__(self, setting: str) -> None:
-        folder = state_folder(setting)
-        self.pins = Pins(folder / "pins")
-        self.plans = Plans(folder / "traffic")
+    A file that cannot be read leaves the last state that could be. A change that cannot be written applies to this
+    process until it ends.
+    """
 
-    def start(self, tag: str, find: Callable[[str], object]) -> StartVersions:
-        """What a runner of the model `tag` starts with. `find` raises ArtifactError for what is not usable."""
-        beside = []
-        for version in self.plans.read(tag.partition(":")[0]).plan.versions:
+    def __init__(self, folder: Path) -> None:
+        self._file = StateFile(folder)
+        self._lock = threading.Lock()
+        self._signature: Signature | None = None
+        self._saved: Mapping[str, ModelState] = {}
+        self._unsaved: dict[str, ModelState] = {}
+        self._is_read = False
+        self._is_unreadable = False
+
+    def models(self) -> Mapping[str, ModelState]:
+        """Return the desired state by model name; reads the file if it has changed."""
+        with self._lock:
+            self._refresh()
+            return {**self._saved, **self._unsaved}
+
+    def model(self, name: str) -> ModelState:
+        """Return the desired state of one model; reads the file if it has changed."""
+        return self.models().get(name, DEFAULT_STATE)
+
+    def last(self, name: str) -> ModelState:
+        """Return the desired state of one model as last read or written by this process. Does no I/O."""
+        return self._unsaved.get(name) or self._saved.get(name, DEFAULT_STATE)
+
+    def pin(self, name: str, version: str | None, *, configured: str) -> ModelState:
+        """Record a reload of `name`: with `version`, or with what the tag `configured` resolves to when it is None."""
+        reload_id = secrets.token_hex(8)
+        return self.update(
+            name, lambda state: replace(state, version=version, configured=configured, reload_id=reload_id)
+        )
+
+    def set_split(self, name: str, split: TrafficSplit) -> ModelState:
+        """Record how the traffic of `name` is split."""
+        return self.update(name, lambda state: replace(state, split=split))
+
+    def update(self, name: str, change: Callable[[ModelState], ModelState]) -> ModelState:
+        """Apply `change` to the state of one model and return the result. May wait for another process's change."""
+        try:
+            with self._file.locked(), self._lock:
+                self._refresh()
+                models = {**self._saved, **self._unsaved}
+                models[name] = change(models.get(name, DEFAULT_STATE))
+                self._write(models)
+                return models[name]
+        except OSError as error:
+            log.warning("the state of %s cannot be saved and is lost at the next restart: %s", name, error)
+            with self._lock:
+                self._unsaved[name] = change(self.last(name))
+                return self._unsaved[name]
+
+    def start_versions(self, name: str, *, configured: str, find: Callable[[str], object]) -> StartVersions:
+        """Return the versions that a runner of `name` loads at its start, without those that are not usable.
+
+        `find` raises ArtifactError for a version that is not usable.
+        """
+        state = self.model(name)
+        held = []
+        for version in state.split.versions:
             try:
                 find(version)
             except ArtifactError as error:
-                log.error("version %s of %s is not held: %s", version, tag, error)
+                log.error("version %s of %s is not loaded: %s", version, name, error)
             else:
-                beside.append(version)
-        return StartVersions(self.pins.version(tag, find), tuple(beside))
+                held.append(version)
+        pinned = state.pinned_version(configured)
+        if pinned is not None:
+            try:
+                find(pinned)
+            except ArtifactError as error:
+                log.error("%s starts with the configured version because the pin is not usable: %s", name, error)
+                pinned = None
+            else:
+                log.warning("%s starts with the pinned version %s; a reload without a version unpins it", name, pinned)
+        return StartVersions(pinned, tuple(held))
 
-
-log = logging.getLogger("makunouchi.traffic")
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPlan:
-    """A plan, and a `serial` that differs between any two writings."""
-
-    plan: TrafficSplit
-    serial: str
-
-
-class Plans:
-    """The plans of one host, in `folder`, which is made when the first is written."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def read(self, name: str) -> KeptPlan:
-        """The plan of the model `name`; none when none was written, or what was cannot be read."""
+    def _refresh(self) -> None:
+        signature = self._file.signature()
+        if self._is_read and signature == self._signature:
+            return
+        self._is_read, self._signature = True, signature
         try:
-            said = orjson.loads(self._file(name).read_bytes())
-            weights = {str(version): float(weight) for version, weight in said["weights"].items()}
-            shadow = None if said["shadow"] is None else str(said["shadow"])
-            return KeptPlan(TrafficSplit(weights, shadow), str(said["serial"]))
-        except FileNotFoundError:
-            return KeptPlan(NO_SPLIT, "")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.error("the traffic of %s cannot be read: %s", name, error)
-            return KeptPlan(NO_SPLIT, "")
+            entries = self._file.read() if signature is not None else read_first_edition(self._file.folder)
+        except (OSError, ValueError) as error:
+            self._is_unreadable = True
+            log.error("%s cannot be read; the last known state applies: %s", self._file.path, error)
+            return
+        self._is_unreadable = False
+        models: dict[str, ModelState] = {}
+        for name, entry in entries.items():
+            try:
+                models[name] = _model_state(entry)
+            except StateInvalid as error:
+                self._is_unreadable = True
+                models[name] = self._saved.get(name, DEFAULT_STATE)
+                log.error("the saved state of %s is not valid; its last known state applies: %s", name, error)
+        self._saved = models
 
-    def write(self, name: str, plan: TrafficSplit) -> KeptPlan | None:
-        """Keep `plan`. None where this host lets nobody write: then it lasts as long as this gateway."""
-        kept = KeptPlan(plan, secrets.token_hex(8))
-        file = self._file(name)
-        beside = file.with_suffix(f".{kept.serial}")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            said = {"weights": dict(plan.weights), "shadow": plan.shadow, "serial": kept.serial}
-            beside.write_bytes(orjson.dumps(said))
-            os.replace(beside, file)
-        except OSError as error:
-            log.warning("the traffic of %s will be forgotten at the next start: %s", name, error)
-            return None
-        return kept
+    def _write(self, models: Mapping[str, ModelState]) -> None:
+        if self._is_unreadable:
+            self._file.set_apart()
+        self._file.write({name: _entry(state) for name, state in models.items()})
+        self._saved, self._unsaved = models, {}
+        self._signature, self._is_unreadable = self._file.signature(), False
 
-    def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
+
+def _model_state(entry: object) -> ModelState:
+    if not isinstance(entry, dict):
+        raise StateInvalid("the state of a model is not an object")
+    try:
+        weights = {str(version): float(weight) for version, weight in entry.get("weights", {}).items()}
+        version, shadow = entry.get("version"), entry.get("shadow")
+        split = TrafficSplit(weights, None if shadow is None else str(shadow))
+        configured, reload_id = str(entry.get("configured", "")), str(entry.get("reload_id", ""))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StateInvalid(str(error)) from error
+    if not all(0 <= weight <= 1 for weight in weights.values()):
+        raise StateInvalid("a weight is not between 0 and 1")
+    return ModelState(None if version is None else str(version), configured, reload_id, split)
+
+
+def _entry(state: ModelState) -> dict[str, object]:
+    return {
+        "version": state.version,
+        "configured": state.configured,
+        "reload_id": state.reload_id,
+        "weights": dict(state.split.weights),
+        "shadow": state.split.shadow,
+    }

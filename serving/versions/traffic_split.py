@@ -1,4 +1,4 @@
-"""Which version of a model answers whom: shares by weight, each caller always the same. Knows numbers, no models."""
+"""Traffic split of one model: shares of its versions by weight, with the same version for each caller every time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TrafficSplit:
-    """How the requests to one model are shared out.
+    """How the requests to one model are split.
 
-    `weights` are shares by version, which add up to one; without any, the version that answers by default has all. One
-    of weight 0 answers those who name it. What `shadow` answers is compared and thrown away.
+    `weights` are shares by version that add up to one; without any, the default version gets all requests. A version of
+    weight 0 answers the requests that name it. The answers of `shadow` are compared and discarded.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -21,24 +21,24 @@ class TrafficSplit:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Every version that has to be loaded for it."""
+        """Every version that must be loaded for it."""
         shadow = (self.shadow,) if self.shadow else ()
         return tuple(dict.fromkeys((*self.weights, *shadow)))
 
     def choose(self, unit: str) -> str:
-        """The version that answers `unit`, such as one user; empty for the one that answers by default.
+        """Return the version for `unit`, such as one user; empty for the default one.
 
-        Weighted rendezvous hashing (Schindelhauer and Schomaker, 2005): each version draws -ln(u) / weight with a u
-        that only it and the unit decide, and the least wins. Shares are exact in expectation, and a unit changes its
-        version only to one whose share has grown, or from one whose share has shrunk.
+        Weighted rendezvous hashing (Schindelhauer and Schomaker, 2005): each version scores -ln(u) / weight, where u
+        depends on the version and the unit only, and the lowest score wins. Shares are exact in expectation, and a unit
+        changes only to a version whose share has grown, or from one whose share has shrunk.
         """
-        chosen, least = "", math.inf
+        chosen, lowest = "", math.inf
         for version, weight in self.weights.items():
             if weight <= 0:
                 continue
-            drawn = -math.log(_uniform(f"{version}\0{unit}")) / weight
-            if drawn < least:
-                chosen, least = version, drawn
+            score = -math.log(_uniform(f"{version}\0{unit}")) / weight
+            if score < lowest:
+                chosen, lowest = version, score
         return chosen
 
 
@@ -46,6 +46,6 @@ NO_SPLIT = TrafficSplit()
 
 
 def _uniform(text: str) -> float:
-    """A number in (0, 1) that `text` alone decides."""
+    """Return a number in (0, 1) that depends on `text` only."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return ((int.from_bytes(digest, "big") >> 11) + 0.5) / 2**53

@@ -1,4 +1,4 @@
-"""The main calls of a running service, made over HTTP and checked for real answers."""
+"""The main calls of a running service, over HTTP, with checks of the responses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import httpx
 from deploy.lock import ROOT
 
 CAT = ROOT / "docs" / "images" / "chelsea.jpg"
-# Far above what any call takes, for a machine that is busy with other things.
+# Far above the duration of any call, for a busy machine.
 _TIMEOUT_S = 60.0
 
 
 def all_main_calls(url: str) -> dict[str, str]:
-    """Make each main call once. Returns the version that answered, by model. Raises AssertionError."""
+    """Make each main call once. Return the served version by model. Raises AssertionError."""
     image = CAT.read_bytes()
     one = _json(httpx.post(f"{url}/v1/images/classify", files={"image": image}, timeout=_TIMEOUT_S))
     assert one["predictions"][0]["confidence"] > 0
@@ -35,14 +35,14 @@ def all_main_calls(url: str) -> dict[str, str]:
 
 
 def example_rows(url: str) -> list[dict[str, Any]]:
-    """The rows of the example that the API's own document gives."""
+    """Return the rows of the example in the service's OpenAPI document."""
     document = _json(httpx.get(f"{url}/docs.json", timeout=_TIMEOUT_S))
     body = document["paths"]["/v1/tabular/predict"]["post"]["requestBody"]["content"]["application/json"]
     rows: list[dict[str, Any]] = next(iter(body["examples"].values()))["value"]["instances"]
     return rows
 
 
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
+def _json(response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
     return body

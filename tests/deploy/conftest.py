@@ -1,4 +1,4 @@
-"""A Bento of the default models, as `bentoml build` makes it and as `bentoml export` sends it elsewhere."""
+"""A Bento of the default models, built by `bentoml build` and exported by `bentoml export`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deploy.lock import ROOT
 
 @dataclass(frozen=True, slots=True)
 class BuiltBento:
-    """A Bento: its tag, the BENTOML_HOME it was built in, and an exported copy of it in a folder of its own."""
+    """A Bento: its tag, the BENTOML_HOME of the build, and the folder of an exported copy."""
 
     tag: str
     home: Path

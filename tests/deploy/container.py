@@ -1,4 +1,4 @@
-"""A container of the image, run as it should be run: read-only, without rights, with one folder to write in."""
+"""A container of the image, run as recommended: read-only, without capabilities, with one writable folder."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ RIGHTS = (
     "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--memory=2g", "--pids-limit=512",
     "--tmpfs", "/data:rw,nosuid,nodev,noexec,size=256m",
 )  # fmt: skip
-# Processes by what is after "--service-name" in their command lines, and a signal for one: run inside the container,
-# which has no tools of its own.
+# Runs inside the container, which has no process tools: prints process ids by the value of "--service-name" in their
+# command lines, and kills the process of one service.
 _WORKERS = """
 import json, os, sys
-found = {}
+processes = {}
 for pid in filter(str.isdigit, os.listdir("/proc")):
     words = open(f"/proc/{pid}/cmdline").read().split("\\0")
     if "--service-name" in words:
-        found[words[words.index("--service-name") + 1]] = int(pid)
+        processes[words[words.index("--service-name") + 1]] = int(pid)
 if len(sys.argv) > 1:
-    os.kill(found[sys.argv[1]], 9)
-print(json.dumps(found))
+    os.kill(processes[sys.argv[1]], 9)
+print(json.dumps(processes))
 """
 
 
@@ -48,7 +48,7 @@ class Container:
         ).strip()
 
     def wait_ready(self) -> float:
-        """Seconds from the start to the first 200 of `/readyz`."""
+        """Wait for the first 200 of `/readyz`; return the seconds since the start."""
         while not self.is_ready():
             assert self.state()["Running"], self.log()
             assert time.monotonic() < self.started + START_S, self.log()
@@ -62,13 +62,13 @@ class Container:
             return False
 
     def python(self, source: str, *arguments: str) -> str:
-        """Run Python in the container and return what it printed."""
+        """Run Python in the container and return its standard output."""
         return self.engine.run("exec", self.name, "python", "-c", source, *arguments)
 
     def workers(self, kill: str | None = None) -> dict[str, int]:
-        """Process ids by service; `kill` is a service whose process is killed."""
-        found: dict[str, int] = json.loads(self.python(_WORKERS, *([kill] if kill else [])))
-        return found
+        """Return process ids by service, and kill the process of the service `kill`."""
+        processes: dict[str, int] = json.loads(self.python(_WORKERS, *([kill] if kill else [])))
+        return processes
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(self.engine.run("inspect", "--format", "{{json .State}}", self.name))
@@ -85,7 +85,7 @@ class Container:
 
 
 def try_out(engine: Engine, folder: Path) -> None:
-    """Build and run the smallest image there is, of one program that needs no library. Raises CalledProcessError."""
+    """Build and run a minimal image: one program that needs no library. Raises CalledProcessError."""
     program = shutil.which("catatonit") or shutil.which("docker-init")
     if program is None:
         return
@@ -93,5 +93,5 @@ def try_out(engine: Engine, folder: Path) -> None:
     file = folder / "Containerfile"
     file.write_text('FROM scratch\nCOPY program /program\nRUN ["/program", "--version"]\n')
     engine.build(folder, tag="localhost/makunouchi-try:latest", file=file)
-    engine.ask("localhost/makunouchi-try:latest", ["/program", "--version"])
+    engine.run_in("localhost/makunouchi-try:latest", ["/program", "--version"])
     engine.run("rmi", "--force", "localhost/makunouchi-try:latest")

@@ -1,11 +1,13 @@
-"""The Bento: what is in it, and that it serves in another folder, with another store and the repository gone."""
+"""The Bento: its content, and that it serves from another folder, with another store and without the repository."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import shutil
 import subprocess
+import sysconfig
 import venv
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,8 +30,6 @@ from tests.live.server import Server, serving
 pytestmark = pytest.mark.live
 
 _MODELS = {"image", "tabular", "recommender"}
-# Asked for by Debian's Python alone, so not installed here.
-_OLDER_PYTHON = {"async-timeout"}
 _IMPORTS = """
 import importlib.util
 for name in ("bentoml", "torch", "lightfm", "sklearn", "pandas", "implicit", "pytest"):
@@ -54,7 +54,7 @@ def test_its_packages_are_the_locked_ones_and_no_index_is_named(bento: BuiltBent
     text = (python / "requirements.txt").read_text()
     for pin in read_lock(SERVING_LOCK):
         assert f"{pin.name}=={pin.version}" in text
-        assert pin.sha256 in text
+        assert all(digest in text for digest in pin.hashes)
     named = {canonicalize_name(line.partition("==")[0]) for line in text.splitlines() if "==" in line}
     assert not named & {"torch", "torchvision", "lightfm-next", "lightfm", "scikit-learn", "pandas", "implicit"}
     for file in (*python.iterdir(), bento.folder / "bento.yaml", bento.folder / "env" / "docker" / "Dockerfile"):
@@ -72,12 +72,12 @@ def test_its_models_are_pinned_by_exact_version(bento: BuiltBento) -> None:
 
 @pytest.fixture(scope="module")
 def image_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment like the image's: the locked packages, less what the image leaves out of them."""
+    """The Python of an environment like the image's: the locked packages without the files that the image omits."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
-    site = folder / "lib" / "python3.11" / "site-packages"
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     for pin in read_lock(SERVING_LOCK):
-        if pin.name not in _OLDER_PYTHON:
+        if pin.applies_to(platform.python_version()):
             copy_package(pin.name, site)
     prune(site, read_patterns(ROOT / "deploy" / "container" / "left-out.txt"))
     return folder / "bin" / "python"
@@ -99,7 +99,7 @@ def copy_package(name: str, site: Path) -> None:
 
 @pytest.fixture(scope="module")
 def other_home(bento: BuiltBento, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME of another machine, whose store holds a newer image model than the Bento's."""
+    """The BENTOML_HOME of another machine. Its store holds a newer image model than the Bento."""
     home = tmp_path_factory.mktemp("other")
     artifact = find("image", store=bento.home / "models")
     card = replace(artifact.card, created=datetime.now(UTC))
@@ -112,7 +112,7 @@ def other_home(bento: BuiltBento, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def server(bento: BuiltBento, image_python: Path, other_home: Path) -> Iterator[Server]:
-    """The exported Bento, started as the image starts it."""
+    """The exported Bento, started with the command of the image."""
     env = {"BENTOML_HOME": str(other_home), "PYTHONPATH": ""}
     program = (str(image_python), "-m", "serving.process.supervisor")
     with serving(str(bento.folder), folder=bento.folder / "src", env=env, program=program) as running:

@@ -1,4 +1,4 @@
-"""The compose file and what it mounts: valid, and naming only what exists."""
+"""The compose file and the files that it mounts: valid, and without a name that does not exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serving.settings.settings import PREFIX, Settings
 from training.packages import Package, package_file
 
 DEPLOY = ROOT / "deploy"
-# The compose specification's own schema, as this validator carries it.
+# The schema of the compose specification, from the wheel of a validator.
 _SCHEMA = Package(
     requirement="check-jsonschema==0.39.0",
     sha256="14ce5c94871c551268ea948ffe21e9f1464dc48fb20bf9a4c13deeaaf756cf9b",
@@ -34,9 +34,9 @@ def compose() -> dict[str, Any]:
 
 
 def filled_in(value: str, environment: dict[str, str] | None = None) -> str:
-    """A value with compose's ${NAME:-default} replaced by what `environment` has, or the default."""
-    given = environment or {}
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1]) or found[2], value)
+    """Return a value with compose's ${NAME:-default} replaced by the variable of `environment`, or the default."""
+    variables = environment or {}
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: variables.get(match[1]) or match[2], value)
 
 
 def test_it_follows_the_compose_specification(compose: dict[str, Any]) -> None:
@@ -48,11 +48,11 @@ def test_it_follows_the_compose_specification(compose: dict[str, Any]) -> None:
 
 
 def settings_of(compose: dict[str, Any], environment: dict[str, str]) -> Settings:
-    """The settings of the service, with what compose fills in from `environment`."""
-    given = compose["services"]["service"]["environment"]
+    """Return the settings of the service, with the variables that compose takes from `environment`."""
+    variables = compose["services"]["service"]["environment"]
     values = {
         name.removeprefix(PREFIX).lower(): filled_in(value, environment)
-        for name, value in given.items()
+        for name, value in variables.items()
         if name.startswith(PREFIX)
     }
     assert values
@@ -67,7 +67,7 @@ def test_every_setting_in_it_exists_and_the_defaults_need_nothing_else(compose: 
     assert (settings.rate_limit_store, settings.cache_store) == ("memory", "memory")
 
 
-def test_settings_are_given_to_the_service_alone_or_to_nobody(compose: dict[str, Any]) -> None:
+def test_only_the_service_has_settings(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         ours = [variable for variable in service.get("environment", {}) if variable.startswith("MAKUNOUCHI")]
         assert bool(ours) == (name == "service")
@@ -103,7 +103,7 @@ def test_without_a_profile_the_service_runs_alone(compose: dict[str, Any]) -> No
 
 
 def test_feedback_outlives_the_container(compose: dict[str, Any]) -> None:
-    """What lies under BENTOML_HOME, which is where the default log is."""
+    """The default log is under BENTOML_HOME."""
     containerfile = (DEPLOY / "container" / "Containerfile").read_text()
     (home,) = re.findall(r"BENTOML_HOME=(\S+)", containerfile)
     service = compose["services"]["service"]
@@ -131,7 +131,7 @@ def test_prometheus_asks_the_service_where_it_listens(compose: dict[str, Any]) -
 
 
 def names(registry: CollectorRegistry) -> set[str]:
-    """Every series name that the metrics of a registry can have."""
+    """Return every series name that the metrics of a registry can have."""
     suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
     return {metric.name + suffix for metric in registry.collect() for suffix in suffixes[metric.type]}
 
@@ -141,12 +141,12 @@ def names(registry: CollectorRegistry) -> set[str]:
 )
 def test_a_dashboard_shows_metrics_that_the_service_has(dashboard: Path) -> None:
     panels = json.loads(dashboard.read_text())["panels"]
-    asked = {
+    queried = {
         name
         for panel in panels
         for target in panel["targets"]
         for name in re.findall(r"makunouchi_\w+", target["expr"])
     }
-    assert asked
-    assert asked <= names(ServiceMetrics().registry)
+    assert queried
+    assert queried <= names(ServiceMetrics().registry)
     assert len({panel["id"] for panel in panels}) == len(panels)

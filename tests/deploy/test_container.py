@@ -1,7 +1,7 @@
-"""The image, for real: built through `bentoml containerize`, run as it should be run, hurt, and stopped.
+"""The real image: built through `bentoml containerize`, run as recommended, with processes killed, and stopped.
 
-Takes minutes and needs a container engine, so it runs only when asked for: `make test-container`. Where no engine
-answers the reason is the one of the skip.
+These tests take minutes and need a container engine: `make test-container` runs them. Where no engine answers they are
+skipped with the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.base import base_image
+from deploy.base import IMAGE_PYTHON, base_image
 from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.image import Built, bento_manifest, build_image
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
@@ -44,24 +44,24 @@ _LIMIT_BYTES = 900_000_000
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """An engine that can build and run, with a storage of its own under podman."""
+    """An engine that can build and run; podman with a private storage."""
     reasons = []
     for name in ("podman", "docker"):
         try:
-            found = find_engine(name, private=cache_folder() / "containers" if name == "podman" else None)
-            try_out(found, tmp_path_factory.mktemp("try"))
+            candidate = find_engine(name, private=cache_folder() / "containers" if name == "podman" else None)
+            try_out(candidate, tmp_path_factory.mktemp("try"))
         except EngineMissing as error:
             reasons.append(str(error))
         except subprocess.CalledProcessError as error:
             reasons.append(f"{name} cannot run a container here (exit status {error.returncode})")
         else:
-            return found
+            return candidate
     pytest.skip("; ".join(reasons))
 
 
 @pytest.fixture(scope="module")
 def base(engine: Engine) -> str:
-    """Debian's base where it can be made, which is what the measurements are of; else the registry's."""
+    """The base from Debian's packages, which is the measured one, or the registry's where it cannot be made."""
     try:
         return base_image(engine, "debian" if shutil.which("mmdebstrap") else "auto")
     except (EngineMissing, subprocess.CalledProcessError) as error:
@@ -79,13 +79,13 @@ def built(engine: Engine, base: str, bento: BuiltBento, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def container(engine: Engine, built: Built) -> Iterator[Container]:
-    """The container that the tests share."""
+    """The container that several tests use."""
     running = Container(engine, built.image)
     try:
-        seen = {"ready_s": round(running.wait_ready(), 1), "image_mb": round(built.size_bytes / 1e6)}
+        report = {"ready_s": round(running.wait_ready(), 1), "image_mb": round(built.size_bytes / 1e6)}
         reports = ROOT / "reports"
         reports.mkdir(exist_ok=True)
-        (reports / "container.json").write_text(json.dumps(seen))
+        (reports / "container.json").write_text(json.dumps(report))
         yield running
     finally:
         running.remove()
@@ -93,12 +93,12 @@ def container(engine: Engine, built: Built) -> Iterator[Container]:
 
 def configuration(engine: Engine, image: str) -> dict[str, Any]:
     whole = json.loads(engine.run("image", "inspect", image))[0]
-    # podman keeps the health check beside the rest.
+    # podman has the health check outside of the configuration.
     config: dict[str, Any] = {"Healthcheck": whole.get("Healthcheck"), **whole["Config"]}
     return config
 
 
-def test_the_image_is_small_and_says_what_it_is(engine: Engine, built: Built, bento: BuiltBento) -> None:
+def test_the_image_is_small_and_labelled(engine: Engine, built: Built, bento: BuiltBento) -> None:
     assert built.size_bytes < _LIMIT_BYTES
     config = configuration(engine, built.image)
     labels = config["Labels"]
@@ -119,7 +119,8 @@ def test_the_bill_of_materials_lists_what_is_in_it(built: Built, bento: BuiltBen
     bill = json.loads(built.inventory.read_text())
     assert bill["bomFormat"] == "CycloneDX"
     urls = [component.get("purl", "") for component in bill["components"]]
-    locked = {f"pkg:pypi/{pin.name}@{pin.version}" for pin in read_lock(SERVING_LOCK)}
+    pins = [pin for pin in read_lock(SERVING_LOCK) if pin.applies_to(f"{IMAGE_PYTHON}.0")]
+    locked = {f"pkg:pypi/{pin.name}@{pin.version}" for pin in pins}
     assert {url for url in urls if url.startswith("pkg:pypi/")} == locked
     assert any(url.startswith("pkg:deb/debian/libc6@") for url in urls)
     models = [part for part in bill["components"] if part["type"] == "machine-learning-model"]
@@ -143,7 +144,9 @@ def test_it_runs_without_rights_and_writes_in_one_place(container: Container) ->
     assert container.python(refused.format(path="/data/x")).strip() == ""
 
 
-def test_its_own_health_check_tells_ready_from_not(container: Container, engine: Engine, built: Built) -> None:
+def test_its_health_check_distinguishes_ready_from_not_ready(
+    container: Container, engine: Engine, built: Built
+) -> None:
     check = configuration(engine, built.image)["Healthcheck"]
     kind, *command = check["Test"]
     assert kind == "CMD"
@@ -156,8 +159,8 @@ def test_its_own_health_check_tells_ready_from_not(container: Container, engine:
 def test_a_killed_process_comes_back(container: Container, service: str) -> None:
     before = container.workers(kill=service)[service]
     wait_for(lambda: container.workers().get(service) not in (None, before), f"another {service}")
-    # The gateway may not have noticed the loss yet, and call itself ready.
-    wait_for(lambda: classifies(container), "an answer of the new one")
+    # The gateway may not have noticed the loss yet and report ready.
+    wait_for(lambda: classifies(container), "a response of the new one")
     wait_for(container.is_ready, "ready")
     assert all_main_calls(container.url)
     assert container.state()["Running"]
@@ -185,7 +188,7 @@ def test_the_command_of_the_readme_serves_and_prints_what_is_shown(engine: Engin
     (shown,) = re.findall(r"^\$ podman (run .*)$", block, re.MULTILINE)
     _, *options, image = shown.split()
     assert image == "localhost/makunouchi:latest"
-    # The network of the test is the machine's own, where 3000 may be taken.
+    # The test uses the network of the machine, where port 3000 may be in use.
     at = options.index("--publish")
     del options[at : at + 2]
     running = Container(engine, built.image, rights=options)
@@ -209,17 +212,17 @@ def test_a_wrong_setting_ends_it_with_an_error(engine: Engine, built: Built) -> 
 
 
 @pytest.mark.parametrize(
-    ("is_listed", "said"),
+    ("is_listed", "message"),
     [
-        (False, "error: file 'model.onnx' of artifact '{tag}' is not the one that was saved"),
+        (False, "error: file 'model.onnx' of artifact '{tag}' was altered: its SHA-256 differs from the manifest"),
         (True, "TabularRunner cannot start; its log lines above contain the cause"),
     ],
     ids=["altered", "saved like that"],
 )
-def test_weights_that_are_none_end_it_with_an_error(
-    is_listed: bool, said: str, engine: Engine, built: Built, bento: BuiltBento, tmp_path: Path
+def test_invalid_weights_end_it_with_an_error(
+    is_listed: bool, message: str, engine: Engine, built: Built, bento: BuiltBento, tmp_path: Path
 ) -> None:
-    """Whether or not the manifest lists them as they are."""
+    """Whether or not the manifest has the hash of the invalid file."""
     (tag,) = (tag for tag in pinned(bento) if tag.startswith("tabular:"))
     place = Path("models", *tag.split(":"))
     wrong = tmp_path / "wrong"
@@ -235,7 +238,7 @@ def test_weights_that_are_none_end_it_with_an_error(
     try:
         wait_for(lambda: not broken.state()["Running"], "the container has ended", timeout_s=START_S)
         assert broken.state()["ExitCode"] == 1
-        assert said.format(tag=tag) in broken.log()
+        assert message.format(tag=tag) in broken.log()
         assert "model.onnx" in broken.log()
     finally:
         broken.remove()
@@ -244,7 +247,7 @@ def test_weights_that_are_none_end_it_with_an_error(
 def test_sigterm_lets_a_request_in_flight_finish_refuses_new_ones_and_ends_with_zero(
     engine: Engine, built: Built
 ) -> None:
-    """The request in flight is one whose body is still on its way, so that it lasts as long as the test wants."""
+    """The body of the request in flight is incomplete, so the request lasts as long as the test needs."""
     stopped = Container(engine, built.image)
     request = httpx.Request("POST", stopped.url, files={"image": CAT.read_bytes()})
     body = request.read()
@@ -256,15 +259,15 @@ def test_sigterm_lets_a_request_in_flight_finish_refuses_new_ones_and_ends_with_
         stopped.wait_ready()
         with socket.create_connection(("127.0.0.1", stopped.port), timeout=60) as connection:
             connection.sendall("\r\n".join((*head, "", "")).encode())
-            # Said when the application asks for the body: it has the request.
+            # Sent when the application reads the body: it has the request.
             assert connection.recv(4096).startswith(b"HTTP/1.1 100")
             stopping = threading.Thread(target=engine.run, args=("stop", "--time", "40", stopped.name))
             stopping.start()
             wait_for(lambda: is_refused(stopped), "new requests are refused")
             connection.sendall(body)
-            with connection.makefile("rb") as answer:
-                assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
-                assert b'"predictions"' in answer.read()
+            with connection.makefile("rb") as response:
+                assert response.readline() == b"HTTP/1.1 200 OK\r\n"
+                assert b'"predictions"' in response.read()
         stopping.join()
         assert stopped.state()["ExitCode"] == 0
     finally:

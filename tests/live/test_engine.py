@@ -119,7 +119,7 @@ def test_pickle_is_rejected(server: Server, path: str) -> None:
 
 
 def test_gateway_does_not_expose_the_runner_protocol(server: Server) -> None:
-    for path in ("/hop/status", "/hop/reload", "/hop/predict", "/hop/session"):
+    for path in ("/runner/status", "/runner/reload", "/runner/predict", "/runner/session"):
         assert server.get(path).status_code == 404
         assert post(server, path).status_code == 404
 

@@ -99,7 +99,7 @@ def test_idempotency_key_holds_across_processes(service: Server, log_url: str) -
 
     assert sum(each["accepted"] for each in counts) == 1 + 8
     assert sum(each["duplicates"] for each in counts) == 7
-    assert len([each for each in FeedbackLog(log_url).all() if each.user_id == "u9"]) == 9
+    assert len([each for each in FeedbackLog(log_url).read_all() if each.user_id == "u9"]) == 9
 
 
 # Must be the last test: it kills the server.
@@ -135,7 +135,7 @@ def test_acknowledged_events_survive_kill_9(service: Server, log_url: str) -> No
         thread.join(END_S)
         assert not thread.is_alive()
 
-    kept = {each.key for each in FeedbackLog(log_url).all()}
+    kept = {each.key for each in FeedbackLog(log_url).read_all()}
     sent = {hashlib.sha256(f"event\0{key}".encode()).hexdigest() for keys in acknowledged for key in keys}
     assert len(sent) >= 600
     assert sent <= kept

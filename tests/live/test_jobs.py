@@ -68,11 +68,11 @@ def test_job_resumes_after_kill_9(default_home: Path, tmp_path_factory: pytest.T
 
         with serving("service:Gateway", env=env) as server:
             wait_for(lambda path=path: job_at(server, path)["status"] == "succeeded", "the job is done")  # type: ignore[misc]
-            begun = re.search(rf"job {path.rpartition('/')[2]}: (goes on at \d+|tabular)", server.log)
+            begun = re.search(rf"job {path.rpartition('/')[2]}: (continues at \d+|tabular)", server.log)
             if begun is None:
                 # It was over before the kill: this process was not given the processor for so long.
                 continue
-            assert begun[1].startswith("goes on at")
+            assert begun[1].startswith("continues at")
             is_whole(server, path)
             wait_for(lambda: COUNTED in server.get("/metrics").text, COUNTED)
             return

@@ -117,8 +117,10 @@ def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: 
                 # Wait until each version has predicted before the next reload, even with slow images.
                 wanted = (name, reloads[-1].json()["model"]["version"])
                 await asyncio.to_thread(
-                    wait_for, lambda wanted=wanted: wanted in load.recent, f"a prediction of {wanted}"
-                )  # type: ignore[misc]
+                    wait_for,
+                    lambda wanted=wanted: wanted in load.recent,  # type: ignore[misc]
+                    f"a prediction of {wanted}",
+                )
         finally:
             load.is_stopped = True
 

@@ -12,11 +12,11 @@ import tracemalloc
 import numpy as np
 from scipy import sparse
 
-from models.recommender.algorithms.neighbours import normalised
+from models.recommender.algorithms.neighbours import normalise_rows
 from models.recommender.dataset.dataset import Dataset, binary, csr
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.online.users import _overlap
-from models.recommender.ranking.candidates import _order
+from models.recommender.ranking.candidates import _stable_argsort
 from tests.measure.timing import median_ms
 
 _READS = 200_000
@@ -44,9 +44,9 @@ def _ids(count: int) -> None:
 
 
 def _numbers(random: np.random.Generator) -> None:
-    texts = Texts.of(map(str, range(10_000)))
+    texts = StringArray.of(map(str, range(10_000)))
     rows = random.integers(0, len(texts), _READS).tolist()
-    view, array = texts._places, texts._ends
+    view, array = texts._offsets, texts._ends
 
     def read(numbers: memoryview | np.ndarray) -> None:
         for row in rows:
@@ -59,7 +59,7 @@ def _numbers(random: np.random.Generator) -> None:
 def _ranks(random: np.random.Generator) -> None:
     for shape in ((1, 1_682), (256, 1_682), (16, 100_000)):
         scores = random.normal(size=shape).astype(np.float32)
-        ours_ms = median_ms(lambda scores=scores: _order(scores), _REPEATS)  # type: ignore[misc]
+        ours_ms = median_ms(lambda scores=scores: _stable_argsort(scores), _REPEATS)  # type: ignore[misc]
         stable_ms = median_ms(lambda scores=scores: np.argsort(scores, axis=1, kind="stable"), _REPEATS)  # type: ignore[misc]
         print(f"ranks {shape}: integer sort {ours_ms:.2f} ms, stable argsort {stable_ms:.2f} ms")
 
@@ -74,7 +74,7 @@ def _similar_users(random: np.random.Generator, interactions: int) -> None:
 
     def product() -> None:
         wanted = sparse.csr_array((np.ones(50, np.float32), own, [0, 50]), shape=(1, items))
-        (normalised(binary(dataset.interactions)) @ normalised(wanted).T).toarray()
+        (normalise_rows(binary(dataset.interactions)) @ normalise_rows(wanted).T).toarray()
 
     for what, call in (("counted", lambda: _overlap(dataset, own)), ("product", product)):
         tracemalloc.start()

@@ -30,21 +30,21 @@ def main(items: int, repeats: int) -> None:
         size = _bytes(artifact.folder / part)
         print(f"{part:14} {size / _MIB:8.1f} MiB  {size / items:6.1f} bytes per item or user")
     before, started, worked = _memory(), time.perf_counter(), time.process_time()
-    desk = Dispatcher.load(artifact, recent=RecentEvents())
-    desk.warm_up()
+    dispatcher = Dispatcher.load(artifact, recent=RecentEvents())
+    dispatcher.warm_up()
     seconds, worked_s, after = time.perf_counter() - started, time.process_time() - worked, _memory()
     print(f"loaded and warm in {seconds:.1f} s, {worked_s:.1f} s of a processor")
     print(f"{after[0] - before[0]:.0f} MiB resident, {after[1] - before[1]:.0f} own")
     random = np.random.default_rng(0)
-    users = [f"u{row}" for row in random.integers(0, len(desk.recommender.contents.users), 64 * repeats)]
+    users = [f"u{row}" for row in random.integers(0, len(dispatcher.recommender.contents.users), 64 * repeats)]
     for size in (1, 16, 64):
-        print(f"{size:3} users: {median_ms(functools.partial(_recommend, desk, users, size), repeats):7.1f} ms")
+        print(f"{size:3} users: {median_ms(functools.partial(_recommend, dispatcher, users, size), repeats):7.1f} ms")
     questions: dict[str, Callable[[], object]] = {
-        "a stranger": lambda: desk.answer([{"user_id": "nobody", "n": 10}]),
-        "a history": lambda: desk.answer([{"user_id": "nobody", "n": 10, "history": ["i1", "i7"]}]),
-        "similar items": lambda: desk.answer([{"ask": "similar_items", "item_id": "i5", "n": 10}]),
-        "a search": lambda: desk.answer([{"ask": "items", "query": "itm 4711", "offset": 0, "limit": 10}]),
-        "an item": lambda: desk.answer([{"ask": "item", "item_id": "i5"}]),
+        "a stranger": lambda: dispatcher.answer([{"user_id": "nobody", "n": 10}]),
+        "a history": lambda: dispatcher.answer([{"user_id": "nobody", "n": 10, "history": ["i1", "i7"]}]),
+        "similar items": lambda: dispatcher.answer([{"ask": "similar_items", "item_id": "i5", "n": 10}]),
+        "a search": lambda: dispatcher.answer([{"ask": "items", "query": "itm 4711", "offset": 0, "limit": 10}]),
+        "an item": lambda: dispatcher.answer([{"ask": "item", "item_id": "i5"}]),
     }
     for name, ask in questions.items():
         started = time.perf_counter()
@@ -54,9 +54,9 @@ def main(items: int, repeats: int) -> None:
     print(f"finally {_memory()[0] - before[0]:.0f} MiB resident, {_memory()[1] - before[1]:.0f} own")
 
 
-def _recommend(desk: Dispatcher, users: list[str], size: int) -> None:
+def _recommend(dispatcher: Dispatcher, users: list[str], size: int) -> None:
     users[:] = users[size:] + users[:size]
-    desk.answer([{"user_id": user, "n": 10} for user in users[:size]])
+    dispatcher.answer([{"user_id": user, "n": 10} for user in users[:size]])
 
 
 def _bytes(folder: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recommender.algorithms.top_k_products import best_products
+from models.recommender.algorithms.top_k_products import product_top_k
 
 Matrix = NDArray[np.float32]
 Find = Callable[[Matrix, int], NDArray[np.int64]]
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--libraries", default="exact,faiss-ivf,faiss-ivf-sq8,usearch,hnswlib")
     options = parser.parse_args()
     items, users = vectors(options.items)
-    truth, _ = best_products(users, items[:, :-1], np.ascontiguousarray(items[:, -1]), _N)
+    truth, _ = product_top_k(users, items[:, :-1], np.ascontiguousarray(items[:, -1]), _N)
     users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
     print(_ROW.format("index", "items", "build s", "effort", "recall", "one, ms", "16, ms each"))
     for name in options.libraries.split(","):
@@ -93,7 +93,7 @@ def _best_time(find: Find, users: Matrix, size: int) -> float:
 def _exact(items: Matrix) -> Iterator[tuple[int, Find]]:
     factors, biases = items[:, :-1], np.ascontiguousarray(items[:, -1])
     factors = np.ascontiguousarray(factors)
-    yield 0, lambda users, n: best_products(users[:, :-1], factors, biases, n)[0]
+    yield 0, lambda users, n: product_top_k(users[:, :-1], factors, biases, n)[0]
 
 
 def _faiss_ivf(items: Matrix, kind: str = "Flat") -> Iterator[tuple[int, Find]]:

@@ -32,10 +32,10 @@ async def measure(socket: str, *, rounds: int, calls: int) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)) as session:
 
         async def own() -> None:
-            assert (await connection.request("POST", "/hop/predict", pieces, headers=_HEADER)).status == 200
+            assert (await connection.request("POST", "/runner/predict", pieces, headers=_HEADER)).status == 200
 
         async def by_aiohttp() -> None:
-            async with session.post("http://runner/hop/predict", data=body) as reply:
+            async with session.post("http://runner/runner/predict", data=body) as reply:
                 await reply.read()
                 assert reply.status == 200
 

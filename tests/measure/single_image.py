@@ -17,20 +17,20 @@ from models.adaptive_choice import AdaptiveChoice
 from models.cores import usable_cores
 from models.image.openvino_runtime import OpenVINOEngine
 from models.store.artifacts import find
-from tests.models.fixed_choice import Only
+from tests.models.fixed_choice import FixedChoice
 
 
 def main(options: argparse.Namespace) -> None:
     """Print a line per way of execution."""
     engine = OpenVINOEngine(find(options.model).folder, threads=usable_cores())
     pixels = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3), np.uint8)
-    ways = {"one stream": Only(0), "all threads": Only(1), "the quicker": AdaptiveChoice()}
+    ways = {"one stream": FixedChoice(0), "all threads": FixedChoice(1), "the quicker": AdaptiveChoice()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
     try:
         for _ in range(options.rounds):
             for name, way in ways.items():
-                engine._quicker = way
+                engine._choice = way
                 for _ in range(options.calls):
                     started = time.perf_counter()
                     engine.predict(pixels)

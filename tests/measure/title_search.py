@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from rapidfuzz import fuzz, process
 
 from models.recommender.online.predictor import Recommender
-from models.recommender.online.title_search import TitleSearch, plain
+from models.recommender.online.title_search import TitleSearch, normalise
 from models.store.artifacts import find
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print a line for each catalogue."""
+    """Print a line for each catalog."""
     contents = Recommender.load(find(options.name)).contents
     titles = [contents.titles[row] for row in range(len(contents.items))]
     draw = random.Random(0)  # noqa: S311  (which letters are wrong)
@@ -33,11 +33,11 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _report(titles: Sequence[str], rows: Sequence[int], draw: random.Random) -> None:
-    search, normal = TitleSearch(titles), [plain(title) for title in titles]
+    search, normal = TitleSearch(titles), [normalise(title) for title in titles]
     first = among_five = 0
     ours_ms, alone_ms = [], []
     for number, row in enumerate(rows):
-        query = _mistyped(plain(titles[row]), draw)
+        query = _mistyped(normalise(titles[row]), draw)
         started = time.process_time()
         found = [normal[each] for each, _ in search.find(query)[:5]]
         ours_ms.append(1e3 * (time.process_time() - started))

@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from models.recommender.algorithms.top_k_products import Hidden, best_products
+from models.recommender.algorithms.top_k_products import ExcludedItems, product_top_k
 from tests.measure.timing import median_ms
 
 _WIDTH = 64
@@ -26,7 +26,7 @@ def main(items: int, repeats: int) -> None:
         seen = [random.integers(0, items, _SEEN) for _ in range(users)]
 
         def by_block(vectors: np.ndarray = vectors, seen: list[np.ndarray] = seen) -> None:
-            best_products(vectors, factors, biases, 10, hidden=Hidden(seen))
+            product_top_k(vectors, factors, biases, 10, excluded=ExcludedItems(seen))
 
         def whole(vectors: np.ndarray = vectors, seen: list[np.ndarray] = seen) -> None:
             scores = vectors @ factors.T + biases

@@ -9,7 +9,6 @@ from serving.access.guard import Guard
 from serving.context import set_version_request
 from serving.http.version_selection import version_request_of
 from serving.versions.router import VersionRouter
-from serving.versions.state import KeptPlan
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 
 CALLS = 100_000
@@ -19,8 +18,8 @@ SCOPE = {"client": ("127.0.0.1", 5000), "headers": [(f"x-header-{n}".encode(), b
 def main() -> None:
     """Print microseconds per request."""
     guard, traffic = Guard(), VersionRouter("tabular")
-    for name, plan in (("no weights", NO_SPLIT), ("two weights", TrafficSplit({"a": 0.9, "b": 0.1}))):
-        traffic.kept = KeptPlan(plan, "1")
+    for name, split in (("no weights", NO_SPLIT), ("two weights", TrafficSplit({"a": 0.9, "b": 0.1}))):
+        traffic.split = split
 
         def choose() -> None:
             set_version_request(version_request_of(SCOPE, guard))

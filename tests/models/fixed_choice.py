@@ -1,16 +1,16 @@
-"""A choice between two ways that is made beforehand, for tests and measurements of one of them."""
+"""A constant choice, for tests and measurements of one option."""
 
 from __future__ import annotations
 
 from models.adaptive_choice import AdaptiveChoice
 
 
-class Only(AdaptiveChoice):
-    """Goes one way alone."""
+class FixedChoice(AdaptiveChoice):
+    """A choice that always returns the same option."""
 
-    def __init__(self, way: int) -> None:
+    def __init__(self, option: int) -> None:
         super().__init__()
-        self._way = way
+        self._option = option
 
     def choose(self) -> int:
-        return self._way
+        return self._option

@@ -1,4 +1,4 @@
-"""A card survives being written and read, and one that is damaged is refused."""
+"""A card is unchanged after writing and reading; a damaged card is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.profile import CategoryProfile, NumericProfile, Profile
 
 
 def make_card(name: str = "tiny", *, created: datetime | None = None) -> Card:
-    """A card with every field filled."""
+    """Return a card with a value in every field."""
     return Card(
         name=name,
         task="tabular-classification",
@@ -48,12 +48,12 @@ def make_card(name: str = "tiny", *, created: datetime | None = None) -> Card:
     )
 
 
-def test_a_card_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_card_is_unchanged_after_writing_and_reading(tmp_path: Path) -> None:
     write_card(make_card(), tmp_path)
     assert read_card(tmp_path) == make_card()
 
 
-def test_types_of_parameters_and_examples_come_back_too(tmp_path: Path) -> None:
+def test_types_of_parameters_and_examples_are_unchanged(tmp_path: Path) -> None:
     write_card(make_card(), tmp_path)
     card = read_card(tmp_path)
     assert [type(value) for value in card.params.values()] == [int, float, bool, str, type(None)]
@@ -73,7 +73,7 @@ def test_a_card_of_an_older_version_without_the_optional_fields_is_read(tmp_path
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_numbers_that_json_cannot_hold_are_refused_and_nothing_is_written(tmp_path: Path, number: float) -> None:
     card = dataclasses.replace(make_card(), metrics={"roc_auc": number})
-    with pytest.raises(ValueError, match="card does not survive"):
+    with pytest.raises(ValueError, match="card cannot be written as JSON"):
         write_card(card, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -100,7 +100,7 @@ def test_a_card_with_one_wrong_field_is_refused(tmp_path: Path, field: str, valu
     write_card(make_card(), tmp_path)
     fields = json.loads((tmp_path / CARD_FILE).read_text()) | {field: value}
     (tmp_path / CARD_FILE).write_text(json.dumps(fields))
-    with pytest.raises(ArtifactInvalid, match="malformed: 1 faults"):
+    with pytest.raises(ArtifactInvalid, match="malformed: 1 errors"):
         read_card(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The cores of a container are counted, not those of the machine under it."""
+"""The number of cores is that of the container, not of the machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cores(root: Path, files: dict[str, str], member: str = "0::/") -> int:
         ({"cpu.max": "100000 0"}, "0::/../..", ALLOWED),
     ],
 )
-def test_the_quota_bounds_the_cores(tmp_path: Path, files: dict[str, str], member: str, expected: int) -> None:
+def test_the_quota_limits_the_cores(tmp_path: Path, files: dict[str, str], member: str, expected: int) -> None:
     assert cores(tmp_path, files, member) == expected
 
 

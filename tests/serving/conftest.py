@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.runners.client import remote
+from serving.runners.client import timing
 from tests.serving.in_process_service import LocalService
 from tests.serving.redis_server import Redis
 
@@ -23,8 +23,8 @@ def _long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Tests of timeouts set their own.
     """
-    monkeypatch.setattr(remote, "GREETING_S", 30.0)
-    monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(timing, "PING_TIMEOUT_S", 30.0)
 
 
 @pytest.fixture

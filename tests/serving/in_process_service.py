@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
 from models.image.preprocessing import ImageDecoder, Preprocessing
-from models.recommender.feedback_log import Event
+from models.recommender.events import Event
 from serving.access.guard import build_guard
 from serving.app import build_app
 from serving.http.middleware.cors import Cors
@@ -40,10 +40,10 @@ from serving.kinds.tabular.version import TabularVersion
 from serving.routes.health import Metrics as MetricsPage
 from serving.settings.settings import Settings
 from serving.versions.catalog import CatalogEntry
-from serving.versions.controller import Shared, TrafficController
-from serving.versions.reloader import Reloader, Serves
+from serving.versions.deployed_model import DeployedModel
+from serving.versions.reconciler import Reconciler
 from serving.versions.router import VersionRouter
-from serving.versions.state import Pins, Plans
+from serving.versions.state import DeploymentState
 from tests.serving.runners.small_runners import Queries, Rows
 
 SIDE = 8
@@ -143,6 +143,33 @@ class Catalog:
         ]
 
 
+@dataclass(frozen=True)
+class StoredTable:
+    """One version of the tabular model in the store."""
+
+    version: str
+    card: Card
+
+
+class TableArtifacts:
+    """The store of the tabular model: any version that its runner can load; v1 is the configured one."""
+
+    name = "tabular"
+
+    def __init__(self, local_service: LocalService) -> None:
+        self._local_service = local_service
+
+    def find(self, version: str | None = None) -> StoredTable:
+        self._local_service.table._find(version)
+        return self.read(version)
+
+    def read(self, version: str | None = None) -> StoredTable:
+        return StoredTable(version or "v1", self._local_service.table_card)
+
+    def versions(self) -> list[StoredTable]:
+        return [self.read(version) for version in ("v1", "v0")]
+
+
 class LocalService:
     """The application with its runners and cards, which tests may change."""
 
@@ -155,21 +182,22 @@ class LocalService:
         self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32))
         self.recommender = Queries()
         self.feedback = Notebook()
-        self.pins, self.plans = Pins(state), Plans(state / "traffic")
+        self.state = DeploymentState(state)
         self.traffic, self.image_traffic, self.recommender_traffic = (
-            VersionRouter(runner.name, runner=runner, plans=self.plans)
+            VersionRouter(runner.name, runner=runner, state=self.state)
             for runner in (self.table, self.images, self.recommender)
         )
         self._table: TabularVersion | None = None
         self.handlers = self._handlers()
         self.cache = build_cache(self.settings)
         self.guard = build_guard(self.settings)
-        serves = Serves(self.table, "tabular:latest", lambda version: version or "v1")
-        self.reloads = Reloader({"tabular": serves}, self.pins, watch_s=self.settings.watch_store_s)
-        self.control = TrafficController(
-            {"tabular": Shared(self.traffic, self.table, self._card)}, self.plans,
+        self.artifacts = TableArtifacts(self)
+        self.reconciler = Reconciler(
+            [DeployedModel("tabular", "tabular:latest", self.artifacts, self.table, self.traffic)],
+            self.state,
             max_versions=self.settings.max_traffic_versions,
-        )  # fmt: skip
+            watch_s=self.settings.watch_store_s,
+        )
         self.app = build_app(
             self.handlers,
             Catalog(self),
@@ -178,8 +206,7 @@ class LocalService:
             version="0.1.0",
             cache=self.cache,
             guard=self.guard,
-            reloads=self.reloads,
-            traffic=self.control,
+            reconciler=self.reconciler,
         )
         self.edged: ASGIApp = middleware_stack(self.app, self.settings, self.guard)
         if self.settings.cors_origins:
@@ -214,10 +241,6 @@ class LocalService:
         if self._table is None or self._table.card is not self.table_card:
             self._table = TabularVersion(self.table_card, max_rows=self.settings.max_rows)
         return self._table
-
-    def _card(self, version: str) -> Card:
-        self.table._find(version if version != "cut" else None)
-        return self.table_card
 
     def serve_table(self, new: Card, outputs: int) -> None:
         """Replace the tabular model, as after training on another table."""

@@ -1,4 +1,4 @@
-"""Tables of known content for the tests of training."""
+"""Tables with known content for the tests of training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sklearn.datasets import load_diabetes, load_wine
 
 
 def diabetes_csv(folder: Path) -> Path:
-    """442 rows, ten numbers, a number to predict: scikit-learn's diabetes, as a CSV with semicolons."""
+    """Write scikit-learn's diabetes as a CSV with semicolons: 442 rows, ten numbers, a number to predict."""
     path = folder / "diabetes.csv"
     load_diabetes(as_frame=True, scaled=False).frame.to_csv(path, index=False, sep=";")
     return path
 
 
 def wine_parquet(folder: Path) -> Path:
-    """178 rows, thirteen numbers, three classes by name: scikit-learn's wine."""
+    """Write scikit-learn's wine as parquet: 178 rows, thirteen numbers, three named classes."""
     path = folder / "wine.parquet"
     wine = load_wine(as_frame=True)
     frame = wine.frame.drop(columns="target").assign(grower=wine.target_names[wine.target])
@@ -26,7 +26,7 @@ def wine_parquet(folder: Path) -> Path:
 
 
 def mixed_frame(rows: int = 400, *, seed: int = 0) -> pd.DataFrame:
-    """Every kind of column, used and not, with missing values in most; `bought` depends on three of them."""
+    """Return a frame with every kind of column, most with missing values. `bought` depends on three of them."""
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""A dataclass becomes a command line, and its faults become exit codes."""
+"""Tests of command lines made from dataclasses: options, exit codes and messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Params:
 
     rounds: int = option(10, "how many rounds")
     learning_rate: float = option(0.5, "step size")
-    name: str = option("tiny", "what it is called")
+    name: str = option("tiny", "name of the artifact")
     data: Path | None = option(None, "a file")
     limit: float | None = option(None, "a limit")
     shuffle: bool = option(True, "mix the rows")
@@ -37,11 +37,11 @@ def test_without_arguments_every_default_holds() -> None:
 
 
 def test_every_type_is_read() -> None:
-    given = parsed(
+    result = parsed(
         *("--rounds", "3", "--learning-rate", "1e-3", "--name", "große", "--data", "a b.csv", "--limit", "0"),
         *("--no-shuffle", "--drop", "x,y z", "--sizes", "1,2", "--mode", "slow", "--task", "hard"),
     )
-    assert given == Params(3, 1e-3, "große", Path("a b.csv"), 0.0, False, ("x", "y z"), (1, 2), "slow", "hard")
+    assert result == Params(3, 1e-3, "große", Path("a b.csv"), 0.0, False, ("x", "y z"), (1, 2), "slow", "hard")
 
 
 @pytest.mark.parametrize(

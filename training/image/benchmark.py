@@ -1,7 +1,7 @@
-"""How fast an image artifact is here: `python -m training.measure_image`. Prints a table, saves nothing.
+"""Measure the speed of an image artifact on this machine: `python -m training.measure_image`.
 
-Images per second of OpenVINO in each precision and of torch, and milliseconds to decode a JPEG in the ways that were
-considered.
+It prints images per second of OpenVINO in each precision and of torch, and milliseconds to decode a JPEG with several
+decoders.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Params:
 
 
 def main(params: Params) -> None:
-    """Print how fast the artifact answers and images are decoded; the best of five rounds of each."""
+    """Print the speed of inference and of decoding, each the best of five rounds."""
     artifact = find(params.model)
     print(f"{artifact.tag} ({artifact.card.algorithm}), {usable_cores()} cores")
     for precision in ("f32", "bf16") if cpu_has_bf16() else ("f32",):
@@ -48,27 +48,27 @@ def main(params: Params) -> None:
 
 
 def _print_rates(classifier: ImageClassifier, batches: tuple[int, ...]) -> None:
-    ways = {"": classifier.predict, ", with embeddings": classifier.embed}
-    for what, answer in ways.items():
+    methods = {"": classifier.predict, ", with embeddings": classifier.embed}
+    for label, infer in methods.items():
         rates = []
         for rows in batches:
             pixels = np.repeat(classifier.example(), rows, axis=0)
-            rates.append(f"{rows / _best_s(partial(answer, pixels)):.0f} by {rows}")
-        print(f"  {classifier.runtime}{what}: images/s {', '.join(rates)}")
+            rates.append(f"{rows / _best_s(partial(infer, pixels)):.0f} by {rows}")
+        print(f"  {classifier.runtime}{label}: images/s {', '.join(rates)}")
 
 
 def _print_decoding(size: tuple[int, int], preprocessing: Preprocessing) -> None:
-    photograph = next(each for each in PHOTOGRAPHS if each.name == "china")
+    photograph = next(photograph for photograph in PHOTOGRAPHS if photograph.name == "china")
     file = io.BytesIO()
     Image.open(photograph.path).resize(size).save(file, "JPEG", quality=90)
     data = file.getvalue()
-    ways: dict[str, Callable[[], object]] = {
+    decoders: dict[str, Callable[[], object]] = {
         "Pillow": lambda: _pillow(data, preprocessing, None),
         "Pillow draft": lambda: _pillow(data, preprocessing, 2.0),
         "simplejpeg whole": lambda: ImageDecoder(preprocessing, margin=None).decode(data),
         "simplejpeg scaled": lambda: ImageDecoder(preprocessing).decode(data),
     }
-    times = ", ".join(f"{name} {_best_s(way) * 1e3:.1f}" for name, way in ways.items())
+    times = ", ".join(f"{name} {_best_s(decode) * 1e3:.1f}" for name, decode in decoders.items())
     print(f"  JPEG {size[0]}x{size[1]} to pixels, ms: {times}")
 
 

@@ -1,7 +1,4 @@
-"""Where a training run stands, in one file: what it needs to go on after a kill as if nothing had happened.
-
-Tensors and JSON in one safetensors file, replaced whole. Knows no network.
-"""
+"""Checkpoints of a training run: tensors and JSON in one safetensors file, from which a killed run continues."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _VERSION = "1"
 
 @dataclass(slots=True)
 class Progress:
-    """Epochs done, the best so far and how long ago, and one line of numbers per epoch."""
+    """Completed epochs, the best quality, the epochs since then, and the metrics of each epoch."""
 
     epochs: int = 0
     best: float = -1.0
@@ -32,14 +29,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Progress, and tensors by group: "network", "best", "optimizer"."""
+    """Progress and tensors, by group: "network", "best", "optimizer"."""
 
     progress: Progress
     tensors: Mapping[str, Mapping[str, Tensor]]
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Replace the file `path` whole: a kill leaves the old one or the new one."""
+    """Replace the file `path` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = {
         f"{group}/{name}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -52,7 +49,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """What was written last, or None when there is none or it is of another version."""
+    """Return the checkpoint, or None when the file is missing, damaged or of another version."""
     if not path.is_file():
         return None
     try:
@@ -70,13 +67,13 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as named tensors."""
+    """Return the state of an optimizer as named tensors."""
     state = optimizer.state_dict()["state"]
     return {f"{index}/{name}": tensor for index, values in state.items() for name, tensor in values.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Restore the state that `optimizer_tensors` returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split("/", 1)

@@ -1,7 +1,7 @@
-"""Fine-tuning a network on images: first its last layer alone, then all of it; stopped when it gets no better.
+"""Fine-tune a network on images: first its last layer, then the whole network, with early stopping.
 
-Each epoch draws its random numbers from the seed and the epoch's number, so a run that was killed and goes on gives
-the weights of one that was not. Knows pixels and classes, no files but its checkpoint.
+Each epoch derives its random numbers from the seed and the epoch's number, so that a run that continues after a kill
+gives the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
-from models.image.networks import InPixels, head_of
+from models.image.networks import PixelClassifier, classification_head
 from models.image.preprocessing import Pixels, Preprocessing
 from training.image.augmentation import Augmentation
 from training.image.checkpoint import (
@@ -37,7 +37,7 @@ _WEIGHT_DECAY = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to fine-tune. The first `head_epochs` of `epochs` train the last layer alone."""
+    """Hyperparameters of fine-tuning. The first `head_epochs` of `epochs` train the last layer alone."""
 
     epochs: int
     head_epochs: int
@@ -61,9 +61,9 @@ class Split:
 def finetune(
     network: nn.Module, data: Split, plan: Plan, preprocessing: Preprocessing, augmentation: Augmentation, file: Path
 ) -> Progress:
-    """Train `network` in place until it stops getting better, and leave it with its best weights.
+    """Train `network` in place until it stops improving, and restore its best weights.
 
-    Goes on from the checkpoint `file` when there is one; writes it after each epoch.
+    Continue from the checkpoint `file` if it exists, and write it after each epoch.
     """
     run = _Run(network, data, plan, preprocessing, augmentation)
     run.resume(read_checkpoint(file))
@@ -77,14 +77,14 @@ def finetune(
 
 
 def is_finished(progress: Progress, plan: Plan) -> bool:
-    """Whether the whole network was tried, and for `patience` epochs it got no better or made no mistake."""
+    """Return whether the whole network has been trained, and for `patience` epochs did not improve or was perfect."""
     latest = [epoch["top1"] for epoch in progress.history[-plan.patience :]]
     is_perfect = len(latest) == plan.patience and min(latest) == 1.0
     return progress.epochs > plan.head_epochs and (progress.since_best >= plan.patience or is_perfect)
 
 
 def probabilities(model: nn.Module, pixels: Pixels, *, batch: int = 64, what: str = "") -> NDArray[np.float32]:
-    """What `model` (an InPixels in evaluation mode) answers to uint8 pixels (N, H, W, 3): float32 (N, C)."""
+    """Return the output of `model` (a PixelClassifier in evaluation mode) for uint8 (N, H, W, 3): float32 (N, C)."""
     device = next(model.parameters()).device
     starts = range(0, len(pixels), batch)
     steps = track(starts, what, console=console, transient=True) if what else starts
@@ -101,7 +101,7 @@ class _Run:
         self.network, self.data, self.plan, self.augmentation = network, data, plan, augmentation
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.size = preprocessing.crop
-        self.model = InPixels(network, preprocessing.mean, preprocessing.std).to(self.device)
+        self.model = PixelClassifier(network, preprocessing.mean, preprocessing.std).to(self.device)
         self.progress = Progress()
         self.best = copy.deepcopy(network.state_dict())
         self.optimizer = self._optimizer()
@@ -114,16 +114,16 @@ class _Run:
         }
         return Checkpoint(self.progress, tensors)
 
-    def resume(self, found: Checkpoint | None) -> None:
-        if found is None or found.progress.epochs == 0:
+    def resume(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None or checkpoint.progress.epochs == 0:
             return
-        console.print(f"  going on after epoch {found.progress.epochs} of {self.plan.epochs}")
-        self.progress = found.progress
-        self.network.load_state_dict(dict(found.tensors["network"]))
-        self.best = dict(found.tensors["best"])
+        console.print(f"  continuing after epoch {checkpoint.progress.epochs} of {self.plan.epochs}")
+        self.progress = checkpoint.progress
+        self.network.load_state_dict(dict(checkpoint.tensors["network"]))
+        self.best = dict(checkpoint.tensors["best"])
         self.optimizer = self._optimizer()
-        if self.progress.epochs != self.plan.head_epochs:  # there the whole network begins, with a fresh optimizer
-            restore_optimizer(self.optimizer, found.tensors.get("optimizer", {}))
+        if self.progress.epochs != self.plan.head_epochs:  # else the whole network starts with a new optimizer
+            restore_optimizer(self.optimizer, checkpoint.tensors.get("optimizer", {}))
 
     def epoch(self) -> None:
         """One pass over the training images, then a look at the held-out ones."""
@@ -141,7 +141,7 @@ class _Run:
             losses.append(self._step(rows, random))
         self.model.eval()
         answers = probabilities(self.model, self.data.held_out)
-        self._note(float(np.mean(losses)), answers)
+        self._record(float(np.mean(losses)), answers)
 
     def _step(self, rows: NDArray[np.int64], random: torch.Generator) -> float:
         images = torch.from_numpy(self.data.seen[np.sort(rows)]).to(self.device)
@@ -158,33 +158,34 @@ class _Run:
     def _batches(self, order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         for start in range(0, len(order), self.plan.batch):
             rows = order[start : start + self.plan.batch]
-            # Batch normalisation cannot learn from one image; it is in another epoch's larger batch.
+            # Batch normalisation cannot learn from a single image, which another epoch puts into a larger batch.
             if len(rows) > 1 or len(order) == 1:
                 yield rows
 
-    def _is_head_alone(self) -> bool:
+    def _trains_head_alone(self) -> bool:
         return self.progress.epochs < self.plan.head_epochs
 
     def _set_training(self) -> None:
-        if self._is_head_alone():
-            # The frozen part keeps its statistics as well as its weights.
+        if self._trains_head_alone():
+            # The frozen part keeps its batch statistics and its weights.
             self.model.eval()
-            head_of(self.network).train()
+            classification_head(self.network).train()
         else:
             self.model.train()
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        is_alone = self._is_head_alone()
-        head = {id(parameter) for parameter in head_of(self.network).parameters()}
+        is_alone = self._trains_head_alone()
+        head = {id(parameter) for parameter in classification_head(self.network).parameters()}
         for parameter in self.network.parameters():
             parameter.requires_grad_(not is_alone or id(parameter) in head)
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         return torch.optim.AdamW(trained, lr=self.plan.rate, weight_decay=_WEIGHT_DECAY)
 
     def _set_rate(self, share_of_epoch: float) -> None:
-        """Constant for the head; for the whole a fifth of an epoch of warm-up, then half a cosine down to 1 %."""
+        """Set the learning rate: constant for the head; for the whole network a warm-up of a fifth of an epoch, then
+        half a cosine down to 1 %."""
         plan, done = self.plan, self.progress.epochs - self.plan.head_epochs + share_of_epoch
-        if self._is_head_alone():
+        if self._trains_head_alone():
             rate = plan.head_rate
         else:
             total = max(1, plan.epochs - plan.head_epochs)
@@ -192,12 +193,12 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _note(self, loss: float, answers: NDArray[np.float32]) -> None:
+    def _record(self, loss: float, answers: NDArray[np.float32]) -> None:
         of = self.data.held_out_of
         top1 = float((answers.argmax(1) == of).mean())
         likelihood = float(-np.log(np.maximum(answers[np.arange(len(of)), of], 1e-9)).mean())
         progress = self.progress
-        # Equal top-1 is told apart by how sure the right answers are.
+        # The validation loss decides between epochs of equal top-1.
         quality = top1 - 1e-3 * min(likelihood, 20.0)
         progress.epochs += 1
         progress.since_best += 1

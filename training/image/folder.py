@@ -1,7 +1,4 @@
-"""A folder with one folder of images per class: its files, their fingerprint, a split, and their pixels.
-
-Knows files and pixels, no network.
-"""
+"""Read a folder with one folder of images per class: files, fingerprint, split and pixels."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ from models.image.preprocessing import ImageDecoder, Pixels, Preprocessing
 from models.store.artifacts import file_sha256
 from training.report import console
 
-# Left in folders of images by desktops and cameras.
-_LITTER = frozenset({"thumbs.db", "desktop.ini"})
+# Files that desktops leave in folders of images.
+_IGNORED = frozenset({"thumbs.db", "desktop.ini"})
 _SHOWN_FAULTS = 20
 
 
@@ -40,7 +37,7 @@ class ImageFolder:
 
 
 def read_image_folder(root: Path) -> ImageFolder:
-    """List a folder: one folder per class, images in it at any depth. Hidden files are passed over.
+    """List a folder with one folder per class and images at any depth. Hidden files are ignored.
 
     Raises DataInvalid when it has fewer than two classes, or a class with fewer than two images.
     """
@@ -54,13 +51,13 @@ def read_image_folder(root: Path) -> ImageFolder:
     files: list[Path] = []
     of: list[int] = []
     for index, folder in enumerate(folders):
-        found = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_litter(path, root))
-        if len(found) < 2:
+        images = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_ignored(path, root))
+        if len(images) < 2:
             raise DataInvalid(
-                f"class '{folder.name}' needs at least 2 images, to train on and to validate, and has {len(found)}"
+                f"class '{folder.name}' needs at least 2 images, to train on and to validate, and has {len(images)}"
             )
-        files += found
-        of += [index] * len(found)
+        files += images
+        of += [index] * len(images)
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_sha256(path)}\n".encode())
@@ -69,7 +66,11 @@ def read_image_folder(root: Path) -> ImageFolder:
 
 
 def split(of: NDArray[np.int64], *, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to train on and to validate on: of each class `share` is validated on, at least one and not all."""
+    """Return the indices of training and validation images: of each class `share` is validated, at least one and never
+    all.
+
+    scikit-learn's stratified split does not guarantee both for every class of an unbalanced folder.
+    """
     random = np.random.default_rng(seed)
     seen, held_out = [], []
     for index in range(int(of.max()) + 1):
@@ -81,15 +82,15 @@ def split(of: NDArray[np.int64], *, share: float, seed: int) -> tuple[NDArray[np
 
 
 def decode_files(folder: ImageFolder, rows: Sequence[int], preprocessing: Preprocessing, cache: Path) -> Pixels:
-    """Pixels (N, H, W, 3) of some of the files, decoded once as serving does, and kept in the file `cache`.
+    """Return pixels (N, H, W, 3) of some files, decoded as serving does and cached in the file `cache`.
 
-    They are mapped from the disk, so they need not fit into memory. Raises DataInvalid naming the unreadable files.
+    They are memory-mapped, so that they need not fit into memory. Raises DataInvalid with the unreadable files.
     """
     shape = (len(rows), *preprocessing.shape)
     if cache.is_file():
-        kept: Pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
-        if kept.shape == shape:
-            return kept
+        cached: Pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
+        if cached.shape == shape:
+            return cached
     cache.parent.mkdir(parents=True, exist_ok=True)
     unfinished = cache.with_suffix(".part")
     pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
@@ -113,7 +114,7 @@ def decode_files(folder: ImageFolder, rows: Sequence[int], preprocessing: Prepro
                 pixels[index] = image
     if faults:
         unfinished.unlink()
-        raise DataInvalid(_said(faults))
+        raise DataInvalid(_message(faults))
     pixels.flush()
     os.replace(unfinished, cache)
     done: Pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
@@ -121,15 +122,15 @@ def decode_files(folder: ImageFolder, rows: Sequence[int], preprocessing: Prepro
 
 
 def uncropped(preprocessing: Preprocessing) -> Preprocessing:
-    """The same with the square that augmentation takes its crops from: the whole shorter side."""
+    """Return the same preprocessing with the whole shorter side as crop, from which augmentation crops."""
     return replace(preprocessing, crop=preprocessing.resize)
 
 
-def _is_litter(path: Path, root: Path) -> bool:
-    return path.name.lower() in _LITTER or any(part.startswith(".") for part in path.relative_to(root).parts)
+def _is_ignored(path: Path, root: Path) -> bool:
+    return path.name.lower() in _IGNORED or any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _said(faults: Sequence[str]) -> str:
+def _message(faults: Sequence[str]) -> str:
     shown = "\n  ".join(faults[:_SHOWN_FAULTS])
     more = f"\n  and {len(faults) - _SHOWN_FAULTS:,} more" if len(faults) > _SHOWN_FAULTS else ""
-    return f"{len(faults):,} of the files cannot be used; mend them, or take them out:\n  {shown}{more}"
+    return f"{len(faults):,} of the files cannot be used; repair or remove them:\n  {shown}{more}"

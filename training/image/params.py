@@ -1,4 +1,4 @@
-"""What can be chosen when an image classifier is trained. Knows options, no image."""
+"""Command line options of image training."""
 
 from __future__ import annotations
 
@@ -19,38 +19,47 @@ class Params:
     """Options of `python -m training.image`."""
 
     arch: str = option(LITE0, "network: efficientnet_lite0, or any image classifier of torchvision")
-    weights: str = option(DEFAULT, "what to start from: default (published), a .safetensors or .pth file, or none")
+    weights: str = option(DEFAULT, "initial weights: default (published), a .safetensors or .pth file, or none")
     labels: Path | None = option(
         None, "text file with one label per line, for weights of other classes than ImageNet's"
     )
     data: Path | None = option(None, "folder with one folder of images per class, to fine-tune on")
-    size: int | None = option(None, "side of the square that the network sees, in pixels; the network's own if none")
-    validation: float = option(0.2, "share of each class that is held out to measure the model")
-    augment: Strength = option("full", "how far training images are varied", choices=("none", "light", "full"))
+    size: int | None = option(None, "side of the input square in pixels; that of the network if not given")
+    validation: float = option(0.2, "share of each class that is held out for evaluation")
+    augment: Strength = option(
+        "full", "strength of the augmentation of training images", choices=("none", "light", "full")
+    )
     flip: bool = option(True, "mirror training images left to right")
-    epochs: int = option(12, "passes over the training images, at most")
-    head_epochs: int = option(2, "the first of them, which train the last layer alone; 0 when starting from none")
+    epochs: int = option(12, "largest number of passes over the training images")
+    head_epochs: int = option(2, "number of first passes that train the last layer alone; 0 with --weights none")
     head_rate: float = option(3e-3, "learning rate of the last layer alone")
     rate: float = option(1e-3, "highest learning rate of the whole network")
     batch: int = option(32, "images in one step")
-    patience: int = option(4, "epochs without getting better, or without a mistake, after which training stops")
+    patience: int = option(4, "epochs without improvement, or without an error, after which training stops")
     min_metric: float | None = option(
         None, "refuse to save below this top-1 on held-out images (with --data) or on the named photographs"
     )
-    min_agreement: float = option(0.995, "refuse to save when the two runtimes agree on the top class in fewer images")
+    min_agreement: float = option(
+        0.995, "refuse to save when the two runtimes agree on the top class of a smaller share of images"
+    )
     precision: Literal["auto", "f32", "bf16", "int8"] = option(
         "auto",
-        "what OpenVINO computes in: auto is bf16 if it agrees, else f32; int8 is calibrated on the training images",
+        "precision of OpenVINO: auto is bf16 if it agrees, else f32; int8 is calibrated on the training images",
         choices=("auto", "f32", "bf16", "int8"),
     )
-    work: Path | None = option(None, "folder of the checkpoint that a killed run goes on from; in the cache if none")
+    work: Path | None = option(
+        None, "folder of the checkpoint from which a killed run continues; in the cache if not given"
+    )
     seed: int = option(0, "seed of every random choice")
     name: str = option("image", "name of the artifact")
 
 
 def check(params: Params) -> None:
-    """Raises DataInvalid for options that are out of range, or name a file that is not there; ArtifactInvalid for a
-    name that no artifact can have."""
+    """Check the options.
+
+    Raises DataInvalid for options that are out of range or name a missing file, and ArtifactInvalid for an invalid
+    artifact name.
+    """
     check_name(params.name)
     if not 0.01 <= params.validation <= 0.9:
         raise DataInvalid(f"--validation {params.validation:g} is not within 0.01 and 0.9")

@@ -1,6 +1,6 @@
-"""Real photographs that are on every machine with scikit-image and scikit-learn: what runtimes are compared on.
+"""Photographs from scikit-image and scikit-learn, on which runtimes are compared.
 
-They show whether a network sees what is there; they are far too few to say how often it is right.
+They show whether a network recognises objects. They are too few to estimate its accuracy.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib.util
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from models.store.artifacts import file_sha256
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """One photograph: the package and file it lies in, and the ImageNet labels that are right for it, if any is."""
+    """A photograph in a file of a package, with the ImageNet labels that are correct for it, if any."""
 
     name: str
     package: str
@@ -31,6 +32,7 @@ class Photograph:
 
     @property
     def path(self) -> Path:
+        """Return the file. Raises ModuleNotFoundError when the package is not installed."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"the package {self.package} with the photograph '{self.name}' is not installed")
@@ -52,16 +54,18 @@ PHOTOGRAPHS = (
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Pixels (N, H, W, 3) of photographs and crops of them; `of[i]` is the index of view i's photograph."""
+    """Pixels (N, H, W, 3) of photographs and of crops of them. `of[i]` is the index of view i's photograph."""
 
     pixels: Pixels
     of: NDArray[np.int64]
 
 
+@lru_cache(maxsize=2)
 def views(preprocessing: Preprocessing, *, shares: tuple[float, ...] = (0.8, 0.6)) -> Views:
-    """Each photograph whole and in crops, each of these also mirrored: 22 views of each, decoded as serving does.
+    """Return 22 views of each photograph, decoded as serving does: the whole and ten crops, each also mirrored.
 
-    Crops are at the corners and the centre, their sides `shares` of the shorter side.
+    Crops are at the corners and the centre; their sides are `shares` of the shorter side. Decoding takes 3 s, so that
+    the views are cached; do not change them.
     """
     decoder = ImageDecoder(preprocessing)
     pixels, of = [], []
@@ -74,12 +78,12 @@ def views(preprocessing: Preprocessing, *, shares: tuple[float, ...] = (0.8, 0.6
 
 
 def photographs_sha256() -> str:
-    """One fingerprint of all the photographs."""
-    return hashlib.sha256("".join(file_sha256(each.path) for each in PHOTOGRAPHS).encode()).hexdigest()
+    """Return one hash of all photographs."""
+    return hashlib.sha256("".join(file_sha256(photograph.path) for photograph in PHOTOGRAPHS).encode()).hexdigest()
 
 
 def _crops(data: bytes, shares: tuple[float, ...]) -> Iterator[bytes]:
-    """Corners and centre, as PNG files."""
+    """Yield crops at the corners and the centre, as PNG files."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     for share in shares:
         side = int(min(image.size) * share)

@@ -1,7 +1,7 @@
-"""Train a classifier of images: `python -m training.image`, by default EfficientNet-Lite0 as published for ImageNet.
+"""Train an image classifier: `python -m training.image`, by default EfficientNet-Lite0 as published for ImageNet.
 
-`--data FOLDER`, one folder of images per class, fine-tunes it on anyone's classes. The artifact carries the weights,
-the OpenVINO graph that is served on a CPU, the preprocessing, and how far the two runtimes agree.
+`--data FOLDER`, with one folder of images per class, fine-tunes it on other classes. The artifact holds the weights,
+the OpenVINO graph that is served on a CPU, the preprocessing, and the agreement of the two runtimes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from models.card import DataSource, Metrics
 from models.errors import DataInvalid, GateNotMet
-from models.image.networks import LITE0, InPixels
+from models.image.networks import LITE0, PixelClassifier
 from models.image.preprocessing import Pixels, Preprocessing
 from models.store.artifacts import Artifact, find, saving
 from training.class_metrics import by_class, confusion
 from training.image.augmentation import augmentation
-from training.image.card import Made, build
+from training.image.card import TrainedNetwork, build
 from training.image.evaluation import photograph_scores, scores, write_confusion
 from training.image.export import agree, write_network
 from training.image.finetune import Plan, Split, finetune
@@ -36,7 +36,7 @@ from training.image.weights import DEFAULT, IMAGENET_LABELS, NONE, Weights, netw
 from training.packages import cache_folder
 from training.report import console, print_summary, step, write_report
 
-# Of ImageNet's validation images, as Google's table of EfficientNet-Lite gives it. Nobody measured it here.
+# On ImageNet's validation images, from Google's table of EfficientNet-Lite; not measured here.
 _LITE0_PUBLISHED_TOP1 = 0.751
 
 
@@ -47,7 +47,7 @@ def main(params: Params) -> None:
 
 
 def train(params: Params, *, store: Path | None = None) -> Artifact:
-    """Make the classifier that `params` describes and save it into `store`.
+    """Train the classifier that `params` describes and save it into `store`.
 
     Raises DataInvalid, GateNotMet or ParityNotMet; then nothing is saved.
     """
@@ -67,25 +67,25 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
     return artifact
 
 
-def _published(params: Params, weights: Weights | None, preprocessing: Preprocessing) -> Made:
+def _published(params: Params, weights: Weights | None, preprocessing: Preprocessing) -> TrainedNetwork:
     labels = IMAGENET_LABELS
     if params.labels is not None:
         labels = tuple(line.strip() for line in params.labels.read_text().splitlines() if line.strip())
     if weights is not None and weights.classes != len(labels):
-        raise DataInvalid(f"the weights are of {weights.classes} classes and there are {len(labels)} labels: --labels")
+        raise DataInvalid(f"the weights have {weights.classes} classes, but there are {len(labels)} labels: --labels")
     network = network_with(params.arch, weights, len(labels))
     model = _in_pixels(network, preprocessing)
     source = DataSource("ImageNet-1k (weights as published)", photographs_sha256(), len(PHOTOGRAPHS))
     if params.weights != DEFAULT:
         source = DataSource(f"weights: {Path(params.weights).name}", photographs_sha256(), len(PHOTOGRAPHS))
-    # Other crops than the judged ones: what int8 is calibrated on must not flatter it.
+    # Calibration of int8 uses other crops than the evaluation, so that the metrics stay honest.
     calibration = partial(_calibration_views, preprocessing)
-    return Made(model, labels, source, views(preprocessing).pixels, None, calibration)
+    return TrainedNetwork(model, labels, source, views(preprocessing).pixels, None, calibration)
 
 
 def _finetuned(
     params: Params, weights: Weights | None, preprocessing: Preprocessing, folder: ImageFolder, work: Path
-) -> Made:
+) -> TrainedNetwork:
     seen, held_out = split(folder.of, share=params.validation, seed=params.seed)
     with step(f"decode {len(seen):,} images to train on and {len(held_out):,} to validate on"):
         data = Split(
@@ -105,9 +105,9 @@ def _finetuned(
             work / "checkpoint.safetensors",
         )
     model = _in_pixels(network, preprocessing)
-    few = np.random.default_rng(params.seed).permutation(seen)[:LARGEST_CALIBRATION]
-    calibration = partial(decode_files, folder, few.tolist(), preprocessing, work / "calibration.npy")
-    return Made(
+    sample = np.random.default_rng(params.seed).permutation(seen)[:LARGEST_CALIBRATION]
+    calibration = partial(decode_files, folder, sample.tolist(), preprocessing, work / "calibration.npy")
+    return TrainedNetwork(
         model, folder.classes, folder.source, data.held_out, data.held_out_of, calibration, epochs=progress.epochs
     )
 
@@ -116,24 +116,24 @@ def _calibration_views(preprocessing: Preprocessing) -> Pixels:
     return views(preprocessing, shares=(0.9, 0.5)).pixels
 
 
-def _save(params: Params, made: Made, preprocessing: Preprocessing, store: Path | None) -> Artifact:
+def _save(params: Params, trained: TrainedNetwork, preprocessing: Preprocessing, store: Path | None) -> Artifact:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with step("convert to OpenVINO"):
-            embedding = write_network(made.model, preprocessing, folder)
+            embedding = write_network(trained.model, preprocessing, folder)
         if params.precision == "int8":
             with step("quantise to int8"):
-                quantize(folder, made.calibration())
-        with step(f"compare OpenVINO with torch on {len(made.judged_on):,} images"):
+                quantize(folder, trained.calibration())
+        with step(f"compare OpenVINO with torch on {len(trained.test_pixels):,} images"):
             agreement = agree(
-                made.model, folder, made.judged_on, precision=params.precision, least=params.min_agreement
+                trained.model, folder, trained.test_pixels, precision=params.precision, least=params.min_agreement
             )
-        metrics, slices = _measure(params, made, preprocessing, agreement.answers)
+        metrics, slices = _measure(params, trained, preprocessing, agreement.answers)
         _check_gate(params, metrics)
-        of_torch, _ = _measure(params, made, preprocessing, agreement.reference)
+        of_torch, _ = _measure(params, trained, preprocessing, agreement.reference)
         card = build(
             params,
-            made,
+            trained,
             agreement,
             preprocessing=preprocessing,
             metrics=metrics,
@@ -145,19 +145,19 @@ def _save(params: Params, made: Made, preprocessing: Preprocessing, store: Path 
             for file in folder.iterdir():
                 shutil.copyfile(file, target / file.name)
             write_report(card, target)
-            if made.of is not None:
-                write_confusion(confusion(agreement.answers, made.of), made.classes, target)
+            if trained.test_of is not None:
+                write_confusion(confusion(agreement.answers, trained.test_of), trained.classes, target)
     return find(card.name, store=store)
 
 
 def _measure(
-    params: Params, made: Made, preprocessing: Preprocessing, answers: NDArray[np.float32]
+    params: Params, trained: TrainedNetwork, preprocessing: Preprocessing, answers: NDArray[np.float32]
 ) -> tuple[dict[str, float], dict[str, Metrics]]:
-    if made.of is not None:
-        return scores(answers, made.of), by_class(answers, made.of, made.classes)
-    if made.classes != IMAGENET_LABELS:
+    if trained.test_of is not None:
+        return scores(answers, trained.test_of), by_class(answers, trained.test_of, trained.classes)
+    if trained.classes != IMAGENET_LABELS:
         return {}, {}
-    metrics, slices = photograph_scores(answers, views(preprocessing), made.classes)
+    metrics, slices = photograph_scores(answers, views(preprocessing), trained.classes)
     if params.arch == LITE0 and params.weights == DEFAULT and params.size is None:
         metrics["published_top1"] = _LITE0_PUBLISHED_TOP1
     return metrics, slices
@@ -171,8 +171,8 @@ def _check_gate(params: Params, metrics: Metrics) -> None:
         raise GateNotMet(f"{name} is {reached:.4f}, --min-metric is {params.min_metric:g}: not saved")
 
 
-def _in_pixels(network: torch.nn.Module, preprocessing: Preprocessing) -> InPixels:
-    model = InPixels(network, preprocessing.mean, preprocessing.std).eval()
+def _in_pixels(network: torch.nn.Module, preprocessing: Preprocessing) -> PixelClassifier:
+    model = PixelClassifier(network, preprocessing.mean, preprocessing.std).eval()
     try:
         with torch.inference_mode():
             model(torch.zeros((1, *preprocessing.shape), dtype=torch.uint8))
@@ -194,6 +194,8 @@ def _plan(params: Params) -> Plan:
 
 
 def _run_name(params: Params, folder: ImageFolder) -> str:
-    """The same options on the same images go on from each other's checkpoint, and no others."""
-    told = [f"{name}={value}" for name, value in sorted(asdict(params).items()) if name not in ("work", "min_metric")]
-    return hashlib.sha256("\n".join([*told, folder.source.sha256]).encode()).hexdigest()[:16]
+    """Return the name of a checkpoint folder: equal for equal options and images, so that a killed run continues."""
+    options = [
+        f"{name}={value}" for name, value in sorted(asdict(params).items()) if name not in ("work", "min_metric")
+    ]
+    return hashlib.sha256("\n".join([*options, folder.source.sha256]).encode()).hexdigest()[:16]

@@ -1,7 +1,4 @@
-"""The weights an image classifier starts from: published ones, somebody's file, or none.
-
-Knows state dicts of torch; nothing is unpickled but tensors.
-"""
+"""Initial weights of an image classifier: published ones, a file, or none. Only tensors are unpickled."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.errors import DataInvalid, InvalidInput
-from models.image.networks import LITE0, build_network, head_of, known_networks
+from models.image.networks import LITE0, build_network, classification_head, known_networks
 from models.image.preprocessing import Interpolation, Preprocessing
 from models.image.torchvision_ops import declare
 from training.packages import Package, package_file
 
 declare()
 
-from torchvision.models import get_model_weights  # noqa: E402  (after the schemas)
+from torchvision.models import get_model_weights  # noqa: E402  (needs the schemas)
 from torchvision.models._meta import _IMAGENET_CATEGORIES  # noqa: E402
 
 DEFAULT, NONE = "default", "none"
@@ -45,25 +42,25 @@ class Weights:
 
 
 def preprocessing_of(arch: str, size: int | None) -> Preprocessing:
-    """What the network was published with, or the same at another `size` of the square. Raises DataInvalid."""
+    """Return the published preprocessing of a network, or the same for another input `size`. Raises DataInvalid."""
     if arch == LITE0:
-        found = _LITE0_PREPROCESSING
+        published = _LITE0_PREPROCESSING
     elif arch in known_networks():
         transforms = get_model_weights(arch).DEFAULT.transforms()
         interpolation: Interpolation = "bicubic" if transforms.interpolation.value == "bicubic" else "bilinear"
         crop, resize = transforms.crop_size[0], transforms.resize_size[0]
-        found = Preprocessing(max(crop, resize), crop, interpolation, tuple(transforms.mean), tuple(transforms.std))
+        published = Preprocessing(max(crop, resize), crop, interpolation, tuple(transforms.mean), tuple(transforms.std))
     else:
         raise DataInvalid(f"unknown --arch '{arch}'; known: {', '.join(known_networks())}")
     if size is None:
-        return found
+        return published
     if size < 16:
         raise DataInvalid(f"--size is {size}; it must be at least 16")
-    return Preprocessing(round(size / _CROP_SHARE), size, found.interpolation, found.mean, found.std)
+    return Preprocessing(round(size / _CROP_SHARE), size, published.interpolation, published.mean, published.std)
 
 
 def read_weights(arch: str, source: str) -> Weights | None:
-    """The tensors that `--weights` names: "default", a path, or "none" (None). Raises DataInvalid."""
+    """Return the weights that `--weights` names: "default" or a path. "none" returns None. Raises DataInvalid."""
     if source == NONE:
         return None
     if source != DEFAULT:
@@ -76,9 +73,9 @@ def read_weights(arch: str, source: str) -> Weights | None:
 
 
 def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
-    """The network with `classes` outputs, holding `weights` except, where the classes differ, its last layer.
+    """Return a network with `classes` outputs and `weights`. The last layer is new when the classes differ.
 
-    Raises DataInvalid when the tensors are another network's.
+    Raises DataInvalid when the tensors belong to another network.
     """
     try:
         network = build_network(arch, weights.classes if weights else classes)
@@ -86,11 +83,11 @@ def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
         raise DataInvalid(str(error)) from error
     if weights is None:
         return network
-    own = network.state_dict()
+    state = network.state_dict()
     tensors = dict(weights.tensors)
-    if set(own) != set(tensors) and [t.shape for t in own.values()] == [t.shape for t in tensors.values()]:
+    if set(state) != set(tensors) and [t.shape for t in state.values()] == [t.shape for t in tensors.values()]:
         # Published under other names, in the same order.
-        tensors = dict(zip(own, tensors.values(), strict=True))
+        tensors = dict(zip(state, tensors.values(), strict=True))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -99,9 +96,9 @@ def network_with(arch: str, weights: Weights | None, classes: int) -> nn.Module:
 
 
 def _classes(arch: str, tensors: Mapping[str, Tensor]) -> int:
-    """How many outputs the last layer has: by its name, or in a file with other names by its place."""
+    """Return the number of outputs of the last layer, found by name, or by position in a file with other names."""
     network = build_network(arch, len(IMAGENET_LABELS))
-    head = head_of(network).weight
+    head = classification_head(network).weight
     name = next(name for name, parameter in network.named_parameters() if parameter is head)
     matrices = [tensor for tensor in tensors.values() if tensor.ndim == 2]
     if name not in tensors and not matrices:
@@ -110,12 +107,12 @@ def _classes(arch: str, tensors: Mapping[str, Tensor]) -> int:
 
 
 def _with_new_head(network: nn.Module, arch: str, classes: int) -> nn.Module:
-    fresh = build_network(arch, classes)
-    own = fresh.state_dict()
-    kept = {name: tensor for name, tensor in network.state_dict().items() if own[name].shape == tensor.shape}
-    fresh.load_state_dict({**own, **kept})
-    nn.init.zeros_(head_of(fresh).bias)
-    return fresh
+    replacement = build_network(arch, classes)
+    state = replacement.state_dict()
+    unchanged = {name: tensor for name, tensor in network.state_dict().items() if state[name].shape == tensor.shape}
+    replacement.load_state_dict({**state, **unchanged})
+    nn.init.zeros_(classification_head(replacement).bias)
+    return replacement
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
@@ -124,13 +121,13 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch.load raises its own errors, those of zip and those of the format it refuses to run
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch.load has no common base of its errors
         raise DataInvalid(f"'{path.name}' is not a readable state dict (.safetensors, or .pth of tensors)") from None
-    found = found.get("state_dict", found) if isinstance(found, dict) else {}
-    if not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not content or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise DataInvalid(f"'{path.name}' is not a state dict: a mapping of names to tensors")
-    return dict(found)
+    return dict(content)
 
 
 def _download(arch: str) -> dict[str, Tensor]:

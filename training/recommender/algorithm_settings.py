@@ -1,4 +1,4 @@
-"""Algorithms by name, with hyperparameters as they are written on a command line. Knows the registry, no data."""
+"""Create algorithms by name, with hyperparameters from the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 
 
 def hyperparameters(name: str) -> Mapping[str, object]:
-    """The hyperparameters of an algorithm and their defaults. Raises DataInvalid for a name that there is not."""
+    """Return the hyperparameters of an algorithm and their defaults. Raises DataInvalid for an unknown name."""
     try:
         kind = ALGORITHMS.find(name)
     except InvalidInput as error:
@@ -25,9 +25,9 @@ def create(
     among: Sequence[str],
     chosen: Mapping[str, object] | None = None,
 ) -> AnyAlgorithm:
-    """An unfitted algorithm with the hyperparameters `chosen`, and then those of `settings` that are its own.
+    """Return an unfitted algorithm with the hyperparameters `chosen`, overridden by its `settings`.
 
-    A setting is ALGORITHM.NAME=VALUE, of an algorithm `among` those in use. Raises DataInvalid.
+    A setting is ALGORITHM.NAME=VALUE; its algorithm is one of `among`. Raises DataInvalid.
     """
     known = hyperparameters(name)
     values = dict(chosen or {})
@@ -40,9 +40,8 @@ def create(
             raise DataInvalid(f"--set {setting}: '{owner}' is not among --algorithms {','.join(among)}")
         if owner == name:
             values[key] = _value(value, is_list=isinstance(known.get(key), tuple))
-    for key, given in values.items():
-        if key in known:
-            _check_value(f"{name}.{key}", given, known[key])
+    for key in values.keys() & known.keys():
+        _check_value(f"{name}.{key}", values[key], known[key])
     try:
         return ALGORITHMS.create(name, values)
     except InvalidInput as error:
@@ -61,8 +60,11 @@ def _value(text: str, *, is_list: bool) -> object:
 
 
 def _check_value(name: str, value: object, default: object) -> None:
-    """Raise DataInvalid for a value of another type than the default, or below zero where the default is not: one for
-    counts, which have defaults of at least one."""
+    """Raise DataInvalid for a value of another type than the default, or out of range.
+
+    A count, which has a default of at least 1, must be at least 1. A number with a default of at least 0 must not be
+    negative.
+    """
     if isinstance(default, tuple) or isinstance(value, tuple):
         return
     if isinstance(default, str):

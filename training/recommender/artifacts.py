@@ -1,4 +1,4 @@
-"""Fitted algorithms become artifacts of the store: one that holds all, or one each. Knows cards and files, no data."""
+"""Save fitted algorithms into the model store: one artifact with all of them, or one artifact each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.report import print_summary, step, write_report
 
 
 def parts(contents: Contents, name: str, *, one_each: bool) -> Iterator[tuple[str, Contents]]:
-    """Names of the artifacts to save and what each holds, that of the default algorithm first."""
+    """Yield the name and contents of each artifact to save. The default algorithm's artifact comes first."""
     if not one_each:
         yield name, contents
         return
@@ -25,7 +25,7 @@ def parts(contents: Contents, name: str, *, one_each: bool) -> Iterator[tuple[st
 
 
 def save(card: Card, contents: Contents, tables: FeatureTables) -> Artifact:
-    """Save one artifact, and see that it answers."""
+    """Save one artifact, load it, and check that it recommends."""
     with step(f"saving {card.name}"), saving(card) as folder:
         archive.write(contents, folder)
         feature_tables.write(tables, folder)

@@ -1,4 +1,4 @@
-"""The card of a recommender: what it was made of, how good it is, and histograms for drift. Knows no file."""
+"""The card of a recommender: its data, metrics and hyperparameters, and histograms for drift detection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from models.recommender.dataset.dataset import Dataset
 from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import AnyAlgorithm
 from training.histograms import numeric_profile
-from training.recommender.comparison import HEAVY_USER_FROM, NEW_USER_AT_MOST, Measured
+from training.recommender.evaluation import HEAVY_USER_FROM, NEW_USER_AT_MOST, Evaluation
+from training.recommender.splits import Split
 from training.report import library_versions
 
 _SCORED_USERS = 1_000
@@ -27,11 +28,14 @@ def build(
     *,
     name: str,
     data: DataSource,
-    measured: Mapping[str, Mapping[str, Measured]],
+    evaluations: Mapping[Split, Mapping[str, Evaluation]],
     parity: Parity | None,
     params: Mapping[str, Scalar],
 ) -> Card:
-    """The card of an artifact. `measured` is per split, then per algorithm; "random" holds the overall metrics."""
+    """Return the card of an artifact.
+
+    `evaluations` are by split, then by algorithm. The metrics of the card are those of the split "random".
+    """
     served = contents.default
     return Card(
         name=name,
@@ -40,10 +44,10 @@ def build(
         created=dt.datetime.now(dt.UTC),
         inputs=_inputs(contents),
         outputs=_outputs(contents),
-        metrics=dict(measured["random"][served].metrics),
+        metrics=dict(evaluations["random"][served].metrics),
         data=data,
         description=_description(contents, params),
-        slices=_slices(measured, served),
+        slices=_slices(evaluations, served),
         params={**params, **_hyperparameters(contents.algorithms)},
         libraries=library_versions(*_LIBRARIES),
         parity=parity,
@@ -54,12 +58,12 @@ def build(
 def _inputs(contents: Contents) -> tuple[Column, ...]:
     return (
         Column("user_id", "text", "Id of the user, as in the training data.", example=contents.users[0]),
-        Column("n", "integer", "How many items.", required=False, minimum=1, maximum=100, example=10),
-        Column("filter_seen", "boolean", "Leave out items the user has seen.", required=False, example=True),
+        Column("n", "integer", "Number of items.", required=False, minimum=1, maximum=100, example=10),
+        Column("filter_seen", "boolean", "Exclude items the user has seen.", required=False, example=True),
         Column(
             "model",
             "category",
-            "Which algorithm answers.",
+            "Algorithm that recommends.",
             required=False,
             categories=tuple(contents.algorithms),
             example=contents.default,
@@ -68,19 +72,19 @@ def _inputs(contents: Contents) -> tuple[Column, ...]:
 
 
 def _outputs(contents: Contents) -> tuple[Column, ...]:
-    commonest = contents.items[int(np.argmax(contents.dataset.popularity()))]
+    most_popular = contents.items[int(np.argmax(contents.dataset.popularity()))]
     return (
-        Column("item_id", "text", "Id of a recommended item, best first.", example=commonest),
+        Column("item_id", "text", "Id of a recommended item, best first.", example=most_popular),
         Column("title", "text", 'Its title, "" where the data had none.'),
-        Column("score", "number", "Higher is better; comparable within one answer only."),
+        Column("score", "number", "Higher is better; comparable within one response only."),
     )
 
 
 def _description(contents: Contents, params: Mapping[str, Scalar]) -> str:
     dataset = contents.dataset
-    saved = "What is saved was then fitted again, with the same settings, on everything."
+    saved = "The saved model was then fitted again, with the same settings, on all interactions."
     if params.get("holdout"):
-        saved = "What is saved is what was measured: it has not learned from that part."
+        saved = "The saved model is the measured one: it has not learned from that part."
     return (
         f"{dataset.interactions.nnz:,} interactions of {dataset.users:,} users with {dataset.items:,} items. "
         f"Metrics are of models fitted without a random {params['test_share']:.0%} of each user's interactions and "
@@ -90,29 +94,31 @@ def _description(contents: Contents, params: Mapping[str, Scalar]) -> str:
     )
 
 
-def _slices(measured: Mapping[str, Mapping[str, Measured]], served: str) -> dict[str, Metrics]:
+def _slices(evaluations: Mapping[Split, Mapping[str, Evaluation]], served: str) -> dict[str, Metrics]:
     table: dict[str, Metrics] = {}
-    for how, results in measured.items():
-        for name, each in results.items():
-            table[f"split={how}, model={name}"] = dict(each.metrics)
-    for name, metrics in measured["random"][served].slices.items():
+    for how, by_algorithm in evaluations.items():
+        for name, evaluation in by_algorithm.items():
+            table[f"split={how}, model={name}"] = dict(evaluation.metrics)
+    for name, metrics in evaluations["random"][served].slices.items():
         table[name] = dict(metrics)
     return table
 
 
 def _hyperparameters(algorithms: Mapping[str, AnyAlgorithm]) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
+    parameters: dict[str, Scalar] = {}
     for name, algorithm in algorithms.items():
         for key, value in dataclasses.asdict(algorithm.params).items():
-            found[f"{name}.{key}"] = value if isinstance(value, (str, int, float, bool)) else "+".join(map(str, value))
+            parameters[f"{name}.{key}"] = (
+                value if isinstance(value, (str, int, float, bool)) else "+".join(map(str, value))
+            )
         if isinstance(algorithm, TwoStage):
-            shares = sorted(algorithm.importance().items(), key=lambda each: -each[1])
-            found |= {f"{name}.gain of {feature}": round(share, 4) for feature, share in shares}
-    return found
+            shares = sorted(algorithm.importance().items(), key=lambda item: -item[1])
+            parameters |= {f"{name}.gain of {feature}": round(share, 4) for feature, share in shares}
+    return parameters
 
 
 def _profile(dataset: Dataset, served: AnyAlgorithm) -> Profile:
-    """`user_activity` and `item_popularity` are per user and per item; `score` is of the ten best items of users."""
+    """Return histograms of interactions per user, interactions per item, and scores of users' ten best items."""
     users = np.linspace(0, dataset.users - 1, min(_SCORED_USERS, dataset.users)).astype(np.int64)
     _, scores = served.recommend(users, 10)
     shown = scores[np.isfinite(scores)]

@@ -1,7 +1,4 @@
-"""Writes the tables that the recommender's feature store reads: attributes of users and items, and groups of users.
-
-Knows tables and files, no model.
-"""
+"""Tables for the recommender's feature store: attributes of users and items, and groups of users."""
 
 from __future__ import annotations
 
@@ -17,18 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from models.errors import DataInvalid
-from models.recommender.dataset.feature_store import FOLDER, GROUPS, ITEMS, TIME, USERS
+from models.recommender.dataset.feature_files import FOLDER, GROUPS, ITEMS, TIME, USERS
 from models.recommender.dataset.temporal_features import ALWAYS
+from training.column_values import unix_seconds
 from training.recommender.interactions import ids_of
 from training.tables import TAG_SEPARATOR, Table
-from training.values import unix_seconds
 
 _AGE_BANDS = (18, 25, 35, 45, 50, 56)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureTables:
-    """What is to be written; None for what is not there."""
+    """The tables of one artifact. A table that the data lacks is None."""
 
     users: pa.Table | None = None
     items: pa.Table | None = None
@@ -38,7 +35,7 @@ class FeatureTables:
 def feature_tables(
     users: Table | None, items: Table | None, groups: Table | None, *, user: str, item: str, title: str = ""
 ) -> FeatureTables:
-    """The tables, with ids as text under the names that the store reads. Raises DataInvalid."""
+    """Return the tables with ids as text, in columns named as the store reads them. Raises DataInvalid."""
     return FeatureTables(
         users=None if users is None else _attributes(users, user, "user_id"),
         items=None if items is None else _attributes(items, item, "item_id", without=title),
@@ -47,32 +44,32 @@ def feature_tables(
 
 
 def memberships(table: Table, *, user: str) -> pa.Table:
-    """Columns user_id, group and kind of a table with a column of users and one or more of groups.
+    """Return columns user_id, group and kind from a table with a column of users and columns of groups.
 
-    A table with columns `group` and, if wanted, `kind` is taken as it is; otherwise every other column is a kind.
+    A table with a column `group`, and optionally `kind`, is read as it is. Otherwise every other column is one kind.
     """
     if "group" in table.data.column_names:
         kind = table.data.column("kind") if "kind" in table.data.column_names else pa.nulls(len(table), pa.string())
         return _memberships(ids_of(table, user), {"": (table.data.column("group"), kind)})
     kinds = {name: table.column(name) for name in table.data.column_names if name != user}
     if not kinds:
-        raise DataInvalid(f"'{table.name}' has no column of groups beside '{user}'")
+        raise DataInvalid(f"'{table.name}' has no column of groups, only '{user}'")
     return _memberships(ids_of(table, user), {name: (column, None) for name, column in kinds.items()})
 
 
 def age_and_occupation(users: Table) -> pa.Table:
-    """Memberships of MovieLens' users: their occupation, and an age band as MovieLens draws them."""
+    """Return the groups of MovieLens' users: their occupation, and their age band as MovieLens defines it."""
     ages = np.asarray(users.column("age").cast(pa.float64()).to_numpy())
     names = [f"{low}-{high - 1}" for low, high in itertools.pairwise(_AGE_BANDS)]
     labels = [f"under {_AGE_BANDS[0]}", *names, f"{_AGE_BANDS[-1]} and over"]
-    bands = pa.array([labels[place] for place in np.searchsorted(_AGE_BANDS, ages, side="right")])
+    bands = pa.array([labels[band] for band in np.searchsorted(_AGE_BANDS, ages, side="right")])
     return _memberships(
         ids_of(users, "user_id"), {"age": (bands, None), "occupation": (users.column("occupation"), None)}
     )
 
 
 def write(tables: FeatureTables, folder: Path) -> None:
-    """Write the tables that are there beside an artifact's files in `folder`."""
+    """Write the tables into the artifact's folder."""
     (folder / FOLDER).mkdir()
     for name, table in ((USERS, tables.users), (ITEMS, tables.items), (GROUPS, tables.groups)):
         if table is not None:
@@ -82,8 +79,8 @@ def write(tables: FeatureTables, folder: Path) -> None:
 def _memberships(users: pa.ChunkedArray, kinds: Mapping[str, tuple[pa.Array, pa.Array | None]]) -> pa.Table:
     parts = []
     for kind, (groups, own_kind) in kinds.items():
-        said = pa.array([kind] * len(users)) if own_kind is None else own_kind.cast(pa.string())
-        parts.append(pa.table({"user_id": users, "group": groups.cast(pa.string()), "kind": said}))
+        kind_column = pa.array([kind] * len(users)) if own_kind is None else own_kind.cast(pa.string())
+        parts.append(pa.table({"user_id": users, "group": groups.cast(pa.string()), "kind": kind_column}))
     table = pa.concat_tables(parts)
     group = pc.utf8_trim_whitespace(table.column("group"))
     return table.set_column(1, "group", group).filter(pc.fill_null(pc.not_equal(group, ""), False))
@@ -91,19 +88,19 @@ def _memberships(users: pa.ChunkedArray, kinds: Mapping[str, tuple[pa.Array, pa.
 
 def _attributes(table: Table, id_column: str, name: str, *, without: str = "") -> pa.Table:
     columns = {name: ids_of(table, id_column)}
-    for each in table.data.column_names:
-        if each not in (id_column, without):
-            columns[each] = _moments(table) if each == TIME else _typed(table, each)
+    for column in table.data.column_names:
+        if column not in (id_column, without):
+            columns[column] = _times(table) if column == TIME else _typed(table, column)
     return pa.table(columns)
 
 
-def _moments(table: Table) -> pa.Array:
+def _times(table: Table) -> pa.Array:
     seconds = unix_seconds(table, TIME, empty=ALWAYS)
     return pa.array(seconds, mask=seconds == ALWAYS)
 
 
 def _typed(table: Table, name: str) -> pa.ChunkedArray:
-    """Numbers as numbers, lists as lists, everything else as text."""
+    """Return a column as numbers or lists where its text can be read so, else as text."""
     column = table.column(name)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column

@@ -1,4 +1,4 @@
-"""Feedback that the running service collected, joined to a data set. Knows events and rows, no algorithm."""
+"""Join the feedback that the service has collected to a data set."""
 
 from __future__ import annotations
 
@@ -6,139 +6,145 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from models.errors import FeedbackUnavailable
-from models.recommender.dataset.dataset import Dataset, Rows, csr, from_triplets, stored_rows, where
-from models.recommender.feedback_log import FeedbackLog, Logged, default_file, default_url
-from models.recommender.online.recent_events import NEGATIVE
+from models.recommender.dataset.dataset import Dataset, Rows, csr, filter_interactions, from_triplets, stored_rows
+from models.recommender.events import NEGATIVE_KINDS, LoggedEvent
+from models.recommender.feedback_log import FeedbackLog, default_url, sqlite_file
 from training.recommender.interactions import Corpus
 
 _RATING = "rating"
 
 
-def read_feedback(url: str) -> list[Logged]:
-    """Every event of the log behind `url`, in order. Raises FeedbackUnavailable, also where no service wrote any."""
-    file = default_file(url)
+def read_feedback(url: str) -> list[LoggedEvent]:
+    """Return every event of the log at `url`, in order. Raises FeedbackUnavailable, also for a missing log."""
+    file = sqlite_file(url)
     if file is not None and not file.is_file():
-        raise FeedbackUnavailable(f"there is no feedback log '{file}'; name the service's, its MAKUNOUCHI_FEEDBACK_URL")
+        raise FeedbackUnavailable(f"there is no feedback log '{file}'; give the service's MAKUNOUCHI_FEEDBACK_URL")
     log = FeedbackLog(url)
     try:
-        return list(log.all())
+        return list(log.read_all())
     finally:
         log.close()
 
 
 def existing_url(configured: str | None) -> str | None:
-    """The configured log; without one, the default when a service has written it; else None."""
+    """Return the configured log, or the default log if a service has written it, or None."""
     if configured:
         return configured
-    file = default_file(default_url())
+    file = sqlite_file(default_url())
     return default_url() if file is not None and file.is_file() else None
 
 
-def with_feedback(corpus: Corpus, events: Sequence[Logged]) -> Corpus:
-    """The corpus with the events that show interest, and the users and items that only they name.
+def with_feedback(corpus: Corpus, events: Sequence[LoggedEvent]) -> Corpus:
+    """Return the corpus with positive events added, and with the users and items that only events name.
 
-    Of all that is known of a user and an item the latest counts, be it an event or an interaction of the corpus; of
-    two at the same second the event, and always the event where the corpus has no times. An event counts like one
-    interaction, or as much as the one it takes the place of; its rating is its value where it is a rating, else the
-    average of the corpus. What a user turned down is taken out of the corpus; the user and the item stay.
+    For one user and item the latest record counts, event or interaction. In the same second, and when the corpus has
+    no times, the event wins. An event has the weight of one interaction, or of the interaction that it replaces. Its
+    rating is its value if it is a rating, else the average of the corpus. A negative event removes the interaction; the
+    user and the item stay.
     """
-    decisive: dict[tuple[str, str], Logged] = {}
-    for event in sorted(events, key=lambda each: (each.time, each.position)):
+    decisive: dict[tuple[str, str], LoggedEvent] = {}
+    for event in sorted(events, key=lambda event: (event.time, event.position)):
         decisive[event.user_id, event.item_id] = event
     latest = _not_outdated(corpus, list(decisive.values()))
-    corpus = _without(corpus, [event for event in latest if event.kind in NEGATIVE])
-    kept = [event for event in latest if event.kind not in NEGATIVE]
-    users, user_rows = _extended(corpus.user_ids, [event.user_id for event in kept])
-    items, item_rows = _extended(corpus.item_ids, [event.item_id for event in kept])
+    corpus = _without(corpus, [event for event in latest if event.kind in NEGATIVE_KINDS])
+    positive = [event for event in latest if event.kind not in NEGATIVE_KINDS]
+    users, user_rows = _extended(corpus.user_ids, [event.user_id for event in positive])
+    items, item_rows = _extended(corpus.item_ids, [event.item_id for event in positive])
     return replace(
         corpus,
-        dataset=_joined(corpus.dataset, kept, user_rows, item_rows, (len(users), len(items))),
+        dataset=_joined(corpus.dataset, positive, user_rows, item_rows, (len(users), len(items))),
         user_ids=users,
         item_ids=items,
         titles=corpus.titles + ("",) * (len(items) - len(corpus.titles)),
     )
 
 
-def _not_outdated(corpus: Corpus, events: Sequence[Logged]) -> list[Logged]:
-    """The events after which the corpus holds no interaction of the same user and item."""
+def _not_outdated(corpus: Corpus, events: Sequence[LoggedEvent]) -> list[LoggedEvent]:
+    """Return the events that no later interaction of the same user and item follows."""
     times = corpus.dataset.times
     if times is None:
         return list(events)
-    pairs = zip(events, _places(corpus, events).tolist(), strict=True)
-    return [event for event, place in pairs if place < 0 or times[place] <= int(event.time)]
+    pairs = zip(events, _positions(corpus, events).tolist(), strict=True)
+    return [event for event, position in pairs if position < 0 or times[position] <= int(event.time)]
 
 
-def _without(corpus: Corpus, turned_down: Sequence[Logged]) -> Corpus:
-    """The corpus without the interactions of the users and items of these events."""
-    stays = np.ones(corpus.dataset.interactions.nnz, bool)
-    places = _places(corpus, turned_down)
-    stays[places[places >= 0]] = False
-    return corpus if stays.all() else replace(corpus, dataset=where(corpus.dataset, stays))
+def _without(corpus: Corpus, negative: Sequence[LoggedEvent]) -> Corpus:
+    """Return the corpus without the interactions of the users and items of these events."""
+    remains = np.ones(corpus.dataset.interactions.nnz, bool)
+    positions = _positions(corpus, negative)
+    remains[positions[positions >= 0]] = False
+    return corpus if remains.all() else replace(corpus, dataset=filter_interactions(corpus.dataset, remains))
 
 
-def _places(corpus: Corpus, events: Sequence[Logged]) -> Rows:
-    """Where the corpus stores the interaction of each event's user and item, -1 where it has none."""
-    users = {each: row for row, each in enumerate(corpus.user_ids)}
-    items = {each: row for row, each in enumerate(corpus.item_ids)}
+def _positions(corpus: Corpus, events: Sequence[LoggedEvent]) -> Rows:
+    """Return the position of the stored interaction of each event's user and item, or -1."""
+    users = {id_: row for row, id_ in enumerate(corpus.user_ids)}
+    items = {id_: row for row, id_ in enumerate(corpus.item_ids)}
     rows = np.array([users.get(event.user_id, -1) for event in events], np.int64)
     columns = np.array([items.get(event.item_id, -1) for event in events], np.int64)
-    return _stored(corpus.dataset, rows, columns)
+    return _stored_positions(corpus.dataset, rows, columns)
 
 
-def _stored(dataset: Dataset, users: Rows, items: Rows) -> Rows:
-    """Where the interactions of these users and items are stored, -1 where they are not; rows may be unknown."""
+def _stored_positions(dataset: Dataset, users: Rows, items: Rows) -> Rows:
+    """Return the positions of the stored interactions of these users and items, or -1. Unknown rows are allowed."""
     matrix = dataset.interactions
-    stored = stored_rows(matrix) * dataset.items + matrix.indices
-    wanted = np.where((users >= 0) & (users < dataset.users), users, -1) * dataset.items + items
-    wanted[(items < 0) | (items >= dataset.items) | (wanted < 0)] = -1
-    places = np.searchsorted(stored, wanted)
-    is_stored = (places < len(stored)) & (wanted >= 0)
-    is_stored[is_stored] = stored[places[is_stored]] == wanted[is_stored]
-    return np.where(is_stored, places, -1)
+    stored_keys = stored_rows(matrix) * dataset.items + matrix.indices
+    keys = np.where((users >= 0) & (users < dataset.users), users, -1) * dataset.items + items
+    keys[(items < 0) | (items >= dataset.items) | (keys < 0)] = -1
+    positions = np.searchsorted(stored_keys, keys)
+    is_stored = (positions < len(stored_keys)) & (keys >= 0)
+    is_stored[is_stored] = stored_keys[positions[is_stored]] == keys[is_stored]
+    return np.where(is_stored, positions, -1)
 
 
-def _extended(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str, ...], Rows]:
-    rows = {each: row for row, each in enumerate(known)}
-    found = np.array([rows.setdefault(each, len(rows)) for each in wanted], np.int64)
-    return tuple(rows), found
+def _extended(known: tuple[str, ...], ids: Sequence[str]) -> tuple[tuple[str, ...], Rows]:
+    """Return the known ids followed by new ones, and the row of each of `ids`."""
+    rows = {id_: row for row, id_ in enumerate(known)}
+    rows_of_ids = np.array([rows.setdefault(id_, len(rows)) for id_ in ids], np.int64)
+    return tuple(rows), rows_of_ids
 
 
-def _joined(old: Dataset, events: Sequence[Logged], users: Rows, items: Rows, shape: tuple[int, int]) -> Dataset:
+def _joined(old: Dataset, events: Sequence[LoggedEvent], users: Rows, items: Rows, shape: tuple[int, int]) -> Dataset:
     matrix = old.interactions
     rows = stored_rows(matrix)
-    # An event about what the data holds already changes its time and rating, and adds no weight.
-    places = _stored(old, users, items)
-    is_held = places >= 0
-    stays = np.ones(matrix.nnz, bool)
-    stays[places[is_held]] = False
+    # An event replaces a stored interaction with its time and rating, and keeps its weight.
+    positions = _stored_positions(old, users, items)
+    is_stored = positions >= 0
+    remains = np.ones(matrix.nnz, bool)
+    remains[positions[is_stored]] = False
     weights = np.ones(len(users), np.float32)
-    weights[is_held] = matrix.data[places[is_held]]
+    weights[is_stored] = matrix.data[positions[is_stored]]
     times = ratings = None
     if old.times is not None:
-        times = np.concatenate((old.times[stays], np.array([int(each.time) for each in events], np.int64)))
+        times = np.concatenate((old.times[remains], np.array([int(event.time) for event in events], np.int64)))
     if old.ratings is not None:
-        usual = float(old.ratings.mean()) if len(old.ratings) else 0.0
-        given = [each.value if each.kind == _RATING and each.value is not None else usual for each in events]
-        ratings = np.concatenate((old.ratings[stays], np.array(given, np.float32)))
+        ratings = np.concatenate((old.ratings[remains], _ratings(events, old.ratings)))
     return from_triplets(
-        np.concatenate((rows[stays], users)),
-        np.concatenate((matrix.indices[stays].astype(np.int64), items)),
+        np.concatenate((rows[remains], users)),
+        np.concatenate((matrix.indices[remains].astype(np.int64), items)),
         shape=shape,
-        weights=np.concatenate((matrix.data[stays], weights)),
+        weights=np.concatenate((matrix.data[remains], weights)),
         times=times,
         ratings=ratings,
-        user_features=_taller(old.user_features, shape[0]),
-        item_features=_taller(old.item_features, shape[1]),
+        user_features=_with_rows(old.user_features, shape[0]),
+        item_features=_with_rows(old.item_features, shape[1]),
         dated_users=old.dated_users,
         dated_items=old.dated_items,
     )
 
 
-def _taller(features: sparse.csr_array | None, rows: int) -> sparse.csr_array | None:
+def _ratings(events: Sequence[LoggedEvent], known: NDArray[np.float32]) -> NDArray[np.float32]:
+    average = float(known.mean()) if len(known) else 0.0
+    values = [event.value if event.kind == _RATING and event.value is not None else average for event in events]
+    return np.array(values, np.float32)
+
+
+def _with_rows(features: sparse.csr_array | None, rows: int) -> sparse.csr_array | None:
     if features is None:
         return None
-    more = np.full(rows - features.shape[0], features.indptr[-1], features.indptr.dtype)
-    return csr(features.data, features.indices, np.concatenate((features.indptr, more)), (rows, features.shape[1]))
+    added = np.full(rows - features.shape[0], features.indptr[-1], features.indptr.dtype)
+    return csr(features.data, features.indices, np.concatenate((features.indptr, added)), (rows, features.shape[1]))

@@ -1,4 +1,4 @@
-"""Approximate indexes for what is saved, where the catalogue is large. Knows algorithms, no data."""
+"""Approximate indexes for factor models with large catalogues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.card import Scalar
-from models.recommender.algorithms.ann_index import RECALL, ApproximateIndex, N
+from models.recommender.algorithms.ann_index import RECALL_AT, TARGET_RECALL, ApproximateIndex
 from models.recommender.algorithms.factors import Factors
 from models.recommender.registry import AnyAlgorithm
 from training.report import console, step
@@ -16,11 +16,11 @@ _USERS = 1_000
 
 
 def index_large(algorithms: Mapping[str, AnyAlgorithm], *, items_from: int) -> dict[str, Scalar]:
-    """Give an index to each factor model of at least so many items; what the card says of it.
+    """Add an index to each factor model with at least `items_from` items. Return the index parameters for the card.
 
-    Without faiss, and where an index would be no gain, it is served exactly, and a line says so.
+    Without faiss, or when an index saves no work, the model is served exactly, and a line on the console says so.
     """
-    told: dict[str, Scalar] = {}
+    parameters: dict[str, Scalar] = {}
     for name, algorithm in algorithms.items():
         if not isinstance(algorithm, Factors) or algorithm.dataset_.items < items_from:
             continue
@@ -30,12 +30,14 @@ def index_large(algorithms: Mapping[str, AnyAlgorithm], *, items_from: int) -> d
             with step(f"indexing the items of {name}"):
                 index = ApproximateIndex.build(algorithm.item_factors_, algorithm.item_biases_, users)
         except ImportError:
-            console.print("  faiss is not installed, so it is served exactly; pip install '.[scale]'", markup=False)
+            console.print(
+                "  faiss is not installed, so the model is served exactly; pip install '.[scale]'", markup=False
+            )
             continue
         if index is None:
-            console.print(f"  no recall of {RECALL:g} with less effort than looking at all items: served exactly")
+            console.print(f"  an index with a recall of {TARGET_RECALL:g} saves no work: served exactly")
             continue
         algorithm.index_ = index
-        told[f"{name}.index recall@{N}"] = round(index.effort.recall, 4)
-        told[f"{name}.index probes"] = index.effort.probes
-    return told
+        parameters[f"{name}.index recall@{RECALL_AT}"] = round(index.settings.recall, 4)
+        parameters[f"{name}.index probes"] = index.settings.probes
+    return parameters

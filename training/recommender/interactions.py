@@ -1,7 +1,4 @@
-"""Tables of interactions, users and items, from CSV, parquet or RecBole's atomic files, as one data set with ids.
-
-Knows columns and ids, never algorithms. Ids stay text: "007" is not 7.
-"""
+"""Join tables of interactions, users and items into one data set with ids. Ids stay text: "007" is not 7."""
 
 from __future__ import annotations
 
@@ -12,22 +9,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from models.errors import DataInvalid
 from models.recommender.dataset.dataset import Dataset, Rows, from_triplets
 from models.recommender.dataset.encoding import Encoder
-from models.recommender.dataset.feature_store import TIME
+from models.recommender.dataset.feature_files import TIME
 from models.recommender.dataset.temporal_features import ALWAYS
+from training.column_values import numbers, unix_seconds
 from training.recommender.attributes import encode_attributes
 from training.tables import Table
-from training.values import numbers, unix_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of the columns. Empty names are columns that are not there.
+    """Names of the columns of events and items. An empty name means that there is no such column.
 
-    `weight` says how much an event counts (plays, quantity); `rating` is an opinion, kept but not used as a weight.
+    `weight` is how much an event counts, such as plays or quantity. `rating` is stored, but not used as a weight.
     """
 
     user: str = "user_id"
@@ -40,7 +38,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A data set with the ids of its rows and columns, titles of its items, and how attributes became features."""
+    """A data set, the ids of its rows and columns, the titles of its items, and the encoders of attributes."""
 
     dataset: Dataset
     user_ids: tuple[str, ...]
@@ -59,11 +57,11 @@ def build_corpus(
     user_attributes: Sequence[str] = (),
     item_attributes: Sequence[str] = (),
 ) -> Corpus:
-    """Join the three tables. Users and items that have attributes but no events are kept: they can be served.
+    """Join the three tables. Users and items that have attributes but no events are included: they can be served.
 
-    A column `time` in the tables of users and items makes their attributes dated: a row is true from then on, and what
-    is learned from is what was true then. Without named attributes all fitting columns of the two are used. Raises
-    DataInvalid.
+    A column `time` in the tables of users or items dates their attributes: a row is valid from that time on, and
+    training uses the attributes that were valid at the time of an interaction. Without named attributes every usable
+    column is used. Raises DataInvalid.
     """
     for name in (columns.user, columns.item):
         events.column(name)
@@ -75,21 +73,13 @@ def build_corpus(
     of_items = encode_attributes(
         items, columns.item, item_ids, item_attributes, without=(columns.title,), newest=newest
     )
-    weights = numbers(events, columns.weight) if columns.weight else None
-    if weights is not None and (weights <= 0).any():
-        row = int(np.argmax(weights <= 0))
-        raise DataInvalid(
-            f"column '{columns.weight}' of '{events.name}' holds {weights[row]:g} in row {row + 1}: weights are above "
-            "zero; leave such rows out"
-        )
-    ratings = numbers(events, columns.rating) if columns.rating else None
     dataset = from_triplets(
         user_rows,
         item_rows,
         shape=(len(user_ids), len(item_ids)),
-        weights=None if weights is None else weights.astype(np.float32),
+        weights=_weights(events, columns.weight) if columns.weight else None,
         times=times,
-        ratings=None if ratings is None else ratings.astype(np.float32),
+        ratings=numbers(events, columns.rating).astype(np.float32) if columns.rating else None,
         user_features=of_users.features,
         item_features=of_items.features,
         dated_users=of_users.dated,
@@ -100,7 +90,7 @@ def build_corpus(
 
 
 def ids_of(table: Table, column: str) -> pa.ChunkedArray:
-    """A column of ids as text without surrounding blanks. Raises DataInvalid naming the first empty one."""
+    """Return a column of ids as text without surrounding blanks. Raises DataInvalid with the row of an empty id."""
     values = table.column(column)
     if pa.types.is_floating(values.type):
         raise DataInvalid(f"column '{column}' of '{table.name}' holds fractions: ids are text or whole numbers")
@@ -111,21 +101,32 @@ def ids_of(table: Table, column: str) -> pa.ChunkedArray:
     empty = pc.fill_null(pc.equal(texts, ""), True).to_numpy()
     if empty.any():
         raise DataInvalid(
-            f"column '{column}' of '{table.name}' is empty in row {int(np.argmax(empty)) + 1}; leave such rows out"
+            f"column '{column}' of '{table.name}' is empty in row {int(np.argmax(empty)) + 1}; remove such rows"
         )
     return texts
 
 
+def _weights(events: Table, column: str) -> NDArray[np.float32]:
+    weights = numbers(events, column)
+    if (weights <= 0).any():
+        row = int(np.argmax(weights <= 0))
+        raise DataInvalid(
+            f"column '{column}' of '{events.name}' holds {weights[row]:g} in row {row + 1}: weights are above zero; "
+            "remove such rows"
+        )
+    return weights.astype(np.float32)
+
+
 def _number(events: Table, column: str, attributes: Table | None, newest: int | None) -> tuple[Rows, list[str]]:
-    """Rows numbered by first appearance in the events, then in the attributes."""
+    """Number ids by first appearance in the events, then in the attributes. Return the events' numbers, and the ids."""
     encoded = ids_of(events, column).combine_chunks().dictionary_encode()
-    known: list[str] = encoded.dictionary.to_pylist()
+    ids: list[str] = encoded.dictionary.to_pylist()
     if attributes is not None:
-        listed = ids_of(attributes, column)
-        _check_rows(attributes, column, listed, newest)
-        already = set(known)
-        known += [each for each in dict.fromkeys(listed.to_pylist()) if each not in already]
-    return encoded.indices.to_numpy().astype(np.int64), known
+        attribute_ids = ids_of(attributes, column)
+        _check_rows(attributes, column, attribute_ids, newest)
+        event_ids = set(ids)
+        ids += [id_ for id_ in dict.fromkeys(attribute_ids.to_pylist()) if id_ not in event_ids]
+    return encoded.indices.to_numpy().astype(np.int64), ids
 
 
 def _check_rows(attributes: Table, column: str, ids: pa.ChunkedArray, newest: int | None) -> None:
@@ -133,13 +134,13 @@ def _check_rows(attributes: Table, column: str, ids: pa.ChunkedArray, newest: in
     is_dated = TIME in attributes.data.column_names
     if len(counts) == len(ids) or (is_dated and newest is not None):
         return
-    twice = next(entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1)
+    repeated = next(entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1)
     remedy = (
-        "name the column of times of the interactions, to tell which was true then"
+        "name the column of times of the interactions"
         if is_dated
-        else f"add a column '{TIME}' that says from when on each is true"
+        else f"add a column '{TIME}' that says from when on each is valid"
     )
-    raise DataInvalid(f"'{attributes.name}' has more than one row for {column} '{twice}'; keep one, or {remedy}")
+    raise DataInvalid(f"'{attributes.name}' has more than one row for {column} '{repeated}'; keep one, or {remedy}")
 
 
 def _titles(items: Table | None, columns: Columns, item_ids: Sequence[str]) -> tuple[str, ...]:
@@ -150,4 +151,4 @@ def _titles(items: Table | None, columns: Columns, item_ids: Sequence[str]) -> t
     is_dated = TIME in items.data.column_names
     order = np.argsort(unix_seconds(items, TIME, empty=ALWAYS), kind="stable") if is_dated else range(len(ids))
     by_id = {ids[row]: texts[row] for row in order}
-    return tuple(by_id.get(each) or "" for each in item_ids)
+    return tuple(by_id.get(id_) or "" for id_ in item_ids)

@@ -1,7 +1,4 @@
-"""MovieLens-100K (Harper and Konstan, 2015) out of a package of the package index.
-
-Knows its files and columns.
-"""
+"""MovieLens-100K (Harper and Konstan, 2015), read from a package of the package index."""
 
 from __future__ import annotations
 
@@ -21,9 +18,9 @@ ITEM_ATTRIBUTES = ("release_year", "genres")
 
 
 def movielens_100k() -> tuple[Table, Table, Table]:
-    """100,000 ratings, 943 users (age, gender, occupation), 1,682 movies (title with year, year, genres).
+    """Return 100,000 ratings, 943 users (age, gender, occupation) and 1,682 movies (title with year, year, genres).
 
-    Downloads a package of 2 MB at the first call. Raises DataInvalid when that fails.
+    The first call downloads a package of 2 MB. Raises DataInvalid when that fails.
     """
     events, users, items = (
         read_table(package_file(PACKAGE, f"{_FOLDER}/ml-100k.{kind}")) for kind in ("inter", "user", "item")
@@ -32,7 +29,7 @@ def movielens_100k() -> tuple[Table, Table, Table]:
 
 
 def corpus_of(tables: tuple[Table, Table, Table]) -> Corpus:
-    """The three tables as users, items, interactions and features."""
+    """Join the three tables into one corpus."""
     events, users, items = tables
     return build_corpus(
         events,

@@ -1,4 +1,4 @@
-"""What can be chosen when a recommender is trained, and the algorithms that this makes. Knows options, no data."""
+"""Command line options of recommender training, and the algorithms that they describe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import DataInvalid
-from models.recommender.algorithms.ann_index import APPROXIMATE_FROM
+from models.recommender.algorithms.ann_index import MIN_INDEXED_ITEMS
 from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 from models.store.artifacts import check_name
@@ -19,7 +19,7 @@ _LIGHTFM_OPTIONS = ("epochs", "factors", "learning_rate", "threads", "max_sample
 
 @dataclass(frozen=True)
 class Params:
-    """What can be chosen on the command line."""
+    """Options of `python -m training.recommender`."""
 
     interactions: Path | None = option(None, "CSV, parquet or .inter file of events; MovieLens-100K when not given")
     users: Path | None = option(None, "file of user attributes, one row per user, or several with a column `time`")
@@ -27,12 +27,12 @@ class Params:
     user_column: str = option("user_id", "column of user ids, in all files")
     item_column: str = option("item_id", "column of item ids, in all files")
     time_column: str = option("", "column of times: Unix seconds or ISO 8601")
-    weight_column: str = option("", "column that says how much an event counts, above zero")
-    rating_column: str = option("", "column of opinions, kept beside the events; all events count as interest")
+    weight_column: str = option("", "column of weights of events, above zero")
+    rating_column: str = option("", "column of ratings, stored with the events; all events count as interest")
     title_column: str = option("", "column of titles in the file of items")
-    user_attributes: tuple[str, ...] = option((), "columns of users to learn from; all that fit when empty")
-    item_attributes: tuple[str, ...] = option((), "columns of items to learn from; all that fit when empty")
-    delimiter: str = option("", "delimiter of CSV files; found in the header when empty")
+    user_attributes: tuple[str, ...] = option((), "columns of users to learn from; every usable column when empty")
+    item_attributes: tuple[str, ...] = option((), "columns of items to learn from; every usable column when empty")
+    delimiter: str = option("", "delimiter of CSV files; detected when empty")
     algorithms: tuple[str, ...] = option(
         ("two-level", "lightfm-warp", "ease-session", "als", "ease", "item-knn", "user-knn", "popular"),
         "what to train; the first is served by default",
@@ -42,23 +42,29 @@ class Params:
     factors: int = option(64, "length of the vectors (lightfm, also as a retriever)")
     learning_rate: float = option(0.03, "step size (lightfm, also as a retriever)")
     max_sampled: int = option(100, "negatives tried per positive at most (lightfm-warp, also as a retriever)")
-    threads: int = option(1, "threads of lightfm; above 1 is faster and differs a little at every run")
-    test_share: float = option(0.25, "share of each user's interactions held back for measuring")
-    holdout: bool = option(False, "save what has not learned from the test share, to measure it as it is served")
-    groups: Path | None = option(None, "file of groups of users: users and `group`, or one column per kind of group")
+    threads: int = option(1, "threads of lightfm; more than 1 is faster, and results differ slightly between runs")
+    test_share: float = option(0.25, "share of each user's interactions held out for evaluation")
+    evaluate_latest: bool = option(
+        False, "also evaluate on the latest share of each user's interactions; fits every algorithm once more"
+    )
+    holdout: bool = option(False, "save the model fitted without the test share, to evaluate it while it serves")
+    groups: Path | None = option(None, "file of user groups: a column `group`, or one column per kind of group")
     feedback: str = option("", "SQLAlchemy URL of the service's feedback log, to learn from it too")
     approximate_from: int = option(
-        APPROXIMATE_FROM, "items from which factor models are served by an approximate index"
+        MIN_INDEXED_ITEMS, "smallest number of items for which factor models get an approximate index"
     )
-    one_each: bool = option(False, "save each algorithm as an artifact of its own, NAME-ALGORITHM")
+    one_each: bool = option(False, "save one artifact per algorithm, named NAME-ALGORITHM")
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
     seed: int = option(0, "seed of splits and of training")
     name: str = option("recommender", "name of the artifact")
 
 
 def check(params: Params) -> None:
-    """Raises DataInvalid for options that are out of range, do not go together, or name what there is not;
-    ArtifactInvalid for a name that no artifact can have."""
+    """Check the options.
+
+    Raises DataInvalid for options that are out of range, conflict, or name an unknown algorithm. Raises ArtifactInvalid
+    for an invalid artifact name.
+    """
     check_name(params.name)
     for key in ("epochs", "factors", "max_sampled", "threads", "approximate_from"):
         if getattr(params, key) < 1:
@@ -70,20 +76,24 @@ def check(params: Params) -> None:
     if not params.algorithms:
         raise DataInvalid(f"no algorithm given; known: {', '.join(ALGORITHMS.names())}")
     if params.interactions is None and (params.users or params.items):
-        raise DataInvalid("--users and --items go with --interactions; give it too, or none for MovieLens-100K")
+        raise DataInvalid(
+            "--users and --items go with --interactions; give all of them, or omit them to train on MovieLens-100K"
+        )
     if params.holdout and params.feedback:
-        raise DataInvalid("--holdout goes without --feedback: what is held out has to be known from the data alone")
+        raise DataInvalid("--holdout goes without --feedback: the held-out part must follow from the data alone")
     for name in params.algorithms:
         algorithm(params, name)
 
 
 def algorithm(params: Params, name: str) -> AnyAlgorithm:
-    """An unfitted algorithm with the hyperparameters of the command line. Raises DataInvalid for what it cannot be."""
+    """Return an unfitted algorithm with the hyperparameters of the command line. Raises DataInvalid."""
     chosen: dict[str, object] = {"seed": params.seed} if "seed" in hyperparameters(name) else {}
     if name in _LIGHTFM:
         chosen |= {key: getattr(params, key) for key in _LIGHTFM_OPTIONS}
     if name == TwoStage.name:
-        usual = Params()
-        changed = {key: getattr(params, key) for key in _LIGHTFM_OPTIONS if getattr(params, key) != getattr(usual, key)}
+        defaults = Params()
+        changed = {
+            key: getattr(params, key) for key in _LIGHTFM_OPTIONS if getattr(params, key) != getattr(defaults, key)
+        }
         chosen["settings"] = tuple(f"{each}.{key}={value}" for each in _LIGHTFM for key, value in changed.items())
     return create(name, params.set, among=params.algorithms, chosen=chosen)

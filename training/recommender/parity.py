@@ -1,4 +1,4 @@
-"""How far what is served agrees with what it came from: arrays with LightFM, a graph with LightGBM's trees."""
+"""Compare served scores with those of the libraries that learned: arrays with LightFM, ONNX graphs with LightGBM."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _USERS = 200
 
 
 def serving_parity(algorithms: Sequence[AnyAlgorithm], *, tolerance: float = TOLERANCE) -> Parity | None:
-    """Compare served scores for up to 200 users with those of the libraries that learned; None without such a model.
+    """Compare served scores for up to 200 users with those of the libraries. Return None without such a model.
 
-    LightFM: scores of all items. lightfm returns a bias per user too, which moves all items of a user alike and is left
-    out of serving: it is added here. LightGBM: the ranker's scores of all candidates. Differences are relative to the
-    largest score, as float32 sums differ with their size. Raises ParityNotMet.
+    LightFM: scores of all items. lightfm also returns a bias per user, which shifts all items of a user equally and is
+    not served, so it is added here. LightGBM: the ranker's scores of all candidates. Differences are relative to the
+    largest score, because the error of float32 sums grows with their size. Raises ParityNotMet.
     """
-    learned: dict[int, AnyAlgorithm] = {}
-    for each in algorithms:
-        inside = each.retrievers_.values() if isinstance(each, TwoStage) else ()
-        learned |= {id(one): one for one in (each, *inside)}
-    factors = [_difference(each) for each in learned.values() if isinstance(each, LightFMWarp)]
-    trees = [_ranker_difference(each) for each in learned.values() if isinstance(each, TwoStage) and each.texts()]
-    found = {("lightfm-next", "numpy"): factors, ("lightgbm", "onnxruntime"): trees}
-    compared = [one for each in found.values() for one in each]
+    models: dict[int, AnyAlgorithm] = {}
+    for algorithm in algorithms:
+        retrievers = algorithm.retrievers_.values() if isinstance(algorithm, TwoStage) else ()
+        models |= {id(model): model for model in (algorithm, *retrievers)}
+    factors = [_factor_difference(model) for model in models.values() if isinstance(model, LightFMWarp)]
+    trees = [_ranker_difference(model) for model in models.values() if isinstance(model, TwoStage) and model.texts()]
+    by_library = {("lightfm-next", "numpy"): factors, ("lightgbm", "onnxruntime"): trees}
+    compared = [difference for differences in by_library.values() for difference in differences]
     if not compared:
         return None
     rows, difference = sum(rows for rows, _ in compared), max(difference for _, difference in compared)
-    libraries = [library for (library, _), each in found.items() if each]
+    libraries = [library for (library, _), differences in by_library.items() if differences]
     if not difference <= tolerance:
         raise ParityNotMet(
-            f"served scores differ from those of {' and '.join(libraries)} by {difference:.2e} of the largest, allowed "
-            f"is {tolerance:g}: not saved; this is a fault of the program or of an installed library"
+            f"served scores differ from those of {' and '.join(libraries)} by {difference:.2e} of the largest, "
+            f"allowed is {tolerance:g}: not saved; this is a fault of the program or of an installed library"
         )
     return Parity(
         reference=" and ".join(f"{name} {library_versions(name)[name]}" for name in libraries),
-        runtime=" and ".join(runtime for (_, runtime), each in found.items() if each),
+        runtime=" and ".join(runtime for (_, runtime), differences in by_library.items() if differences),
         rows=rows,
         max_difference=difference,
     )
@@ -61,7 +61,7 @@ def _ranker_difference(algorithm: TwoStage) -> tuple[int, float]:
     return len(features), float(np.abs(served - expected).max()) / largest
 
 
-def _difference(algorithm: LightFMWarp) -> tuple[int, float]:
+def _factor_difference(algorithm: LightFMWarp) -> tuple[int, float]:
     model, user_features, item_features = algorithm.reference_
     dataset = algorithm.dataset_
     users = np.linspace(0, dataset.users - 1, min(_USERS, dataset.users)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Cutting interactions into a part to learn from and a part to be measured on. Knows rows and times, no algorithm."""
+"""Split interactions into a training part and a test part."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataInvalid
-from models.recommender.dataset.dataset import Dataset, stored_rows, where
+from models.recommender.dataset.dataset import Dataset, filter_interactions, stored_rows
 
 Split = Literal["random", "last"]
 
 
 def split(dataset: Dataset, how: Split, *, test_share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Training and test part, each with all rows and columns.
+    """Return a training and a test part, each with all rows and columns.
 
-    "random": a random share of every user's interactions is the test part. "last": the latest share of every user's.
-    Of a single interaction none is taken; of n at least 2, round(share x n) but never all. Raises DataInvalid when
-    times are needed and missing, or nothing is left to measure on.
+    "random" puts a random share of every user's interactions into the test part, "last" the latest share. A single
+    interaction stays in the training part; of n interactions, round(share x n) are taken, but never all. Raises
+    DataInvalid when times are needed and missing, or the test part is empty.
     """
     if not 0 < test_share < 1:
         raise DataInvalid(f"the test share must be between 0 and 1, not {test_share:g}")
@@ -29,14 +29,12 @@ def split(dataset: Dataset, how: Split, *, test_share: float, seed: int) -> tupl
     taken = np.minimum(np.floor(test_share * counts + 0.5), counts - 1)
     is_test = ranks >= counts - taken
     if not is_test.any():
-        raise DataInvalid(
-            f"no user has enough interactions to take {test_share:.0%} of them for measuring; give more data"
-        )
-    return where(dataset, ~is_test), where(dataset, is_test)
+        raise DataInvalid(f"no user has enough interactions to hold out {test_share:.0%} of them; give more data")
+    return filter_interactions(dataset, ~is_test), filter_interactions(dataset, is_test)
 
 
 def _ranks(dataset: Dataset, how: Split, random: np.random.Generator) -> NDArray[np.int64]:
-    """The place of each interaction among its user's, from 0, in the order of the split."""
+    """Return the rank of each interaction among its user's, from 0, in the order of the split."""
     matrix = dataset.interactions
     rows = stored_rows(matrix)
     shuffled = random.random(matrix.nnz)

@@ -7,4 +7,8 @@ from training.tabular.params import Params
 from training.tabular.train import main
 
 if __name__ == "__main__":
-    run(main, Params, description="Train a classifier or a regression of one table and save it for serving.")
+    run(
+        main,
+        Params,
+        description="Train a classifier or a regression model of one table and save it into the model store.",
+    )

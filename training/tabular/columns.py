@@ -1,6 +1,6 @@
-"""Which columns of a table a model is fed, and as what: numbers, integers, booleans, categories.
+"""Select and type the input columns of a table: numbers, integers, booleans, categories.
 
-Knows data frames and `Column`, no model. Every column that is left out is given with its reason.
+Every column that is left out is reported with a reason.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class ColumnRules:
-    """What is left out by name, how many categories a column may have, and what happens to an unknown one.
+    """Columns to drop, the largest number of categories of a column, and the treatment of unknown categories.
 
-    With `accept_unknown`, categories seen in fewer than `rare_rows` rows stand for all unknown ones.
+    With `accept_unknown`, categories in fewer than `rare_rows` rows are encoded as unknown.
     """
 
     drop: tuple[str, ...] = ()
@@ -38,8 +38,8 @@ class ColumnRules:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of a model: their columns, the table encoded as serving encodes it, float32 (N, F), and what was left
-    out with the reason."""
+    """The inputs of a model: their columns, the table encoded as in serving, float32 (N, F), and the dropped columns
+    with reasons."""
 
     columns: tuple[Column, ...]
     rows: NDArray[np.float32]
@@ -47,7 +47,7 @@ class Inputs:
 
 
 def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mapping[str, str]) -> Inputs:
-    """Type and encode all columns of `frame`, which has no target in it.
+    """Type and encode all columns of `frame`, which does not contain the target.
 
     Raises DataInvalid for infinite numbers, an unknown name in `rules.drop`, and a table without a usable column.
     """
@@ -58,15 +58,15 @@ def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mappin
     dropped: list[tuple[str, str]] = []
     for name in map(str, frame.columns):
         series = _plain(frame[name])
-        reason = "asked for" if name in rules.drop else _reason_to_drop(series, rules)
+        reason = "dropped by --drop" if name in rules.drop else _reason_to_drop(series, rules)
         if reason:
             dropped.append((name, reason))
             continue
-        column, given = _typed(series, rules)
+        column, column_values = _typed(series, rules)
         columns.append(
             replace(column, description="; ".join(filter(None, (descriptions.get(name), column.description))))
         )
-        values.append(given)
+        values.append(column_values)
     if not columns:
         raise DataInvalid("no usable column is left: " + "; ".join(f"{name}: {why}" for name, why in dropped))
     columns = _with_examples(columns, values)
@@ -74,12 +74,12 @@ def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mappin
 
 
 def known_names(frame: pd.DataFrame) -> str:
-    """The names of a table's columns, for messages."""
+    """Return the names of a table's columns, for messages."""
     return ", ".join(map(str, frame.columns))
 
 
 def _plain(series: pd.Series) -> pd.Series:
-    """Categories and objects as text, decimals as numbers, NaN as missing."""
+    """Convert categories and objects to plain types, decimals to numbers, and NaN to missing values."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
     if pd.api.types.is_object_dtype(series.dtype):
@@ -126,9 +126,9 @@ def _reason_of_integers(name: str, present: pd.Series, distinct: int) -> str:
     if distinct < len(present):
         return ""
     if _ID_NAME.search(name):
-        return "an id: another value in every row"
+        return "an id: every row has a different value"
     consecutive = int(present.max()) - int(present.min()) + 1 == len(present)
-    return "row numbers: another value in every row, without gaps" if consecutive else ""
+    return "row numbers: every row has a different value, without gaps" if consecutive else ""
 
 
 def _reason_of_text(present: pd.Series, distinct: int, rules: ColumnRules) -> str:
@@ -137,16 +137,16 @@ def _reason_of_text(present: pd.Series, distinct: int, rules: ColumnRules) -> st
     numbers = pd.to_numeric(present, errors="coerce")
     if distinct > rules.max_categories and numbers.notna().mean() > 0.5:
         wrong = str(present[numbers.isna()].iloc[0])[:40]
-        return f"mostly numbers, but also text such as '{wrong}'; correct those or leave them empty"
+        return f"mostly numbers, but also text such as '{wrong}'; correct such values or leave them empty"
     if distinct <= min(rules.max_categories, len(present) / 2):
         return ""
     if present.str.fullmatch(DECIMAL_COMMA).all():
         return f"it has a comma in numbers, as in '{present.iloc[0]}'; --decimal , reads them"
     if distinct == len(present):
-        return "an id or free text: another value in every row"
+        return "an id or free text: every row has a different value"
     if distinct > rules.max_categories:
-        return f"free text or an id: {distinct:,} different values, more than {rules.max_categories} categories"
-    return f"free text or an id: {distinct:,} different values in {len(present):,} rows"
+        return f"free text or an id: {distinct:,} distinct values, more than {rules.max_categories} categories"
+    return f"free text or an id: {distinct:,} distinct values in {len(present):,} rows"
 
 
 def _typed(series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]:
@@ -164,14 +164,14 @@ def _typed(series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]
 
 
 def _typed_text(column: Column, series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]:
-    seen = series.dropna()
-    lowered = {word.lower() for word in seen.unique()}
+    present = series.dropna()
+    lowered = {word.lower() for word in present.unique()}
     for words in BOOLEAN_WORDS:
         if lowered <= words.keys():
-            truth = next((word for word in seen.unique() if words[word.lower()]), "")
+            truth = next((word for word in present.unique() if words[word.lower()]), "")
             values: list[object] = [None if pd.isna(word) else words[word.lower()] for word in series]
-            return replace(column, kind="boolean", description=f"true stands for '{truth}'" if truth else ""), values
-    counts = seen.value_counts()
+            return replace(column, kind="boolean", description=f"true means '{truth}'" if truth else ""), values
+    counts = present.value_counts()
     categories = sorted(counts.index)
     if rules.accept_unknown:
         categories = [word for word in categories if counts[word] >= rules.rare_rows] or categories
@@ -187,15 +187,15 @@ def _values(series: pd.Series) -> list[object]:
 
 
 def _with_examples(columns: Sequence[Column], values: Sequence[list[object]]) -> list[Column]:
-    """The first row in which nothing is missing, or failing that each column's first value."""
+    """Add examples: the first row without a missing value, or else the first usable value of each column."""
     rows = len(values[0])
-    whole = next((row for row in range(rows) if all(given[row] is not None for given in values)), None)
-    chosen = []
-    for column, given in zip(columns, values, strict=True):
-        known = set(column.categories)
-        usable = (value for value in given if value is not None and (not known or value in known))
-        example = given[whole] if whole is not None else next(usable)
-        if known and example not in known:
+    complete = next((row for row in range(rows) if all(cells[row] is not None for cells in values)), None)
+    with_examples = []
+    for column, cells in zip(columns, values, strict=True):
+        categories = set(column.categories)
+        usable = (cell for cell in cells if cell is not None and (not categories or cell in categories))
+        example = cells[complete] if complete is not None else next(usable)
+        if categories and example not in categories:
             example = next(usable)
-        chosen.append(replace(column, example=example))  # type: ignore[arg-type]  # a number, a boolean or text
-    return chosen
+        with_examples.append(replace(column, example=example))  # type: ignore[arg-type]  # a number, a boolean or text
+    return with_examples

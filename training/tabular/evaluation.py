@@ -1,6 +1,8 @@
-"""How good a tabular model is on rows it has not seen: overall, by slice, by probability, by input.
+"""Evaluate a tabular model on held-out rows: metrics overall and by slice, calibration, and importance of inputs.
 
-Knows true values and answers, never the model that made them (except to shuffle its inputs).
+Most metrics are scikit-learn's. Written here are the reliability bins with their counts, which `calibration_curve` does
+not return, the expected calibration error, which scikit-learn lacks, and permutation importance, because
+`permutation_importance` needs an estimator and not a function.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
+    brier_score_loss,
     f1_score,
     log_loss,
     mean_absolute_error,
@@ -27,7 +30,7 @@ from training.tabular.pipelines import Values, main_score
 Answers = NDArray[np.float64]
 
 CALIBRATION_BINS = 10
-# A slice with fewer held-out rows says nothing.
+# Slices with fewer held-out rows are too noisy to report.
 MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
 _FEW_VALUES = 6
@@ -36,13 +39,13 @@ _IMPORTANCE_REPEATS = 5
 
 
 def scores(values: Values, answers: Answers) -> dict[str, float]:
-    """All metrics of probabilities (N, K) or estimates (N, 1). The first one is the one that the gate looks at."""
+    """Return all metrics of probabilities (N, K) or estimates (N, 1). The quality gate checks the first one."""
     return _regression_scores(values, answers[:, 0]) if answers.shape[1] == 1 else _class_scores(values, answers)
 
 
 def calibration(values: Values, answers: Answers) -> tuple[CalibrationBin, ...]:
-    """Reliability of probabilities (N, K >= 2) in bins of equal width; bins without rows are left out."""
-    predicted, came_true = _claims(values, answers)
+    """Return the reliability of probabilities (N, K >= 2) in bins of equal width. Empty bins are omitted."""
+    predicted, is_true = _predictions(values, answers)
     positions = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     return tuple(
         CalibrationBin(
@@ -50,36 +53,33 @@ def calibration(values: Values, answers: Answers) -> tuple[CalibrationBin, ...]:
             upper=(position + 1) / CALIBRATION_BINS,
             rows=int((positions == position).sum()),
             mean_probability=float(predicted[positions == position].mean()),
-            observed_share=float(came_true[positions == position].mean()),
+            observed_share=float(is_true[positions == position].mean()),
         )
         for position in np.unique(positions).tolist()
     )
 
 
 def calibration_scores(values: Values, answers: Answers) -> dict[str, float]:
-    """Brier score and expected calibration error of probabilities (N, K >= 2).
+    """Return the Brier score and the expected calibration error of probabilities (N, K >= 2).
 
-    For two classes both are about the second one; for more, Brier is summed over all classes and the error is about
-    the likeliest. Sources: Brier 1950; Guo et al. 2017, "On calibration of modern neural networks".
+    With two classes both concern the second class. With more, the Brier score is summed over all classes and the error
+    concerns the likeliest. Sources: Brier 1950; Guo et al. 2017, "On calibration of modern neural networks".
     """
-    truth = np.eye(answers.shape[1])[values.astype(int)]
-    squares = (answers[:, 1] - truth[:, 1]) ** 2 if answers.shape[1] == 2 else ((answers - truth) ** 2).sum(axis=1)
-    error = sum(
-        found.rows * abs(found.mean_probability - found.observed_share) for found in calibration(values, answers)
-    )
-    return {"brier": float(squares.mean()), "ece": float(error / len(values))}
+    labels = np.arange(answers.shape[1])
+    error = sum(bin_.rows * abs(bin_.mean_probability - bin_.observed_share) for bin_ in calibration(values, answers))
+    return {"brier": float(brier_score_loss(values, answers, labels=labels)), "ece": float(error / len(values))}
 
 
 def slice_scores(
     columns: Sequence[Column], rows: NDArray[np.float32], values: Values, answers: Answers
 ) -> dict[str, Metrics]:
-    """Metrics by the values of every category and boolean, and by the quarters of every number's distribution."""
-    found: dict[str, Metrics] = {}
+    """Return metrics by value of each category and boolean, and by quartile of each number."""
+    metrics: dict[str, Metrics] = {}
     for position, column in enumerate(columns):
         for label, inside in _slices(column, rows[:, position]):
             if inside.sum() >= MIN_SLICE_ROWS:
-                found[f"{column.name}={label}"] = _slice(values[inside], answers[inside])
-    return found
+                metrics[f"{column.name}={label}"] = _slice(values[inside], answers[inside])
+    return metrics
 
 
 def importance(
@@ -90,37 +90,37 @@ def importance(
     *,
     seed: int,
 ) -> dict[str, float]:
-    """Mean fall of the main metric over shufflings of one column, greatest first. Source: Breiman 2001."""
+    """Return the mean drop of the main metric when one column is shuffled, largest first. Source: Breiman 2001."""
     random = np.random.default_rng(seed)
     if len(rows) > _IMPORTANCE_ROWS:
-        some = random.choice(len(rows), _IMPORTANCE_ROWS, replace=False)
-        if values.dtype.kind != "i" or len(np.unique(values[some])) == len(np.unique(values)):
-            rows, values = rows[some], values[some]
+        sample = random.choice(len(rows), _IMPORTANCE_ROWS, replace=False)
+        if values.dtype.kind != "i" or len(np.unique(values[sample])) == len(np.unique(values)):
+            rows, values = rows[sample], values[sample]
     best = main_score(values, predict(rows))
-    falls = {}
+    drops = {}
     for position, column in enumerate(columns):
         shuffled_scores = []
         for _ in range(_IMPORTANCE_REPEATS):
             shuffled = rows.copy()
             shuffled[:, position] = random.permutation(shuffled[:, position])
             shuffled_scores.append(main_score(values, predict(shuffled)))
-        falls[column.name] = best - float(np.mean(shuffled_scores))
-    return dict(sorted(falls.items(), key=lambda item: -item[1]))
+        drops[column.name] = best - float(np.mean(shuffled_scores))
+    return dict(sorted(drops.items(), key=lambda item: -item[1]))
 
 
 def _class_scores(values: Values, answers: Answers) -> dict[str, float]:
     likeliest, labels = answers.argmax(axis=1), np.arange(answers.shape[1])
-    found = {"roc_auc": main_score(values, answers)}
+    metrics = {"roc_auc": main_score(values, answers)}
     if answers.shape[1] == 2:
-        found["average_precision"] = float(average_precision_score(values, answers[:, 1]))
-    found |= {
+        metrics["average_precision"] = float(average_precision_score(values, answers[:, 1]))
+    metrics |= {
         "accuracy": float(accuracy_score(values, likeliest)),
         "accuracy_of_the_commonest_class": float(np.bincount(values.astype(int)).max() / len(values)),
         "balanced_accuracy": float(balanced_accuracy_score(values, likeliest)),
         "f1_macro": float(f1_score(values, likeliest, average="macro", labels=labels, zero_division=0.0)),
         "log_loss": float(log_loss(values, answers, labels=labels)),
     }
-    return found | calibration_scores(values, answers)
+    return metrics | calibration_scores(values, answers)
 
 
 def _regression_scores(values: Values, answers: NDArray[np.float64]) -> dict[str, float]:
@@ -134,17 +134,17 @@ def _regression_scores(values: Values, answers: NDArray[np.float64]) -> dict[str
 
 
 def _slice(values: Values, answers: Answers) -> dict[str, float]:
-    found = {"rows": float(len(values))}
+    metrics = {"rows": float(len(values))}
     if answers.shape[1] == 1:
-        errors = answers[:, 0] - values
-        return found | {"rmse": float(np.sqrt((errors**2).mean())), "bias": float(errors.mean())}
-    found["accuracy"] = float(accuracy_score(values, answers.argmax(axis=1)))
+        bias = float((answers[:, 0] - values).mean())
+        return metrics | {"rmse": float(root_mean_squared_error(values, answers[:, 0])), "bias": bias}
+    metrics["accuracy"] = float(accuracy_score(values, answers.argmax(axis=1)))
     if answers.shape[1] == 2:
-        found["share_true"] = float((values == 1).mean())
-        found["mean_probability"] = float(answers[:, 1].mean())
+        metrics["share_true"] = float((values == 1).mean())
+        metrics["mean_probability"] = float(answers[:, 1].mean())
         if len(np.unique(values)) == 2:
-            found["roc_auc"] = main_score(values, answers)
-    return found
+            metrics["roc_auc"] = main_score(values, answers)
+    return metrics
 
 
 def _slices(column: Column, numbers: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -174,8 +174,8 @@ def _slices(column: Column, numbers: NDArray[np.float32]) -> Iterator[tuple[str,
         yield f"{lower:g} to {upper:g}" if is_last else f"{lower:g} to under {upper:g}", inside
 
 
-def _claims(values: Values, answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """What was claimed with which probability, and whether it came true."""
+def _predictions(values: Values, answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the probability of each prediction, and whether it is true."""
     if answers.shape[1] == 2:
         return answers[:, 1], values == 1
     likeliest = answers.argmax(axis=1)

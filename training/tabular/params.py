@@ -1,4 +1,4 @@
-"""What can be chosen when a model of a table is trained, and the table that is chosen. Knows options, no model."""
+"""Command line options of tabular training, and the table that they name."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Params:
     """Options of `python -m training.tabular`."""
 
     data: Path | None = option(
-        None, "CSV (one header line, UTF-8, may be gzipped) or parquet file; German credit if none"
+        None, "CSV (one header line, UTF-8, may be gzipped) or parquet file; German credit if not given"
     )
     target: str | None = option(None, "column to predict")
-    task: TaskChoice = option("auto", "classes, numbers, or told by the column")
-    delimiter: str = option(AUTO_DELIMITER, "what separates the fields of the CSV file")
-    decimal: str = option(".", "what the CSV file has before the fraction of a number", choices=(".", ","))
-    drop: tuple[str, ...] = option((), "columns not to be used")
+    task: TaskChoice = option("auto", "classes, numbers, or detected from the column")
+    delimiter: str = option(AUTO_DELIMITER, "field delimiter of the CSV file")
+    decimal: str = option(".", "decimal separator of the CSV file", choices=(".", ","))
+    drop: tuple[str, ...] = option((), "columns to ignore")
     unknown_categories: Literal["reject", "accept"] = option(
-        "reject", "when serving, refuse a category that was not in the table, or accept it as 'none of these'"
+        "reject", "when serving, reject a category that was not in the table, or accept it as 'none of these'"
     )
-    max_categories: int = option(100, "text columns with more different values are not used")
-    test_share: float = option(0.2, "share of the rows that is held out to measure the model")
+    max_categories: int = option(100, "text columns with more distinct values are ignored")
+    test_share: float = option(0.2, "share of rows that is held out for evaluation")
     folds: int = option(5, "folds of the cross-validation that chooses the model")
     min_metric: float | None = option(
         None, "refuse to save below this area under the ROC curve (classes) or R² (numbers); German credit: 0.7"
@@ -40,11 +40,13 @@ class Params:
 
 
 def check(params: Params) -> None:
-    """Raises DataInvalid for options that are out of range, or do not go together; ArtifactInvalid for a name that no
-    artifact can have."""
+    """Check the options.
+
+    Raises DataInvalid for options that are out of range or conflict, and ArtifactInvalid for an invalid artifact name.
+    """
     check_name(params.name)
     if params.data is not None and params.target is None:
-        raise DataInvalid(f"which column is to be predicted? --target, one of: {known_names(read(params).frame)}")
+        raise DataInvalid(f"give the column to predict with --target, one of: {known_names(read(params).frame)}")
     if not 0.05 <= params.test_share <= 0.5:
         raise DataInvalid(f"--test-share {params.test_share:g} is not within 0.05 and 0.5")
     if not 2 <= params.folds <= 5:
@@ -52,7 +54,7 @@ def check(params: Params) -> None:
 
 
 def read(params: Params) -> Table:
-    """The table of `--data`, or German credit. Raises DataInvalid."""
+    """Read the table of `--data`, or German credit. Raises DataInvalid."""
     if params.data is None:
         return german_credit()
     return read_table(params.data, delimiter=params.delimiter, decimal=params.decimal)

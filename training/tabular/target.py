@@ -1,7 +1,4 @@
-"""The column to predict: whether it holds classes or numbers, and as what numbers a model is taught them.
-
-Knows one column, no model.
-"""
+"""Read the column to predict: decide between classes and numbers, and encode its values."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from training.tabular.columns import DECIMAL_COMMA, known_names
 
 TaskChoice = Literal["auto", "classification", "regression"]
 
-# A numeric target with at most this many different values is read as classes.
+# A numeric target with at most this many distinct values is read as classes.
 FEW_VALUES = 10
 MIN_ROWS = 50
 # Fewer rows of a class cannot be spread over training, calibration and test.
@@ -31,44 +28,45 @@ _ALMOST_NUMBER = re.compile(r"[^\d\w]*([A-Z]{3} )?[+-]?\d[\d.,' \u00a0\u202f]*[^
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be predicted, one value for each row in `kept` of the table.
+    """The values to predict, one for each row of the table where `is_used` is set.
 
-    `values` are class numbers 0..K-1 as int64, or float64 numbers. `classes` is empty for regression, and in the
-    order of the numbers that the labels stood for, else of the alphabet. `notes` say what was decided and left out.
+    `values` are class numbers 0..K-1 as int64, or float64 numbers. `classes` is empty for regression. Numeric labels
+    are in numeric order, others in alphabetical order. `notes` describe decisions and omitted rows.
     """
 
     name: str
     classes: tuple[str, ...]
     values: NDArray[np.int64] | NDArray[np.float64]
-    kept: NDArray[np.bool_]
+    is_used: NDArray[np.bool_]
     label_type: str
     notes: tuple[str, ...]
 
     @property
     def is_classification(self) -> bool:
+        """Return whether the target holds classes."""
         return bool(self.classes)
 
 
 def read_target(frame: pd.DataFrame, name: str, task: TaskChoice) -> Target:
-    """Read column `name`. Rows without it, and classes too small to learn, are left out, with a note.
+    """Read column `name`. Rows without a value, and classes with too few rows, are omitted with a note.
 
-    Raises DataInvalid when there is no such column, too few rows, one class only, or text where numbers are needed.
+    Raises DataInvalid for an unknown column, too few rows, a single class, or text where numbers are needed.
     """
     if name not in frame.columns:
         raise DataInvalid(f"no column '{name}' to predict; known: {known_names(frame)}")
     series = frame[name]
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
-    kept = series.notna().to_numpy()
-    notes = [] if kept.all() else [f"{(~kept).sum():,} rows without '{name}' are left out"]
-    present = series[kept]
+    is_used = series.notna().to_numpy()
+    notes = [] if is_used.all() else [f"{(~is_used).sum():,} rows without '{name}' are left out"]
+    present = series[is_used]
     if len(present) < MIN_ROWS:
         raise DataInvalid(f"{len(present)} rows with a value of '{name}', at least {MIN_ROWS} needed")
     if task == "auto":
         task = _guess(present, name, notes)
     if task == "classification":
-        return _classes(present, name, kept, notes)
-    return _numbers(present, name, kept, notes)
+        return _classes(present, name, is_used, notes)
+    return _numbers(present, name, is_used, notes)
 
 
 def _guess(present: pd.Series, name: str, notes: list[str]) -> TaskChoice:
@@ -77,11 +75,11 @@ def _guess(present: pd.Series, name: str, notes: list[str]) -> TaskChoice:
     distinct = present.nunique()
     if distinct > FEW_VALUES:
         return "regression"
-    notes.append(f"'{name}' holds {distinct} different numbers: they are read as classes (--task regression if not)")
+    notes.append(f"'{name}' holds {distinct} distinct numbers: they are read as classes (otherwise: --task regression)")
     return "classification"
 
 
-def _classes(present: pd.Series, name: str, kept: NDArray[np.bool_], notes: list[str]) -> Target:
+def _classes(present: pd.Series, name: str, is_used: NDArray[np.bool_], notes: list[str]) -> Target:
     label_type, labels = _labels(present)
     counts = labels.value_counts()
     small = counts[counts < MIN_CLASS_ROWS]
@@ -89,8 +87,8 @@ def _classes(present: pd.Series, name: str, kept: NDArray[np.bool_], notes: list
         shown = ", ".join(f"'{label}' ({count})" for label, count in list(small.items())[:10])
         notes.append(f"{len(small)} classes of fewer than {MIN_CLASS_ROWS} rows are left out: {shown}")
         usable = labels.isin(counts.index.difference(small.index)).to_numpy()
-        kept = kept.copy()
-        kept[np.flatnonzero(kept)[~usable]] = False
+        is_used = is_used.copy()
+        is_used[np.flatnonzero(is_used)[~usable]] = False
         present, labels = present[usable], labels[usable]
     ordered = (
         present.drop_duplicates().sort_values() if label_type == "number" else labels.drop_duplicates().sort_values()
@@ -103,15 +101,15 @@ def _classes(present: pd.Series, name: str, kept: NDArray[np.bool_], notes: list
             f"'{name}' has {len(classes) or 'no'} class of at least {MIN_CLASS_ROWS} rows; two are needed"
         )
     if len(classes) > MAX_CLASSES:
-        raise DataInvalid(f"'{name}' has {len(classes):,} classes, at most {MAX_CLASSES} can be learnt")
+        raise DataInvalid(f"'{name}' has {len(classes):,} classes, at most {MAX_CLASSES} are supported")
     if len(labels) < MIN_ROWS:
         raise DataInvalid(f"{len(labels)} rows of usable classes of '{name}', at least {MIN_ROWS} needed")
     numbers = labels.map({label: number for number, label in enumerate(classes)}).to_numpy(dtype=np.int64)
-    return Target(name, classes, numbers, kept, label_type, tuple(notes))
+    return Target(name, classes, numbers, is_used, label_type, tuple(notes))
 
 
 def _labels(present: pd.Series) -> tuple[str, pd.Series]:
-    """Classes as text: 3 and 3.0 are "3", booleans "true" and "false"."""
+    """Return the label type and classes as text: 3 and 3.0 are "3", booleans "true" and "false"."""
     if pd.api.types.is_bool_dtype(present.dtype):
         return "boolean", present.map({True: "true", False: "false"})
     if pd.api.types.is_numeric_dtype(present.dtype):
@@ -119,20 +117,20 @@ def _labels(present: pd.Series) -> tuple[str, pd.Series]:
     return "text", present.astype(str).str.strip()
 
 
-def _numbers(present: pd.Series, name: str, kept: NDArray[np.bool_], notes: list[str]) -> Target:
+def _numbers(present: pd.Series, name: str, is_used: NDArray[np.bool_], notes: list[str]) -> Target:
     if not pd.api.types.is_numeric_dtype(present.dtype):
-        usual = f"'{name}' holds no numbers but '{str(present.iloc[0])[:40]}' and the like; regression needs numbers"
-        raise DataInvalid(_hint_of_numbers(name, present.astype(str)) or usual)
+        message = f"'{name}' holds text such as '{str(present.iloc[0])[:40]}'; regression needs numbers"
+        raise DataInvalid(_hint_of_numbers(name, present.astype(str)) or message)
     values = present.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataInvalid(f"column '{name}' holds infinity")
     if values.min() == values.max():
         raise DataInvalid(f"'{name}' is {values[0]:g} in all rows: nothing to predict")
-    return Target(name, (), values, kept, "number", tuple(notes))
+    return Target(name, (), values, is_used, "number", tuple(notes))
 
 
 def _hint_of_numbers(name: str, texts: pd.Series) -> str:
-    """What to do where most of `texts` are numbers that are not written as such: "1.234,50", "1,234 €"."""
+    """Return a hint when most of `texts` are formatted numbers such as "1.234,50" or "1,234 €", else an empty text."""
     words = texts.str.strip()
     looks = words.str.fullmatch(_ALMOST_NUMBER)
     if not looks.mean() > 0.5:

@@ -1,1 +1,1 @@
-"""Recommendation algorithms with one interface."""
+"""Recommendation algorithms with a common interface."""

@@ -1,4 +1,4 @@
-"""Recommendations from the attributes of items alone: they need no other users, and know new items from the start."""
+"""Content-based recommendation from the attributes of items, which covers new items and needs no other users."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress
-from models.recommender.algorithms.linear import contributions, similar_columns
-from models.recommender.algorithms.neighbours import ItemNeighbours, NeighbourParams, nearest, normalised
+from models.recommender.algorithms.linear import similar_columns, top_contributions
+from models.recommender.algorithms.neighbours import ItemNeighbours, NeighbourParams, nearest_rows, normalise_rows
 from models.recommender.algorithms.top_k import Items, Scores
 from models.recommender.dataset.dataset import Dataset, Rows, binary, csr
 
 
 @dataclass(frozen=True, slots=True)
 class ContentParams:
-    """`popularity`: how much the item's share of all users adds to the cosine; attributes alone know no quality."""
+    """`popularity`: weight of the item's share of users that is added to the cosine."""
 
     popularity: float = 0.0
 
 
 class Content(Algorithm[ContentParams]):
-    """Scores are the cosine of an item's attributes to the sum of those of the user's items, rare ones counting more.
+    """Content-based scores: cosine of an item's attributes and the sum of those of the user's items.
 
-    Where items have no attributes, all scores are equal.
+    Rare attributes have higher weights. Without attributes all scores are equal.
     """
 
     name = "content"
@@ -36,7 +36,7 @@ class Content(Algorithm[ContentParams]):
     )
 
     directions_: sparse.csr_array
-    """Attributes of each item, weighted, of length 1, (items, features)."""
+    """Weighted attributes of each item, normalised to length 1, (items, features)."""
     prior_: NDArray[np.float32]
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
@@ -46,18 +46,18 @@ class Content(Algorithm[ContentParams]):
         progress(1, 1)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
-        profiles = normalised(sparse.csr_array(binary(histories) @ self.directions_))
+        profiles = normalise_rows(sparse.csr_array(binary(histories) @ self.directions_))
         return np.asarray((profiles @ self.directions_.T).toarray() + self.prior_, np.float32)
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
-        likeness = (self.directions_[item_rows] @ self.directions_.T).toarray()
-        return similar_columns(likeness, item_rows, n)
+        similarities = (self.directions_[item_rows] @ self.directions_.T).toarray()
+        return similar_columns(similarities, item_rows, n)
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
-        def likeness(rows: Rows, columns: Rows) -> NDArray[np.float32]:
+        def similarities(rows: Rows, columns: Rows) -> NDArray[np.float32]:
             return np.asarray((self.directions_[rows].multiply(self.directions_[columns])).sum(axis=1), np.float32)
 
-        return contributions(likeness, histories, items, n)
+        return top_contributions(similarities, histories, items, n)
 
     def arrays(self) -> Arrays:
         matrix = self.directions_
@@ -76,30 +76,30 @@ class Content(Algorithm[ContentParams]):
 
 
 class ContentNeighbours(ItemNeighbours):
-    """Like items by attributes instead of by users: each item of the history speaks for those most like it."""
+    """Item neighbours by attributes: each item of the history contributes to the items most similar to it."""
 
     name = "content-knn"
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         directions = item_directions(dataset)
-        self.likeness_ = nearest(directions, directions, NeighbourParams(k=self.params.k), progress)
+        self.similarities_ = nearest_rows(directions, directions, NeighbourParams(k=self.params.k), progress)
 
 
 def item_directions(dataset: Dataset) -> sparse.csr_array:
-    """Attributes of each item weighted by how rare they are, of length 1, (items, features)."""
+    """Return the attributes of each item weighted by inverse frequency, normalised to length 1, (items, features)."""
     features = dataset.item_features
     if features is None:
         return sparse.csr_array((dataset.items, 0), dtype=np.float32)
-    return weighted(features, rarity(features))
+    return weigh_features(features, inverse_frequency(features))
 
 
-def rarity(features: sparse.csr_array) -> NDArray[np.float32]:
-    """How much each feature counts, the more the fewer items have it, (features,)."""
+def inverse_frequency(features: sparse.csr_array) -> NDArray[np.float32]:
+    """Return the weight of each feature, higher for rarer features, (features,)."""
     counts = np.bincount(features.indices, minlength=features.shape[1])
     return np.asarray(np.log1p(features.shape[0] / np.maximum(counts, 1)), np.float32)
 
 
-def weighted(features: sparse.csr_array, weights: NDArray[np.float32]) -> sparse.csr_array:
-    """Rows of features times their weights, of length 1, (rows, features)."""
+def weigh_features(features: sparse.csr_array, weights: NDArray[np.float32]) -> sparse.csr_array:
+    """Multiply features by weights and normalise rows to length 1, (rows, features)."""
     values = features.data * weights[features.indices]
-    return normalised(csr(values, features.indices, features.indptr, features.shape))
+    return normalise_rows(csr(values, features.indices, features.indptr, features.shape))

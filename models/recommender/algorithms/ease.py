@@ -1,4 +1,4 @@
-"""EASE: a linear model of items by items, in closed form (Steck, "Embarrassingly Shallow Autoencoders", WWW 2019)."""
+"""EASE: a linear item-item model in closed form (Steck, "Embarrassingly Shallow Autoencoders", WWW 2019)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from models.errors import InvalidInput
 from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress
-from models.recommender.algorithms.linear import contributions, similar_columns
+from models.recommender.algorithms.linear import similar_columns, top_contributions
 from models.recommender.algorithms.top_k import Items, Scores
 from models.recommender.dataset.dataset import Dataset, Rows, binary
 
@@ -20,14 +20,14 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True)
 class EaseParams:
-    """`l2`: ridge penalty. `max_items`: the dense matrix takes 4 bytes x items^2; larger catalogues are refused."""
+    """`l2`: ridge penalty. `max_items`: limit of the catalogue, because the dense matrix takes 4 bytes x items^2."""
 
     l2: float = 300.0
     max_items: int = 20_000
 
 
 class ItemWeights(Algorithm[P]):
-    """Scores are the user's history times an item-by-item matrix with a zero diagonal, (items, items)."""
+    """A linear model: the history of the user times an item-item matrix with a zero diagonal, (items, items)."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {"known_users", "history", "similar_items", "explanations"}
@@ -42,7 +42,7 @@ class ItemWeights(Algorithm[P]):
         return similar_columns(self.weights_[item_rows], item_rows, n)
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
-        return contributions(lambda row, column: self.weights_[row, column], histories, items, n)
+        return top_contributions(lambda row, column: self.weights_[row, column], histories, items, n)
 
     def arrays(self) -> Arrays:
         return {"weights": self.weights_}
@@ -52,7 +52,7 @@ class ItemWeights(Algorithm[P]):
 
 
 class Ease(ItemWeights[EaseParams]):
-    """The matrix that best reproduces all histories without using an item for itself."""
+    """The item-item matrix that best reproduces all histories with a zero diagonal."""
 
     name = "ease"
     params_type = EaseParams
@@ -62,21 +62,24 @@ class Ease(ItemWeights[EaseParams]):
         matrix = binary(dataset.interactions)
         gram = (matrix.T @ matrix).toarray().astype(np.float64)
         gram[np.diag_indices_from(gram)] += self.params.l2
-        self.weights_ = solved(gram)
+        self.weights_ = solve_weights(gram)
         progress(1, 1)
 
 
 def check_size(name: str, dataset: Dataset, max_items: int) -> None:
-    """Raises InvalidInput when a dense matrix of items by items would be too large."""
+    """Raise InvalidInput when a dense item-item matrix would be too large."""
     if dataset.items > max_items:
         raise InvalidInput(
-            f"{name} needs a dense matrix of items by items: {dataset.items:,} items are more than {max_items:,}; "
-            "leave it out, or raise max_items"
+            f"{name} needs a dense item-item matrix: {dataset.items:,} items exceed the limit of {max_items:,}; "
+            "omit the algorithm or increase max_items"
         )
 
 
-def solved(gram: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The weights (items, items), zero on the diagonal, of a Gram matrix with its ridge; `gram` is overwritten."""
+def solve_weights(gram: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Solve for the weights (items, items) with a zero diagonal, given a Gram matrix with ridge. Overwrite `gram`."""
+    # Training only: the image has no scipy.linalg.
+    from scipy import linalg
+
     inverse = linalg.inv(gram, overwrite_a=True, assume_a="pos")
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)

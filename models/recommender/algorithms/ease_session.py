@@ -1,9 +1,9 @@
-"""EASE in which things done together in time belong together more than things done months apart.
+"""EASE with co-occurrences weighted by proximity in time.
 
-The count of users who took to both items becomes a sum over these users of a kernel of the time between:
-(1 + pause / scale) ** -power. The kernel is completely monotone, so the matrix stays positive definite and Steck's
-closed form holds. Times are needed to learn only: a history without times is scored as any other. On validation parts
-of MovieLens-100K nDCG@10 is 0.272 where plain EASE has 0.261.
+The number of users with both items becomes a sum over these users of a kernel of the time between the interactions:
+(1 + pause / scale) ** -power. The kernel is completely monotone, so that the matrix stays positive definite and the
+closed form of Steck holds. Only training needs times. On validation splits of MovieLens-100K nDCG@10 is 0.272; plain
+EASE has 0.261.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.recommender.algorithms.base import Progress
-from models.recommender.algorithms.ease import ItemWeights, check_size, solved
+from models.recommender.algorithms.ease import ItemWeights, check_size, solve_weights
 from models.recommender.dataset.dataset import Dataset
 
-# Pairs of one user's items that are weighed at once: a user with 100,000 items must not take 80 GB.
+# Pairs of items of one user that are weighted at once: a user with 100,000 items would otherwise need 80 GB.
 _PAIRS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class EaseSessionParams:
-    """`scale_s` and `power`: a pair `pause` seconds apart counts (1 + pause / scale_s) ** -power.
+    """`scale_s` and `power`: the weight of a pair `pause` seconds apart is (1 + pause / scale_s) ** -power.
 
     `l2`, `max_items`: as in `EaseParams`.
     """
@@ -35,7 +35,7 @@ class EaseSessionParams:
 
 
 class EaseSession(ItemWeights[EaseSessionParams]):
-    """EASE over co-occurrence weighed by nearness in time; plain EASE where the data has no times."""
+    """EASE on co-occurrences weighted by proximity in time; plain EASE for data without times."""
 
     name = "ease-session"
     params_type = EaseSessionParams
@@ -44,7 +44,7 @@ class EaseSession(ItemWeights[EaseSessionParams]):
         check_size(self.name, dataset, self.params.max_items)
         gram = self._gram(dataset, progress)
         gram[np.diag_indices_from(gram)] += self.params.l2
-        self.weights_ = solved(gram)
+        self.weights_ = solve_weights(gram)
 
     def _gram(self, dataset: Dataset, progress: Progress) -> NDArray[np.float64]:
         gram = np.zeros((dataset.items, dataset.items))
@@ -56,7 +56,7 @@ class EaseSession(ItemWeights[EaseSessionParams]):
             step = max(1, _PAIRS // max(1, len(columns)))
             for start in range(0, len(columns), step):
                 part = slice(start, start + step)
-                # No item twice in a history, so that every entry is added to once.
+                # A history has each item once, so that each entry is updated once.
                 gram[np.ix_(columns[part], columns)] += self._kernel(np.abs(when[part, None] - when[None, :]))
             progress(user + 1, dataset.users)
         return gram

@@ -1,8 +1,8 @@
-"""FastRP: vectors of users and items from random walks over who interacted with what, without any training.
+"""FastRP: vectors of users and items by random projection of the interaction graph, without training.
 
 Chen et al., "Fast and Accurate Network Embeddings via Very Sparse Random Projection", CIKM 2019. A random vector per
-item is averaged over the graph again and again, from items to their users and back; what is added up along the way
-puts those close to each other that walks of these lengths connect.
+item is averaged repeatedly over the graph, from items to their users and back. The sum over the steps places nodes
+close to each other that walks of these lengths connect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import sparse
 
 from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress
 from models.recommender.algorithms.factors import Factors
-from models.recommender.algorithms.linear import contributions, similar_columns
+from models.recommender.algorithms.linear import similar_columns, top_contributions
 from models.recommender.algorithms.top_k import Items, Scores
 from models.recommender.dataset.dataset import Dataset, Rows, binary
 
@@ -25,10 +25,10 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class FastRPParams:
-    """`weights`: of walks of 1, 2, 3, ... rounds from items to users and back.
+    """`weights`: weights of walks of 1, 2, 3, ... rounds from items to users and back.
 
-    `degree`: exponent on an item's popularity for its random vector; below zero the popular count less. `popularity`:
-    exponent on the popularity that the cosine is multiplied with.
+    `degree`: exponent of the popularity that scales an item's random vector; a negative one reduces the weight of
+    popular items. `popularity`: exponent of the popularity that scales the cosine.
     """
 
     factors: int = 512
@@ -39,20 +39,20 @@ class FastRPParams:
 
 
 class FastRP(Factors[FastRPParams]):
-    """Scores are the product of the user's and the item's vector, both of length 1, times a power of popularity."""
+    """FastRP scores: the cosine of user and item vectors times a power of the item's popularity."""
 
     name = "fastrp"
     params_type = FastRPParams
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        users, items = walk(dataset, self.params, progress)
-        self.user_factors_ = unit(users)
-        self.item_factors_ = (unit(items) * attraction(dataset, self.params.popularity)).astype(np.float32)
+        users, items = walk_vectors(dataset, self.params, progress)
+        self.user_factors_ = unit_rows(users)
+        self.item_factors_ = (unit_rows(items) * attraction(dataset, self.params.popularity)).astype(np.float32)
         self.item_biases_ = np.zeros(dataset.items, np.float32)
 
 
 class FastRPItem(Algorithm[FastRPParams]):
-    """Items as vectors; a user is the sum of those in the history, so anyone with a history is served alike."""
+    """FastRP with item vectors only; a user is the sum of the item vectors in the history."""
 
     name = "fastrp-item"
     params_type = FastRPParams
@@ -64,12 +64,12 @@ class FastRPItem(Algorithm[FastRPParams]):
     attraction_: Matrix
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        _, items = walk(dataset, self.params, progress)
-        self.item_factors_ = unit(items)
+        _, items = walk_vectors(dataset, self.params, progress)
+        self.item_factors_ = unit_rows(items)
         self.attraction_ = attraction(dataset, self.params.popularity).ravel()
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
-        profiles = unit(np.asarray(binary(histories) @ self.item_factors_, np.float32))
+        profiles = unit_rows(np.asarray(binary(histories) @ self.item_factors_, np.float32))
         return np.asarray((profiles @ self.item_factors_.T) * self.attraction_, np.float32)
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
@@ -77,7 +77,7 @@ class FastRPItem(Algorithm[FastRPParams]):
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
         vectors = self.item_factors_
-        return contributions(lambda row, column: (vectors[row] * vectors[column]).sum(axis=1), histories, items, n)
+        return top_contributions(lambda row, column: (vectors[row] * vectors[column]).sum(axis=1), histories, items, n)
 
     def arrays(self) -> Arrays:
         return {"item_factors": self.item_factors_, "attraction": self.attraction_}
@@ -87,32 +87,32 @@ class FastRPItem(Algorithm[FastRPParams]):
         self.attraction_ = arrays["attraction"].astype(np.float32, copy=False)
 
 
-def walk(dataset: Dataset, params: FastRPParams, progress: Progress) -> tuple[Matrix, Matrix]:
-    """Vectors of users and of items, (users, d) and (items, d)."""
+def walk_vectors(dataset: Dataset, params: FastRPParams, progress: Progress) -> tuple[Matrix, Matrix]:
+    """Compute vectors of users and items, (users, d) and (items, d)."""
     matrix = binary(dataset.interactions)
     to_users, to_items = _averages(matrix), _averages(sparse.csr_array(matrix.T))
     random = np.random.default_rng(params.seed)
-    # +-sqrt(3) with probability 1/6 each: as good as Gaussian here, and mostly zeros (Achlioptas, 2003).
+    # +-sqrt(3) with probability 1/6 each: as accurate as Gaussian values, and sparse (Achlioptas, 2003).
     signs = random.choice([-1.0, 0.0, 1.0], size=(dataset.items, params.factors), p=[1 / 6, 2 / 3, 1 / 6])
     current = (np.sqrt(3.0) * signs * attraction(dataset, params.degree)).astype(np.float32)
     users, items = np.zeros((dataset.users, params.factors), np.float32), np.zeros_like(current)
     for step, weight in enumerate(params.weights):
-        met = unit(np.asarray(to_users @ current, np.float32))
-        current = unit(np.asarray(to_items @ met, np.float32))
-        users += np.float32(weight) * met
+        reached = unit_rows(np.asarray(to_users @ current, np.float32))
+        current = unit_rows(np.asarray(to_items @ reached, np.float32))
+        users += np.float32(weight) * reached
         items += np.float32(weight) * current
         progress(step + 1, len(params.weights))
     return users, items
 
 
 def attraction(dataset: Dataset, exponent: float) -> Matrix:
-    """Popularity relative to the mean, to a power, (items, 1)."""
+    """Return the popularity relative to the mean, to the power of `exponent`, (items, 1)."""
     counts = np.maximum(dataset.popularity(), 1)
     return np.asarray((counts / counts.mean()) ** exponent, np.float32)[:, None]
 
 
-def unit(vectors: Matrix) -> Matrix:
-    """Rows of length 1; rows of zeros stay."""
+def unit_rows(vectors: Matrix) -> Matrix:
+    """Normalise rows to length 1; rows of zeros stay unchanged."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)
 

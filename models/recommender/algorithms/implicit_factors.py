@@ -1,4 +1,4 @@
-"""Factors learned by the library implicit: weighted least squares, BPR and logistic factors. Only `fit` imports it."""
+"""Factor models trained by the library implicit, which only `fit` imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.recommender.dataset.dataset import Dataset
 
 @dataclass(frozen=True, slots=True)
 class AlsParams:
-    """`alpha`: how much more an interaction of weight 1 counts than none. `l2`: ridge penalty."""
+    """`alpha`: confidence weight of an interaction of weight 1. `l2`: ridge penalty."""
 
     factors: int = 128
     epochs: int = 15
@@ -30,11 +30,11 @@ class AlsParams:
 
 @dataclass(frozen=True, slots=True)
 class BprParams:
-    """One negative is drawn per positive and epoch. More than one thread gives other numbers at every run.
+    """One negative is sampled per positive and epoch. With more than one thread results are not reproducible.
 
-    implicit draws negatives as often as they are popular, so what it learns is how much more a user likes an item than
-    others do. `popularity` times the logarithm of the item's popularity is added to set that right: on a validation
-    part of MovieLens-100K, ndcg@10 is 0.128 with 0 and 0.251 with 1.
+    implicit samples negatives in proportion to popularity, so that scores measure preference relative to other users.
+    `popularity` times the logarithm of the item's popularity is added as a correction: on a validation split of
+    MovieLens-100K nDCG@10 is 0.128 with 0 and 0.251 with 1.
     """
 
     factors: int = 64
@@ -48,7 +48,7 @@ class BprParams:
 
 @dataclass(frozen=True, slots=True)
 class LmfParams:
-    """`negatives`: drawn per positive. `popularity`: as in `BprParams`, for the same reason."""
+    """`negatives`: samples per positive. `popularity`: as in `BprParams`."""
 
     factors: int = 32
     epochs: int = 60
@@ -64,20 +64,20 @@ P = TypeVar("P", bound=AlsParams | BprParams | LmfParams)
 
 
 class _Implicit(Factors[P]):
-    """What the three share: fit, tell progress, keep the vectors. implicit keeps biases as further coordinates."""
+    """The common part of the three models. implicit stores biases as additional coordinates."""
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         matrix = sparse.csr_matrix(dataset.interactions, dtype=np.float32)
-        # implicit solves many tiny systems: with threads of its own BLAS is slower, and implicit warns of it.
+        # implicit solves many small systems: BLAS is slower with threads, and implicit warns about them.
         with use_threads(1):
             model = self._model()
             self._train(model, matrix, progress)
-        self.user_factors_ = _plain(model.user_factors)
-        self.item_factors_ = _plain(model.item_factors)
+        self.user_factors_ = _to_float32(model.user_factors)
+        self.item_factors_ = _to_float32(model.item_factors)
         self.item_biases_ = self._correction(dataset)
 
     def _correction(self, dataset: Dataset) -> Matrix:
-        """What is added to the scores of items, (items,)."""
+        """Return the popularity correction of item scores, (items,)."""
         weight = getattr(self.params, "popularity", 0.0)
         return np.asarray(weight * np.log(np.maximum(dataset.popularity(), 0.5)), np.float32)
 
@@ -89,7 +89,7 @@ class _Implicit(Factors[P]):
     def _model(self) -> Any: ...  # Any: implicit has no types
 
     def _shared_arguments(self) -> dict[str, Any]:
-        """The hyperparameters that all three have, by implicit's names for them."""
+        """Return the common hyperparameters by their names in implicit."""
         return {
             "factors": self.params.factors,
             "regularization": self.params.l2,
@@ -100,14 +100,14 @@ class _Implicit(Factors[P]):
 
 
 class Als(_Implicit[AlsParams]):
-    """Weighted least squares (Hu, Koren, Volinsky, ICDM 2008). Folds strangers in exactly as it was trained."""
+    """Weighted least squares (Hu, Koren, Volinsky, ICDM 2008). Folding in matches training exactly."""
 
     name = "als"
     params_type = AlsParams
 
     def __init__(self, params: AlsParams | None = None) -> None:
         super().__init__(params)
-        # One vector is then the solution for one user that training would find, the items held fixed.
+        # A folded-in vector then equals the training solution for fixed item factors.
         self.fold_in_weight = self.params.alpha  # type: ignore[misc]
         self.fold_in_l2 = self.params.l2  # type: ignore[misc]
 
@@ -146,12 +146,12 @@ class Lmf(_Implicit[LmfParams]):
         )
 
 
-def _plain(vectors: Any) -> Matrix:  # Any: implicit has no types
+def _to_float32(vectors: Any) -> Matrix:  # Any: implicit has no types
     return np.ascontiguousarray(vectors, np.float32)
 
 
 def _callback(progress: Progress, epochs: int) -> Callable[..., None]:
-    def told(epoch: int, *_: object) -> None:
+    def on_epoch(epoch: int, *_: object) -> None:
         progress(epoch + 1, epochs)
 
-    return told
+    return on_epoch

@@ -1,6 +1,6 @@
-"""LightFM: factors learned with ranking losses, users and items made of their features (Kula, 2015).
+"""LightFM: hybrid factor models with ranking losses; users and items are sums of their features (Kula, 2015).
 
-Only `fit` imports lightfm. What is served are the representations that it learned, summed over features.
+Only `fit` imports lightfm. Serving uses the trained representations, summed over features.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Loss = Literal["warp", "bpr"]
 
 @dataclass(frozen=True, slots=True)
 class LightFMParams:
-    """`user_feature_weight` and `item_feature_weight`: how much all features of a row weigh beside its identity (1).
+    """`user_feature_weight` and `item_feature_weight`: total weight of the features of a row; its identity has 1.
 
-    0 leaves them out. `threads` above 1 is faster, and gives slightly other numbers at every run.
+    0 disables them. With `threads` above 1 training is faster and not exactly reproducible.
     """
 
     factors: int = 64
@@ -39,7 +39,7 @@ class LightFMParams:
 
 
 class LightFMWarp(Factors[LightFMParams]):
-    """Hybrid factors under the WARP loss. Knows users by row, by history, or by their features alone."""
+    """A hybrid factor model with the WARP loss. It scores users by row, by history or by features."""
 
     name = "lightfm-warp"
     params_type = LightFMParams
@@ -47,10 +47,10 @@ class LightFMWarp(Factors[LightFMParams]):
     loss: ClassVar[Loss] = "warp"
 
     feature_factors_: Matrix
-    """One vector per user feature, (features, d): what a user known by features alone is made of."""
+    """One vector per user feature, (features, d), to score users by features."""
 
     reference_: Any
-    """lightfm's own model with the two feature matrices it was given, after `fit` only. Any: lightfm has no types."""
+    """The model of lightfm with its two feature matrices, only after `fit`. Any: lightfm has no types."""
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
         from lightfm import LightFM
@@ -95,7 +95,7 @@ class LightFMWarp(Factors[LightFMParams]):
 
 
 class LightFMBpr(LightFMWarp):
-    """Hybrid factors under the BPR loss."""
+    """A hybrid factor model with the BPR loss."""
 
     name = "lightfm-bpr"
     loss: ClassVar[Loss] = "bpr"
@@ -109,7 +109,7 @@ def _positives(interactions: sparse.csr_array) -> tuple[sparse.coo_matrix, spars
     weights = np.asarray(interactions.data, np.float32)
     if np.all(weights == 1):
         return positives, None
-    # lightfm multiplies its learning rate by the weight: counts in the hundreds would make it diverge.
+    # lightfm multiplies the learning rate by the weight: counts in the hundreds would make training diverge.
     return positives, sparse.coo_matrix((weights / weights.mean(), (rows, columns)), shape=interactions.shape)
 
 
@@ -121,7 +121,7 @@ def _with_identity(features: sparse.csr_array | None, rows: int, weight: float) 
 
 
 def _shares(features: sparse.csr_array, weight: float) -> sparse.csr_array:
-    """Rows that add up to `weight`: many features share what one alone would have."""
+    """Scale rows to the sum `weight`, which the features of a row share."""
     totals = np.asarray(features.sum(axis=1)).ravel()
     totals[totals == 0] = 1.0
     return sparse.csr_array(sparse.diags_array(weight / totals) @ features, dtype=np.float32)

@@ -1,6 +1,6 @@
-"""Like items and like users: cosine between columns or rows of the interactions, kept for the k nearest.
+"""Item and user neighbours: the cosine between columns or rows of the interactions, for the k nearest.
 
-Weightings follow `implicit.nearest_neighbours`: TF-IDF, and BM25 as Robertson and Zaragoza give it.
+Weightings follow `implicit.nearest_neighbours`: TF-IDF, and BM25 by Robertson and Zaragoza.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress, blocks
-from models.recommender.algorithms.linear import contributions, similar_columns
-from models.recommender.algorithms.top_k import NOTHING, Items, Scores, best
+from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress, row_blocks
+from models.recommender.algorithms.linear import similar_columns, top_contributions
+from models.recommender.algorithms.top_k import PADDING, Items, Scores, select_top_k
 from models.recommender.dataset.dataset import Dataset, Rows, csr, stored_rows
 
 Weighting = Literal["cosine", "tfidf", "bm25"]
@@ -22,9 +22,9 @@ Weighting = Literal["cosine", "tfidf", "bm25"]
 
 @dataclass(frozen=True, slots=True)
 class NeighbourParams:
-    """`k`: neighbours kept. `shrink`: added to squared lengths, so that few co-occurrences count less.
+    """`k`: number of neighbours. `shrink`: added to squared lengths, which reduces the weight of few co-occurrences.
 
-    `bm25_k1` and `bm25_b` apply to `weighting="bm25"` alone.
+    `bm25_k1` and `bm25_b` apply only to `weighting="bm25"`.
     """
 
     k: int = 100
@@ -35,7 +35,7 @@ class NeighbourParams:
 
 
 class ItemNeighbours(Algorithm[NeighbourParams]):
-    """Scores are the summed likeness of an item to those in the user's history."""
+    """Item-based scores: the sum of similarities of an item to the items of the history."""
 
     name = "item-knn"
     params_type = NeighbourParams
@@ -43,33 +43,38 @@ class ItemNeighbours(Algorithm[NeighbourParams]):
         {"known_users", "history", "similar_items", "explanations"}
     )
 
-    likeness_: sparse.csr_array
+    similarities_: sparse.csr_array
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        by_item = weighted(dataset.interactions.T.tocsr(), self.params)
-        self.likeness_ = nearest(by_item, by_item, self.params, progress)
+        by_item = weigh_interactions(dataset.interactions.T.tocsr(), self.params)
+        self.similarities_ = nearest_rows(by_item, by_item, self.params, progress)
 
     def score_histories(self, histories: sparse.csr_array) -> Scores:
-        # Each item of the history spreads to its own neighbours: rows of a matrix that may be memory-mapped as it is.
-        return np.asarray((histories @ self.likeness_).toarray(), np.float32)
+        # Select rows of a matrix that may be memory-mapped.
+        return np.asarray((histories @ self.similarities_).toarray(), np.float32)
 
     def similar_items(self, item_rows: Rows, n: int) -> tuple[Items, Scores]:
-        likeness = self.likeness_[item_rows].toarray()
-        return similar_columns(np.where(likeness > 0, likeness, -np.inf).astype(np.float32), item_rows, n)
+        similarities = self.similarities_[item_rows].toarray()
+        similarities = np.where(similarities > 0, similarities, -np.inf).astype(np.float32)
+        return similar_columns(similarities, item_rows, n)
 
     def explain(self, histories: sparse.csr_array, items: Items, n: int) -> tuple[Items, Scores]:
-        return contributions(lambda row, column: self.likeness_[row, column], histories, items, n)
+        return top_contributions(lambda row, column: self.similarities_[row, column], histories, items, n)
 
     def arrays(self) -> Arrays:
-        return {"data": self.likeness_.data, "indices": self.likeness_.indices, "indptr": self.likeness_.indptr}
+        return {
+            "data": self.similarities_.data,
+            "indices": self.similarities_.indices,
+            "indptr": self.similarities_.indptr,
+        }
 
     def _restore(self, arrays: Arrays) -> None:
         size = self.dataset_.items
-        self.likeness_ = csr(arrays["data"], arrays["indices"], arrays["indptr"], (size, size))
+        self.similarities_ = csr(arrays["data"], arrays["indices"], arrays["indptr"], (size, size))
 
 
 class UserNeighbours(Algorithm[NeighbourParams]):
-    """Scores are the interactions of the users most like this one, each counted by its likeness."""
+    """User-based scores: the interactions of the most similar users, weighted by similarity."""
 
     name = "user-knn"
     params_type = NeighbourParams
@@ -78,7 +83,7 @@ class UserNeighbours(Algorithm[NeighbourParams]):
     item_weights_: NDArray[np.float32]
 
     def _fit(self, dataset: Dataset, progress: Progress) -> None:
-        self.item_weights_ = rarity(dataset.interactions, self.params.weighting)
+        self.item_weights_ = item_weights(dataset.interactions, self.params.weighting)
         self._index()
         progress(1, 1)
 
@@ -90,7 +95,7 @@ class UserNeighbours(Algorithm[NeighbourParams]):
         scaled = csr(
             histories.data * self.item_weights_[histories.indices], histories.indices, histories.indptr, histories.shape
         )
-        return normalised(scaled)
+        return normalise_rows(scaled)
 
     def score(self, user_rows: Rows) -> Scores:
         return self._score(self.dataset_.histories(user_rows), user_rows)
@@ -99,24 +104,27 @@ class UserNeighbours(Algorithm[NeighbourParams]):
         return self._score(histories, None)
 
     def _score(self, histories: sparse.csr_array, own: Rows | None) -> Scores:
-        neighbours, likeness = self._nearest(histories, self.params.k, own)
-        kept = (neighbours != NOTHING) & (likeness > 0)
-        picks = csr(
-            likeness[kept], neighbours[kept], np.concatenate(([0], np.cumsum(kept.sum(1)))), (len(kept), self._users)
+        neighbours, similarities = self._nearest(histories, self.params.k, own)
+        is_neighbour = (neighbours != PADDING) & (similarities > 0)
+        weights = csr(
+            similarities[is_neighbour],
+            neighbours[is_neighbour],
+            np.concatenate(([0], np.cumsum(is_neighbour.sum(1)))),
+            (len(is_neighbour), self._users),
         )
-        return np.asarray((picks @ self.dataset_.interactions).toarray(), np.float32)
+        return np.asarray((weights @ self.dataset_.interactions).toarray(), np.float32)
 
     def similar_users(self, user_rows: Rows, n: int) -> tuple[Items, Scores]:
-        neighbours, likeness = self._nearest(self.dataset_.histories(user_rows), n, user_rows)
-        nothing = likeness <= 0
-        neighbours[nothing], likeness[nothing] = NOTHING, -np.inf
-        return neighbours, likeness
+        neighbours, similarities = self._nearest(self.dataset_.histories(user_rows), n, user_rows)
+        is_unrelated = similarities <= 0
+        neighbours[is_unrelated], similarities[is_unrelated] = PADDING, -np.inf
+        return neighbours, similarities
 
     def _nearest(self, histories: sparse.csr_array, n: int, own: Rows | None) -> tuple[Items, Scores]:
-        likeness = np.asarray((self._direction(histories) @ self._by_item).toarray(), np.float32)
+        similarities = np.asarray((self._direction(histories) @ self._by_item).toarray(), np.float32)
         if own is not None:
-            likeness[np.arange(len(own)), own] = -np.inf
-        return best(likeness, n)
+            similarities[np.arange(len(own)), own] = -np.inf
+        return select_top_k(similarities, n)
 
     @property
     def _users(self) -> int:
@@ -130,8 +138,8 @@ class UserNeighbours(Algorithm[NeighbourParams]):
         self._index()
 
 
-def weighted(by_item: sparse.csr_array, params: NeighbourParams) -> sparse.csr_array:
-    """Items by users, weighted so that the product with its transpose is the wanted likeness."""
+def weigh_interactions(by_item: sparse.csr_array, params: NeighbourParams) -> sparse.csr_array:
+    """Weight items by users, so that the product with the transpose is the similarity."""
     data, users = by_item.data.astype(np.float64), by_item.indices
     activity = np.bincount(users, minlength=by_item.shape[1])
     idf = np.log(max(1, by_item.shape[0]) + 1) - np.log1p(activity)
@@ -145,8 +153,8 @@ def weighted(by_item: sparse.csr_array, params: NeighbourParams) -> sparse.csr_a
     return csr(data.astype(np.float32), by_item.indices, by_item.indptr, by_item.shape)
 
 
-def rarity(interactions: sparse.csr_array, weighting: Weighting) -> NDArray[np.float32]:
-    """How much each item says about a user: 1 for cosine, more for rare items otherwise."""
+def item_weights(interactions: sparse.csr_array, weighting: Weighting) -> NDArray[np.float32]:
+    """Return the weight of each item: 1 for cosine, higher for rare items otherwise."""
     if weighting == "cosine":
         return np.ones(interactions.shape[1], np.float32)
     counts = np.bincount(interactions.indices, minlength=interactions.shape[1])
@@ -154,38 +162,39 @@ def rarity(interactions: sparse.csr_array, weighting: Weighting) -> NDArray[np.f
     return np.asarray(np.maximum(rare, 1e-6), np.float32)
 
 
-def nearest(
+def nearest_rows(
     left: sparse.csr_array, right: sparse.csr_array, params: NeighbourParams, progress: Progress
 ) -> sparse.csr_array:
-    """The k most alike rows of `right` for each row of `left`, without the row of the same number, as CSR."""
+    """Return the k most similar rows of `right` for each row of `left`, without the row of the same index, as CSR."""
     if params.weighting != "bm25":
-        left, right = shrunk(left, params.shrink), shrunk(right, params.shrink)
-    across = right.T.tocsr()
+        left, right = scale_rows(left, params.shrink), scale_rows(right, params.shrink)
+    transposed = right.T.tocsr()
     data, indices, counts = [], [], []
-    for rows in blocks(left.shape[0], right.shape[0]):
-        likeness = np.asarray((left[rows] @ across).toarray(), np.float32)
+    for rows in row_blocks(left.shape[0], right.shape[0]):
+        similarities = np.asarray((left[rows] @ transposed).toarray(), np.float32)
         own = np.arange(rows.start, rows.stop)
-        likeness[np.arange(len(own)), own] = -np.inf
-        columns, found = best(likeness, params.k)
-        kept = found > 0
-        by_column = np.argsort(np.where(kept, columns, right.shape[0]), axis=1)
-        columns, found = np.take_along_axis(columns, by_column, axis=1), np.take_along_axis(found, by_column, axis=1)
-        kept = np.take_along_axis(kept, by_column, axis=1)
-        data.append(found[kept])
-        indices.append(columns[kept])
-        counts.append(kept.sum(axis=1))
+        similarities[np.arange(len(own)), own] = -np.inf
+        columns, similarities = select_top_k(similarities, params.k)
+        is_neighbour = similarities > 0
+        by_column = np.argsort(np.where(is_neighbour, columns, right.shape[0]), axis=1)
+        columns = np.take_along_axis(columns, by_column, axis=1)
+        similarities = np.take_along_axis(similarities, by_column, axis=1)
+        is_neighbour = np.take_along_axis(is_neighbour, by_column, axis=1)
+        data.append(similarities[is_neighbour])
+        indices.append(columns[is_neighbour])
+        counts.append(is_neighbour.sum(axis=1))
         progress(rows.stop, left.shape[0])
     indptr = np.concatenate(([0], np.cumsum(np.concatenate(counts))))
     return csr(np.concatenate(data), np.concatenate(indices), indptr, (left.shape[0], right.shape[0]))
 
 
-def normalised(matrix: sparse.csr_array) -> sparse.csr_array:
-    """Rows of length 1; empty rows stay empty."""
-    return shrunk(matrix, 0.0)
+def normalise_rows(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Normalise rows to length 1; empty rows stay empty."""
+    return scale_rows(matrix, 0.0)
 
 
-def shrunk(matrix: sparse.csr_array, shrink: float) -> sparse.csr_array:
-    """Rows divided by their length, plus the square root of `shrink`."""
+def scale_rows(matrix: sparse.csr_array, shrink: float) -> sparse.csr_array:
+    """Divide rows by the square root of their squared length plus `shrink`."""
     counts = np.diff(matrix.indptr)
     squares = np.zeros(matrix.shape[0])
     np.add.at(squares, stored_rows(matrix), matrix.data.astype(np.float64) ** 2)

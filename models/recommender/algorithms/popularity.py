@@ -1,4 +1,4 @@
-"""What everyone likes: the recommender that needs to know nobody."""
+"""A popularity baseline, which needs no information on the user."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class PopularityParams:
-    """`window_days`: count only interactions of the last so many days of the data; 0 counts all."""
+    """`window_days`: number of last days of the data to count; 0 counts all."""
 
     window_days: float = 0.0
 
 
 class Popularity(Algorithm[PopularityParams]):
-    """The share of users who interacted with an item, the same for everybody."""
+    """The share of users who interacted with an item, the same scores for all users."""
 
     name = "popular"
     params_type = PopularityParams
@@ -50,11 +50,11 @@ class Popularity(Algorithm[PopularityParams]):
         return self.score_anyone(user_features.shape[0])
 
     def score_anyone(self, count: int) -> Scores:
-        """The same scores `count` times, (count, items)."""
+        """Return the scores `count` times, (count, items)."""
         return np.tile(self.scores_, (count, 1))
 
     def since(self, dataset: Dataset) -> float | None:
-        """The moment after which interactions of `dataset` are counted; None where all are."""
+        """Return the time from which interactions of `dataset` are counted, None when all are."""
         if self.params.window_days <= 0 or dataset.times is None or not len(dataset.times):
             return None
         return float(dataset.newest()) - self.params.window_days * _DAY_S

@@ -1,4 +1,4 @@
-"""Attributes of users and items (age, genres) as sparse columns, the same way in training and in serving."""
+"""The encoding of attributes of users and items (age, genres) as sparse columns, shared by training and serving."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from scipy import sparse
 
 from models.errors import InvalidInput
 from models.recommender.dataset.dataset import csr
-
-Value = str | int | float | bool | Sequence[str] | None
+from models.recommender.dataset.feature_value import FeatureValue
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute and the columns that it becomes.
+    """One attribute and its columns.
 
-    "category" is one of `values`; "tags" are any number of them; "number" falls into one of the bins that the inner
-    borders `edges` make, the first and the last one open.
+    A "category" is one of `values`; "tags" are any number of them; a "number" falls into a bin of the inner borders
+    `edges`; the first and the last bin are open.
     """
 
     name: str
@@ -37,24 +36,24 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Attributes side by side. A missing value or an unknown category is no column at all."""
+    """An encoder of several attributes. A missing value or an unknown category sets no column."""
 
     attributes: tuple[Attribute, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each column says, such as "genre=Drama" or "age=25..35"."""
+        """The names of the columns, such as "genre=Drama" or "age=25..35"."""
         return tuple(label for attribute in self.attributes for label in _labels(attribute))
 
-    def encode(self, rows: Sequence[Mapping[str, Value]]) -> sparse.csr_array:
-        """One row of ones per mapping, (N, columns). Raises InvalidInput for a number that is not one."""
+    def encode(self, rows: Sequence[Mapping[str, FeatureValue]]) -> sparse.csr_array:
+        """Encode each mapping as a row of ones, (N, columns). Raise InvalidInput for a value that is not a number."""
         indices: list[int] = []
         indptr = [0]
         for row in rows:
             start = 0
             columns: set[int] = set()
             for attribute in self.attributes:
-                columns.update(start + place for place in _places(attribute, row.get(attribute.name)))
+                columns.update(start + column for column in _columns(attribute, row.get(attribute.name)))
                 start += attribute.width
             indices += sorted(columns)
             indptr.append(len(indices))
@@ -62,24 +61,24 @@ class Encoder:
         return csr(np.ones(len(indices), np.float32), np.array(indices, np.int64), np.array(indptr), shape)
 
     def to_json(self) -> list[dict[str, object]]:
-        """A list that JSON can hold; `from_json` makes an equal encoder of it."""
+        """Return the encoder as JSON, the inverse of `from_json`."""
         return list(_ATTRIBUTES.dump_python(self.attributes, mode="json"))
 
     @classmethod
     def from_json(cls, encoded: object) -> Encoder:
-        """Raises pydantic.ValidationError when `encoded` is not what `to_json` gives."""
+        """Create the encoder from JSON of `to_json`. Raise pydantic.ValidationError."""
         return cls(_ATTRIBUTES.validate_python(encoded, strict=False))
 
 
 _ATTRIBUTES = TypeAdapter(tuple[Attribute, ...])
 
 
-def _places(attribute: Attribute, value: Value) -> list[int]:
+def _columns(attribute: Attribute, value: FeatureValue) -> list[int]:
     if value is None or value == "":
         return []
     if attribute.kind == "number":
         try:
-            number = float(value)  # type: ignore[arg-type]  # a list raises TypeError, which is what is wanted
+            number = float(value)  # type: ignore[arg-type]  # a list raises TypeError, as intended
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"'{attribute.name}' must be a number") from error
         return [int(np.searchsorted(attribute.edges, number, side="right"))] if np.isfinite(number) else []

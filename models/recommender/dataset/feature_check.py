@@ -1,14 +1,15 @@
-"""Whether feature tables can be encoded as the attributes that a model learned from. Knows tables and encoders."""
+"""A check that feature tables match the attributes that a model was trained with."""
 
 from __future__ import annotations
 
 from models.errors import ArtifactInvalid
 from models.recommender.dataset.encoding import Encoder
-from models.recommender.dataset.feature_store import ITEMS, USERS, Features, FeatureTable, Words
+from models.recommender.dataset.feature_files import ITEMS, USERS
+from models.recommender.dataset.feature_tables import FeatureSnapshot, FeatureTable, TextColumn
 
 
-def check_attributes(features: Features, *, users: Encoder, items: Encoder) -> None:
-    """Raise ArtifactInvalid where a column holds text, and numbers were learned from."""
+def check_attributes(features: FeatureSnapshot, *, users: Encoder, items: Encoder) -> None:
+    """Raise ArtifactInvalid when a column holds text and the model was trained with numbers."""
     _check(features.users, users, USERS)
     _check(features.items, items, ITEMS)
 
@@ -16,18 +17,18 @@ def check_attributes(features: Features, *, users: Encoder, items: Encoder) -> N
 def _check(table: FeatureTable, encoder: Encoder, file: str) -> None:
     for attribute in encoder.attributes:
         column = table.columns.get(attribute.name)
-        if attribute.kind != "number" or not isinstance(column, Words):
+        if attribute.kind != "number" or not isinstance(column, TextColumn):
             continue
-        wrong = next((word for word in column.known if column.is_list or not _is_number(word)), None)
-        if wrong is not None:
+        invalid = next((text for text in column.vocabulary if column.is_list or not _is_number(text)), None)
+        if invalid is not None:
             raise ArtifactInvalid(
-                f"column '{attribute.name}' of {file} holds '{wrong[:40]}', and the model learned from numbers there"
+                f"column '{attribute.name}' of {file} holds '{invalid[:40]}'; the model was trained with numbers"
             )
 
 
-def _is_number(word: str) -> bool:
+def _is_number(text: str) -> bool:
     try:
-        float(word)
+        float(text)
     except ValueError:
         return False
     return True

@@ -1,10 +1,10 @@
-"""Everything that the recommender's runner is asked, as JSON: {"ask": KIND, ...}, and without "ask" a recommendation.
+"""The JSON requests of the recommender's runner: {"ask": OPERATION, ...}, or a recommendation query without "ask".
 
     similar_users  user_id n model        user_groups  user_id n         user      user_id n
     similar_items  item_id n model        item         item_id           top_items n window_days category
     items          query category year_from year_to after offset limit
 
-The answer is {"found": ...}, or {"error", "error_kind", "location"}. Knows JSON and who answers what.
+The response is {"found": ...} or {"error", "error_kind", "location"}. A recommendation has the format of `Answer`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Json = dict[str, Any]  # Any: JSON
 
 
 class Dispatcher:
-    """Answers questions of every kind about one recommender."""
+    """A dispatcher of JSON requests to one recommender."""
 
     def __init__(self, recommender: Recommender) -> None:
         self.recommender = recommender
         self.artifact = recommender.artifact
-        self.people = Users(recommender.knowledge)
-        self.catalogue = ItemCatalog(recommender.knowledge)
-        self._answers: Mapping[str, Callable[[Json], object]] = {
+        self.users = Users(recommender.state)
+        self.catalog = ItemCatalog(recommender.state)
+        self._operations: Mapping[str, Callable[[Json], object]] = {
             "similar_users": self._similar_users,
             "user_groups": self._user_groups,
             "user": self._user,
@@ -50,9 +50,9 @@ class Dispatcher:
     def load(
         cls, artifact: Artifact, *, features: str = "", features_ttl_s: float = 60.0, recent: RecentEvents
     ) -> Self:
-        """Open an artifact. `features` is the folder of the feature tables, "" for that beside it.
+        """Open an artifact. `features` is the folder of the feature tables, "" for the one in the artifact.
 
-        From then on linear algebra has one thread in this process. Raises ArtifactInvalid.
+        Limit BLAS to one thread in this process. Raise ArtifactInvalid.
         """
         folder = Path(features) if features else None
         recommender = Recommender.load(artifact, features=folder, features_ttl_s=features_ttl_s, recent=recent)
@@ -60,74 +60,74 @@ class Dispatcher:
         return cls(recommender)
 
     def example(self) -> list[Json]:
-        """One valid question, for warm-up and probes."""
+        """Return one valid request, for warm-up and probes."""
         return [self.recommender.example().to_json()]
 
     def warm_up(self) -> None:
-        """Answer one question, and make what is made once. Raises what the recommender raises."""
+        """Answer example requests and build the lazy indexes. Raise the errors of the recommender."""
         example = self.recommender.example()
-        # A history needs sums over all items, which take seconds for a million of them and are kept.
+        # A history needs a Gram matrix of all items, which is cached and takes seconds for a million items.
         history = (self.recommender.contents.items[0],)
         self.recommender.recommend([example, dataclasses.replace(example, history=history)])
-        self.recommender.knowledge.facts()
-        self.catalogue.warm_up()
+        self.recommender.state.item_metadata()
+        self.catalog.warm_up()
 
-    def answer(self, questions: Sequence[Json]) -> list[Json]:
-        """One answer per question, in order. A question at fault does not touch the others."""
-        answers: list[Json] = [{}] * len(questions)
+    def answer(self, requests: Sequence[Json]) -> list[Json]:
+        """Answer each request, in order. An invalid request does not affect the others."""
+        responses: list[Json] = [{}] * len(requests)
         queries: dict[int, Query] = {}
-        for place, question in enumerate(questions):
-            if "ask" in question:
-                answers[place] = self._other(question)
+        for position, request in enumerate(requests):
+            if "ask" in request:
+                responses[position] = self._run_operation(request)
                 continue
             try:
-                queries[place] = Query.from_json(question)
+                queries[position] = Query.from_json(request)
             except InputError as error:
-                answers[place] = _error(error)
-        recommended = self.recommender.recommend(list(queries.values()))
-        for place, answer in zip(queries, recommended, strict=True):
-            answers[place] = answer.to_json()
-        return answers
+                responses[position] = _error(error)
+        answers = self.recommender.recommend(list(queries.values()))
+        for position, answer in zip(queries, answers, strict=True):
+            responses[position] = answer.to_json()
+        return responses
 
-    def _other(self, question: Json) -> Json:
+    def _run_operation(self, request: Json) -> Json:
         try:
-            answer = self._answers.get(question["ask"])
-            if answer is None:
-                raise InvalidInput("not a question for a recommender")
-            return {"found": _short(answer(question))}
+            operation = self._operations.get(request["ask"])
+            if operation is None:
+                raise InvalidInput(f"unknown operation {request['ask']!r}; known: {', '.join(self._operations)}")
+            return {"found": _rounded(operation(request))}
         except InputError as error:
             return _error(error)
-        except Exception as error:  # one question's own failure: its neighbours in the batch are answered
-            log.exception("a question of kind %s failed", question["ask"])
+        except Exception as error:  # a failed request must not fail the batch
+            log.exception("operation %s failed", request["ask"])
             return {"error": f"{type(error).__name__}", "error_kind": "failed", "location": []}
 
-    def _similar_users(self, asked: Json) -> Json:
-        algorithm, users = self.people.similar(asked["user_id"], asked["n"], asked.get("model"))
+    def _similar_users(self, request: Json) -> Json:
+        algorithm, users = self.users.similar(request["user_id"], request["n"], request.get("model"))
         return {"algorithm": algorithm, "users": [dataclasses.asdict(each) for each in users]}
 
-    def _user_groups(self, asked: Json) -> Json:
-        return {"groups": [dataclasses.asdict(each) for each in self.people.groups(asked["user_id"], asked["n"])]}
+    def _user_groups(self, request: Json) -> Json:
+        return {"groups": [dataclasses.asdict(each) for each in self.users.groups(request["user_id"], request["n"])]}
 
-    def _user(self, asked: Json) -> Json:
-        return dataclasses.asdict(self.people.overview(asked["user_id"], asked["n"]))
+    def _user(self, request: Json) -> Json:
+        return dataclasses.asdict(self.users.profile(request["user_id"], request["n"]))
 
-    def _item(self, asked: Json) -> Json:
-        found = dataclasses.asdict(self.catalogue.details(asked["item_id"]))
-        return {**found.pop("item"), **found}
+    def _item(self, request: Json) -> Json:
+        details = dataclasses.asdict(self.catalog.details(request["item_id"]))
+        return {**details.pop("item"), **details}
 
-    def _similar_items(self, asked: Json) -> Json:
-        algorithm, items = self.catalogue.similar(asked["item_id"], asked["n"], asked.get("model"))
+    def _similar_items(self, request: Json) -> Json:
+        algorithm, items = self.catalog.similar(request["item_id"], request["n"], request.get("model"))
         return {
             "algorithm": algorithm,
             "items": [{**dataclasses.asdict(each.item), "score": each.score} for each in items],
         }
 
-    def _items(self, asked: Json) -> Json:
-        page = self.catalogue.list(**{key: value for key, value in asked.items() if key != "ask"})
+    def _items(self, request: Json) -> Json:
+        page = self.catalog.list(**{key: value for key, value in request.items() if key != "ask"})
         return dataclasses.asdict(page)
 
-    def _top_items(self, asked: Json) -> Json:
-        items = self.catalogue.top(asked["n"], window_days=asked.get("window_days"), category=asked.get("category"))
+    def _top_items(self, request: Json) -> Json:
+        items = self.catalog.top(request["n"], window_days=request.get("window_days"), category=request.get("category"))
         return {"items": [dataclasses.asdict(each) for each in items]}
 
 
@@ -136,12 +136,12 @@ def _error(error: InputError) -> Json:
     return {"error": str(error), "error_kind": kind, "location": list(error.location)}
 
 
-def _short(value: Any) -> Any:  # Any: JSON
-    """float32 as float64 shows digits that are not there."""
+def _rounded(value: Any) -> Any:  # Any: JSON
+    """Round floats to the precision of float32, because float64 shows more digits."""
     if isinstance(value, float):
         return float(f"{value:.7g}")
     if isinstance(value, dict):
-        return {key: _short(each) for key, each in value.items()}
+        return {key: _rounded(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_short(each) for each in value]
+        return [_rounded(each) for each in value]
     return value

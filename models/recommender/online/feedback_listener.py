@@ -1,4 +1,4 @@
-"""Follows the feedback log and tells what is new to a `RecentEvents`. Knows a thread and a log, no recommender."""
+"""A thread that follows the feedback log and adds new events to a `RecentEvents`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 
 from models.errors import FeedbackUnavailable
-from models.recommender.feedback_log import FeedbackLog, Tail
+from models.recommender.feedback_log import FeedbackLog, LogTail
 from models.recommender.online.recent_events import RecentEvents
 
 log = logging.getLogger("makunouchi.feedback")
@@ -17,12 +17,12 @@ _DAY_S = 86_400
 
 
 class FeedbackListener:
-    """Reads the log in a thread of its own. The recommender goes on with what it has while the log is gone."""
+    """A thread that polls the feedback log. When the log is unavailable, the known events remain in use."""
 
     def __init__(
         self, feedback: FeedbackLog, recent: RecentEvents, *, window_days: float, poll_s: float = POLL_S
     ) -> None:
-        self._tail = Tail(feedback)
+        self._tail = LogTail(feedback)
         self.recent = recent
         self._window_days = window_days
         self._poll_s = poll_s
@@ -31,23 +31,23 @@ class FeedbackListener:
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
 
     def start(self) -> FeedbackListener:
-        """Read what is there, then begin to follow."""
+        """Read the existing events and start the thread."""
         self.poll()
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stop.set()
         self._thread.join(5)
 
     def poll(self) -> int:
-        """Take in what is new; how many events that were."""
+        """Add new events and return their number."""
         try:
             events = self._tail.read()
         except FeedbackUnavailable as error:
             if not self._is_failing:
-                log.warning("answers go on without new events: %s", error)
+                log.warning("recommendations continue without new events: %s", error)
             self._is_failing = True
             return 0
         if self._is_failing:

@@ -1,7 +1,7 @@
-"""What a recommender is asked and what it answers, and both as JSON for the way between processes.
+"""Queries and answers of a recommender, and their JSON between gateway and runner.
 
-Knows ids and text, never arrays. Items are short lists in a fixed order, not objects: half the bytes and half the time.
-What is not set is not sent.
+The module imports no numeric library, so that the gateway can use it. In JSON an item is a list in a fixed order, which
+takes half the bytes and half the time of an object. Unset members are omitted.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from models.errors import InvalidInput
-from models.recommender.dataset.encoding import Value
+from models.recommender.dataset.feature_value import FeatureValue
 
 Reason = Literal[
-    "request_history",  # made from the items that came with the request
-    "recent_events",  # made with what the user did since the model was trained
-    "user_features",  # the user has no items yet: made from the user's features
-    "segment",  # the user has no items yet: popular among users who share features
-    "unknown_user",  # no such user anywhere: popular items
-    "missing_features",  # a known user without items, and without a row of features: popular items
-    "no_history",  # a known user without items, and features that no model here can use: popular items
+    "request_history",  # based on the items in the request
+    "recent_events",  # based on events after training
+    "user_features",  # a user without items: based on the user's features
+    "segment",  # a user without items: popular among users with the same features
+    "unknown_user",  # an unknown user: popular items
+    "missing_features",  # a known user without items and without features: popular items
+    "no_history",  # a known user without items, whose features no model uses: popular items
 ]
 ErrorKind = Literal["invalid", "failed", "unknown"]
 CauseKind = Literal["item", "feature", "segment", "popularity"]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Items by id, or by a category of theirs."""
+class ItemFilter:
+    """A selection of items by id or by category."""
 
     ids: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -40,15 +40,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an answer has to keep to, whatever the model says.
+    """Business rules that apply to the result of any model.
 
-    Only what `allow` names, when it names anything; nothing that `deny` names; only items with one of `categories`,
-    when there are any; no score below `min_score`; at most `max_per_category` items of each category, and at most
-    `category_caps[c]` of category c; `diversity` from 0 (best first) to 1 (as unlike each other as can be).
+    Only items of `allow`, unless it is empty; no item of `deny`; only items with one of `categories`, unless it is
+    empty; no score below `min_score`; at most `max_per_category` items of each category and `category_caps[c]` of
+    category c. `diversity` ranges from 0 (best first) to 1 (maximally dissimilar).
     """
 
-    allow: Choice = Choice()
-    deny: Choice = Choice()
+    allow: ItemFilter = ItemFilter()
+    deny: ItemFilter = ItemFilter()
     categories: tuple[str, ...] = ()
     diversity: float = 0.0
     min_score: float | None = None
@@ -61,11 +61,11 @@ NO_RULES = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question: the best `n` items for a user.
+    """A query for the best `n` items for a user.
 
-    `model` is one of the algorithms in the artifact, None for its default. `history` holds ids of items that the user
-    has also interacted with; those that are not known are passed over. `user_features` are attributes of the user by
-    name; they go before what the feature store knows. `explain` asks what spoke for each item.
+    `model` is an algorithm of the artifact, None for its default. `history` holds ids of further items of the user;
+    unknown ids are ignored. `user_features` are attributes by name and take precedence over the feature store. With
+    `explain` the answer holds the causes of each item.
     """
 
     user_id: str
@@ -73,12 +73,12 @@ class Query:
     filter_seen: bool = True
     model: str | None = None
     history: tuple[str, ...] = ()
-    user_features: Mapping[str, Value] = field(default_factory=dict)
+    user_features: Mapping[str, FeatureValue] = field(default_factory=dict)
     rules: Rules = NO_RULES
     explain: bool = False
 
     def to_json(self) -> dict[str, Any]:  # Any: JSON
-        """What `from_json` makes an equal query of."""
+        """Return the query as JSON, the inverse of `from_json`."""
         encoded: dict[str, Any] = {"user_id": self.user_id, "n": self.n, "filter_seen": self.filter_seen}
         if self.model is not None:
             encoded["model"] = self.model
@@ -94,32 +94,32 @@ class Query:
 
     @classmethod
     def from_json(cls, encoded: Any) -> Query:  # Any: JSON
-        """Raises InvalidInput when `encoded` is not what `to_json` gives. Only `user_id` must be there."""
+        """Create a query from JSON; only `user_id` is required. Raise InvalidInput for malformed JSON."""
         try:
             if len(encoded) == 3:
                 return cls(**encoded)
-            changed = {"history": tuple(encoded.get("history", ()))}
+            members = {"history": tuple(encoded.get("history", ()))}
             if "rules" in encoded:
-                changed["rules"] = _rules(encoded["rules"])  # type: ignore[assignment]  # values of several types
-            return cls(**{**encoded, **changed})
+                members["rules"] = _rules(encoded["rules"])  # type: ignore[assignment]  # values of several types
+            return cls(**{**encoded, **members})
         except (TypeError, AttributeError) as error:
-            raise InvalidInput("not a query for a recommender") from error
+            raise InvalidInput("malformed query for a recommender") from error
 
 
 def _rules(encoded: Any) -> Rules:  # Any: JSON
-    choices = {
-        name: Choice(tuple(encoded[name]["ids"]), tuple(encoded[name]["categories"]))
+    filters = {
+        name: ItemFilter(tuple(encoded[name]["ids"]), tuple(encoded[name]["categories"]))
         for name in ("allow", "deny")
         if name in encoded
     }
-    return Rules(**{**encoded, **choices, "categories": tuple(encoded.get("categories", ()))})
+    return Rules(**{**encoded, **filters, "categories": tuple(encoded.get("categories", ()))})
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What spoke for an item: an item of the user, a feature or the segment of the user, or that many like it.
+    """A cause of a recommendation: an item, a feature or the segment of the user, or popularity.
 
-    `name` is the item's id, or the feature. `weight` compares with the other causes of the same item only.
+    `name` is the id of the item or the name of the feature. Weights compare only within the causes of one item.
     """
 
     kind: CauseKind
@@ -129,7 +129,7 @@ class Cause:
 
 
 class ScoredItem(NamedTuple):
-    """One recommended item. `title` is "" where the training data had none. Scores compare within one answer only."""
+    """One recommended item. `title` is "" when unknown. Scores compare only within one answer."""
 
     id: str
     title: str
@@ -139,12 +139,12 @@ class ScoredItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Items for one query, best first; fewer than asked for when the catalogue has no more.
+    """Items for one query, best first; fewer than `n` when the catalog has no more.
 
-    `model` is the algorithm that made it, "popular" when it stood in. `reason` says why the answer is not the plain
-    one for a known user. With an `error` there are no items: `error_kind` "invalid" means that the query was at fault
-    (the message may be shown to the caller) at `location`, "failed" that the model was. `features` says whether the
-    user has a row in the feature store, where the answer depended on it.
+    `model` is the algorithm used, "popular" as a fallback. `reason` explains a fallback. With an `error` there
+    are no items: `error_kind` "invalid" means an invalid query at `location` (the message may be shown to the caller),
+    "failed" an error of the model. `features` reports whether the user has a row in the feature store, when the answer
+    depends on it.
     """
 
     items: tuple[ScoredItem, ...]
@@ -156,9 +156,9 @@ class Answer:
     features: Literal["found", "missing"] | None = None
 
     def to_json(self) -> dict[str, Any]:  # Any: JSON
-        """What `from_json` makes an equal answer of."""
+        """Return the answer as JSON, the inverse of `from_json`."""
         encoded: dict[str, Any] = {
-            "items": [_item(item) for item in self.items],
+            "items": [_item_to_json(item) for item in self.items],
             "model": self.model,
             "reason": self.reason,
             "error": self.error,
@@ -172,9 +172,9 @@ class Answer:
 
     @classmethod
     def from_json(cls, encoded: Any) -> Answer:  # Any: JSON
-        """Raises KeyError or TypeError when `encoded` is not what `to_json` gives."""
+        """Create an answer from JSON of `to_json`. Raise KeyError or TypeError for malformed JSON."""
         return cls(
-            tuple([ScoredItem(*item) if len(item) == 3 else _caused(*item) for item in encoded["items"]]),
+            tuple([ScoredItem(*item) if len(item) == 3 else _explained_item(*item) for item in encoded["items"]]),
             encoded["model"],
             encoded["reason"],
             encoded["error"],
@@ -184,11 +184,11 @@ class Answer:
         )
 
 
-def _item(item: ScoredItem) -> tuple[Any, ...]:  # Any: JSON
+def _item_to_json(item: ScoredItem) -> tuple[Any, ...]:  # Any: JSON
     if not item.causes:
         return item[:3]
     return (item.id, item.title, item.score, [(each.kind, each.name, each.weight, each.title) for each in item.causes])
 
 
-def _caused(id_: str, title: str, score: float, causes: Any) -> ScoredItem:  # Any: JSON
+def _explained_item(id_: str, title: str, score: float, causes: Any) -> ScoredItem:  # Any: JSON
     return ScoredItem(id_, title, score, tuple([Cause(*each) for each in causes]))

@@ -1,7 +1,6 @@
-"""Answers recommendation queries from an artifact, features and recent events: reads arrays, ids and titles, nothing
-else.
+"""The predictor of recommendations from an artifact, feature tables and recent events.
 
-Knows users and items by id. How well it ranks is the algorithms' own; how somebody unknown is answered is `planning`.
+It maps ids to rows. The algorithms score items; `strategy` selects the algorithm and handles unknown users.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ import numpy as np
 
 from models.errors import InputError
 from models.recommender import archive
-from models.recommender.algorithms.base import blocks
-from models.recommender.algorithms.top_k import NOTHING, Items, Scores, best
+from models.recommender.algorithms.base import row_blocks
+from models.recommender.algorithms.top_k import PADDING, Items, Scores, select_top_k
 from models.recommender.dataset.feature_check import check_attributes
-from models.recommender.dataset.feature_store import FOLDER, FeatureStore
+from models.recommender.dataset.feature_files import FOLDER
+from models.recommender.dataset.feature_store import FeatureStore
 from models.recommender.online.explanations import causes
 from models.recommender.online.messages import NO_RULES, Answer, Query, ScoredItem
 from models.recommender.online.recent_events import RecentEvents
 from models.recommender.online.reranking import Ranked, Reranker, needs_ranking
-from models.recommender.online.scoring import best_by_product, hidden_from, is_product, scores_of
+from models.recommender.online.scoring import best_by_vectors, excluded_items, score_all, uses_vectors
 from models.recommender.online.state import RecommenderState
 from models.recommender.online.strategy import Strategy, choose_strategy
 from models.store.artifacts import Artifact
@@ -33,7 +33,7 @@ __all__ = ["Answer", "Query", "Recommender", "ScoredItem"]
 
 
 class Recommender:
-    """Recommendations for known and unknown users. Safe to call from several threads at once."""
+    """A predictor of recommendations for known and unknown users. Thread-safe."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Recommender:
         self.artifact = artifact
         self.contents = contents
         store = features or FeatureStore(None)
-        learned_from = store.current() if store.is_of(artifact.folder / FOLDER) else None
-        self.knowledge = RecommenderState(contents, store, recent or RecentEvents(), learned_from=learned_from)
+        learned_from = store.current() if store.reads_from(artifact.folder / FOLDER) else None
+        self.state = RecommenderState(contents, store, recent or RecentEvents(), learned_from=learned_from)
         self._reranker = Reranker(contents.dataset, contents.items)
 
     @classmethod
@@ -59,9 +59,9 @@ class Recommender:
         features_ttl_s: float = 60.0,
         recent: RecentEvents | None = None,
     ) -> Self:
-        """Open an artifact; its arrays are memory-mapped. Raises ArtifactInvalid.
+        """Open an artifact with memory-mapped arrays. Raise ArtifactInvalid.
 
-        `features` is the folder of the feature tables, that beside the artifact when not given.
+        `features` is the folder of the feature tables, by default the one in the artifact.
         """
         folder = features or artifact.folder / FOLDER
         contents = archive.read(artifact.folder)
@@ -71,7 +71,7 @@ class Recommender:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names that a query's `model` may have."""
+        """The valid values of `Query.model`."""
         return tuple(self.contents.algorithms)
 
     @property
@@ -79,77 +79,83 @@ class Recommender:
         return self.contents.default
 
     def knows_user(self, user_id: str) -> bool:
-        return self.knowledge.knows_user(user_id)
+        return self.state.knows_user(user_id)
 
     def example(self) -> Query:
-        """A query for a known user, for warm-up and probes."""
+        """Return a query for a known user, for warm-up and probes."""
         return Query(user_id=self.contents.users[0], n=1)
 
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
-        """One answer per query, in order. A query at fault gets an answer with an error; the others are not touched."""
-        self.knowledge.refresh()
+        """Answer each query, in order. An invalid query gets an answer with an error and does not affect the others."""
+        self.state.refresh()
         answers: dict[int, Answer] = {}
         groups: dict[tuple[str, str, bool], list[Strategy]] = defaultdict(list)
-        for place, query in enumerate(queries):
+        for position, query in enumerate(queries):
             try:
-                planned = choose_strategy(place, query, self.knowledge)
+                strategy = choose_strategy(position, query, self.state)
             except InputError as error:
-                answers[place] = self._refused(query, error)
+                answers[position] = self._error_answer(query, error)
             else:
-                groups[planned.algorithm.name, planned.source, is_product(planned)].append(planned)
-        for (_, _, of_vectors), plans in groups.items():
-            # Where all scores are made, a block of them has to fit into memory; a vector always does.
-            for rows in blocks(len(plans), 1 if of_vectors else len(self.contents.items)):
-                answers.update(self._answer_all(plans[rows]))
-        return [answers[place] for place in range(len(queries))]
+                groups[strategy.algorithm.name, strategy.source, uses_vectors(strategy)].append(strategy)
+        for (_, _, is_by_vectors), strategies in groups.items():
+            # A block of scores of all items must fit into memory; vectors always do.
+            for rows in row_blocks(len(strategies), 1 if is_by_vectors else len(self.contents.items)):
+                answers.update(self._answer_isolated(strategies[rows]))
+        return [answers[position] for position in range(len(queries))]
 
-    def _refused(self, query: Query, error: InputError) -> Answer:
+    def _error_answer(self, query: Query, error: InputError) -> Answer:
         name = query.model or self.default_model
-        # What an algorithm refuses itself is about the algorithm.
+        # An error of the algorithm without a location refers to the model.
         return Answer((), name, error=str(error), error_kind="invalid", location=error.location or ("model",))
 
-    def _answer_all(self, plans: list[Strategy]) -> dict[int, Answer]:
+    def _answer_isolated(self, strategies: list[Strategy]) -> dict[int, Answer]:
         try:
-            return self._answer(plans)
-        except Exception as error:  # whatever an algorithm raises belongs to one query, not to its neighbours
-            if len(plans) > 1:
-                return {place: answer for each in plans for place, answer in self._answer_all([each]).items()}
+            return self._answer(strategies)
+        except Exception as error:  # isolate the query that makes the algorithm fail
+            if len(strategies) > 1:
+                return {
+                    position: answer
+                    for each in strategies
+                    for position, answer in self._answer_isolated([each]).items()
+                }
             if isinstance(error, InputError):
-                return {plans[0].place: self._refused(plans[0].query, error)}
-            failed = f"model '{plans[0].algorithm.name}' failed: {type(error).__name__}"
-            return {plans[0].place: Answer((), plans[0].algorithm.name, error=failed, error_kind="failed")}
+                return {strategies[0].position: self._error_answer(strategies[0].query, error)}
+            message = f"model '{strategies[0].algorithm.name}' failed: {type(error).__name__}"
+            return {
+                strategies[0].position: Answer((), strategies[0].algorithm.name, error=message, error_kind="failed")
+            }
 
-    def _answer(self, plans: list[Strategy]) -> dict[int, Answer]:
-        ranked = best_by_product(plans) if is_product(plans[0]) else self._ranked(plans)
+    def _answer(self, strategies: list[Strategy]) -> dict[int, Answer]:
+        ranked = best_by_vectors(strategies) if uses_vectors(strategies[0]) else self._ranked(strategies)
         return {
-            each.place: Answer(
-                self._scored(each, items, marks), each.algorithm.name, each.reason, features=each.feature_row
+            each.position: Answer(
+                self._scored_items(each, items, scores), each.algorithm.name, each.reason, features=each.feature_row
             )
-            for each, (items, marks) in zip(plans, ranked, strict=True)
+            for each, (items, scores) in zip(strategies, ranked, strict=True)
         }
 
-    def _ranked(self, plans: list[Strategy]) -> list[Ranked]:
-        """The items of each plan and their scores, best first, from the scores of all items."""
-        scores = scores_of(plans, self.knowledge)
-        for row, each in zip(scores, plans, strict=True):
-            row[hidden_from(each)] = -np.inf
+    def _ranked(self, strategies: list[Strategy]) -> list[Ranked]:
+        """Return the best items and scores for each strategy, from the scores of all items."""
+        scores = score_all(strategies, self.state)
+        for row, each in zip(scores, strategies, strict=True):
+            row[excluded_items(each)] = -np.inf
             if each.query.rules is not NO_RULES:
-                self._reranker.hide(row, each.query.rules, self.knowledge.facts())
-        items, found = best(scores, max(each.query.n for each in plans))
+                self._reranker.mask_disallowed(row, each.query.rules, self.state.item_metadata())
+        items, top_scores = select_top_k(scores, max(each.query.n for each in strategies))
         return [
-            self._reranker.rank(scores[i], each.query.n, each.query.rules, self.knowledge.facts())
+            self._reranker.rank(scores[i], each.query.n, each.query.rules, self.state.item_metadata())
             if needs_ranking(each.query.rules)
-            else (items[i][: each.query.n], found[i][: each.query.n])
-            for i, each in enumerate(plans)
+            else (items[i][: each.query.n], top_scores[i][: each.query.n])
+            for i, each in enumerate(strategies)
         ]
 
-    def _scored(self, each: Strategy, items: Items, scores: Scores) -> tuple[ScoredItem, ...]:
-        rows, marks = items.tolist(), scores.tolist()
-        if rows and rows[-1] == NOTHING:
-            # What there was too little of is at the end.
-            rows = [row for row in rows if row != NOTHING]
-            marks = marks[: len(rows)]
+    def _scored_items(self, each: Strategy, items: Items, scores: Scores) -> tuple[ScoredItem, ...]:
+        rows, scores = items.tolist(), scores.tolist()
+        if rows and rows[-1] == PADDING:
+            # Padding is at the end.
+            rows = [row for row in rows if row != PADDING]
+            scores = scores[: len(rows)]
         ids, titles = self.contents.items.texts.many(rows), self.contents.titles.many(rows)
         if not each.query.explain:
-            return tuple(map(ScoredItem, ids, titles, marks))
-        return tuple(map(ScoredItem, ids, titles, marks, causes(each, items[: len(rows)], self.knowledge)))
+            return tuple(map(ScoredItem, ids, titles, scores))
+        return tuple(map(ScoredItem, ids, titles, scores, causes(each, items[: len(rows)], self.state)))

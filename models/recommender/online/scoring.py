@@ -1,7 +1,4 @@
-"""From plans to scores: of all items, or of the best ones alone where an algorithm is a product of vectors.
-
-Knows plans and algorithms, never ids or titles.
-"""
+"""Scores for strategies: of all items, or only of the best items for factor models."""
 
 from __future__ import annotations
 
@@ -11,67 +8,73 @@ from scipy import sparse
 from models.recommender.algorithms.factors import Factors, Matrix
 from models.recommender.algorithms.popularity import Popularity
 from models.recommender.algorithms.top_k import Items, Scores
-from models.recommender.algorithms.top_k_products import Hidden
+from models.recommender.algorithms.top_k_products import ExcludedItems
 from models.recommender.online.messages import NO_RULES
 from models.recommender.online.reranking import Ranked
 from models.recommender.online.state import RecommenderState
 from models.recommender.online.strategy import Strategy
 
-_PERSONAL = ("row", "history", "features")
+_VECTOR_SOURCES = ("row", "history", "features")
 
 
-def hidden_from(plan: Strategy) -> Items:
-    """Items that the plan's user is not to be shown."""
-    if not plan.query.filter_seen:
-        return plan.hidden
-    return np.concatenate((plan.seen, plan.hidden)) if len(plan.hidden) else plan.seen
+def excluded_items(strategy: Strategy) -> Items:
+    """Return the items that must not be recommended."""
+    if not strategy.query.filter_seen:
+        return strategy.disliked
+    return np.concatenate((strategy.seen, strategy.disliked)) if len(strategy.disliked) else strategy.seen
 
 
-def is_product(plan: Strategy) -> bool:
-    """Whether the plan's best items can be found without the scores of all: rules look at all of them."""
-    return isinstance(plan.algorithm, Factors) and plan.source in _PERSONAL and plan.query.rules is NO_RULES
+def uses_vectors(strategy: Strategy) -> bool:
+    """Return whether the best items can be found without the scores of all items, which rules need."""
+    return (
+        isinstance(strategy.algorithm, Factors)
+        and strategy.source in _VECTOR_SOURCES
+        and strategy.query.rules is NO_RULES
+    )
 
 
-def best_by_product(plans: list[Strategy]) -> list[Ranked]:
-    """Items and scores of each plan, best first. All are of one algorithm and one source, and `is_product`."""
-    algorithm = plans[0].algorithm
+def best_by_vectors(strategies: list[Strategy]) -> list[Ranked]:
+    """Return the best items and scores of each strategy. All have the same algorithm and source, and `uses_vectors`."""
+    algorithm = strategies[0].algorithm
     if not isinstance(algorithm, Factors):
-        raise TypeError(f"'{algorithm.name}' is no product of vectors")
-    hidden = Hidden([hidden_from(each) for each in plans])
-    items, scores = algorithm.nearest(_vectors(algorithm, plans), max(each.query.n for each in plans), hidden=hidden)
-    return [(items[i][: each.query.n], scores[i][: each.query.n]) for i, each in enumerate(plans)]
+        raise TypeError(f"'{algorithm.name}' is not a factor model")
+    excluded = ExcludedItems([excluded_items(each) for each in strategies])
+    items, scores = algorithm.top_items(
+        _vectors(algorithm, strategies), max(each.query.n for each in strategies), excluded=excluded
+    )
+    return [(items[i][: each.query.n], scores[i][: each.query.n]) for i, each in enumerate(strategies)]
 
 
-def scores_of(plans: list[Strategy], knowledge: RecommenderState) -> Scores:
-    """Scores of all items, (N, items), writable. All plans are of one algorithm and one source."""
-    algorithm, source = plans[0].algorithm, plans[0].source
+def score_all(strategies: list[Strategy], state: RecommenderState) -> Scores:
+    """Score all items, (N, items), writable. All strategies have the same algorithm and source."""
+    algorithm, source = strategies[0].algorithm, strategies[0].source
     if source == "history":
-        return algorithm.score_histories(_histories(plans))
+        return algorithm.score_histories(_histories(strategies))
     if source == "features":
-        return algorithm.score_features(_features(plans))
+        return algorithm.score_features(_features(strategies))
     if source == "segment":
-        return np.stack([each.segment.scores for each in plans if each.segment is not None])
+        return np.stack([each.segment.scores for each in strategies if each.segment is not None])
     if isinstance(algorithm, Popularity):
-        return np.tile(knowledge.tally.read().shares, (len(plans), 1))
-    hides_seen = all(each.query.filter_seen for each in plans)
-    return algorithm.score_unseen(_rows(plans)) if hides_seen else algorithm.score(_rows(plans))
+        return np.tile(state.live_counts.read().shares, (len(strategies), 1))
+    hides_seen = all(each.query.filter_seen for each in strategies)
+    return algorithm.score_unseen(_rows(strategies)) if hides_seen else algorithm.score(_rows(strategies))
 
 
-def _vectors(algorithm: Factors, plans: list[Strategy]) -> Matrix:  # type: ignore[type-arg]  # whatever its parameters
-    if plans[0].source == "history":
-        return algorithm.fold_in(_histories(plans))
-    if plans[0].source == "features":
-        return algorithm.feature_vectors(_features(plans))
-    return algorithm.user_factors_[_rows(plans)]
+def _vectors(algorithm: Factors, strategies: list[Strategy]) -> Matrix:  # type: ignore[type-arg]  # any hyperparameters
+    if strategies[0].source == "history":
+        return algorithm.fold_in(_histories(strategies))
+    if strategies[0].source == "features":
+        return algorithm.feature_vectors(_features(strategies))
+    return algorithm.user_factors_[_rows(strategies)]
 
 
-def _rows(plans: list[Strategy]) -> Items:
-    return np.array([each.row for each in plans], np.int64)
+def _rows(strategies: list[Strategy]) -> Items:
+    return np.array([each.row for each in strategies], np.int64)
 
 
-def _histories(plans: list[Strategy]) -> sparse.csr_array:
-    return sparse.vstack([each.history for each in plans], format="csr")
+def _histories(strategies: list[Strategy]) -> sparse.csr_array:
+    return sparse.vstack([each.history for each in strategies], format="csr")
 
 
-def _features(plans: list[Strategy]) -> sparse.csr_array:
-    return sparse.vstack([each.features for each in plans], format="csr")
+def _features(strategies: list[Strategy]) -> sparse.csr_array:
+    return sparse.vstack([each.features for each in strategies], format="csr")

@@ -1,4 +1,4 @@
-"""What people like this one like: popularity among the users who share the most attributes. Knows rows and columns."""
+"""Popularity among the users who share attributes, a fallback for users without items."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models.recommender.dataset.dataset import Dataset
 
 MIN_USERS = 30
 _MAX_COLUMNS = 6
-_KEPT = 256
+_CACHE_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Users who share feature `columns`, and the share of them who interacted with each item, float32 (items,)."""
+    """Users who share feature `columns`; `scores` are the shares of them with each item, float32 (items,)."""
 
     columns: tuple[int, ...]
     users: int
@@ -28,55 +28,55 @@ class Segment:
 
 
 class Segments:
-    """Segments of the users of a data set, the last ones asked for kept."""
+    """The segments of the users of a data set, with a cache of the last ones."""
 
     def __init__(self, dataset: Dataset, *, min_users: int = MIN_USERS) -> None:
         self._dataset = dataset
         self._min_users = min_users
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, ...], Segment | None] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, ...], Segment | None] = OrderedDict()
         features = dataset.user_features
         self._by_feature = None if features is None else features.T.tocsr()
 
     def find(self, features: sparse.csr_array) -> Segment | None:
-        """The most special segment, of at least `min_users` users, of someone with these features (1, F).
+        """Return the most specific segment with at least `min_users` users for features (1, F).
 
-        As many shared features as possible; of equally many, those that fewest users have. None without features that
-        enough users share.
+        It shares as many features as possible; among those, it has the fewest users. None when no segment is large
+        enough.
         """
-        wanted = tuple(sorted(features.indices.tolist())[:_MAX_COLUMNS])
-        if self._by_feature is None or not wanted:
+        columns = tuple(sorted(features.indices.tolist())[:_MAX_COLUMNS])
+        if self._by_feature is None or not columns:
             return None
         with self._lock:
-            if wanted not in self._kept:
-                self._kept[wanted] = self._search(wanted)
-                while len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
-            return self._kept[wanted]
+            if columns not in self._cache:
+                self._cache[columns] = self._search(columns)
+                while len(self._cache) > _CACHE_SIZE:
+                    self._cache.popitem(last=False)
+            return self._cache[columns]
 
-    def _search(self, wanted: tuple[int, ...]) -> Segment | None:
-        members = {column: self._members(column) for column in wanted}
-        for size in range(len(wanted), 0, -1):
-            found = [
-                (columns, users)
-                for columns in itertools.combinations(wanted, size)
-                if len(users := _all_of([members[each] for each in columns])) >= self._min_users
+    def _search(self, columns: tuple[int, ...]) -> Segment | None:
+        members = {column: self._members(column) for column in columns}
+        for size in range(len(columns), 0, -1):
+            segments = [
+                (subset, users)
+                for subset in itertools.combinations(columns, size)
+                if len(users := _intersection([members[each] for each in subset])) >= self._min_users
             ]
-            if found:
-                columns, users = min(found, key=lambda each: (len(each[1]), each[0]))
-                return Segment(columns, len(users), self._popularity(users))
+            if segments:
+                subset, users = min(segments, key=lambda each: (len(each[1]), each[0]))
+                return Segment(subset, len(users), self._popularity(users))
         return None
 
     def _members(self, column: int) -> NDArray[np.int64]:
         matrix = self._by_feature
-        return np.asarray(matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]], np.int64)  # type: ignore[union-attr]  # asked only where there is one
+        return np.asarray(matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]], np.int64)  # type: ignore[union-attr]  # called only with features
 
     def _popularity(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
         seen = self._dataset.histories(users).indices
         return (np.bincount(seen, minlength=self._dataset.items) / len(users)).astype(np.float32)
 
 
-def _all_of(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _intersection(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     users = parts[0]
     for part in parts[1:]:
         users = np.intersect1d(users, part, assume_unique=True)

@@ -1,7 +1,7 @@
-"""Finds titles by what people type, wrong letters and missing accents included. Knows text and rows, no catalogue.
+"""Fuzzy title search, tolerant of misspellings and missing accents.
 
-Two steps: titles that share three-letter pieces with the query, from an inverted index in arrays; then the best of
-them by edit distance (rapidfuzz). The second step alone would look at every title at every query.
+The search has two steps: an inverted index of trigrams selects candidates, then edit distance (rapidfuzz) ranks them.
+The second step alone would scan all titles for each query.
 """
 
 from __future__ import annotations
@@ -17,70 +17,70 @@ _CANDIDATES = 300
 _MAX_POSTINGS = 300_000
 _MIN_SCORE = 60.0
 _NOT_WORDS = re.compile(r"[\W_]+")
-# Letters that do not fall apart into a letter and an accent.
-_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "þ": "th", "ð": "d"})
+# Letters that Unicode does not decompose into a letter and an accent.
+_TRANSLITERATION = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "þ": "th", "ð": "d"})
 
 
-def plain(text: str) -> str:
-    """Lower case, no accents, words with one blank between."""
-    apart = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return _NOT_WORDS.sub(" ", "".join(each for each in apart if not unicodedata.combining(each))).strip()
+def normalise(text: str) -> str:
+    """Normalise to lower case without accents, words separated by one blank."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_TRANSLITERATION))
+    return _NOT_WORDS.sub(" ", "".join(each for each in decomposed if not unicodedata.combining(each))).strip()
 
 
 class TitleSearch:
-    """An index of titles. Making it takes about 4 us a title."""
+    """A search index of titles. Construction takes about 4 us per title."""
 
     def __init__(self, titles: Sequence[str]) -> None:
-        self._plain = [plain(title) for title in titles]
-        encoded = [np.frombuffer(f"  {title} ".encode(), np.uint8).astype(np.int32) for title in self._plain]
+        self._titles = [normalise(title) for title in titles]
+        encoded = [np.frombuffer(f"  {title} ".encode(), np.uint8).astype(np.int32) for title in self._titles]
         lengths = np.array([max(0, len(each) - 2) for each in encoded], np.int64)
-        pieces = np.concatenate([*(_pieces(each) for each in encoded), np.empty(0, np.int32)])
+        trigrams = np.concatenate([*(_trigrams(each) for each in encoded), np.empty(0, np.int32)])
         rows = np.repeat(np.arange(len(encoded), dtype=np.int32), lengths)
-        # A title counts once per piece, however often the piece is in it.
-        both = np.unique((pieces.astype(np.int64) << 32) | rows)
-        self._rows = (both & 0xFFFFFFFF).astype(np.int32)
-        self._pieces, starts = np.unique((both >> 32).astype(np.int32), return_index=True)
-        self._starts: NDArray[np.int64] = np.append(starts, len(both))
+        # A title counts once per trigram.
+        pairs = np.unique((trigrams.astype(np.int64) << 32) | rows)
+        self._rows = (pairs & 0xFFFFFFFF).astype(np.int32)
+        self._trigrams, starts = np.unique((pairs >> 32).astype(np.int32), return_index=True)
+        self._starts: NDArray[np.int64] = np.append(starts, len(pairs))
         self._lengths = np.maximum(lengths, 1)
 
     def find(self, query: str, *, among: NDArray[np.bool_] | None = None) -> list[tuple[int, float]]:
-        """Rows and scores (0 to 100) of the titles most like `query`, best first. `among` (titles,) restricts them."""
+        """Return rows and scores (0 to 100) of the matches, best first. The mask `among` (titles,) restricts them."""
         from rapidfuzz import fuzz
 
-        asked = plain(query)
-        if not asked:
+        normalised = normalise(query)
+        if not normalised:
             return []
-        shared = self._shared(asked)
+        shared = self._shared(normalised)
         if among is not None:
             shared = np.where(among, shared, 0)
-        found = np.flatnonzero(shared)
-        if len(found) > _CANDIDATES:
-            # Of titles that share as much, the shorter is nearer to what was typed.
-            value = shared[found] - self._lengths[found] / 1e4
-            found = found[np.argpartition(-value, _CANDIDATES)[:_CANDIDATES]]
-        scored = [(int(row), _likeness(asked, self._plain[row], fuzz)) for row in found]
-        return sorted([each for each in scored if each[1] >= _MIN_SCORE], key=lambda each: (-each[1], each[0]))
+        candidates = np.flatnonzero(shared)
+        if len(candidates) > _CANDIDATES:
+            # Among titles with as many shared trigrams, prefer shorter ones.
+            value = shared[candidates] - self._lengths[candidates] / 1e4
+            candidates = candidates[np.argpartition(-value, _CANDIDATES)[:_CANDIDATES]]
+        scores = [(int(row), _similarity(normalised, self._titles[row], fuzz)) for row in candidates]
+        return sorted([each for each in scores if each[1] >= _MIN_SCORE], key=lambda each: (-each[1], each[0]))
 
-    def _shared(self, asked: str) -> NDArray[np.int64]:
-        wanted = np.unique(_pieces(np.frombuffer(f"  {asked} ".encode(), np.uint8).astype(np.int32)))
-        places = np.searchsorted(self._pieces, wanted)
-        places = places[places < len(self._pieces)]
-        places = places[np.isin(self._pieces[places], wanted)]
-        # The rarest pieces say most and cost least; of a large catalogue the common ones are left out.
-        sizes = self._starts[places + 1] - self._starts[places]
-        rarest = places[np.argsort(sizes, kind="stable")]
-        kept = np.cumsum(np.sort(sizes)) <= max(_MAX_POSTINGS, int(sizes.min(initial=0)))
-        parts = [self._rows[self._starts[place] : self._starts[place + 1]] for place in rarest[kept]]
-        return np.bincount(np.concatenate([*parts, np.empty(0, np.int32)]), minlength=len(self._plain))
+    def _shared(self, normalised: str) -> NDArray[np.int64]:
+        query_trigrams = np.unique(_trigrams(np.frombuffer(f"  {normalised} ".encode(), np.uint8).astype(np.int32)))
+        positions = np.searchsorted(self._trigrams, query_trigrams)
+        positions = positions[positions < len(self._trigrams)]
+        positions = positions[np.isin(self._trigrams[positions], query_trigrams)]
+        # Rare trigrams are the most selective; for a large catalog skip the most common ones.
+        sizes = self._starts[positions + 1] - self._starts[positions]
+        rarest = positions[np.argsort(sizes, kind="stable")]
+        is_used = np.cumsum(np.sort(sizes)) <= max(_MAX_POSTINGS, int(sizes.min(initial=0)))
+        parts = [self._rows[self._starts[position] : self._starts[position + 1]] for position in rarest[is_used]]
+        return np.bincount(np.concatenate([*parts, np.empty(0, np.int32)]), minlength=len(self._titles))
 
 
-def _pieces(encoded: NDArray[np.int32]) -> NDArray[np.int32]:
+def _trigrams(encoded: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.asarray((encoded[:-2] << 16) | (encoded[1:-1] << 8) | encoded[2:], np.int32)
 
 
-def _likeness(asked: str, title: str, fuzz: object) -> float:
-    # Any order of the words, and a part of the title is enough; a whole match is still better than a part.
-    part: float = fuzz.partial_token_sort_ratio(asked, title)  # type: ignore[attr-defined]  # the module is passed
-    whole: float = fuzz.token_sort_ratio(asked, title)  # type: ignore[attr-defined]
-    plain_part: float = fuzz.partial_ratio(asked, title) if len(asked) <= len(title) else whole  # type: ignore[attr-defined]
-    return 0.75 * max(part, plain_part) + 0.25 * whole
+def _similarity(normalised: str, title: str, fuzz: object) -> float:
+    # Word order is ignored and a partial match suffices; a full match scores higher.
+    part: float = fuzz.partial_token_sort_ratio(normalised, title)  # type: ignore[attr-defined]  # the module is passed
+    whole: float = fuzz.token_sort_ratio(normalised, title)  # type: ignore[attr-defined]
+    substring: float = fuzz.partial_ratio(normalised, title) if len(normalised) <= len(title) else whole  # type: ignore[attr-defined]
+    return 0.75 * max(part, substring) + 0.25 * whole

@@ -1,7 +1,7 @@
-"""The learned ranker of a two-level recommender: LambdaRank on trees, or pointwise boosting as the baseline.
+"""The ranker of a two-stage recommender: LambdaRank on trees, or pointwise boosting as the baseline.
 
-Burges, "From RankNet to LambdaRank to LambdaMART", 2010. What is learned is kept in LightGBM's text format; what
-answers is the same forest as an ONNX graph. Knows features and groups, not what they mean.
+Burges, "From RankNet to LambdaRank to LambdaMART", 2010. The trained model is stored in the text format of LightGBM and
+served as an ONNX graph.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recommender.ranking.trees_onnx import TreeEnsemble, from_histograms, from_lightgbm, gains, to_onnx
-from models.tabular.model import answer, open_session
+from models.onnx_session import open_session, run_session
+from models.recommender.ranking.trees_onnx import from_lightgbm, gains, to_onnx
+from models.trees import TreeEnsemble, from_histograms
 
 Floats = NDArray[np.float32]
-Kind = Literal["lambdarank", "histogram"]
+RankerKind = Literal["lambdarank", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
 class RankerParams:
-    """`kind`: "lambdarank" is LightGBM's, "histogram" scikit-learn's boosting of each pair on its own.
+    """`kind`: "lambdarank" of LightGBM, or "histogram", pointwise boosting of scikit-learn.
 
-    `patience`: rounds without a better ndcg@10 (histogram: loss) on the validation groups before growing stops.
-    `threads`: of LightGBM. Two of them wait for each other where a machine has other work: 30 s then, not 3.
+    `patience`: rounds without a better nDCG@10 (histogram: loss) on the validation groups before training stops.
+    `threads`: threads of LightGBM. On a busy machine two threads wait for each other: 30 s instead of 3 s.
     """
 
-    kind: Kind = "lambdarank"
+    kind: RankerKind = "lambdarank"
     rounds: int = 200
     patience: int = 50
     leaves: int = 7
@@ -39,17 +40,17 @@ class RankerParams:
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """Candidates of several users: features (rows, F), which are relevant, and how many belong to each user in turn."""
+class RankingGroups:
+    """Candidates of several users: features (rows, F), relevance, and the number of candidates of each user."""
 
     features: Floats
     is_relevant: NDArray[np.bool_]
     sizes: NDArray[np.int64]
 
 
-def joined(parts: list[Groups]) -> Groups:
-    """All groups of several parts, one after the other."""
-    return Groups(
+def concatenate_groups(parts: list[RankingGroups]) -> RankingGroups:
+    """Concatenate the groups of several parts."""
+    return RankingGroups(
         np.concatenate([each.features for each in parts]),
         np.concatenate([each.is_relevant for each in parts]),
         np.concatenate([each.sizes for each in parts]),
@@ -57,7 +58,7 @@ def joined(parts: list[Groups]) -> Groups:
 
 
 class Ranker:
-    """A forest. Safe to call from several threads at once. `text` is LightGBM's, "" of another library's forest."""
+    """A tree ensemble. Thread-safe. `text` is the model in the format of LightGBM, "" for another library."""
 
     def __init__(self, graph: bytes, text: str = "") -> None:
         self.graph = graph
@@ -65,51 +66,55 @@ class Ranker:
         self._session = open_session(graph)
 
     def score(self, features: Floats) -> Floats:
-        """One number per row, higher is better."""
+        """Return one score per row, higher is better."""
         if not len(features):
             return np.empty(0, np.float32)
-        return answer(self._session, np.ascontiguousarray(features))[:, 0]
+        return run_session(self._session, np.ascontiguousarray(features))[:, 0]
 
     def importance(self) -> dict[str, float]:
-        """Share of the gain that each feature brought; empty where the library does not tell."""
+        """Return the share of the gain per feature; empty when the library does not report it."""
         return gains(self.text) if self.text else {}
 
 
-def learn(
-    train: Groups,
-    validation: Groups,
+def train_ranker(
+    train: RankingGroups,
+    validation: RankingGroups,
     *,
-    names: tuple[str, ...],
-    directions: tuple[int, ...],
+    feature_names: tuple[str, ...],
+    constraints: tuple[int, ...],
     params: RankerParams,
 ) -> Ranker:
-    """Grow trees on `train` until `validation` gets no better; then grow as many on both together.
+    """Train trees on `train` with early stopping on `validation`, then the same number of trees on both.
 
-    `directions` holds 1 for features with which the score may only rise, 0 for others.
+    `constraints` holds 1 for features in which the score must be monotonically increasing, else 0.
     """
     if params.kind == "histogram":
-        return Ranker(to_onnx(_histograms(train, validation, directions, params)))
-    text = _lambdarank(train, validation, names, directions, params)
+        return Ranker(to_onnx(_histograms(train, validation, constraints, params)))
+    text = _lambdarank(train, validation, feature_names, constraints, params)
     return Ranker(to_onnx(from_lightgbm(text)), text)
 
 
 def _lambdarank(
-    train: Groups, validation: Groups, names: tuple[str, ...], directions: tuple[int, ...], params: RankerParams
+    train: RankingGroups,
+    validation: RankingGroups,
+    feature_names: tuple[str, ...],
+    constraints: tuple[int, ...],
+    params: RankerParams,
 ) -> str:
     import lightgbm
 
-    options, columns = _options(params, directions), list(names)
+    options, columns = _options(params, constraints), list(feature_names)
     first = lightgbm.Dataset(train.features, train.is_relevant, group=train.sizes, feature_name=columns)
     second = first.create_valid(validation.features, validation.is_relevant, group=validation.sizes)
     stopping = lightgbm.early_stopping(params.patience, first_metric_only=True, verbose=False)
-    found = lightgbm.train(options, first, params.rounds, valid_sets=[second], callbacks=[stopping])
-    both = joined([train, validation])
-    again = lightgbm.Dataset(both.features, both.is_relevant, group=both.sizes, feature_name=columns)
-    text: str = lightgbm.train(options, again, max(1, found.best_iteration)).model_to_string()
+    stopped = lightgbm.train(options, first, params.rounds, valid_sets=[second], callbacks=[stopping])
+    both = concatenate_groups([train, validation])
+    dataset = lightgbm.Dataset(both.features, both.is_relevant, group=both.sizes, feature_name=columns)
+    text: str = lightgbm.train(options, dataset, max(1, stopped.best_iteration)).model_to_string()
     return text
 
 
-def _options(params: RankerParams, directions: tuple[int, ...]) -> dict[str, Any]:  # Any: lightgbm's own
+def _options(params: RankerParams, constraints: tuple[int, ...]) -> dict[str, Any]:  # Any: options of lightgbm
     return {
         "objective": "lambdarank",
         "metric": "ndcg",
@@ -119,7 +124,7 @@ def _options(params: RankerParams, directions: tuple[int, ...]) -> dict[str, Any
         "min_data_in_leaf": params.min_leaf_rows,
         "learning_rate": params.learning_rate,
         "feature_fraction": params.feature_share,
-        "monotone_constraints": list(directions),
+        "monotone_constraints": list(constraints),
         "max_bin": 63,
         "seed": params.seed,
         "num_threads": params.threads,
@@ -129,7 +134,9 @@ def _options(params: RankerParams, directions: tuple[int, ...]) -> dict[str, Any
     }
 
 
-def _histograms(train: Groups, validation: Groups, directions: tuple[int, ...], params: RankerParams) -> TreeEnsemble:
+def _histograms(
+    train: RankingGroups, validation: RankingGroups, constraints: tuple[int, ...], params: RankerParams
+) -> TreeEnsemble:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     def model(rounds: int, **more: object) -> Any:  # Any: scikit-learn has no types
@@ -138,7 +145,7 @@ def _histograms(train: Groups, validation: Groups, directions: tuple[int, ...], 
             max_iter=rounds,
             max_leaf_nodes=params.leaves,
             min_samples_leaf=params.min_leaf_rows,
-            monotonic_cst=list(directions),
+            monotonic_cst=list(constraints),
             max_features=params.feature_share,
             max_bins=63,
             random_state=params.seed,
@@ -149,5 +156,5 @@ def _histograms(train: Groups, validation: Groups, directions: tuple[int, ...], 
         train.features, train.is_relevant, X_val=validation.features, y_val=validation.is_relevant
     )
     rounds = int(np.argmax(stopped.validation_score_[1:])) + 1
-    both = joined([train, validation])
+    both = concatenate_groups([train, validation])
     return from_histograms(model(rounds, early_stopping=False).fit(both.features, both.is_relevant))

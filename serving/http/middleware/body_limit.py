@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,28 +19,36 @@ LINGER_S = 5.0
 class BodyLimit:
     """Middleware that answers 413 to a body of more than `max_body_bytes`. `at` has other limits by path.
 
+    `limit_at` returns another limit for a path, or None.
+
     A body whose Content-Length is over the limit is refused before it is read. Other bodies are counted as they arrive;
     over the limit the application's own response is dropped, unless it has started.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, at: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, limit_at: Callable[[str], int | None] = lambda path: None
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._at = at or {}
+        self._limit_at = limit_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._at.get(scope["path"], self._max_body_bytes)
+        limit = self._limit_of(scope)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > limit:
             await self._refuse(scope, receive, send)
             return
         await _CountedRequest(self._app, limit, self._refuse).run(scope, receive, send)
 
+    def _limit_of(self, scope: Scope) -> int:
+        limit = self._limit_at(scope["path"])
+        return self._max_body_bytes if limit is None else limit
+
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._at.get(scope["path"], self._max_body_bytes)
+        limit = self._limit_of(scope)
         detail = f"the body is larger than {limit} bytes, the limit of this path"
         # The rest of the body is not read, so the connection cannot be reused.
         response = problem(TOO_LARGE, detail, instance=scope["path"], headers={"Connection": "close"})

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.concurrency import task_timeout
 from serving.errors.problem_types import BODY_TIMEOUT
+from serving.http.job_paths import is_job_transfer
 from serving.http.problem_details import problem
-from serving.routes.job_paths import is_job_transfer
 
 
 class BodyTimeout:

@@ -13,8 +13,8 @@ from models.errors import DeadlineExceeded
 from serving.asgi import disconnect_checker
 from serving.concurrency import task_timeout
 from serving.context import RequestContext, set_context
+from serving.http.job_paths import is_job_transfer
 from serving.http.problem_details import problem_of
-from serving.routes.job_paths import is_job_transfer
 
 HEADER = b"x-request-timeout"
 TRACE_HEADER = b"traceparent"

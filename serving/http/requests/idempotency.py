@@ -1,4 +1,4 @@
-"""The header `Idempotency-Key`: names a request, so that it can be sent again without being done twice."""
+"""The header `Idempotency-Key`, which makes a repeated request safe: the operation is not executed twice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from starlette.requests import Request
 
 from serving.errors.exceptions import FieldFault
 from serving.http.operation import JsonSchema
-from serving.kinds.recommender.feedback_schemas import MAX_KEY_CHARACTERS
 
+MAX_KEY_CHARACTERS = 255
 _KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
 
 
 def read_idempotency_key(request: Request) -> str | None:
-    """The key of a request, if it has one. Raises FieldFault."""
+    """Return the key of a request, or None. Raises FieldFault."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         message = f"should have 1 to {MAX_KEY_CHARACTERS} characters of ASCII, and no blank"
@@ -23,7 +23,7 @@ def read_idempotency_key(request: Request) -> str | None:
 
 
 def idempotency_parameter(description: str) -> JsonSchema:
-    """The header as a parameter of an operation."""
+    """Return the header as a parameter of an operation."""
     return {
         "name": "Idempotency-Key",
         "in": "header",

@@ -1,4 +1,4 @@
-"""Reads JSON bodies and answers JSON. Knows content types, not what is in the body."""
+"""Read JSON bodies, and write JSON responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 async def read_json(request: Request) -> bytes:
-    """The body of a JSON request, unparsed. Raises UnsupportedMedia, or Malformed when there is none."""
+    """Return the body of a JSON request as bytes. Raises UnsupportedMedia, and Malformed for an empty body."""
     check_content_type(request, JSON)
     body = await request.body()
     if not body:
@@ -27,26 +27,26 @@ async def read_json(request: Request) -> bytes:
 
 
 def check_content_type(request: Request, wanted: str) -> None:
-    """Raise UnsupportedMedia unless the body is of the media type `wanted`, not compressed."""
-    given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != wanted:
-        said = f"not '{given[:100]}'" if given else "and there is none"
-        raise UnsupportedMedia(f"the Content-Type has to be {wanted}, {said}")
+    """Raise UnsupportedMedia unless the body has the media type `wanted` and is not compressed."""
+    received = request.headers.get("content-type", "")
+    if received.partition(";")[0].strip().lower() != wanted:
+        reason = f"not '{received[:100]}'" if received else "and there is none"
+        raise UnsupportedMedia(f"the Content-Type has to be {wanted}, {reason}")
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise UnsupportedMedia(f"the body must not be compressed; its Content-Encoding is '{coding[:100]}'")
 
 
 def answer(model: BaseModel) -> Response:
-    """200 with `model` as JSON, which no cache keeps."""
+    """Return a response 200 with `model` as JSON, which caches must not store."""
     return Response(model.__pydantic_serializer__.to_json(model), 200, {"Cache-Control": "no-store"}, JSON)
 
 
 def resource(request: Request, content: BaseModel | dict[str, Any], *, vary: str = "") -> Response:
-    """200 with something that changes seldom as JSON, or 304 where the client has it already (RFC 9110, 13.1.2)."""
+    """Return a response 200 with JSON and an ETag, or 304 when the client has this content (RFC 9110, 13.1.2)."""
     dump = content.__pydantic_serializer__.to_json if isinstance(content, BaseModel) else orjson.dumps
     body: bytes = dump(content)
-    # Weak: the bytes on the wire may be compressed on their way.
+    # Weak, because the bytes on the wire may be compressed.
     etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if vary:

@@ -1,4 +1,7 @@
-"""Text in a table as a value of its column, as training reads it. What is none stays text, for the row's check."""
+"""Convert the text in a table cell to a value of its column, with the rules of training.
+
+Text that does not fit its column stays text, and the validation of the row reports it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from collections.abc import Callable
 from models.card import BOOLEAN_WORDS, MISSING_WORDS
 from serving.jobs.decoding.task import ColumnSpec
 
-# JSON's numbers, with what spreadsheets write too: a plus, no digit before or after the point.
+# JSON's numbers, and those of spreadsheets: with a plus sign, without digits before or after the point.
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-# A whole column of numbers has a fraction where one of its cells was empty when it was written.
+# Spreadsheets and pandas write integers as 5.0 when a cell of the column is empty.
 _WHOLE = re.compile(r"([+-]?\d{1,18})\.0*", re.ASCII)
 _BOOLEANS = {"1": True, "0": False} | {word: truth for words in BOOLEAN_WORDS for word, truth in words.items()}
 
@@ -19,8 +22,7 @@ ReadCell = Callable[[str], object]
 
 
 def reader_of(column: ColumnSpec) -> ReadCell:
-    """What reads the cells of `column` in a CSV file. One that is empty, or says that nothing is known ("NA"), is null
-    where the column may be null."""
+    """Return the reader of CSV cells of `column`. In a nullable column empty cells and words such as "NA" are null."""
     read = _READERS.get(column.kind, _text)
     if not column.is_nullable:
         return read
@@ -29,7 +31,7 @@ def reader_of(column: ColumnSpec) -> ReadCell:
 
 
 def reader_of_text(column: ColumnSpec) -> ReadCell:
-    """What reads text where the table has types of its own: only what training reads out of text there too."""
+    """Return the reader of text in a typed table, such as Parquet: only booleans and categories are converted."""
     return _READERS[column.kind] if column.kind in ("boolean", "category") else _text
 
 

@@ -1,111 +1,68 @@
-"""Decodes one upload: chooses the reader by kind and content type, and packs what it finds."""
+"""Decode one upload: call the decoder that the task names, and write its items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from email.message import Message
-from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, Protocol
 
 from models.errors import InvalidInput, UnsupportedMedia
-from serving.jobs.decoding.archives import archived_images
-from serving.jobs.decoding.folders import folder_images
-from serving.jobs.decoding.multipart import FormFile, form_file, form_images
-from serving.jobs.decoding.tables import csv_rows, ndjson_rows, parquet_rows
-from serving.jobs.decoding.task import CSV, MULTIPART, NDJSON, PARQUET, UPLOAD, Decoded, DecodeTask
-from serving.jobs.decoding.users import csv_users, json_users, ndjson_users
-from serving.jobs.storage.item_file import Item, ItemWriter
+from serving.jobs.decoding.task import FORM_FILE, UPLOAD, DecodeResult, DecodeTask
+from serving.jobs.storage.item_file import ItemWriter, JobItem
 
-# Names that browsers and command lines give files whose content type they do not know.
-_SUFFIXES = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET, ".pq": PARQUET}
-_BEGINNINGS = {b"PAR1": PARQUET}
-_TABLES = {CSV: csv_rows, NDJSON: ndjson_rows, PARQUET: parquet_rows}
 _UTF_8 = ("", "utf-8", "utf8", "us-ascii")
 
 
-def decode(order: DecodeTask) -> Decoded:
-    """Pack the items of an upload, and remove the upload.
+@dataclass(frozen=True, slots=True)
+class ItemStream:
+    """The items of an upload, and the options that its body contained.
 
-    Raises InputError with what is wrong with the whole, and OSError when it cannot be written.
+    `empty_detail` completes the error message for an upload without items: "there is nothing to answer: ...".
     """
-    options: dict[str, Any] = {}
-    items = _items(order, options)
-    limits = order.limits
-    with ItemWriter(order.folder, max_items=limits.max_items, max_bytes=limits.max_unpacked_bytes) as writer:
-        for item in items:
+
+    items: Iterable[JobItem]
+    empty_detail: str = "no item"
+    options: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
+
+
+class Decoder(Protocol):
+    """A function that reads one upload.
+
+    A task names it as `package.module:function`, because it may run in another process. Its module must not import
+    a model, a handler or a web framework.
+    """
+
+    def __call__(self, task: DecodeTask) -> ItemStream:
+        """Return the items of `task.upload`.
+
+        Raises InputError, now or while the items are read, for an upload that is wrong as a whole. An item that is
+        wrong on its own has a `fault` in its head.
+        """
+        ...
+
+
+def decode(task: DecodeTask) -> DecodeResult:
+    """Write the items of an upload, and remove the upload.
+
+    Raises InputError for an upload that is wrong as a whole, OSError when the items cannot be written.
+    """
+    decoder: Decoder = resolve_name(task.decoder)
+    stream = decoder(task)
+    limits = task.limits
+    with ItemWriter(task.folder, max_items=limits.max_items, max_bytes=limits.max_unpacked_bytes) as writer:
+        for item in stream.items:
             writer.add(item)
         if not writer.number:
-            raise InvalidInput(f"there is nothing to answer: {_NOTHING[order.kind]}", location=("body",))
-    for name in (UPLOAD, "archive", "file"):
-        (order.folder / name).unlink(missing_ok=True)
-    return Decoded(writer.number, writer.size_bytes, writer.sha256, options)
+            raise InvalidInput(f"there is nothing to answer: {stream.empty_detail}", location=("body",))
+    for name in (UPLOAD, FORM_FILE):
+        (task.folder / name).unlink(missing_ok=True)
+    return DecodeResult(writer.number, writer.size_bytes, writer.sha256, dict(stream.options))
 
 
-_NOTHING = {"images": "no image", "tabular": "the table has no row", "recommendations": "no user"}
-
-
-def _items(order: DecodeTask, options: dict[str, Any]) -> Iterator[Item]:
-    upload = order.folder / UPLOAD
-    match order.kind:
-        case "images" if order.source is not None:
-            return folder_images(order.source, order.roots, order.limits)
-        case "images":
-            return _images(upload, order)
-        case "tabular":
-            return _rows(upload, order)
-        case "recommendations":
-            return _users(upload, order, options)
-
-
-def _images(upload: Path, order: DecodeTask) -> Iterator[Item]:
-    if media_type(order.content_type) != MULTIPART:
-        yield from archived_images(upload, order.limits)
-        return
-    for found in form_images(upload, order.content_type, order.limits):
-        if isinstance(found, FormFile):
-            yield from archived_images(found.path, order.limits)
-        else:
-            yield found
-
-
-def _rows(upload: Path, order: DecodeTask) -> Iterator[Item]:
-    content_type, path = order.content_type, upload
-    if media_type(content_type) == MULTIPART:
-        part = form_file(upload, content_type, order.limits)
-        path = part.path
-        content_type = part.content_type if media_type(part.content_type) in _TABLES else _type_of(part)
-    _check_charset(content_type)
-    return _TABLES[media_type(content_type)](path, order)
-
-
-def _type_of(part: FormFile) -> str:
-    """What a table is, by the name of its file, or else by how it begins."""
-    named = _SUFFIXES.get(Path(part.file_name).suffix.lower())
-    if named is not None:
-        return named
-    with part.path.open("rb") as stream:
-        return _BEGINNINGS.get(stream.read(4), CSV)
-
-
-def _users(upload: Path, order: DecodeTask, options: dict[str, Any]) -> Iterator[Item]:
-    _check_charset(order.content_type)
-    match media_type(order.content_type):
-        case "application/json":
-            items, found = json_users(upload)
-            options |= found
-            return iter(items)
-        case "text/csv":
-            return csv_users(upload, order)
-        case _:
-            return ndjson_users(upload)
-
-
-def media_type(content_type: str) -> str:
-    """The media type in the value of a Content-Type."""
-    return content_type.partition(";")[0].strip().lower()
-
-
-def _check_charset(content_type: str) -> None:
+def check_charset(content_type: str) -> None:
+    """Raise UnsupportedMedia unless the text in a body of this type is UTF-8."""
     header = Message()
     header["Content-Type"] = content_type
     charset = header.get_content_charset("")

@@ -1,34 +1,27 @@
-"""What is to be decoded, within which limits, and what came of it. Goes to another process and back as JSON."""
+"""The messages between the service and its decoder: what to decode, the limits, the outcome. Sent as JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from serving.jobs.storage.record import JobKind
+UPLOAD: Final = "upload"
+# The file part of a form, copied from the upload.
+FORM_FILE: Final = "form-file"
 
-UPLOAD = "upload"
-
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
-PARQUET = "application/vnd.apache.parquet"
-JSON = "application/json"
-MULTIPART = "multipart/form-data"
-ARCHIVES = ("application/zip", "application/x-tar", "application/gzip")
-# What is read for each kind of job.
-READS: dict[JobKind, tuple[str, ...]] = {
-    "images": (*ARCHIVES, MULTIPART),
-    "tabular": (CSV, PARQUET, NDJSON, MULTIPART),
-    "recommendations": (JSON, CSV, NDJSON),
-}
+CSV: Final = "text/csv"
+NDJSON: Final = "application/x-ndjson"
+PARQUET: Final = "application/vnd.apache.parquet"
+JSON: Final = "application/json"
+ARCHIVES: Final = ("application/zip", "application/x-tar", "application/gzip")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """A column of a table, as the card has it."""
+    """A column of a table of items: its name, and its type in the words of a model's card."""
 
     name: str
     kind: str
@@ -39,7 +32,7 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """Bounds of one job. Times are in seconds of processor time."""
+    """The limits of one job. `cpu_s` is seconds of processor time."""
 
     max_items: int = 1_000_000
     max_item_bytes: int = 16 << 20
@@ -50,25 +43,36 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True)
 class DecodeTask:
-    """Decode the file `upload` in `folder`, and write the items beside it.
+    """Decode the file `upload` in `folder`, and write the items to the same folder.
 
-    `content_type` is the request's whole header. `source` is a folder of images on this machine, in place of an upload,
-    below `roots`. `id_column` is a column of a table that names its rows and is not the model's.
+    `decoder` names a function as `package.module:function` (see `Decoder`). `content_type` is the whole header of the
+    request, and `options` are the job's. `columns` are those of a table of items. `source` is a folder of this machine
+    that replaces the upload, and it has to be inside one of `roots`.
     """
 
-    kind: JobKind
+    decoder: str
     content_type: str
     folder: Path
     limits: DecodeLimits
+    options: dict[str, Any] = field(default_factory=dict)  # Any: JSON
     columns: tuple[ColumnSpec, ...] = ()
-    id_column: str | None = None
     source: str | None = None
     roots: tuple[str, ...] = ()
 
+    @property
+    def upload(self) -> Path:
+        """The file to decode."""
+        return self.folder / UPLOAD
+
+    @property
+    def id_column(self) -> str | None:
+        """The column of a table that names its rows and is not in `columns`."""
+        return self.options.get("id_column")
+
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """How many items there are, how many bytes they take, their SHA-256; `options` are those that came in the body."""
+class DecodeResult:
+    """The number of items, their size and SHA-256. `options` are those that the body itself contained."""
 
     total: int
     size_bytes: int
@@ -76,5 +80,10 @@ class Decoded:
     options: dict[str, Any] = field(default_factory=dict)  # Any: JSON
 
 
-ORDER = TypeAdapter(DecodeTask)
-DECODED = TypeAdapter(Decoded)
+TASK_ADAPTER = TypeAdapter(DecodeTask)
+RESULT_ADAPTER = TypeAdapter(DecodeResult)
+
+
+def media_type(content_type: str) -> str:
+    """Return the media type in the value of a Content-Type header."""
+    return content_type.partition(";")[0].strip().lower()

@@ -1,6 +1,6 @@
-"""The SQLite file of the jobs: opened late, shared by the gateways of a host, durable at every commit.
+"""The SQLite database of the jobs: opened at first use, shared by the gateways of a host, durable at every commit.
 
-Knows tables, and how a row becomes a job. A write-ahead log lets others read while one writes; it needs a local disk.
+Its write-ahead log allows reads during a write. The log requires a local disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 
 from models.write_ahead_log import write_ahead
 from serving.errors.exceptions import JobsUnavailable
-from serving.jobs.storage.record import Answered, Job
+from serving.jobs.storage.record import Job, ModelUsage
 
 FILE = "jobs.db"
 BUSY_S = 15.0
@@ -47,7 +47,7 @@ COLUMNS = ", ".join(_COLUMNS)
 
 
 class Database:
-    """One connection, for any thread, one at a time."""
+    """One connection to the database, which any thread may use, one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,21 +56,21 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its beginning: what is read in it stays true.
+        """Open a transaction that holds the write lock from its start, so that rows read in it do not change.
 
-        Raises JobsUnavailable; nothing was written then.
+        Raises JobsUnavailable after a rollback.
         """
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state throughout. Raises JobsUnavailable."""
+        """Open a transaction that reads one consistent snapshot. Raises JobsUnavailable."""
         with self._transaction("BEGIN") as connection:
             yield connection
 
     def close(self) -> None:
-        """Close the connection; the next call opens another."""
+        """Close the connection. The next call opens a new one."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -89,7 +89,7 @@ class Database:
                     raise
                 connection.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
-                # Whatever state it is in now, the next call begins with a new one.
+                # The state of the connection is unknown now. The next call opens a new one.
                 self.close()
                 raise JobsUnavailable(f"the database of the jobs: {error}") from error
 
@@ -109,13 +109,13 @@ class Database:
 
 
 def job_of(row: tuple[Any, ...]) -> Job:  # Any: a row of COLUMNS
-    """The job in a row of COLUMNS."""
+    """Return the job in a row of COLUMNS."""
     fields = dict(zip(_COLUMNS, row, strict=True))
     fields["options"] = orjson.loads(fields["options"])
-    fields["models"] = tuple(Answered(*each) for each in orjson.loads(fields["models"]))
+    fields["models"] = tuple(ModelUsage(*values) for values in orjson.loads(fields["models"]))
     return Job(**fields)
 
 
-def packed_models(models: tuple[Answered, ...]) -> bytes:
-    """`Job.models` as it is stored."""
-    return orjson.dumps([[each.name, each.version, each.items] for each in models])
+def encode_models(models: tuple[ModelUsage, ...]) -> bytes:
+    """Return `Job.models` as it is stored."""
+    return orjson.dumps([[usage.name, usage.version, usage.items] for usage in models])

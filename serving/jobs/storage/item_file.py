@@ -1,6 +1,6 @@
-"""The items of a job in one file, and where each of them ends in another: any of them is found by its number.
+"""The items of a job in one file, with a second file of end offsets, so that any item is found by its number.
 
-An item is a head, a JSON object in one line, and a body, any bytes. Knows nothing of what is in them.
+An item is a head, which is a JSON object in one line, and a body of bytes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _END = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One item of a job. A head with a `fault` is one that could not be read, and says why."""
+class JobItem:
+    """One item of a job. An item that could not be read has the reason as `fault` in its head."""
 
     head: Mapping[str, Any]  # Any: JSON
     body: bytes = b""
 
 
 class ItemWriter:
-    """Writes the items of a job into `folder`, durably when the block ends.
+    """A writer of the items of a job to `folder`. The files are durable when the block ends.
 
-    Raises InputTooLarge for more than `max_items`, or more than `max_bytes` of them together.
+    Raises InputTooLarge for more than `max_items` items, and for more than `max_bytes` in total.
     """
 
     def __init__(self, folder: Path, *, max_items: int, max_bytes: int) -> None:
@@ -51,8 +51,8 @@ class ItemWriter:
         self._ends = (self._folder / ENDS).open("wb")
         return self
 
-    def add(self, item: Item) -> None:
-        """Write one more item."""
+    def add(self, item: JobItem) -> None:
+        """Write the next item. Raises InputTooLarge."""
         head = orjson.dumps(item.head)
         if self.number == self._max_items:
             raise InputTooLarge(f"a job may have at most {self._max_items} items")
@@ -67,7 +67,7 @@ class ItemWriter:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of all that was written."""
+        """The SHA-256 of the items written so far."""
         return self._digest.hexdigest()
 
     def __exit__(
@@ -80,8 +80,8 @@ class ItemWriter:
                     os.fsync(stream.fileno())
 
 
-def read_items(folder: Path, start: int, stop: int) -> list[Item]:
-    """The items `start` to `stop` of a job, as far as there are any. Raises OSError, ValueError."""
+def read_items(folder: Path, start: int, stop: int) -> list[JobItem]:
+    """Return the items `start` to `stop` of a job, fewer at its end. Raises OSError, ValueError."""
     first = max(0, start - 1)
     with (folder / ENDS).open("rb") as stream:
         stream.seek(first * _END.size)
@@ -93,11 +93,11 @@ def read_items(folder: Path, start: int, stop: int) -> list[Item]:
         stream.seek(offsets[0])
         records = stream.read(offsets[-1] - offsets[0])
     if len(records) != offsets[-1] - offsets[0]:
-        raise ValueError("the items of the job are cut")
+        raise ValueError("the file of items is truncated")
     cuts = [offset - offsets[0] for offset in offsets]
     return [_item(records[begin:end]) for begin, end in itertools.pairwise(cuts)]
 
 
-def _item(record: bytes) -> Item:
+def _item(record: bytes) -> JobItem:
     head, _, body = record.partition(b"\n")
-    return Item(orjson.loads(head), body)
+    return JobItem(orjson.loads(head), body)

@@ -1,8 +1,8 @@
-"""Jobs as their workers see them: claimed for a while, kept, checkpointed, finished. Knows rows, no files.
+"""Leases: how workers acquire, renew, checkpoint and finish jobs.
 
-A worker holds a job by a token that it has to show at every step. When its lease is not kept, for the process was
-killed or hangs, another worker claims the job, and the old token is worth nothing: what was written under it and not
-checkpointed never counts. So no item is in a result twice, and none is lost.
+A worker holds a job by a token that every update has to present. When a lease is not renewed, because its process was
+killed or hangs, another worker acquires the job, and the old token becomes invalid: results that were written under it
+and not checkpointed do not count. Therefore no item is missing from a result, and no item appears twice.
 
 Every method may block, and raises JobsUnavailable when the database cannot be used.
 """
@@ -14,24 +14,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.jobs.storage.database import COLUMNS, Database, job_of, packed_models
-from serving.jobs.storage.record import Answered, Job, JobStatus
+from serving.jobs.storage.database import COLUMNS, Database, encode_models, job_of
+from serving.jobs.storage.record import Job, JobStatus, ModelUsage
 
-# A job that was claimed so often without getting anywhere takes its worker down each time: it is given up.
-MAX_FRUITLESS = 5
+# A job that was acquired this often without a checkpoint ends its worker each time, and fails.
+MAX_ATTEMPTS = 5
 _FREE = "status IN ('queued', 'running') AND leased_until <= :now"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A job, and the token that it is held by."""
+class Lease:
+    """A job, and the token of the worker that holds it."""
 
     job: Job
     token: str
 
 
-class Leases:
-    """Claims to the jobs in one database. Each lasts `lease_s` unless it is kept."""
+class LeaseStore:
+    """The leases on the jobs in one database. A lease expires after `lease_s` unless it is renewed."""
 
     def __init__(
         self, database: Database, *, lease_s: float, ttl_s: float, clock: Callable[[], float] = time.time
@@ -41,8 +41,8 @@ class Leases:
         self._ttl_s = ttl_s
         self._clock = clock
 
-    def claim(self) -> Claim | None:
-        """The job whose turn it is, of those that nobody holds: the one that had its last turn longest ago."""
+    def acquire(self) -> Lease | None:
+        """Acquire the job without a lease whose last turn is the oldest. Returns None without one."""
         now, token = self._clock(), secrets.token_hex(8)
         with self._database.writing() as connection:
             row = connection.execute(
@@ -58,34 +58,34 @@ class Leases:
                 {"now": now, "token": token, "until": now + self.lease_s, "id": job.id},
             )
             row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job.id,)).fetchone()  # noqa: S608
-        return Claim(job_of(row), token)
+        return Lease(job_of(row), token)
 
-    def others_wait(self) -> bool:
-        """Whether there is a job that nobody holds."""
+    def has_waiting_jobs(self) -> bool:
+        """Return whether there is an active job without a lease."""
         with self._database.reading() as connection:
             query = f"SELECT EXISTS (SELECT 1 FROM jobs WHERE {_FREE})"  # noqa: S608
             return bool(connection.execute(query, {"now": self._clock()}).fetchone()[0])
 
-    def is_fruitless(self, claim: Claim) -> bool:
-        """Whether the job was claimed again and again, and got nowhere."""
+    def has_used_attempts(self, lease: Lease) -> bool:
+        """Return whether the job was acquired more than MAX_ATTEMPTS times since its last checkpoint."""
         query = "SELECT fruitless FROM jobs WHERE id = ? AND token = ?"
         with self._database.reading() as connection:
-            row = connection.execute(query, (claim.job.id, claim.token)).fetchone()
-        return row is not None and int(row[0]) > MAX_FRUITLESS
+            row = connection.execute(query, (lease.job.id, lease.token)).fetchone()
+        return row is not None and int(row[0]) > MAX_ATTEMPTS
 
-    def keep(self, claim: Claim) -> bool:
-        """Hold the job for another while. False when it is not held any more: cancelled, deleted, or lost."""
-        return self._update(claim, "leased_until = :until", until=self._clock() + self.lease_s)
+    def renew(self, lease: Lease) -> bool:
+        """Extend a lease. Returns False when it is lost: the job was cancelled, deleted, or acquired by another."""
+        return self._update(lease, "leased_until = :until", until=self._clock() + self.lease_s)
 
     def checkpoint(
-        self, claim: Claim, *, done: int, failed: int, models: tuple[Answered, ...], segment_bytes: int
+        self, lease: Lease, *, done: int, failed: int, models: tuple[ModelUsage, ...], segment_bytes: int
     ) -> bool:
-        """So many items are answered, in so many bytes of this claim's segment. False when it is not held any more."""
+        """Record the progress of a job, and the valid size of its segment. Returns False when the lease is lost."""
         with self._database.writing() as connection:
             changed = connection.execute(
                 "UPDATE jobs SET done = ?, failed = ?, models = ?, leased_until = ?, fruitless = 0 "
                 "WHERE id = ? AND token = ?",
-                (done, failed, packed_models(models), self._clock() + self.lease_s, claim.job.id, claim.token),
+                (done, failed, encode_models(models), self._clock() + self.lease_s, lease.job.id, lease.token),
             ).rowcount
             if not changed:
                 return False
@@ -93,38 +93,38 @@ class Leases:
                 "INSERT INTO segments (job, token, position, size_bytes) "
                 "VALUES (:job, :token, (SELECT COUNT(*) FROM segments WHERE job = :job), :size) "
                 "ON CONFLICT (job, token) DO UPDATE SET size_bytes = :size",
-                {"job": claim.job.id, "token": claim.token, "size": segment_bytes},
+                {"job": lease.job.id, "token": lease.token, "size": segment_bytes},
             )
             connection.execute(
                 "UPDATE jobs SET result_bytes = (SELECT SUM(size_bytes) FROM segments WHERE job = :job) "
                 "WHERE id = :job",
-                {"job": claim.job.id},
+                {"job": lease.job.id},
             )
         return True
 
     def is_disk_full(self, max_disk_bytes: int) -> bool:
-        """Whether all jobs together take more than so many bytes."""
+        """Return whether all jobs with their results use more than `max_disk_bytes`."""
         with self._database.reading() as connection:
             (used,) = connection.execute("SELECT COALESCE(SUM(size_bytes + result_bytes), 0) FROM jobs").fetchone()
         return int(used) > max_disk_bytes
 
-    def release(self, claim: Claim) -> None:
-        """Let another worker go on. A turn that was ended on purpose does not count as fruitless."""
-        self._update(claim, "token = NULL, leased_until = 0, fruitless = MAX(fruitless - 1, 0)")
+    def release(self, lease: Lease) -> None:
+        """Give the job back, so that another worker can acquire it. This turn does not count as an attempt."""
+        self._update(lease, "token = NULL, leased_until = 0, fruitless = MAX(fruitless - 1, 0)")
 
-    def finish(self, claim: Claim, status: JobStatus, *, fault: str = "") -> bool:
-        """The job is over. False when it was not held any more, and nothing has changed."""
+    def finish(self, lease: Lease, status: JobStatus, *, fault: str = "") -> bool:
+        """End the job. Returns False, and changes nothing, when the lease is lost."""
         now = self._clock()
         return self._update(
-            claim,
+            lease,
             "status = :status, fault = :fault, finished = :now, expires = :expires, token = NULL",
             status=status, fault=fault, now=now, expires=now + self._ttl_s,
         )  # fmt: skip
 
-    def _update(self, claim: Claim, what: str, **values: float | str) -> bool:
+    def _update(self, lease: Lease, assignments: str, **values: float | str) -> bool:
         with self._database.writing() as connection:
             changed = connection.execute(
-                f"UPDATE jobs SET {what} WHERE id = :id AND token = :token",  # noqa: S608
-                {"id": claim.job.id, "token": claim.token, **values},
+                f"UPDATE jobs SET {assignments} WHERE id = :id AND token = :token",  # noqa: S608
+                {"id": lease.job.id, "token": lease.token, **values},
             ).rowcount
         return bool(changed)

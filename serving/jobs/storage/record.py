@@ -1,4 +1,4 @@
-"""A job as it is stored, and what may become of it. Knows no database."""
+"""A job as it is stored, and the states of its life."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-JobKind = Literal["images", "tabular", "recommendations"]
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
-KINDS: Final[tuple[JobKind, ...]] = ("images", "tabular", "recommendations")
 STATUSES: Final[tuple[JobStatus, ...]] = ("queued", "running", "succeeded", "failed", "cancelled", "expired")
 ACTIVE: Final[tuple[JobStatus, ...]] = ("queued", "running")
-# Names a folder: nothing else may.
+# An id is the name of a folder, so no other text is accepted.
 JOB_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A version of a model, and how many items it answered."""
+class ModelUsage:
+    """A version of a model, and the number of items that it answered."""
 
     name: str
     version: str
@@ -30,11 +28,12 @@ class Answered:
 class Job:
     """One job. Times are Unix seconds. `done` items of `total` are answered, `failed` of them with an error.
 
-    `fault` says why a failed job failed, in words for its owner. `options` are those of the call.
+    `kind` is the name of a `JobKind`. `fault` explains to the owner why a failed job failed. `options` are those of the
+    submission.
     """
 
     id: str
-    kind: JobKind
+    kind: str
     owner: str
     status: JobStatus
     total: int
@@ -45,25 +44,25 @@ class Job:
     finished: float | None
     expires: float | None
     options: Mapping[str, Any]  # Any: JSON
-    models: tuple[Answered, ...]
+    models: tuple[ModelUsage, ...]
     fault: str
     fingerprint: str
 
     @property
     def is_active(self) -> bool:
-        """Whether it waits or is under way."""
+        """Whether the job is queued or running."""
         return self.status in ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be added. Its files are in their place already, `size_bytes` of them.
+    """A job to add. Its files exist already, with `size_bytes` in total.
 
-    `key` names the request for its owner, and `fingerprint` tells requests of one key apart.
+    `key` is the idempotency key of its owner. `fingerprint` differs for different jobs with the same key.
     """
 
     id: str
-    kind: JobKind
+    kind: str
     owner: str
     total: int
     size_bytes: int

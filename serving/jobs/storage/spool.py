@@ -1,4 +1,4 @@
-"""A request's body on its way to the disk, piece by piece: never more of it in memory. Knows bytes, no formats."""
+"""Write the body of a request to disk while it arrives, with at most one chunk of it in memory."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 from models.errors import InputTooLarge
 from serving.concurrency import ThreadPool
 
-# What is handed to the thread at a time.
-PIECE_BYTES = 1 << 20
+# The size of one write in the thread.
+CHUNK_BYTES = 1 << 20
 
 
 async def spool(body: AsyncIterator[bytes], path: Path, threads: ThreadPool, *, max_bytes: int) -> int:
-    """Write `body` to `path`. Gives its size. Raises InputTooLarge, OSError, and what `body` does."""
-    size, waiting = 0, bytearray()
-    stream = await threads.run(lambda at: at.open("xb"), path)
+    """Write `body` to `path`, and return its size. Raises InputTooLarge, OSError, and the errors of `body`."""
+    size, buffer = 0, bytearray()
+    stream = await threads.run(lambda target: target.open("xb"), path)
     try:
         async for chunk in body:
             size += len(chunk)
             if size > max_bytes:
                 raise InputTooLarge(f"the body is larger than the {max_bytes} bytes that a job may have")
-            waiting += chunk
-            if len(waiting) >= PIECE_BYTES:
-                piece, waiting = bytes(waiting), bytearray()
-                await threads.run(stream.write, piece)
-        await threads.run(stream.write, bytes(waiting))
+            buffer += chunk
+            if len(buffer) >= CHUNK_BYTES:
+                full, buffer = bytes(buffer), bytearray()
+                await threads.run(stream.write, full)
+        await threads.run(stream.write, bytes(buffer))
     finally:
         stream.close()
     return size
 
 
 def free_bytes(folder: Path) -> int:
-    """What is left on the disk of `folder`."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    """Return the free space on the disk of `folder`."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

@@ -1,4 +1,4 @@
-"""Jobs as their callers see them: added, found, listed, cancelled, deleted, expired. Knows rows, no files.
+"""The jobs of all callers: add, find, list, cancel, delete and expire them.
 
 Every method may block, and raises JobsUnavailable when the database cannot be used.
 """
@@ -14,17 +14,14 @@ import orjson
 
 from serving.errors.exceptions import JobsUnavailable, TooManyJobs
 from serving.jobs.storage.database import COLUMNS, Database, job_of
-from serving.jobs.storage.record import Job, JobKind, JobStatus, NewJob
+from serving.jobs.storage.record import Job, JobStatus, NewJob
 
 _ACTIVE = "status IN ('queued', 'running')"
 
 
 @dataclass(frozen=True, slots=True)
 class JobLimits:
-    """How many jobs a caller may have, how many bytes all jobs may take, how long a finished one is kept.
-
-    What is left of an expired job, that there was one, is kept for as long again.
-    """
+    """The limits on stored jobs. A finished job expires after `ttl_s`, and its record is deleted after twice that."""
 
     max_per_caller: int = 100
     max_disk_bytes: int = 8 << 30
@@ -33,10 +30,10 @@ class JobLimits:
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """How many jobs there are by kind and status, and since when the oldest one waits, in Unix seconds."""
+    """The number of jobs by kind and status, and when the oldest queued job was created, in Unix seconds."""
 
-    jobs: dict[tuple[JobKind, JobStatus], int]
-    waiting_since: float | None
+    jobs: dict[tuple[str, JobStatus], int]
+    oldest_queued: float | None
 
 
 class JobStore:
@@ -48,15 +45,15 @@ class JobStore:
         self._clock = clock
 
     def add(self, new: NewJob) -> tuple[Job, bool]:
-        """Keep a job, durably; or the one that the same caller added under the same key, and False.
+        """Store a job and return it with True, or return the earlier job of the same owner and key with False.
 
-        Raises TooManyJobs, and JobsUnavailable when all jobs together would take too much.
+        Raises TooManyJobs, and JobsUnavailable when the jobs would exceed the disk limit.
         """
         with self._database.writing() as connection:
             if new.key is not None:
-                known = _found(connection, "owner = ? AND key = ?", new.owner, new.key)
-                if known is not None:
-                    return known, False
+                earlier = _select_one(connection, "owner = ? AND key = ?", new.owner, new.key)
+                if earlier is not None:
+                    return earlier, False
             self._check_room(connection, new.owner, new.size_bytes)
             connection.execute(
                 "INSERT INTO jobs (id, kind, owner, status, total, created, options, models, fingerprint, key, "
@@ -69,45 +66,45 @@ class JobStore:
             row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (new.id,)).fetchone()  # noqa: S608
             return job_of(row), True
 
-    def keyed(self, owner: str, key: str) -> Job | None:
-        """The job that `owner` added under `key`, unless it has expired."""
+    def find_by_key(self, owner: str, key: str) -> Job | None:
+        """Return the job that `owner` added with the idempotency key `key`, unless it has expired."""
         with self._database.reading() as connection:
-            return _found(connection, "owner = ? AND key = ?", owner, key)
+            return _select_one(connection, "owner = ? AND key = ?", owner, key)
 
     def check_room(self, owner: str, size_bytes: int) -> None:
-        """Raise what `add` would raise for so many bytes, before they are read."""
+        """Raise the errors of `add` for a job of this size, before its body is read."""
         with self._database.reading() as connection:
             self._check_room(connection, owner, size_bytes)
 
     def find(self, job_id: str, *, owner: str | None) -> Job | None:
-        """One job; of `owner`, or of anybody for None."""
+        """Return a job of `owner`, or of any owner for None."""
         with self._database.reading() as connection:
-            job = _found(connection, "id = ?", job_id)
+            job = _select_one(connection, "id = ?", job_id)
         return job if job is not None and owner in (None, job.owner) else None
 
     def page(
         self,
         *,
         owner: str | None,
-        kind: JobKind | None = None,
+        kind: str | None = None,
         status: JobStatus | None = None,
         before: tuple[float, str] | None = None,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs of `owner`, or of everybody for None, newest first, those after `before`: time made, and id."""
-        asked = {"owner": owner, "kind": kind, "status": status}
-        where = [f"{name} = :{name}" for name, value in asked.items() if value is not None]
+        """Return jobs of `owner`, or of all owners for None, newest first, after the (created, id) of `before`."""
+        filters = {"owner": owner, "kind": kind, "status": status}
+        conditions = [f"{name} = :{name}" for name, value in filters.items() if value is not None]
         if before is not None:
-            where.append("(created, id) < (:created, :id)")
+            conditions.append("(created, id) < (:created, :id)")
         created, job_id = before or (0.0, "")
-        condition = f"WHERE {' AND '.join(where)}" if where else ""
-        query = f"SELECT {COLUMNS} FROM jobs {condition} ORDER BY created DESC, id DESC LIMIT :limit"  # noqa: S608
-        values = asked | {"created": created, "id": job_id, "limit": limit}
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"SELECT {COLUMNS} FROM jobs {where} ORDER BY created DESC, id DESC LIMIT :limit"  # noqa: S608
+        values = filters | {"created": created, "id": job_id, "limit": limit}
         with self._database.reading() as connection:
             return [job_of(row) for row in connection.execute(query, values)]
 
     def cancel(self, job_id: str) -> Job | None:
-        """End an active job; whoever works on it finds out at its next step. Gives the job as it is then."""
+        """Cancel an active job, and return the job as it is then. Its worker stops at its next update."""
         now = self._clock()
         with self._database.writing() as connection:
             connection.execute(
@@ -115,25 +112,25 @@ class JobStore:
                 f"WHERE id = ? AND {_ACTIVE}",
                 (now, now + self.limits.ttl_s, job_id),
             )
-            return _found(connection, "id = ?", job_id)
+            return _select_one(connection, "id = ?", job_id)
 
     def delete(self, job_id: str) -> None:
-        """Forget a job. Its files are the caller's to remove."""
+        """Delete the record of a job. The caller removes its files."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     def segments(self, job_id: str) -> list[tuple[str, int]]:
-        """The parts of a job's result in order: the lease that wrote each, and how many bytes of it count."""
+        """Return the segments of a result in order: the token of the lease that wrote it, and its valid size."""
         query = "SELECT token, size_bytes FROM segments WHERE job = ? ORDER BY position"
         with self._database.reading() as connection:
             return [(str(token), int(size)) for token, size in connection.execute(query, (job_id,))]
 
     def expire(self) -> list[Job]:
-        """Mark the finished jobs whose time is over, forget those marked long ago. Gives those marked now."""
+        """Mark finished jobs as expired after their time, and return them. Delete records that expired earlier."""
         now = self._clock()
         with self._database.writing() as connection:
             connection.execute("DELETE FROM jobs WHERE status = 'expired' AND expires <= ?", (now - self.limits.ttl_s,))
-            over = connection.execute(
+            expired = connection.execute(
                 f"SELECT {COLUMNS} FROM jobs WHERE status != 'expired' AND expires <= ?",  # noqa: S608
                 (now,),
             ).fetchall()
@@ -142,19 +139,19 @@ class JobStore:
                 (now,),
             )
             connection.execute("DELETE FROM segments WHERE job IN (SELECT id FROM jobs WHERE status = 'expired')")
-        return [job_of(row) for row in over]
+        return [job_of(row) for row in expired]
 
     def with_files(self) -> set[str]:
-        """The ids of all jobs whose files are needed."""
+        """Return the ids of all jobs whose files are needed."""
         with self._database.reading() as connection:
             return {str(row[0]) for row in connection.execute("SELECT id FROM jobs WHERE status != 'expired'")}
 
     def counts(self) -> JobCounts:
-        """How many there are."""
+        """Return the number of jobs by kind and status."""
         with self._database.reading() as connection:
             rows = connection.execute("SELECT kind, status, COUNT(*) FROM jobs GROUP BY kind, status").fetchall()
-            (since,) = connection.execute("SELECT MIN(created) FROM jobs WHERE status = 'queued'").fetchone()
-        return JobCounts({(kind, status): int(number) for kind, status, number in rows}, since)
+            (oldest,) = connection.execute("SELECT MIN(created) FROM jobs WHERE status = 'queued'").fetchone()
+        return JobCounts({(kind, status): int(number) for kind, status, number in rows}, oldest)
 
     def _check_room(self, connection: sqlite3.Connection, owner: str, size_bytes: int) -> None:
         own, used = connection.execute(
@@ -163,12 +160,12 @@ class JobStore:
             (owner,),
         ).fetchone()
         if own >= self.limits.max_per_caller:
-            raise TooManyJobs(f"{own} jobs are kept for this caller already; delete some, or wait until some expire")
+            raise TooManyJobs(f"{own} jobs of this caller are stored already; delete some, or wait until some expire")
         if used + size_bytes > self.limits.max_disk_bytes:
-            raise JobsUnavailable(f"the jobs take {used} bytes, and may take {self.limits.max_disk_bytes}")
+            raise JobsUnavailable(f"the jobs use {used} of {self.limits.max_disk_bytes} bytes")
 
 
-def _found(connection: sqlite3.Connection, condition: str, *values: str) -> Job | None:
-    """The one job that `condition` is true of."""
+def _select_one(connection: sqlite3.Connection, condition: str, *values: str) -> Job | None:
+    """Return the only job that meets `condition`."""
     row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE {condition}", values).fetchone()  # noqa: S608
     return job_of(row) if row else None

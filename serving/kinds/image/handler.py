@@ -14,7 +14,8 @@ from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed
 from serving.context import deadline, requesting_version
 from serving.errors.exceptions import EmbeddingMissing, FieldFault
 from serving.http.operation import Operation
-from serving.kinds.image import open_inference, routes, routes_v2, streams
+from serving.jobs.kind import JobKind
+from serving.kinds.image import jobs, open_inference, routes, routes_v2, streams
 from serving.kinds.image.decoding import DecodingPool, Image, decode_readable
 from serving.kinds.image.fetcher import ImageFetcher
 from serving.kinds.image.schemas import (
@@ -36,7 +37,7 @@ from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_classes
+from serving.versions.shadow_comparison import Comparison, compare_classes
 
 
 class ImageHandler(Handler[ImageVersion]):
@@ -54,6 +55,9 @@ class ImageHandler(Handler[ImageVersion]):
 
     def streams(self) -> list[Stream]:
         return [streams.classify_stream(self)]
+
+    def job_kind(self, settings: Settings) -> JobKind:
+        return jobs.job_kind(self, settings)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
@@ -214,15 +218,15 @@ class ImageHandler(Handler[ImageVersion]):
             rows = [pixels for pixels in decoded if not isinstance(pixels, InputError)]
             return np.stack(rows) if rows else None
 
-        result = await self.model.call(encode, method=method, compare=_agreement)
+        result = await self.model.call(encode, method=method, compare=_compare)
         is_answered = True
         return decoded, result
 
 
-def _agreement(first: Result[ImageVersion], second: Result[ImageVersion]) -> Agreement:
+def _compare(first: Result[ImageVersion], second: Result[ImageVersion]) -> Comparison:
     """Compare the likeliest classes of two versions for the same images."""
     labels, others = (_labels(each) for each in (first, second))
-    return of_classes(labels, others)
+    return compare_classes(labels, others)
 
 
 def _labels(result: Result[ImageVersion]) -> list[str]:

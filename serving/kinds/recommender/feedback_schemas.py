@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict, create_model
 
+from serving.http.requests.idempotency import MAX_KEY_CHARACTERS
 from serving.schemas.fields import KeptItemId, KeptUserId, Request, Response
 
 EventKind = Literal["view", "click", "play", "save", "like", "rating", "purchase", "dislike", "hide"]
-MAX_KEY_CHARACTERS = 255
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from models.errors import Overloaded
-from models.recommender.feedback_log import Event
+from models.recommender.events import Event
 
 # Writes events durably before it returns, and returns True for each new one. Blocks; raises FeedbackUnavailable.
 Append = Callable[[Sequence[Event]], list[bool]]

@@ -12,10 +12,12 @@ from models.errors import InputError, InvalidInput, PredictionFailed
 from models.recommender.online.messages import Answer
 from serving.errors.exceptions import FieldFault
 from serving.http.operation import Operation
+from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json, Stream
 from serving.kinds.recommender import (
     feedback_routes,
     item_routes,
+    jobs,
     open_inference,
     routes,
     streams,
@@ -44,7 +46,7 @@ from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
 from serving.settings.settings import Settings
-from serving.versions.shadow_comparison import Agreement, of_lists
+from serving.versions.shadow_comparison import Comparison, compare_lists
 
 
 class RecommenderHandler(Handler[RecommenderVersion]):
@@ -69,6 +71,9 @@ class RecommenderHandler(Handler[RecommenderVersion]):
 
     def streams(self) -> list[Stream]:
         return [streams.recommendation_stream(self)]
+
+    def job_kind(self, settings: Settings) -> JobKind:
+        return jobs.job_kind(self, settings)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
@@ -176,7 +181,7 @@ class RecommenderHandler(Handler[RecommenderVersion]):
         async def encode(version: RecommenderVersion) -> Payload:
             return queries
 
-        result = await self.model.call(encode, user_id=user_id, requests=requests, compare=_agreement)
+        result = await self.model.call(encode, user_id=user_id, requests=requests, compare=_compare)
         if result is None or len(result.values) != len(queries):
             raise PredictionFailed(f"{len(result.values) if result else 0} answers for {len(queries)} queries")
         return result, _answers(result)
@@ -225,7 +230,7 @@ def _count(answer: Answer) -> None:
         service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
 
 
-def _agreement(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Agreement:
+def _compare(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Comparison:
     """Compare the items of two versions for the same queries."""
     lists = [[[item.id for item in answer.items] for answer in _answers(result)] for result in (first, second)]
-    return of_lists(lists[0], lists[1])
+    return compare_lists(lists[0], lists[1])

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from models.card import Card
 from models.errors import InvalidInput, PredictionFailed
 from serving.http.operation import Operation
+from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json
 from serving.kinds.served_model import Result
-from serving.kinds.tabular import open_inference
+from serving.kinds.tabular import jobs, open_inference
 from serving.kinds.tabular.routes import PREDICT, predict_operation
 from serving.kinds.tabular.schemas import EstimatedRows, Row
 from serving.kinds.tabular.version import Instances, Predictions, TabularVersion, located
@@ -20,7 +21,8 @@ from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
-from serving.versions.shadow_comparison import Agreement, of_classes, of_numbers
+from serving.settings.settings import Settings
+from serving.versions.shadow_comparison import Comparison, compare_classes, compare_numbers
 
 
 class TabularHandler(Handler[TabularVersion]):
@@ -30,6 +32,9 @@ class TabularHandler(Handler[TabularVersion]):
 
     def operations(self) -> list[Operation]:
         return [predict_operation(self)]
+
+    def job_kind(self, settings: Settings) -> JobKind:
+        return jobs.job_kind(self, settings)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
@@ -59,7 +64,7 @@ class TabularHandler(Handler[TabularVersion]):
         Raises what `ServedModel.call` raises.
         """
         batch = _Batch(requests)
-        result = await self.model.call(batch.encode, requests=len(requests), compare=_agreement)
+        result = await self.model.call(batch.encode, requests=len(requests), compare=_compare)
         return batch.outcomes(result)
 
     def tensors(self, card: Card) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
@@ -142,11 +147,11 @@ class _Batch:
             start += length
 
 
-def _agreement(first: Result[TabularVersion], second: Result[TabularVersion]) -> Agreement:
+def _compare(first: Result[TabularVersion], second: Result[TabularVersion]) -> Comparison:
     """Compare the predictions of two versions for the same rows."""
     rows, others = (each.version.predictions(each.values, len(each.values)) for each in (first, second))
     if len(rows) != len(others):
         raise PredictionFailed("the versions do not accept the same rows")
     if first.version.schema.answer is second.version.schema.answer is EstimatedRows:
-        return of_numbers([row["prediction"] for row in rows], [row["prediction"] for row in others])
-    return of_classes([str(row["prediction"]) for row in rows], [str(row["prediction"]) for row in others])
+        return compare_numbers([row["prediction"] for row in rows], [row["prediction"] for row in others])
+    return compare_classes([str(row["prediction"]) for row in rows], [str(row["prediction"]) for row in others])

@@ -1,7 +1,4 @@
-"""What is known of a runner on the far side of a hop: whether it is up, what it last said, who waits to learn it.
-
-Knows no connections: `hop` says what it sees on them.
-"""
+"""The health of a runner in another process: whether it is up, and its last status."""
 
 from __future__ import annotations
 
@@ -12,72 +9,73 @@ from collections.abc import Callable
 
 from serving.runners.interface import RunnerStatus
 
-log = logging.getLogger("makunouchi.hop")
+log = logging.getLogger("makunouchi.runners")
 
 
 class State(enum.Enum):
-    """What is known about the runner."""
+    """State of the connection to a runner."""
 
-    UNKNOWN = "not asked yet"
+    UNKNOWN = "not checked yet"
     UP = "up"
     CHECKING = "being checked"
     DOWN = "down"
 
 
 class Health:
-    """The health of the runner `name`. `on_state` is told whether it is up each time that this is found out.
+    """The health of the runner `name`. `on_state` is called with whether it is up after each check.
 
-    `status` is what the runner last said, or why it says nothing. `alarm` is set when somebody has to look at it.
+    `status` is the last status of the runner, or the reason why there is none. `check_requested` is set when the runner
+    must be checked.
     """
 
     def __init__(self, name: str, on_state: Callable[[bool], None] | None = None) -> None:
         self.state = State.UNKNOWN
-        self.status = RunnerStatus(ready=False, model=None, detail="not asked yet")
-        self.alarm = asyncio.Event()
+        self.status = RunnerStatus(ready=False, model=None, detail="not checked yet")
+        self.check_requested = asyncio.Event()
         self._name = name
         self._on_state = on_state
-        self._heard_last = self.status
-        self._settled = asyncio.Event()
+        self._last_ready = self.status
+        self._checked = asyncio.Event()
 
-    async def settled(self) -> None:
+    async def wait_until_checked(self) -> None:
         """Wait until it is known whether the runner is up."""
-        await self._settled.wait()
+        await self._checked.wait()
 
-    def heard(self, status: RunnerStatus) -> None:
-        """Take in what a runner that is ready said. It counts at once while the runner is up, else once it is."""
-        self._heard_last = status
+    def record_status(self, status: RunnerStatus) -> None:
+        """Record the status of a ready runner. It becomes current while the runner is up, or when it is up again."""
+        self._last_ready = status
         if self.state is State.UP:
             self.status = status
 
-    def suspect(self) -> None:
-        """Something went wrong on a connection: have it looked at, and callers wait for what is found."""
+    def request_check(self) -> None:
+        """Request a check after a fault on a connection; callers wait for its result."""
         if self.state is State.UP:
             self.state = State.CHECKING
-            self._settled.clear()
-        self.alarm.set()
+            self._checked.clear()
+        self.check_requested.set()
 
-    def up(self) -> None:
-        """The runner answers: what it last said holds."""
+    def set_up(self) -> None:
+        """Record that the runner answers."""
         was_up, self.state = self.state is State.UP, State.UP
-        self.status = self._heard_last
+        self.status = self._last_ready
         if not was_up:
             log.info("runner %s is up", self._name)
-        self._found(True)
+        self._publish(True)
 
-    def down(self, why: str) -> None:
-        """The runner does not answer."""
+    def set_down(self, reason: str) -> None:
+        """Record that the runner does not answer."""
         was_up, self.state = self.state is State.UP, State.DOWN
-        self.status = RunnerStatus(ready=False, model=None, detail=why)
-        if was_up or not self._settled.is_set():
-            log.warning("runner %s is not available: %s", self._name, why)
-        self._found(False)
-
-    def _found(self, is_up: bool) -> None:
-        self._settled.set()
-        if self._on_state is not None:
-            self._on_state(is_up)
+        self.status = RunnerStatus(ready=False, model=None, detail=reason)
+        if was_up or not self._checked.is_set():
+            log.warning("runner %s is not available: %s", self._name, reason)
+        self._publish(False)
 
     def close(self) -> None:
-        """Nobody looks after the runner any more: nobody is to wait for it either."""
+        """Record that the runner is no longer checked, so that no caller waits for a check."""
         self.state = State.DOWN
-        self._settled.set()
+        self._checked.set()
+
+    def _publish(self, is_up: bool) -> None:
+        self._checked.set()
+        if self._on_state is not None:
+            self._on_state(is_up)

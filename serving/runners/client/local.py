@@ -1,4 +1,4 @@
-"""A runner inside the gateway's own process: the same methods, checks and isolation, without a hop."""
+"""The client of a runner inside the gateway's process: the same methods and checks, without a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.runners.wire import WireRequest, WireResponse
 
 
 class LocalClient:
-    """Asks one method of a runner that `make` builds. Has the methods of `hop.HopClient`."""
+    """Client of a runner that `make` creates. Has the methods of `RemoteClient`."""
 
     def __init__(
         self,
@@ -27,61 +27,63 @@ class LocalClient:
         self._make = make
         self._method = method
         self._on_state = on_state
-        self._hosted: RunnerInstance | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._instance: RunnerInstance | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def last_status(self) -> RunnerStatus:
-        """Whether the warm-up was answered, and by which version."""
-        return self._hosted.status if self._hosted else RunnerStatus(ready=False, model=None, detail="not asked yet")
+        """The status of the runner."""
+        if self._instance is None:
+            return RunnerStatus(ready=False, model=None, detail="not checked yet")
+        return self._instance.status
 
     def start(self) -> None:
-        """Take the runner and warm it up, in the background."""
-        if self._starting is None:
-            self._hosted = self._make()
-            self._starting = asyncio.get_running_loop().create_task(self._warm_up(self._hosted))
+        """Create the runner, and warm it up in the background."""
+        if self._task is None:
+            self._instance = self._make()
+            self._task = asyncio.get_running_loop().create_task(self._warm_up(self._instance))
 
     async def stop(self) -> None:
-        """Start nothing more."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
-            self._starting = None
-        if self._hosted is not None:
-            self._hosted.close()
-        self._hosted = None
+        """Start no further calls."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        if self._instance is not None:
+            self._instance.close()
+        self._instance = None
 
-    async def call(self, questions: Sequence[WireRequest], *, method: str = "") -> Sequence[WireResponse | Exception]:
-        """One answer or error per question. Raises RunnerUnavailable before the warm-up was answered."""
-        answering = self._hosted.answering(method or self._method) if self._hosted is not None else None
-        if answering is None or not self.last_status.ready:
+    async def call(self, requests: Sequence[WireRequest], *, method: str = "") -> Sequence[WireResponse | Exception]:
+        """Return one answer or error per request. Raises RunnerUnavailable before the warm-up was answered."""
+        batch_method = self._instance.method(method or self._method) if self._instance is not None else None
+        if batch_method is None or not self.last_status.ready:
             raise RunnerUnavailable()
-        return await answering.answer(questions)
+        return await batch_method.run(requests)
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
-        """What the runner says now. Never raises."""
-        if self._starting is not None and not self._starting.done():
-            await asyncio.wait([self._starting], timeout=timeout_s)
+        """Return the status, after the warm-up if it is under way. Never raises."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task], timeout=timeout_s)
         return self.last_status
 
     async def reload(self, version: str | None, *, timeout_s: float) -> ModelRef:
-        """As `HopClient.reload`."""
-        if self._hosted is None:
+        """As `RemoteClient.reload`."""
+        if self._instance is None:
             raise RunnerUnavailable()
         async with asyncio.timeout(timeout_s):
-            return await self._hosted.reload(version)
+            return await self._instance.reload(version)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float) -> tuple[str, ...]:
-        """As `HopClient.hold`."""
-        if self._hosted is None:
+        """As `RemoteClient.hold`."""
+        if self._instance is None:
             raise RunnerUnavailable()
         async with asyncio.timeout(timeout_s):
-            return await self._hosted.hold(versions)
+            return await self._instance.hold(versions)
 
-    async def _warm_up(self, hosted: RunnerInstance) -> None:
-        await hosted.warm_up()
+    async def _warm_up(self, instance: RunnerInstance) -> None:
+        await instance.warm_up()
         if self._on_state is not None:
-            self._on_state(hosted.status.ready)
+            self._on_state(instance.status.ready)
 
 
 def host(
@@ -92,6 +94,6 @@ def host(
     threads: int,
     may_block: bool = False,
 ) -> RunnerInstance:
-    """The batch methods of a BentoML service's instance, each as the plain function under it."""
-    functions = {each: getattr(instance, each).local for each in methods}
+    """Return a runner of a BentoML service's instance, with the plain function under each of its `methods`."""
+    functions = {method: getattr(instance, method).local for method in methods}
     return RunnerInstance(instance, functions, name=name, threads=threads, may_block=may_block)

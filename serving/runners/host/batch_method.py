@@ -1,6 +1,6 @@
-"""Asks one method of a runner, checks what it answers, and finds the item that spoils a batch. Knows no transport.
+"""Runs batches through one method of a runner, checks the answers, and isolates the item that makes a batch fail.
 
-The same code answers in a runner's own process and inside the gateway.
+The same code runs in a runner's process and inside the gateway.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.errors import DeadlineExceeded, InputError, PredictionFailed, VersionNotLoaded
 from serving.concurrency import ThreadPool
 from serving.runners.host.event_loop_policy import EventLoopPolicy
-from serving.runners.host.loaded_versions import wanted_version
+from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import FailedBy, ModelRef
 from serving.runners.wire import Payload, WireRequest, WireResponse
 
@@ -27,125 +27,139 @@ TOO_LATE = "the model did not answer in time"
 FAILED = "the model could not answer"
 NOT_LOADED = "the version is not loaded at the moment"
 
+Result = WireResponse | Exception
+
 
 class BatchMethod:
-    """Answers batches with `function`, in up to `threads` threads; where it `may_block` the event loop, a call that is
-    quicker than handing it over is made without a thread.
+    """Runs batches through `function`, in up to `threads` threads.
 
-    `function` takes the rows of a batch, an array or a list of objects, and gives as many, in order. `answered` names
-    the model that made this thread's last answer.
+    `function` takes the rows of a batch, an array or a list of objects, and returns as many, in order. `default` is the
+    default version, and `last_used` the version that made this thread's last answer. Where it `may_block` the event
+    loop, a quick batch runs on it.
     """
 
     def __init__(
         self,
         function: Callable[[Any], Any],
         *,
-        answered: Callable[[], ModelRef],
+        last_used: Callable[[], ModelRef],
         name: str,
+        default: Callable[[], ModelRef] | None = None,
         threads: int = 1,
         may_block: bool = False,
     ) -> None:
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"the batch method of {name} must be a plain function: it runs in a thread")
         self._function = function
-        self._answered = answered
+        self._last_used = last_used
+        self._default = default or last_used
         self._name = name
         self.threads = threads
-        self.pace = EventLoopPolicy()
+        self._policy = EventLoopPolicy()
         self._may_block = may_block
         self._threads = ThreadPool(threads, name=name)
 
-    async def answer(self, questions: Sequence[WireRequest]) -> list[WireResponse | Exception]:
-        """One answer or error per question, in order. Only the question that is at fault fails."""
-        rows = sum(question.rows for question in questions)
-        # How quick the version is that answers by default says nothing of the others.
-        is_default = not any(question.version for question in questions)
-        if not self._may_block or not is_default or not self.pace.is_quick(rows):
-            return await self._threads.run(self.answer_now, questions)
-        started = time.perf_counter()
-        answers = self.answer_now(questions)
-        self.pace.took(rows, time.perf_counter() - started)
-        return answers
+    async def run(self, requests: Sequence[WireRequest]) -> list[Result]:
+        """Return one answer or error per request, in order. Only the request at fault fails.
 
-    def answer_now(self, questions: Sequence[WireRequest]) -> list[WireResponse | Exception]:
-        """`answer`, in this thread."""
-        answers: list[WireResponse | Exception] = [DeadlineExceeded(TOO_LATE)] * len(questions)
-        for version in dict.fromkeys(question.version for question in questions):
+        A request for a version that is not loaded gets VersionNotLoaded.
+        """
+        rows = sum(request.rows for request in requests)
+        if not self._may_block or not self._policy.is_quick(rows) or not self._are_for_default(requests):
+            return await self._threads.run(self.run_now, requests)
+        started = time.perf_counter()
+        results = self.run_now(requests)
+        self._policy.record(rows, time.perf_counter() - started)
+        return results
+
+    def run_now(self, requests: Sequence[WireRequest]) -> list[Result]:
+        """As `run`, in this thread."""
+        results: list[Result] = [DeadlineExceeded(TOO_LATE)] * len(requests)
+        for version in dict.fromkeys(request.version for request in requests):
             now = time.monotonic()
-            token = wanted_version.set(version)
+            token = requested_version.set(version)
             try:
-                self._ask(
-                    questions,
-                    [index for index, item in enumerate(questions) if item.version == version and item.deadline > now],
-                    answers,
+                self._run_version(
+                    requests,
+                    [index for index, item in enumerate(requests) if item.version == version and item.deadline > now],
+                    results,
                 )
             finally:
-                wanted_version.reset(token)
-        return answers
+                requested_version.reset(token)
+        return results
 
-    async def warm_up(self, question: WireRequest, *, calls: int) -> None:
-        """Ask `question` some times, in a thread. Raises PredictionFailed when it is not answered."""
-        quickest_s = float("inf")
+    async def warm_up(self, request: WireRequest, *, calls: int) -> None:
+        """Run `request` several times in a thread. Raises PredictionFailed when it has no answer."""
+        fastest_s = float("inf")
         for _ in range(calls):
             started = time.perf_counter()
-            answer = (await self._threads.run(self.answer_now, [question]))[0]
-            quickest_s = min(quickest_s, time.perf_counter() - started)
-            if not isinstance(answer, WireResponse):
-                raise PredictionFailed("the example was not answered") from answer
-        self.pace.warmed_up(question.rows, quickest_s)
+            result = (await self._threads.run(self.run_now, [request]))[0]
+            fastest_s = min(fastest_s, time.perf_counter() - started)
+            if not isinstance(result, WireResponse):
+                raise PredictionFailed("the example was not answered") from result
+        self._policy.record_warm_up(request.rows, fastest_s)
 
     def close(self) -> None:
-        """Start nothing more. A call under way is not waited for."""
+        """Start no further calls. Does not wait for calls in flight."""
         self._threads.close()
 
-    def _ask(self, questions: Sequence[WireRequest], asked: list[int], answers: list[WireResponse | Exception]) -> None:
-        if not asked:
+    def _are_for_default(self, requests: Sequence[WireRequest]) -> bool:
+        """Whether the measured durations, which are of the default version, apply to `requests`."""
+        default = self._default().version
+        return all(not request.version or request.version == default for request in requests)
+
+    def _run_version(self, requests: Sequence[WireRequest], indices: list[int], results: list[Result]) -> None:
+        """Run the requests at `indices`, all for one version, as one batch, and write their results."""
+        if not indices:
             return
         try:
-            values = self._call([questions[index] for index in asked])
+            values = self._call([requests[index] for index in indices])
         except VersionNotLoaded as error:
-            for index in asked:
-                answers[index] = error
+            for index in indices:
+                results[index] = error
             return
         except Exception as error:
-            if len(asked) == 1:
-                answers[asked[0]] = self._blame(error, questions[asked[0]])
-                return
-            # By halves: one bad item among n costs 2 log2(n) further calls, where one by one would cost n.
-            middle, now = len(asked) // 2, time.monotonic()
-            for half in (asked[:middle], asked[middle:]):
-                self._ask(questions, [index for index in half if questions[index].deadline > now], answers)
+            self._isolate(error, requests, indices, results)
             return
-        model = self._answered()
-        wanted = questions[asked[0]].version
-        if wanted and wanted != model.version:
-            # A runner that holds one version alone.
-            for index in asked:
-                answers[index] = VersionNotLoaded(NOT_LOADED)
+        model, version = self._last_used(), requests[indices[0]].version
+        if version and version != model.version:
+            # The runner holds one version and ignores the requested one.
+            for index in indices:
+                results[index] = VersionNotLoaded(NOT_LOADED)
             return
         start = 0
-        for index in asked:
-            part = values[start : start + questions[index].rows]
-            start += questions[index].rows
-            answers[index] = (
-                WireResponse(part, model) if _is_finite(part) else self._blame(_NotFinite(), questions[index])
-            )
+        for index in indices:
+            part = values[start : start + requests[index].rows]
+            start += requests[index].rows
+            is_valid = _is_finite(part)
+            results[index] = WireResponse(part, model) if is_valid else self._failure(_NotFinite(), requests[index])
 
-    def _call(self, questions: list[WireRequest]) -> Payload:
-        if len(questions) == 1:
-            payload = questions[0].payload
-        elif isinstance(questions[0].payload, list):
-            payload = [row for question in questions for row in question.payload]
+    def _isolate(
+        self, error: Exception, requests: Sequence[WireRequest], indices: list[int], results: list[Result]
+    ) -> None:
+        """Run the two halves of a failed batch: one bad item of n costs 2 log2(n) more calls, not n."""
+        if len(indices) == 1:
+            results[indices[0]] = self._failure(error, requests[indices[0]])
+            return
+        middle, now = len(indices) // 2, time.monotonic()
+        for half in (indices[:middle], indices[middle:]):
+            self._run_version(requests, [index for index in half if requests[index].deadline > now], results)
+
+    def _call(self, requests: list[WireRequest]) -> Payload:
+        if len(requests) == 1:
+            payload = requests[0].payload
+        elif isinstance(requests[0].payload, list):
+            payload = [row for request in requests for row in request.payload]
         else:
-            payload = np.concatenate([question.payload for question in questions])
+            payload = np.concatenate([request.payload for request in requests])
         return _checked(self._function(payload), payload)
 
-    def _blame(self, error: Exception, question: WireRequest) -> Exception:
+    def _failure(self, error: Exception, request: WireRequest) -> Exception:
         if isinstance(error, InputError):
             return error
-        # The model's words stay in this log: they may quote the input or name files.
-        log.error("%s failed for request %s", self._name, question.request_id or "-", exc_info=error)
-        return FailedBy(FAILED, self._answered())
+        # The model's message stays in this log: it may quote the input or name files.
+        log.error("%s failed for request %s", self._name, request.request_id or "-", exc_info=error)
+        return FailedBy(FAILED, self._last_used())
 
 
 class _NotFinite(ValueError):
@@ -173,6 +187,6 @@ def _is_finite(values: Payload) -> bool:
 
 def _describe(result: object) -> str:
     if isinstance(result, np.ndarray):
-        shape: NDArray[Any] = result  # Any: element types vary
-        return f"an array of shape {shape.shape} and type {shape.dtype}"
+        array: NDArray[Any] = result  # Any: element types vary
+        return f"an array of shape {array.shape} and type {array.dtype}"
     return f"{type(result).__name__} of length {len(result)}" if isinstance(result, list) else type(result).__name__

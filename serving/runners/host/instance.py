@@ -1,8 +1,7 @@
-"""A runner's instance in this process: its batch methods, its warm-up, its version, its reload. Knows no transport.
+"""A runner in this process: its batch methods, its warm-up and its versions.
 
-A runner class keeps what answers in `self.model`: a predictor (with `artifact`), or a `LoadedVersions` that holds one
-and can swap it. `example()` of the predictor, or of the runner itself, is what the runner is
-warmed up and tried out with.
+A runner class keeps its model in `self.model`: a predictor (with `artifact`), or `LoadedVersions`. The `example()` of
+the predictor, or of the runner class, is the warm-up request.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ WARM_UP_CALLS = 5
 class RunnerInstance:
     """The batch methods of `instance`, by name.
 
-    `methods` are the plain functions, bound to the instance. In a process that does nothing else they `may_block` its
-    event loop for the fraction of a millisecond that a quick model takes; never in the gateway, which has deadlines to
-    keep should such a model hang for once.
+    `methods` are plain functions bound to the instance. In a process that does nothing else they `may_block` the event
+    loop for the fraction of a millisecond that a quick model takes. In the gateway they may not: it must keep deadlines
+    when such a model hangs.
     """
 
     def __init__(
@@ -44,57 +43,66 @@ class RunnerInstance:
     ) -> None:
         self.name = name
         self._instance = instance
-        self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or a LoadedVersions
+        self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or LoadedVersions
+        if isinstance(self._model, LoadedVersions):
+            self._model.on_release = freeze_live_objects
         self.methods = {
             method: BatchMethod(
-                function, answered=self._answered, name=f"{name}.{method}", threads=threads, may_block=may_block
+                function,
+                last_used=self._last_used,
+                default=lambda: self.model,
+                name=f"{name}.{method}",
+                threads=threads,
+                may_block=may_block,
             )
             for method, function in methods.items()
         }
-        # What is asked aside has threads of its own: nothing else waits for it.
-        self._aside = {
-            LOW_PRIORITY + method: BatchMethod(function, answered=self._answered, name=f"{name}.{method} aside")
+        # Low-priority calls have their own threads, so that no other call waits for them.
+        self._low_priority = {
+            LOW_PRIORITY + method: BatchMethod(
+                function, last_used=self._last_used, name=f"{name}.{method} low priority"
+            )
             for method, function in methods.items()
         }
         self._status = RunnerStatus(ready=False, model=None, detail="not warmed up yet")
 
-    def answering(self, name: str) -> BatchMethod | None:
-        """The method `name`; with `aside/` in front of it, for what nothing else may wait for."""
-        return self.methods.get(name) or self._aside.get(name)
+    def method(self, name: str) -> BatchMethod | None:
+        """Return the method `name`, which may start with `LOW_PRIORITY`, or None."""
+        return self.methods.get(name) or self._low_priority.get(name)
 
     @property
     def status(self) -> RunnerStatus:
-        """Ready once the warm-up was answered, with the version that answers now."""
+        """Ready once the warm-up was answered, with the default version and the held ones."""
         if not self._status.ready:
             return self._status
         return RunnerStatus(ready=True, model=self.model, versions=self.versions)
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The versions that were asked to be held."""
+        """The versions that `hold` was called with."""
         return self._model.versions if isinstance(self._model, LoadedVersions) else ()
 
     @property
     def model(self) -> ModelRef:
-        """The version that answers now; a runner without an artifact is named after itself."""
+        """The default version. A runner without an artifact has its own name and the version "none"."""
         if isinstance(self._model, LoadedVersions):
             return self._model.model
         artifact = getattr(self._model, "artifact", None)
         return ModelRef(self.name, "none") if artifact is None else model_ref(artifact)
 
     def example(self) -> WireRequest | None:
-        """One valid question, or None for a runner that offers no example."""
-        held = self._model.current if isinstance(self._model, LoadedVersions) else self._model
-        make = getattr(self._instance, "example", None) or getattr(held, "example", None)
+        """Return one valid request, or None for a runner without an example."""
+        predictor = self._model.predictor if isinstance(self._model, LoadedVersions) else self._model
+        make = getattr(self._instance, "example", None) or getattr(predictor, "example", None)
         if make is None:
             return None
         payload = make()
         return WireRequest(payload, len(payload), "warm-up", float("inf"))
 
     async def warm_up(self) -> None:
-        """Ask every method its example, then take what lives now out of the garbage collector's sight.
+        """Run the example through every method, then exempt all live objects from garbage collection.
 
-        Never raises: a runner that fails its warm-up is not ready, and its status says so.
+        Never raises: a runner that fails its warm-up is not ready, and its status has the reason.
         """
         started = time.perf_counter()
         try:
@@ -111,21 +119,20 @@ class RunnerInstance:
         log.info("%s answered its warm-up in %.0f ms", self.name, 1000 * (time.perf_counter() - started))
 
     async def reload(self, version: str | None) -> ModelRef:
-        """Swap in another version. Raises ArtifactError with a reason that may be shown; the old version serves on."""
-        model: ModelRef = await self._change(lambda slot: slot.reload(version), version or "latest")
-        # The old version is among what was spared: this lets it go.
+        """Load another default version. Raises ArtifactError with a reason to show; the previous one then remains."""
+        model: ModelRef = await self._change(lambda versions: versions.reload(version), version or "latest")
         await self.warm_up()
         return model
 
     async def hold(self, versions: Sequence[str]) -> tuple[str, ...]:
-        """Have exactly `versions` answer those who name them. Raises as `reload` does; then nothing has changed."""
-        held: tuple[str, ...] = await self._change(lambda slot: slot.hold(versions), "', '".join(versions))
+        """Load exactly `versions` for the calls that name them. Raises as `reload`; then nothing has changed."""
+        held: tuple[str, ...] = await self._change(lambda loaded: loaded.hold(versions), "', '".join(versions))
         freeze_live_objects()
         return held
 
     async def _change(
         self, change: Callable[[LoadedVersions[Any]], Any], versions: str
-    ) -> Any:  # Any: what `change` gives
+    ) -> Any:  # Any: what `change` returns
         if not isinstance(self._model, LoadedVersions):
             raise ArtifactInvalid("this runner cannot change its model while it runs")
         try:
@@ -137,9 +144,9 @@ class RunnerInstance:
             raise ArtifactInvalid(f"version '{versions}' could not be loaded or warmed up") from error
 
     def close(self) -> None:
-        """Start nothing more."""
-        for method in (*self.methods.values(), *self._aside.values()):
+        """Start no further calls."""
+        for method in (*self.methods.values(), *self._low_priority.values()):
             method.close()
 
-    def _answered(self) -> ModelRef:
-        return self._model.answered if isinstance(self._model, LoadedVersions) else self.model
+    def _last_used(self) -> ModelRef:
+        return self._model.last_used if isinstance(self._model, LoadedVersions) else self.model

@@ -1,7 +1,8 @@
-"""Holds the predictor that answers now, and others beside it, and swaps them without dropping a call. Knows no model.
+"""The loaded versions of one runner's model: the default one, and others that calls can name.
 
-A new version is loaded and warmed up beside the old one; only then is it swapped in, and the old one is let go when
-the last call that uses it has returned. Versions that were asked to be held beside it answer those who name them.
+A version is loaded and must answer its example before it gets calls. A version that is replaced or dropped keeps
+answering the calls that name it for `LINGER_S`, because gateways learn of the change up to a second later. Its memory
+is released when its last call has returned.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ import numpy as np
 from models.errors import ArtifactInvalid, VersionNotLoaded
 from serving.runners.interface import ModelRef
 
-log = logging.getLogger("makunouchi.slot")
+log = logging.getLogger("makunouchi.versions")
 
 DRAIN_S = 60.0
-# How long a version answers on that is no longer held: for gateways that have not heard of it yet.
 LINGER_S = 5.0
 
-# The version that the call in this thread is for; without one that which answers by default.
-wanted_version: ContextVar[str] = ContextVar("wanted_version", default="")
+# The version that the call in this thread names; empty for the default one.
+requested_version: ContextVar[str] = ContextVar("requested_version", default="")
 
 
-class Versioned(Protocol):
+class NamedArtifact(Protocol):
     """Names one saved version of one model."""
 
     @property
@@ -39,7 +39,7 @@ class Versioned(Protocol):
 
 
 class Predictor(Protocol):
-    """What a slot can hold: anything loaded from an artifact."""
+    """Anything that was loaded from an artifact."""
 
     @property
     def artifact(self) -> Any: ...  # Any: models.store.Artifact, which serving does not import
@@ -49,7 +49,7 @@ P = TypeVar("P", bound=Predictor)
 
 
 @dataclass(slots=True, eq=False)
-class _Held(Generic[P]):
+class _LoadedVersion(Generic[P]):
     predictor: P
     model: ModelRef
     calls: int = 0
@@ -57,17 +57,17 @@ class _Held(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class StartVersions:
-    """What a runner starts with: a version, or None for the configured one, and those to hold beside it."""
+    """What a runner loads at its start: a default version, None for the configured one, and versions to hold."""
 
     version: str | None = None
-    beside: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 class LoadedVersions(Generic[P]):
-    """The current predictor of one runner, and those beside it. Safe to use from several threads.
+    """The loaded versions of one model. Thread-safe.
 
-    `load` takes a version, or None for the configured one, and raises ArtifactError or whatever loading raises.
-    `warm_up` asks the new predictor something and raises when the answer is not one.
+    `load` takes a version, or None for the configured one, and raises ArtifactError or what loading raises. `warm_up`
+    runs the example of a new predictor and returns its answer. `on_release` is called after a version was dropped.
     """
 
     def __init__(
@@ -79,145 +79,164 @@ class LoadedVersions(Generic[P]):
         linger_s: float = LINGER_S,
     ) -> None:
         start = start or StartVersions()
+        self.on_release: Callable[[], object] = lambda: None
         self._load = load
         self._warm_up = warm_up
         self._linger_s = linger_s
         self._state = threading.Condition()
         self._changing = threading.Lock()
-        self._answered = threading.local()
-        self._held = self._make(start.version)
-        self._beside: dict[str, _Held[P]] = {}
-        self._wanted: tuple[str, ...] = ()
-        for version in start.beside:
-            self._hold_if_it_loads(version)
+        self._last_used = threading.local()
+        self._default = self._load_version(start.version)
+        self._others: dict[str, _LoadedVersion[P]] = {}
+        self._held: tuple[str, ...] = ()
+        for version in start.held:
+            self._hold_at_start(version)
 
     @property
     def model(self) -> ModelRef:
-        """The version that answers by default."""
-        return self._held.model
+        """The default version."""
+        return self._default.model
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The versions that are held because they were asked for."""
-        return self._wanted
+        """The versions that `hold` was called with."""
+        return self._held
 
     @property
-    def current(self) -> P:
-        """The predictor that answers by default. For reading; calls go through `lease`."""
-        return self._held.predictor
+    def predictor(self) -> P:
+        """The predictor of the default version. For reading; calls use `lease`."""
+        return self._default.predictor
 
     @property
-    def answered(self) -> ModelRef:
+    def last_used(self) -> ModelRef:
         """The version that answered this thread's last call."""
-        return getattr(self._answered, "model", self._held.model)
+        return getattr(self._last_used, "model", self._default.model)
 
     def lease(self) -> Lease[P]:
-        """`with slot.lease() as predictor:` keeps it alive until the block ends, whatever is swapped in meanwhile.
+        """Return a context manager that gives the predictor of `requested_version` and keeps it loaded for the block.
 
-        It is that of `wanted_version`. Raises VersionNotLoaded.
+        Entering it raises VersionNotLoaded.
         """
         return Lease(self)
 
-    def _take(self) -> _Held[P]:
-        wanted = wanted_version.get()
-        with self._state:
-            held = self._held
-            if wanted and wanted != held.model.version:
-                beside = self._beside.get(wanted)
-                if beside is None:
-                    raise VersionNotLoaded("the version is not loaded at the moment")
-                held = beside
-            held.calls += 1
-        self._answered.model = held.model
-        return held
-
-    def _give_back(self, held: _Held[P]) -> None:
-        with self._state:
-            held.calls -= 1
-            if not held.calls:
-                self._state.notify_all()
-
     def reload(self, version: str | None = None, *, drain_s: float = DRAIN_S) -> ModelRef:
-        """Load, warm up and swap in `version`; wait until the old one is idle. One change at a time.
+        """Load `version` and make it the default one; return when the calls to the previous one have returned.
 
-        What loading or warming up raises is raised here, and the old version goes on serving. An old one that was
-        asked to be held stays beside the new one.
+        What loading or warming up raises is raised here, and the previous version remains the default. One change runs
+        at a time.
         """
         with self._changing:
-            new = self._make(version)
+            new = self._load_version(version)
             with self._state:
-                old, self._held = self._held, new
-                self._beside.pop(new.model.version, None)
-                if old.model.version in self._wanted and old.model.version != new.model.version:
-                    self._beside[old.model.version] = old
-                elif not self._state.wait_for(lambda: not old.calls, timeout=drain_s):
-                    log.warning(
-                        "version %s of %s still answers after %.0f s", old.model.version, old.model.name, drain_s
-                    )
-        log.info("%s: version %s took over from %s", new.model.name, new.model.version, old.model.version)
+                old, self._default = self._default, new
+                self._others.pop(new.model.version, None)
+                is_replaced = old.model.version != new.model.version
+                if is_replaced:
+                    self._others[old.model.version] = old
+                if old.model.version not in self._held or not is_replaced:
+                    self._wait_until_idle(old, drain_s)
+            if is_replaced:
+                self._release_later([old])
+        log.info("%s: version %s replaces %s", new.model.name, new.model.version, old.model.version)
         return new.model
 
     def hold(self, versions: Iterable[str]) -> tuple[str, ...]:
-        """Have exactly `versions` answer those who name them, each loaded and warmed up before it does.
+        """Load `versions` for the calls that name them, and drop all others but the default one.
 
-        When one cannot be, what loading it raises is raised here and nothing has changed. One that is not among them
-        any more answers on for some seconds.
+        When one cannot be loaded, what loading it raises is raised here, and nothing has changed.
         """
         wanted = tuple(dict.fromkeys(versions))
         with self._changing:
-            new = {each: self._make(each) for each in wanted if not self._has(each)}
+            new = {version: self._load_version(version) for version in wanted if not self._is_loaded(version)}
             with self._state:
-                self._beside |= new
-                self._wanted = wanted
-            if set(self._beside) - set(wanted):
-                letting_go = threading.Timer(self._linger_s, self._let_go)
-                letting_go.daemon = True
-                letting_go.start()
-        log.info("%s: versions %s are held", self.model.name, ", ".join(wanted) or "none")
+                dropped = [self._others[version] for version in self._held if version in self._others.keys() - wanted]
+                self._others |= new
+                self._held = wanted
+            self._release_later(dropped)
+        log.info("%s holds versions: %s", self.model.name, ", ".join(wanted) or "the default one only")
         return wanted
 
-    def _has(self, version: str) -> bool:
-        return version == self._held.model.version or version in self._beside
-
-    def _let_go(self) -> None:
-        # Calls under way hold what they use.
+    def acquire(self) -> _LoadedVersion[P]:
+        """Return the requested version and count a call to it. Raises VersionNotLoaded. Used by `Lease`."""
+        version = requested_version.get()
         with self._state:
-            self._beside = {version: held for version, held in self._beside.items() if version in self._wanted}
+            loaded = self._default
+            if version and version != loaded.model.version:
+                other = self._others.get(version)
+                if other is None:
+                    raise VersionNotLoaded("the version is not loaded at the moment")
+                loaded = other
+            loaded.calls += 1
+        self._last_used.model = loaded.model
+        return loaded
 
-    def _hold_if_it_loads(self, version: str) -> None:
-        """At the start a version that cannot be held is said, and does not keep the others from answering."""
+    def release(self, loaded: _LoadedVersion[P]) -> None:
+        """Count the end of a call. Used by `Lease`."""
+        with self._state:
+            loaded.calls -= 1
+            if not loaded.calls:
+                self._state.notify_all()
+
+    def _is_loaded(self, version: str) -> bool:
+        return version == self._default.model.version or version in self._others
+
+    def _wait_until_idle(self, old: _LoadedVersion[P], drain_s: float) -> None:
+        if not self._state.wait_for(lambda: not old.calls, timeout=drain_s):
+            log.warning("version %s of %s still has calls after %.0f s", old.model.version, old.model.name, drain_s)
+
+    def _release_later(self, loaded: list[_LoadedVersion[P]]) -> None:
+        if loaded:
+            timer = threading.Timer(self._linger_s, self._drop, [loaded])
+            timer.daemon = True
+            timer.start()
+
+    def _drop(self, loaded: list[_LoadedVersion[P]]) -> None:
+        """Drop those of `loaded` that are not held again. Calls in flight keep the predictor that they use."""
+        is_dropped = False
+        with self._state:
+            for each in loaded:
+                version = each.model.version
+                if version not in self._held and self._others.get(version) is each:
+                    del self._others[version]
+                    is_dropped = True
+        loaded.clear()
+        if is_dropped:
+            self.on_release()
+
+    def _hold_at_start(self, version: str) -> None:
+        """Load a version to hold. A version that does not load is logged and does not stop the runner."""
         try:
-            if not self._has(version):
-                self._beside[version] = self._make(version)
+            if not self._is_loaded(version):
+                self._others[version] = self._load_version(version)
         except Exception as error:
-            log.error("version %s of %s is not held: %s", version, self.model.name, error)
+            log.error("version %s of %s is not loaded: %s", version, self.model.name, error)
         else:
-            self._wanted = (*self._wanted, version)
+            self._held = (*self._held, version)
 
-    def _make(self, version: str | None) -> _Held[P]:
+    def _load_version(self, version: str | None) -> _LoadedVersion[P]:
         predictor = self._load(version)
         answer = self._warm_up(predictor)
         if isinstance(answer, np.ndarray) and not np.isfinite(answer).all():
             raise ArtifactInvalid("the model answers NaN or infinity to its own example")
-        return _Held(predictor, model_ref(predictor.artifact))
+        return _LoadedVersion(predictor, model_ref(predictor.artifact))
 
 
 class Lease(Generic[P]):
-    """One use of a slot's predictor."""
+    """One use of a predictor: `with versions.lease() as predictor:`."""
 
-    __slots__ = ("_held", "_slot")
+    __slots__ = ("_loaded", "_versions")
 
-    def __init__(self, slot: LoadedVersions[P]) -> None:
-        self._slot = slot
+    def __init__(self, versions: LoadedVersions[P]) -> None:
+        self._versions = versions
 
     def __enter__(self) -> P:
-        self._held = self._slot._take()
-        return self._held.predictor
+        self._loaded = self._versions.acquire()
+        return self._loaded.predictor
 
     def __exit__(self, *_: object) -> None:
-        self._slot._give_back(self._held)
+        self._versions.release(self._loaded)
 
 
-def model_ref(artifact: Versioned) -> ModelRef:
-    """Name and version of an artifact."""
+def model_ref(artifact: NamedArtifact) -> ModelRef:
+    """Return the name and version of an artifact."""
     return ModelRef(artifact.name, artifact.version)

@@ -1,4 +1,4 @@
-"""Pictures whose look is known, as files of every kind, and the decoder that tests ask."""
+"""Test images with known colours, as files of several formats."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from models.image.preprocessing import ImageDecoder, Pixels, Preprocessing
 
 PLAIN = Preprocessing(resize=64, crop=64, interpolation="bilinear")
 DECODER = ImageDecoder(PLAIN)
-# An orientation of 6, which makes a WebP file write its extended header.
+# EXIF with the orientation 6, which forces the extended header of WebP.
 TURNED = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"
 RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 180, 30), (30, 30, 200), (210, 200, 20)
 
 
 def quarters(width: int = 128, height: int = 128) -> Image.Image:
-    """Red and green above, blue and yellow below."""
+    """Return an image of four colours: red and green on top, blue and yellow at the bottom."""
     image = Image.new("RGB", (width, height), YELLOW)
     image.paste(RED, (0, 0, width // 2, height // 2))
     image.paste(GREEN, (width // 2, 0, width, height // 2))
@@ -34,7 +34,7 @@ def file_of(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def corners(pixels: Pixels) -> list[list[int]]:
-    """Top left, top right, bottom left, bottom right."""
+    """Return the colours at the top left, top right, bottom left and bottom right."""
     return [pixels[y, x].astype(int).tolist() for y in (12, 52) for x in (12, 52)]
 
 

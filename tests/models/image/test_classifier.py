@@ -1,4 +1,4 @@
-"""The default classifier sees what is in photographs, on both runtimes, from many threads, in any batch."""
+"""The default image classifier on both runtimes: accuracy, threads, batches, invalid artifacts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from safetensors.numpy import load_file
 
 from models.errors import ArtifactInvalid, InvalidInput
 from models.image.classifier import ImageClassifier
-from models.image.networks import LITE0, InPixels, WithEmbedding, build_network, known_networks
-from models.image.openvino_runtime import IR_FILE, OpenVINOEngine, import_openvino, streams_of
+from models.image.networks import LITE0, ClassifierWithEmbedding, PixelClassifier, build_network, known_networks
+from models.image.openvino_runtime import IR_FILE, OpenVINOEngine, import_openvino, stream_count
 from models.image.preprocessing import ImageDecoder, Pixels
 from models.store.artifacts import Artifact
-from tests.models.fixed_choice import Only
+from tests.models.fixed_choice import FixedChoice
 from training.image.photographs import PHOTOGRAPHS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def pixels(classifier: ImageClassifier) -> Pixels:
 
 @pytest.mark.parametrize(("photograph", "right"), [("chelsea", CATS), ("coffee", CUPS)])
 @pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
-def test_a_photograph_shows_what_it_shows(
+def test_a_photograph_is_classified_correctly(
     image_artifact: Artifact, pixels: Pixels, device: str, photograph: str, right: tuple[str, ...]
 ) -> None:
     classifier = ImageClassifier.load(image_artifact, threads=2, device=device)
@@ -73,28 +73,28 @@ def test_both_runtimes_agree(image_artifact: Artifact, classifier: ImageClassifi
 
 @pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 33])
 @pytest.mark.parametrize("threads", [1, 2, 9])
-def test_an_answer_depends_on_its_own_image_alone(
+def test_a_prediction_is_independent_of_the_batch(
     image_artifact: Artifact, pixels: Pixels, rows: int, threads: int
 ) -> None:
     classifier = ImageClassifier.load(image_artifact, threads=threads, device="cpu", precision="f32")
-    alone = np.concatenate([classifier.predict(image[None]) for image in pixels])
+    single = np.concatenate([classifier.predict(image[None]) for image in pixels])
     order = np.arange(rows) % len(pixels)
-    np.testing.assert_allclose(classifier.predict(pixels[order]), alone[order], atol=1e-5)
+    np.testing.assert_allclose(classifier.predict(pixels[order]), single[order], atol=1e-5)
 
 
-def test_many_threads_get_their_own_answers(classifier: ImageClassifier, pixels: Pixels) -> None:
+def test_concurrent_calls_return_their_own_results(classifier: ImageClassifier, pixels: Pixels) -> None:
     expected = classifier.predict(pixels)
 
-    def ask(index: int) -> NDArray[np.float32]:
+    def predict(index: int) -> NDArray[np.float32]:
         return classifier.predict(pixels[index : index + 1 + index % 3])
 
     starts = [i % 7 for i in range(60)]
     with ThreadPoolExecutor(6) as pool:
-        for start, answer in zip(starts, pool.map(ask, starts), strict=True):
+        for start, answer in zip(starts, pool.map(predict, starts), strict=True):
             np.testing.assert_allclose(answer, expected[start : start + 1 + start % 3], atol=1e-5)
 
 
-def test_the_example_can_be_answered(classifier: ImageClassifier) -> None:
+def test_the_example_is_valid(classifier: ImageClassifier) -> None:
     assert classifier.predict(classifier.example()).shape == (1, 1000)
 
 
@@ -140,8 +140,8 @@ def test_an_altered_file_is_refused(image_artifact: Artifact, tmp_path: Path, fi
 
 def test_serving_on_a_cpu_loads_neither_torch_nor_telemetry(image_artifact: Artifact) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom models.image import ImageClassifier\n"
-        "from models.store import read_artifact\n"
+        "import sys\nfrom pathlib import Path\nfrom models.image.classifier import ImageClassifier\n"
+        "from models.store.artifacts import read_artifact\n"
         f"c = ImageClassifier.load(read_artifact(Path({str(image_artifact.folder)!r})), threads=1, device='cpu')\n"
         "c.predict(c.example())\n"
         "print([m for m in ('torch', 'torchvision', 'openvino_telemetry') if sys.modules.get(m)])"
@@ -150,7 +150,7 @@ def test_serving_on_a_cpu_loads_neither_torch_nor_telemetry(image_artifact: Arti
     assert run.stdout.strip() == "[]"
 
 
-def test_the_card_tells_what_is_measured_and_what_is_published(image_artifact: Artifact) -> None:
+def test_the_card_separates_measured_and_published_metrics(image_artifact: Artifact) -> None:
     card = image_artifact.card
     assert card.algorithm == LITE0
     assert card.parity is not None
@@ -164,45 +164,45 @@ def test_the_card_tells_what_is_measured_and_what_is_published(image_artifact: A
     assert set(card.profile.outputs) == {"label", "confidence"}
 
 
-def test_a_batch_is_shared_between_all_streams(image_artifact: Artifact, pixels: Pixels) -> None:
+def test_a_batch_is_split_over_all_streams(image_artifact: Artifact, pixels: Pixels) -> None:
     engine = OpenVINOEngine(image_artifact.folder, threads=2)
-    taken: list[int] = []
-    take = engine._take
+    acquired: list[int] = []
+    acquire = engine._acquire
 
-    def noting(wanted: int) -> list[InferRequest]:
-        requests = take(wanted)
-        taken.append(len(requests))
+    def record(count: int) -> list[InferRequest]:
+        requests = acquire(count)
+        acquired.append(len(requests))
         return requests
 
-    engine._take = noting  # type: ignore[method-assign]
+    engine._acquire = record  # type: ignore[method-assign]
     for rows in (2, 8):
         engine.predict(pixels[:rows])
-    assert taken == [2, 2]
+    assert acquired == [2, 2]
 
 
-def test_a_single_image_has_the_same_answer_either_way(image_artifact: Artifact, pixels: Pixels) -> None:
+def test_a_single_image_has_the_same_result_with_both_options(image_artifact: Artifact, pixels: Pixels) -> None:
     engine = OpenVINOEngine(image_artifact.folder, threads=2)
     answers = {}
-    for way in (0, 1):
-        engine._quicker = Only(way)
-        answers[way] = engine.predict(pixels[:1])
+    for option in (0, 1):
+        engine._choice = FixedChoice(option)
+        answers[option] = engine.predict(pixels[:1])
     assert (answers[0] == answers[1]).all()
     assert (answers[0] == OpenVINOEngine(image_artifact.folder, threads=1).predict(pixels[:1])).all()
 
 
 def test_single_images_from_several_threads_are_all_answered(image_artifact: Artifact, pixels: Pixels) -> None:
     engine = OpenVINOEngine(image_artifact.folder, threads=2)
-    engine._quicker = Only(1)
+    engine._choice = FixedChoice(1)
     expected = engine.predict(pixels)
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda row: engine.predict(pixels[[row % len(pixels)]]), range(60)))
-    for row, answer in enumerate(found):
+        results = list(pool.map(lambda row: engine.predict(pixels[[row % len(pixels)]]), range(60)))
+    for row, answer in enumerate(results):
         assert np.abs(answer[0] - expected[row % len(pixels)]).max() < 1e-5
 
 
 @pytest.mark.parametrize(("threads", "streams"), [(1, 1), (2, 2), (4, 4), (6, 4), (16, 4), (32, 8)])
-def test_few_cores_are_streams_of_their_own(threads: int, streams: int) -> None:
-    assert streams_of(threads) == streams
+def test_few_threads_are_separate_streams(threads: int, streams: int) -> None:
+    assert stream_count(threads) == streams
 
 
 def test_networks_are_known_by_name() -> None:
@@ -211,7 +211,7 @@ def test_networks_are_known_by_name() -> None:
         build_network("resnet19", 2)
 
 
-def test_the_embedding_is_what_the_last_layer_sees_on_both_runtimes(
+def test_the_embedding_is_the_input_of_the_last_layer_on_both_runtimes(
     image_artifact: Artifact, classifier: ImageClassifier, pixels: Pixels
 ) -> None:
     both = classifier.embed(pixels)
@@ -219,7 +219,7 @@ def test_the_embedding_is_what_the_last_layer_sees_on_both_runtimes(
     assert width == 1280
     assert both.shape == (len(pixels), len(classifier.labels) + width)
     np.testing.assert_array_equal(both[:, : len(classifier.labels)], classifier.predict(pixels))
-    # Of the embedding alone the last layer makes the answer.
+    # Of the embedding single the last layer makes the answer.
     weights = load_file(image_artifact.folder / "weights.safetensors")
     logits = both[:, len(classifier.labels) :] @ weights["classifier.1.weight"].T + weights["classifier.1.bias"]
     tolerance = 1e-3 if image_artifact.card.params["precision"] == "f32" else 0.15
@@ -229,19 +229,17 @@ def test_the_embedding_is_what_the_last_layer_sees_on_both_runtimes(
     np.testing.assert_allclose(both, reference, atol=20 * tolerance)
 
 
-def test_an_artifact_of_before_there_were_embeddings_answers_without(
-    image_artifact: Artifact, pixels: Pixels, tmp_path: Path
-) -> None:
+def test_an_artifact_without_embeddings_is_supported(image_artifact: Artifact, pixels: Pixels, tmp_path: Path) -> None:
     openvino = import_openvino()
     graph = openvino.Core().read_model(image_artifact.folder / IR_FILE)
-    alone = openvino.Model([graph.output(0)], graph.get_parameters(), "before")
-    openvino.save_model(alone, tmp_path / IR_FILE, compress_to_fp16=False)
+    single = openvino.Model([graph.output(0)], graph.get_parameters(), "without_embedding")
+    openvino.save_model(single, tmp_path / IR_FILE, compress_to_fp16=False)
     engine = OpenVINOEngine(tmp_path, threads=2)
-    assert engine.embedding == 0
+    assert engine.embedding_size == 0
     assert engine.embed(pixels[:3]).shape == engine.predict(pixels[:3]).shape
 
 
-def test_a_network_that_ends_in_no_linear_layer_has_no_embedding() -> None:
-    model = InPixels(build_network("squeezenet1_1", 3), (0.5,) * 3, (0.5,) * 3).eval()
+def test_a_network_without_a_linear_layer_has_no_embedding() -> None:
+    model = PixelClassifier(build_network("squeezenet1_1", 3), (0.5,) * 3, (0.5,) * 3).eval()
     with pytest.raises(InvalidInput, match="linear layer"):
-        WithEmbedding(model)
+        ClassifierWithEmbedding(model)

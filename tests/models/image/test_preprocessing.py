@@ -1,4 +1,4 @@
-"""Image files of every kind become the pixels that they show."""
+"""Decoding and preprocessing of image files of every format."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_cmyk_and_inverted_cmyk_are_shown_in_their_colours() -> None:
     ink = quarters().convert("CMYK")
     assert_shows(DECODER.decode(file_of(ink, "JPEG", quality=95)), RED, GREEN, BLUE, YELLOW)
     photoshop = file_of(Image.fromarray(255 - np.asarray(ink), "CMYK"), "JPEG", quality=95)
-    # Pillow inverts the ink and says so with Adobe's marker; without it ink is ink.
+    # Pillow inverts CMYK and writes the marker of Adobe; without the marker CMYK is not inverted.
     start = photoshop.index(b"\xff\xee")
     (length,) = struct.unpack_from(">H", photoshop, start + 2)
     bare = photoshop[:start] + photoshop[start + 2 + length :]
@@ -73,9 +73,9 @@ def test_cmyk_and_inverted_cmyk_are_shown_in_their_colours() -> None:
 
 
 def test_sixteen_bits_are_scaled_to_eight() -> None:
-    deep = np.full((128, 128), 40_000, np.uint16)
-    deep[64:] = 1_000
-    assert_shows(DECODER.decode(file_of(Image.fromarray(deep), "PNG")), *[(156,) * 3] * 2, *[(3,) * 3] * 2, within=1)
+    values = np.full((128, 128), 40_000, np.uint16)
+    values[64:] = 1_000
+    assert_shows(DECODER.decode(file_of(Image.fromarray(values), "PNG")), *[(156,) * 3] * 2, *[(3,) * 3] * 2, within=1)
 
 
 def test_sixteen_bit_colour_is_scaled_to_eight() -> None:
@@ -125,7 +125,7 @@ def test_orientation_is_honoured(kind: str, orientation: int) -> None:
     assert_shows(DECODER.decode(file_of(stored, kind, exif=exif)), RED, GREEN, BLUE, YELLOW, within=30)
 
 
-def test_malformed_orientation_is_passed_over() -> None:
+def test_malformed_orientation_is_ignored() -> None:
     for exif in (b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\xff"):
         assert_shows(DECODER.decode(file_of(quarters(), "JPEG", quality=95, exif=exif)), RED, GREEN, BLUE, YELLOW)
 
@@ -146,8 +146,8 @@ def test_resize_and_crop_are_those_of_torchvision() -> None:
         scaled = (80 * size[0] // shorter, 80 * size[1] // shorter)
         left, top = (round((side - 64) / 2) for side in scaled)
         expected = image.resize(scaled, Image.Resampling.BILINEAR).crop((left, top, left + 64, top + 64))
-        found = ImageDecoder(preprocessing).decode(file_of(image, "PNG"))
-        np.testing.assert_allclose(found.astype(int), np.asarray(expected).astype(int), atol=2)
+        decoded = ImageDecoder(preprocessing).decode(file_of(image, "PNG"))
+        np.testing.assert_allclose(decoded.astype(int), np.asarray(expected).astype(int), atol=2)
 
 
 def test_a_scaled_jpeg_differs_little_from_a_whole_one() -> None:
@@ -158,28 +158,28 @@ def test_a_scaled_jpeg_differs_little_from_a_whole_one() -> None:
     assert np.abs(DECODER.decode(data).astype(int) - whole).mean() < 1.0
 
 
-def test_stray_bytes_in_a_jpeg_are_passed_over() -> None:
+def test_stray_bytes_in_a_jpeg_are_ignored() -> None:
     data = file_of(quarters(), "JPEG", quality=95)
     assert_shows(DECODER.decode(data + b"\0" * 50), RED, GREEN, BLUE, YELLOW)
     stray = data[:2] + b"\xff\xfe\x00\x04ab" + data[2:]
     assert_shows(DECODER.decode(stray), RED, GREEN, BLUE, YELLOW)
 
 
-def test_a_large_image_under_a_larger_limit_warns_nobody() -> None:
+def test_a_large_image_below_the_limit_does_not_warn() -> None:
     data = file_of(Image.new("L", (10_000, 9_500)), "PNG", compress_level=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert ImageDecoder(PLAIN, max_pixels=100_000_000).decode(data).shape == (64, 64, 3)
 
 
-def test_threads_get_their_own_pictures() -> None:
+def test_concurrent_calls_return_their_own_results() -> None:
     files = [file_of(Image.new("RGB", (100, 100), (i, 0, 255 - i)), "PNG") for i in range(0, 250, 5)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(DECODER.decode, files * 4))
-    assert [int(pixels[30, 30, 0]) for pixels in found] == list(range(0, 250, 5)) * 4
+        decoded = list(pool.map(DECODER.decode, files * 4))
+    assert [int(pixels[30, 30, 0]) for pixels in decoded] == list(range(0, 250, 5)) * 4
 
 
-def test_preprocessing_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_preprocessing_is_unchanged_after_writing_and_reading(tmp_path: Path) -> None:
     preprocessing = Preprocessing(40, 32, "nearest", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     write_preprocessing(preprocessing, tmp_path)
     assert read_preprocessing(tmp_path) == preprocessing
@@ -192,7 +192,7 @@ def test_preprocessing_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"crop": 300}, {"crop": 0}, {"std": (0.0, 1.0, 1.0)}])
-def test_impossible_preprocessing_is_refused(fault: dict[str, object]) -> None:
+def test_invalid_preprocessing_is_refused(fault: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         Preprocessing(**fault)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Files that are no images, or no whole ones, or too large, are refused for what is wrong with them."""
+"""Files of other formats, damaged images and too large images are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.models.image.pictures import DECODER, PLAIN, TURNED, file_of, png_of,
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"II*\0\x08\0\0\0", b"\x00" * 64]
 )
-def test_what_is_not_an_image_is_unsupported(data: bytes) -> None:
+def test_another_format_is_unsupported(data: bytes) -> None:
     with pytest.raises(UnsupportedMedia, match="JPEG, PNG, WebP, GIF or BMP"):
         DECODER.decode(data)
 
@@ -80,7 +80,7 @@ SEEDS = [
 
 @given(data=st.binary(max_size=200), seed=st.sampled_from(SEEDS), at=st.integers(0, 400), length=st.integers(0, 60))
 @settings(max_examples=1_500)
-def test_whatever_bytes_come_only_input_errors_come_out(data: bytes, seed: bytes, at: int, length: int) -> None:
+def test_any_bytes_raise_only_input_errors(data: bytes, seed: bytes, at: int, length: int) -> None:
     at %= len(seed)
     for altered in (data, seed[:12] + data, seed[:at] + data + seed[at + length :]):
         try:

@@ -1,4 +1,4 @@
-"""A tiny data set with a known answer: even users like even items, odd users odd ones, and each has missed one."""
+"""A tiny data set with a known solution: even users like even items, odd users odd items; each user lacks one item."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models.recommender.dataset.dataset import Dataset, from_triplets
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 
 USERS, ITEMS = 20, 16
-# Small models learn a small board; the defaults are for real data.
+# Small models for a small data set; the defaults are for real data.
 PARAMS: dict[str, dict[str, object]] = {
     "lightfm-warp": {"factors": 8, "epochs": 100, "learning_rate": 0.05, "max_sampled": 10},
     "lightfm-bpr": {"factors": 8, "epochs": 60, "learning_rate": 0.1},
@@ -21,7 +21,7 @@ PARAMS: dict[str, dict[str, object]] = {
     "lmf": {"factors": 4, "epochs": 100, "l2": 0.1, "learning_rate": 0.3, "popularity": 0.0},
     "fastrp": {"factors": 64},
     "fastrp-item": {"factors": 64},
-    # Without bpr and lmf, whose defaults do not suit a board this small.
+    # Without bpr and lmf, whose defaults do not suit a small data set.
     "two-level": {"retrievers": ("ease", "lightfm-warp", "fastrp", "user-knn")},
 }
 
@@ -31,7 +31,7 @@ def make(name: str, **params: object) -> AnyAlgorithm:
 
 
 def missed(user: int) -> int:
-    """The one item of its colour that the user has not seen."""
+    """Return the only item of the user's colour that the user has not seen."""
     return (2 * (user // 2) + user % 2) % ITEMS
 
 

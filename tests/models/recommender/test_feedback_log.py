@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import FeedbackUnavailable
-from models.recommender.feedback_log import FeedbackLog, Logged, Tail, default_file
+from models.recommender.events import LoggedEvent
+from models.recommender.feedback_log import FeedbackLog, LogTail, sqlite_file
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,24 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/deep/feedback.db"
 
 
-def test_an_event_is_kept_once_under_its_key(url: str) -> None:
+def test_an_event_is_stored_once_per_key(url: str) -> None:
     log = FeedbackLog(url, clock=lambda: 5.0)
 
     assert log.append([Event("a"), Event("a", item_id="other"), Event("b", value=2.5)]) == [True, False, True]
     assert log.append([Event("b"), Event("c")]) == [False, True]
 
-    found = log.read()
-    assert [each.key for each in found] == ["a", "b", "c"]
-    assert found[0] == Logged(1, "u", "i", "view", None, 1.0, "a", 5.0)
-    assert found[1].value == 2.5
+    events = log.read()
+    assert [each.key for each in events] == ["a", "b", "c"]
+    assert events[0] == LoggedEvent(1, "u", "i", "view", None, 1.0, "a", 5.0)
+    assert events[1].value == 2.5
     log.close()
 
 
-def test_what_one_log_wrote_another_reads(url: str) -> None:
+def test_another_log_reads_the_events(url: str) -> None:
     first, second = FeedbackLog(url), FeedbackLog(url)
     first.append([Event("a")])
 
-    assert [each.key for each in second.all()] == ["a"]
+    assert [each.key for each in second.read_all()] == ["a"]
     first.close()
     second.close()
 
@@ -59,7 +60,7 @@ def test_the_file_is_synced_at_every_commit(url: str) -> None:
     log.close()
 
 
-def test_several_writers_of_the_same_keys_keep_each_event_once(url: str) -> None:
+def test_several_writers_of_the_same_keys_store_each_event_once(url: str) -> None:
     logs = [FeedbackLog(url) for _ in range(4)]
     new: list[int] = []
 
@@ -73,14 +74,14 @@ def test_several_writers_of_the_same_keys_keep_each_event_once(url: str) -> None
         thread.join()
 
     assert sum(new) == 50
-    assert len(list(logs[0].all())) == 50
+    assert len(list(logs[0].read_all())) == 50
     for log in logs:
         log.close()
 
 
-def test_reading_goes_on_where_it_ended(url: str) -> None:
+def test_reading_continues_after_the_last_event(url: str) -> None:
     log = FeedbackLog(url)
-    tail = Tail(log)
+    tail = LogTail(log)
     assert tail.read() == []
     log.append([Event("a"), Event("b")])
 
@@ -91,13 +92,13 @@ def test_reading_goes_on_where_it_ended(url: str) -> None:
     log.close()
 
 
-def test_an_event_that_becomes_visible_late_is_read_once_all_the_same(url: str, tmp_path: Path) -> None:
+def test_an_event_that_becomes_visible_late_is_read_once(url: str, tmp_path: Path) -> None:
     class Shared(FeedbackLog):
-        late_s = 5.0  # as with a database of several writers
+        visibility_delay_s = 5.0  # as for a database with several writers
 
     now = 100.0
     log = Shared(url, clock=lambda: now)
-    tail = Tail(log, clock=lambda: now)
+    tail = LogTail(log, clock=lambda: now)
     log.append([Event("a"), Event("b"), Event("c")])
     with sqlite3.connect(tmp_path / "deep" / "feedback.db") as database:
         row = database.execute("SELECT * FROM makunouchi_feedback WHERE position = 2").fetchone()
@@ -117,8 +118,8 @@ def test_an_event_that_becomes_visible_late_is_read_once_all_the_same(url: str, 
 def test_more_events_than_one_read_takes(url: str) -> None:
     log = FeedbackLog(url)
     log.append([Event(str(number)) for number in range(10_500)])
-    assert len(Tail(log).read()) == 10_500
-    assert len(list(log.all())) == 10_500
+    assert len(LogTail(log).read()) == 10_500
+    assert len(list(log.read_all())) == 10_500
     log.close()
 
 
@@ -131,12 +132,12 @@ def test_a_database_that_cannot_be_opened_is_unavailable(bad: str) -> None:
 
 
 def test_the_file_of_a_url() -> None:
-    assert default_file("sqlite:////var/x.db") == Path("/var/x.db")
-    assert default_file("postgresql://host/db") is None
-    assert default_file("sqlite:///:memory:") is None
+    assert sqlite_file("sqlite:////var/x.db") == Path("/var/x.db")
+    assert sqlite_file("postgresql://host/db") is None
+    assert sqlite_file("sqlite:///:memory:") is None
 
 
-def test_why_nothing_can_be_written_is_told_and_nothing_of_what_was_sent(tmp_path: Path) -> None:
+def test_an_error_names_the_reason_without_data_of_the_request(tmp_path: Path) -> None:
     log = FeedbackLog(f"sqlite:///{tmp_path / 'f.db'}")
     log.append([Event("first")])
     log.close()

@@ -1,4 +1,4 @@
-"""The feedback log in a real PostgreSQL: what it promises of SQLite, it keeps there."""
+"""The feedback log on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from models.errors import FeedbackUnavailable
-from models.recommender.feedback_log import FeedbackLog, Tail
+from models.recommender.feedback_log import FeedbackLog, LogTail
 from tests.models.recommender.test_feedback_log import Event
 from tests.postgres_server import postgres
 
@@ -19,23 +19,23 @@ def url() -> Iterator[str]:
         yield url
 
 
-def test_an_event_is_kept_once_also_by_those_who_write_it_at_the_same_time(url: str) -> None:
-    """The table too is made by all of them at once."""
+def test_concurrent_writers_store_an_event_once(url: str) -> None:
+    """All writers also create the table concurrently."""
     logs = [FeedbackLog(url) for _ in range(4)]
     events = [Event(f"together-{number}", value=1.5) for number in range(50)]
     with ThreadPoolExecutor(len(logs)) as pool:
         is_new = list(pool.map(lambda log: log.append(events), logs))
     assert [sum(column) for column in zip(*is_new, strict=True)] == [1] * len(events)
-    found = [each for each in logs[0].all() if each.key.startswith("together-")]
-    assert sorted(each.key for each in found) == sorted(event.key for event in events)
-    assert {each.value for each in found} == {1.5}
+    stored = [each for each in logs[0].read_all() if each.key.startswith("together-")]
+    assert sorted(each.key for each in stored) == sorted(event.key for event in events)
+    assert {each.value for each in stored} == {1.5}
     for log in logs:
         log.close()
 
 
 def test_a_tail_reads_each_event_once(url: str) -> None:
     log, other = FeedbackLog(url), FeedbackLog(url)
-    tail = Tail(other)
+    tail = LogTail(other)
     tail.read()
     log.append([Event("tail-1")])
     assert [each.key for each in tail.read()] == ["tail-1"]
@@ -52,7 +52,7 @@ def test_a_plain_postgresql_url_finds_the_installed_driver(url: str) -> None:
     log.close()
 
 
-def test_a_database_without_an_encoding_answers_text() -> None:
+def test_a_database_without_an_encoding_returns_text() -> None:
     with postgres(encoding="SQL_ASCII") as url:
         log = FeedbackLog(url)
         log.append([Event("plain", user_id="Zoë")])
@@ -60,17 +60,17 @@ def test_a_database_without_an_encoding_answers_text() -> None:
         log.close()
 
 
-def test_a_server_that_is_gone_is_unavailable_and_its_password_is_not_told() -> None:
+def test_an_error_of_a_stopped_server_does_not_contain_the_password() -> None:
     with postgres() as url:
         log = FeedbackLog(url.replace("postgres@", "postgres:hunter2@"))
         log.append([Event("before")])
-    with pytest.raises(FeedbackUnavailable) as raised:
+    with pytest.raises(FeedbackUnavailable) as caught:
         log.append([Event("after")])
-    assert "hunter2" not in str(raised.value)
+    assert "hunter2" not in str(caught.value)
     log.close()
 
 
-def test_a_database_without_its_driver_says_so() -> None:
+def test_a_missing_driver_is_reported() -> None:
     for url in ("mysql+nodriver://host/db", "mysql+pymysql://host/db"):
-        with pytest.raises(FeedbackUnavailable, match="the driver of the feedback's database is not installed"):
+        with pytest.raises(FeedbackUnavailable, match="the driver of the feedback database is not installed"):
             FeedbackLog(url).append([Event("a")])

@@ -1,4 +1,4 @@
-"""A shelf tells what cannot be served before anything is started on it."""
+"""The cache of artifacts, and its check before serving starts."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
     return find("tiny", store=tmp_path / "models")
 
 
-def test_a_whole_artifact_of_the_task_is_served(artifact: Artifact, tmp_path: Path) -> None:
-    shelf = ArtifactCache("tiny:latest", source=tmp_path)
-    shelf.check("recommendation", artifact.card.task)
-    assert shelf.whole(artifact.version) == artifact
+def test_an_unaltered_artifact_of_the_task_passes_the_check(artifact: Artifact, tmp_path: Path) -> None:
+    cache = ArtifactCache("tiny:latest", source=tmp_path)
+    cache.check("recommendation", artifact.card.task)
+    assert cache.find_verified(artifact.version) == artifact
 
 
-def test_another_task_is_told_apart(artifact: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactInvalid, match=f"is of task '{artifact.card.task}', not of recommendation"):
+def test_an_artifact_of_another_task_is_refused(artifact: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactInvalid, match=f"has the task '{artifact.card.task}'; expected: recommendation"):
         ArtifactCache("tiny", source=tmp_path).check("recommendation")
 
 
-def test_one_altered_bit_is_noticed(artifact: Artifact, tmp_path: Path) -> None:
+def test_one_altered_bit_is_detected(artifact: Artifact, tmp_path: Path) -> None:
     data = bytearray((artifact.folder / "weights.bin").read_bytes())
     data[4000] ^= 1
     (artifact.folder / "weights.bin").write_bytes(data)
-    shelf = ArtifactCache("tiny", source=tmp_path)
-    assert shelf.find() == artifact
-    for look in (shelf.whole, lambda: shelf.check(artifact.card.task)):
-        with pytest.raises(ArtifactInvalid, match=r"'weights\.bin' of artifact 'tiny:.*' is not the one"):
-            look()
+    cache = ArtifactCache("tiny", source=tmp_path)
+    assert cache.find() == artifact
+    for load in (cache.find_verified, lambda: cache.check(artifact.card.task)):
+        with pytest.raises(ArtifactInvalid, match=r"'weights\.bin' of artifact 'tiny:.*' was altered"):
+            load()
 
 
-def test_one_that_is_not_there_is_missing(artifact: Artifact, tmp_path: Path) -> None:
+def test_an_unknown_artifact_is_missing(artifact: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ArtifactMissing, match="run: make train"):
         ArtifactCache("other", source=tmp_path).check("recommendation")

@@ -1,4 +1,4 @@
-"""An artifact is in the store whole or not at all, whatever happens while it is saved."""
+"""Artifacts are saved atomically: complete or not at all."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def save(store: Path, *, name: str = "tiny", version: str | None = None, age_day
 
 
 def contents(store: Path) -> list[str]:
-    """Every path in the store and beside it, so that nothing left over goes unseen."""
+    """List every path in and next to the store, including leftovers."""
     return sorted(path.relative_to(store.parent).as_posix() for path in store.parent.rglob("*"))
 
 
-def test_what_was_saved_is_found_with_its_files_and_card(store: Path) -> None:
+def test_a_saved_artifact_is_found_with_its_files_and_card(store: Path) -> None:
     artifact = save(store)
     assert artifact == find("tiny:latest", store=store) == find(f"tiny:{artifact.version}", store=store)
     assert artifact.card == make_card(created=START)
@@ -54,7 +54,7 @@ def test_what_was_saved_is_found_with_its_files_and_card(store: Path) -> None:
     verify(artifact)
 
 
-def test_nothing_is_left_beside_the_store(store: Path) -> None:
+def test_no_staging_folder_remains(store: Path) -> None:
     save(store)
     assert [path.name for path in store.parent.iterdir()] == ["models"]
 
@@ -79,7 +79,7 @@ def test_bentoml_sees_the_same_artifact(store: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, ValueError, OSError, GeneratorExit])
-def test_an_exception_while_files_are_written_leaves_the_store_as_it_was(
+def test_an_exception_while_files_are_written_leaves_the_store_unchanged(
     store: Path, failure: type[BaseException]
 ) -> None:
     save(store, version="v1")
@@ -91,7 +91,7 @@ def test_an_exception_while_files_are_written_leaves_the_store_as_it_was(
     assert find("tiny", store=store).version == "v1"
 
 
-def _disk_full(*_: object, **__: object) -> Any:  # Any: stands in for whatever it replaces
+def _disk_full(*_: object, **__: object) -> Any:  # Any: replaces several functions
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -99,16 +99,16 @@ STEPS: dict[str, tuple[object, str]] = {
     "the card": (store_module, "write_card"),
     "the manifest": (store_module, "_write_manifest"),
     "the copy into the store": (shutil, "copytree"),
-    "reading it back": (store_module, "read_artifact"),
-    "moving it into place": (os, "rename"),
-    "naming it the latest": (os, "replace"),
-    "writing it through to the disk": (os, "fsync"),
+    "reading the staged artifact": (store_module, "read_artifact"),
+    "publishing it": (os, "rename"),
+    "updating latest": (os, "replace"),
+    "syncing it to the disk": (os, "fsync"),
 }
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("failure", [_disk_full, KeyboardInterrupt])
-def test_a_failure_at_any_step_leaves_nothing_that_could_be_served(
+def test_a_failure_at_any_step_leaves_nothing_to_serve(
     store: Path, monkeypatch: pytest.MonkeyPatch, step: str, failure: Callable[..., Any] | type[BaseException]
 ) -> None:
     save(store, version="v1")
@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_file_leaves_nothing(
     assert contents(store) == before
 
 
-def test_a_save_under_way_is_not_cleared_by_another(store: Path) -> None:
+def test_a_running_save_is_not_cleared_by_another(store: Path) -> None:
     with saving(make_card("slow"), store=store) as folder:
         save(store)
         (folder / "weights.bin").write_bytes(b"weights")
@@ -174,7 +174,7 @@ def test_an_altered_file_is_found_by_verify(store: Path) -> None:
     path = artifact.folder / "weights.bin"
     path.write_bytes(b"Weights " + path.read_bytes()[8:])
     assert find("tiny", store=store)
-    with pytest.raises(ArtifactInvalid, match=r"'weights\.bin' of artifact 'tiny:\w+' is not the one that was saved"):
+    with pytest.raises(ArtifactInvalid, match=r"'weights\.bin' of artifact 'tiny:\w+' was altered"):
         verify(artifact)
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_vanishes_is_found_by_verify(store: Path) -> None:
 
 @pytest.mark.parametrize("file", ["weights.bin", "more/labels.json", CARD_FILE, MANIFEST_FILE])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_artifact_is_refused_by_its_version_and_passed_over_by_latest(
+def test_a_damaged_artifact_is_refused_by_its_version_and_skipped_by_latest(
     store: Path, file: str, damage: str
 ) -> None:
     save(store, version="v1", age_days=1)
@@ -217,13 +217,13 @@ def test_saving_a_version_that_exists_changes_nothing(store: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Shop", "my model", "../x", "", "-x", "x" * 64])
-def test_a_name_that_no_artifact_can_have_is_refused(store: Path, name: str) -> None:
-    with pytest.raises(ArtifactInvalid, match="cannot be the name of an artifact"):
+def test_an_invalid_name_is_refused(store: Path, name: str) -> None:
+    with pytest.raises(ArtifactInvalid, match="is not a valid artifact name"):
         save(store, name=name)
     assert not store.exists()
 
 
-def test_a_missing_artifact_says_what_makes_it(store: Path) -> None:
+def test_a_missing_artifact_names_the_command_that_trains_it(store: Path) -> None:
     with pytest.raises(ArtifactMissing, match="no artifact 'tabular' in the model store; run: make train"):
         find("tabular", store=store)
 

@@ -1,4 +1,4 @@
-"""A process that is killed while it saves leaves nothing that is served, nor anything for ever."""
+"""A process that is killed during a save leaves nothing to serve and nothing permanent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save(store: Path, *, version: str | None = None) -> None:
 _SAVE_AND_HANG = """
 import os, signal, sys
 from pathlib import Path
-from models import store
+from models.store import artifacts as store
 from tests.models.test_card import make_card
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 setattr({owner}, "{name}", die)
@@ -47,7 +47,7 @@ def killed_while_saving(store: Path, scratch: pytest.TempPathFactory, *, owner: 
 @pytest.mark.parametrize(
     ("owner", "name"), [("store", "_write_manifest"), ("store", "read_artifact"), ("os", "rename")]
 )
-def test_a_process_killed_while_it_saves_leaves_nothing_that_is_served(
+def test_a_process_killed_while_it_saves_leaves_nothing_to_serve(
     store: Path, tmp_path_factory: pytest.TempPathFactory, owner: str, name: str
 ) -> None:
     save(store, version="v1")
@@ -57,11 +57,11 @@ def test_a_process_killed_while_it_saves_leaves_nothing_that_is_served(
     assert sorted(path.name for path in (store / "tiny").iterdir()) == ["latest", "v1"]
 
 
-def test_what_a_killed_process_left_is_cleared_by_a_later_save(
+def test_leftovers_of_a_killed_process_are_cleared_by_a_later_save(
     store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     killed_while_saving(store, tmp_path_factory, owner="os", name="rename")
-    (left,) = [path for path in store.parent.iterdir() if path != store]
-    os.utime(left, (0, 0))
+    (leftover,) = [path for path in store.parent.iterdir() if path != store]
+    os.utime(leftover, (0, 0))
     save(store)
     assert [path.name for path in store.parent.iterdir()] == ["models"]

@@ -1,4 +1,4 @@
-"""Where a Bento's artifacts are found: by the versions in its `bento.yaml`, in its own folder or in the model store."""
+"""The artifacts of a Bento: versions from its `bento.yaml`, files from its folder or the model store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def save(version: str, store: Path, *, days: int = 0) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A BENTOML_HOME with the versions "old" and "new"."""
+    """Create a BENTOML_HOME with the versions "old" and "new"."""
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
     save("old", tmp_path / "home" / "models")
     save("new", tmp_path / "home" / "models", days=1)
@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """The folder `src` of a Bento that was built with version "old"."""
+    """Create the folder `src` of a Bento that was built with version "old"."""
     folder = tmp_path / "bento" / "src"
     folder.mkdir(parents=True)
     (folder.parent / "bento.yaml").write_text("name: makunouchi\nmodels:\n- tag: image:old\n  module: ''\n")
@@ -50,11 +50,11 @@ def test_a_bento_serves_what_it_was_built_with_and_the_repository_the_newest(
     assert locate(tag, source=tmp_path / "repository").version == "new"
 
 
-def test_a_version_that_is_asked_for_wins(home: Path, source: Path) -> None:
+def test_an_explicit_version_takes_precedence(home: Path, source: Path) -> None:
     assert locate("image:new", source=source).version == "new"
 
 
-def test_a_bento_that_travels_with_its_artifacts_needs_no_store(
+def test_a_bento_with_bundled_artifacts_needs_no_store(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "empty"))
@@ -69,6 +69,6 @@ def test_outside_a_bento_nothing_is_pinned(home: Path, tmp_path: Path) -> None:
     (tmp_path / "bento.yaml").write_text("name: makunouchi\nmodels:\n")
     assert pinned_versions(tmp_path / "src") == {}
     assert pinned_versions(tmp_path) == {}
-    # A folder "models" beside a repository's own "src" that holds no artifact is not a store.
+    # A folder "models" next to "src" of a repository is not a store without the artifact.
     (tmp_path / "models").mkdir()
     assert store_of("image/old", source=tmp_path / "src") == home / "models"

@@ -1,4 +1,4 @@
-"""The served tabular model: right shapes, rows on their own, threads, and artifacts that do not fit."""
+"""The tabular model: shapes, independent rows, threads, and invalid artifacts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def model(tabular_artifact: Artifact) -> TabularModel:
 
 @pytest.fixture(scope="module")
 def rows(tabular_artifact: Artifact) -> NDArray[np.float32]:
-    """Rows of random but acceptable values."""
+    """Return rows of random valid values."""
     random = np.random.default_rng(3)
     inputs = tabular_artifact.card.inputs
-    given = [
+    values = [
         {
             column.name: str(random.choice(column.categories))
             if column.kind == "category"
@@ -42,10 +42,10 @@ def rows(tabular_artifact: Artifact) -> NDArray[np.float32]:
         }
         for _ in range(300)
     ]
-    return RowEncoder(tabular_artifact.card).encode(given)
+    return RowEncoder(tabular_artifact.card).encode(values)
 
 
-def test_it_answers_probabilities_of_every_class(model: TabularModel, rows: NDArray[np.float32]) -> None:
+def test_it_predicts_probabilities_of_every_class(model: TabularModel, rows: NDArray[np.float32]) -> None:
     answers = model.predict(rows)
     assert answers.dtype == np.float32
     assert answers.shape == (300, 2)
@@ -54,12 +54,12 @@ def test_it_answers_probabilities_of_every_class(model: TabularModel, rows: NDAr
     assert len(np.unique(answers[:, 0])) > 100
 
 
-def test_a_row_is_answered_the_same_alone_and_in_a_batch(model: TabularModel, rows: NDArray[np.float32]) -> None:
-    alone = np.concatenate([model.predict(rows[index : index + 1]) for index in range(len(rows))])
-    np.testing.assert_allclose(alone, model.predict(rows), atol=1e-6)
+def test_a_prediction_is_independent_of_the_batch(model: TabularModel, rows: NDArray[np.float32]) -> None:
+    single = np.concatenate([model.predict(rows[index : index + 1]) for index in range(len(rows))])
+    np.testing.assert_allclose(single, model.predict(rows), atol=1e-6)
 
 
-def test_threads_get_their_own_answers(model: TabularModel, rows: NDArray[np.float32]) -> None:
+def test_concurrent_calls_return_their_own_results(model: TabularModel, rows: NDArray[np.float32]) -> None:
     expected = model.predict(rows)
     parts = [slice(start, start + 1 + start % 7) for start in range(290)] * 3
     with ThreadPoolExecutor(8) as pool:
@@ -68,7 +68,7 @@ def test_threads_get_their_own_answers(model: TabularModel, rows: NDArray[np.flo
         np.testing.assert_allclose(answer, expected[part], atol=1e-6)
 
 
-def test_more_threads_answer_the_same(
+def test_more_threads_give_the_same_results(
     model: TabularModel, rows: NDArray[np.float32], tabular_artifact: Artifact
 ) -> None:
     np.testing.assert_allclose(
@@ -76,11 +76,13 @@ def test_more_threads_answer_the_same(
     )
 
 
-def test_its_example_is_a_row_it_answers(model: TabularModel) -> None:
+def test_its_example_is_valid(model: TabularModel) -> None:
     assert model.predict(model.example()).shape == (1, 2)
 
 
-def test_rows_of_any_number_type_and_order_in_memory_are_taken(model: TabularModel, rows: NDArray[np.float32]) -> None:
+def test_rows_of_any_number_type_and_order_in_memory_are_accepted(
+    model: TabularModel, rows: NDArray[np.float32]
+) -> None:
     expected = model.predict(rows)
     np.testing.assert_array_equal(model.predict(rows.astype(np.float64)), expected)
     np.testing.assert_array_equal(model.predict(np.asfortranarray(rows)), expected)
@@ -88,7 +90,7 @@ def test_rows_of_any_number_type_and_order_in_memory_are_taken(model: TabularMod
 
 @pytest.mark.parametrize("shape", [(9,), (1, 8), (1, 10), (0, 9), (1, 9, 1)])
 def test_rows_of_another_shape_are_refused(model: TabularModel, shape: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidInput, match=r"\(N, 9\) needed"):
+    with pytest.raises(InvalidInput, match=r"expected: \(N, 9\)"):
         model.predict(np.zeros(shape, np.float32))
 
 
@@ -98,30 +100,32 @@ def _copy_with(artifact: Artifact, store: Path, *, card: Card, model: bytes) -> 
     return Artifact(card.name, "v1", store / card.name / "v1", card)
 
 
-def test_a_graph_and_a_card_that_do_not_fit_are_refused(tabular_artifact: Artifact, tmp_path: Path) -> None:
+def test_a_graph_that_does_not_match_its_card_is_refused(tabular_artifact: Artifact, tmp_path: Path) -> None:
     card = dataclasses.replace(tabular_artifact.card, inputs=tabular_artifact.card.inputs[:-1])
     model = (tabular_artifact.folder / MODEL_FILE).read_bytes()
-    with pytest.raises(ArtifactInvalid, match="takes 9 columns and answers 2, its card has 8 inputs and 2 classes"):
+    with pytest.raises(
+        ArtifactInvalid, match="has 9 input columns and 2 output columns; its card has 8 inputs and 2 classes"
+    ):
         TabularModel.load(_copy_with(tabular_artifact, tmp_path / "models", card=card, model=model))
 
 
 def test_an_artifact_of_another_task_is_refused(tabular_artifact: Artifact) -> None:
     card = dataclasses.replace(tabular_artifact.card, task="recommendation")
-    with pytest.raises(ArtifactInvalid, match="of task 'recommendation'"):
+    with pytest.raises(ArtifactInvalid, match="has the task 'recommendation'"):
         TabularModel.load(dataclasses.replace(tabular_artifact, card=card))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x00" * 1000])
-def test_a_graph_that_is_none_is_refused(tabular_artifact: Artifact, tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_graph_is_refused(tabular_artifact: Artifact, tmp_path: Path, content: bytes) -> None:
     damaged = _copy_with(tabular_artifact, tmp_path / "models", card=tabular_artifact.card, model=content)
     with pytest.raises(ArtifactInvalid, match="cannot be loaded"):
         TabularModel.load(damaged)
 
 
-def test_the_artifact_holds_nothing_that_runs_code(tabular_artifact: Artifact) -> None:
-    listed = json.loads((tabular_artifact.folder / MANIFEST_FILE).read_text())["files"]
-    assert set(listed) == {"model.onnx", "card.json", "report.md"}
-    assert {path.name for path in tabular_artifact.folder.rglob("*")} == {*listed, MANIFEST_FILE, "model.yaml"}
+def test_the_artifact_holds_no_code(tabular_artifact: Artifact) -> None:
+    files = json.loads((tabular_artifact.folder / MANIFEST_FILE).read_text())["files"]
+    assert set(files) == {"model.onnx", "card.json", "report.md"}
+    assert {path.name for path in tabular_artifact.folder.rglob("*")} == {*files, MANIFEST_FILE, "model.yaml"}
 
 
 def test_write_card_is_what_read_card_reads(tabular_artifact: Artifact, tmp_path: Path) -> None:
@@ -129,12 +133,12 @@ def test_write_card_is_what_read_card_reads(tabular_artifact: Artifact, tmp_path
     assert (tmp_path / "card.json").read_bytes() == (tabular_artifact.folder / "card.json").read_bytes()
 
 
-def test_the_runtime_reports_to_nobody(tabular_artifact: Artifact, tmp_path: Path) -> None:
+def test_the_runtime_writes_no_telemetry(tabular_artifact: Artifact, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from models.tabular import open_session;"
+        "import sys, time; from pathlib import Path; from models.onnx_session import open_session;"
         f"open_session(Path({str(tabular_artifact.folder / MODEL_FILE)!r})); time.sleep(0.2)"
     )
-    # What it would report is gathered under these, beside an id of the machine.
+    # Telemetry and an id of the machine would be stored in these folders.
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""JSON rows become numbers, and whatever is no number is refused with its place."""
+"""Rows of JSON values are encoded; invalid values are refused with their location."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def encode_one(**changes: object) -> list[float]:
     return encoded
 
 
-def test_every_kind_becomes_its_number() -> None:
+def test_every_kind_is_encoded() -> None:
     encoded = ENCODER.encode([ROW])
     assert encoded.dtype == np.float32
     assert encoded.flags.c_contiguous
     assert encoded.tolist() == [[1.5, 3.0, 1.0, 1.0, 1.0]]
 
 
-def test_a_missing_number_or_boolean_is_nan_and_a_missing_category_has_its_own_code() -> None:
+def test_a_missing_number_or_boolean_is_nan_and_a_missing_category_has_a_code() -> None:
     encoded = encode_one(**{"height in cm": None, "garden": None, "maker": None})
     assert math.isnan(encoded[0])
     assert math.isnan(encoded[2])
@@ -67,17 +67,17 @@ def test_a_field_left_out_counts_as_missing() -> None:
     assert encoded[4] == MISSING
 
 
-def test_an_unknown_category_is_none_of_these_where_that_is_accepted() -> None:
+def test_an_unknown_category_is_none_of_these_when_accepted() -> None:
     assert encode_one(maker="never seen")[4] == NONE_OF_THESE
 
 
-def test_an_unknown_category_is_refused_with_the_known_ones_where_it_is_not() -> None:
+def test_an_unknown_category_is_otherwise_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match=r"no category 'z'; known: a, b, c$") as caught:
         ENCODER.encode([ROW, ROW | {"straße": "z"}])
     assert caught.value.location == (1, "straße")
 
 
-def test_a_long_list_of_categories_is_cut_in_the_message() -> None:
+def test_a_long_list_of_categories_is_truncated_in_the_message() -> None:
     column = Column("c", "category", categories=tuple(f"c{number}" for number in range(40)))
     with pytest.raises(InvalidInput, match=r"c11 and 28 more$") as caught:
         RowEncoder.for_columns([column]).encode([{"c": "x" * 10_000}])
@@ -108,7 +108,7 @@ def test_a_long_list_of_categories_is_cut_in_the_message() -> None:
         ("maker", ["x"]),
     ],
 )
-def test_what_is_not_of_the_column_is_refused_with_its_place(name: str, value: object) -> None:
+def test_an_invalid_value_is_refused_with_its_location(name: str, value: object) -> None:
     with pytest.raises(InvalidInput) as caught:
         ENCODER.encode([ROW, ROW, ROW | {name: value}])
     assert caught.value.location == (2, name)
@@ -119,7 +119,7 @@ def test_a_whole_number_written_with_a_point_is_an_integer() -> None:
     assert encode_one(rooms=4.0)[1] == 4
 
 
-def test_a_huge_integer_beside_a_missing_one_is_found() -> None:
+def test_a_huge_integer_next_to_a_missing_one_is_refused() -> None:
     encoder = RowEncoder.for_columns([Column("a", "integer", nullable=True)])
     with pytest.raises(InvalidInput) as caught:
         encoder.encode([{"a": None}, {"a": 10**400}])
@@ -131,7 +131,7 @@ def test_no_rows_are_refused() -> None:
         ENCODER.encode([])
 
 
-def test_a_column_that_no_table_has_is_refused_when_the_encoder_is_made() -> None:
+def test_a_column_of_an_unsupported_kind_is_refused() -> None:
     with pytest.raises(ArtifactInvalid, match="'picture' is of kind 'image'"):
         RowEncoder.for_columns([Column("picture", "image")])
 
@@ -155,8 +155,8 @@ def test_any_json_is_encoded_or_refused(rows: list[dict[str, object]]) -> None:
 
 
 @given(st.lists(valid_rows, min_size=1, max_size=8))
-def test_a_row_is_encoded_the_same_in_any_company(rows: list[dict[str, object]]) -> None:
+def test_the_encoding_of_a_row_is_independent_of_other_rows(rows: list[dict[str, object]]) -> None:
     together = ENCODER.encode(rows)
-    alone = np.concatenate([ENCODER.encode([row]) for row in rows])
-    np.testing.assert_array_equal(together, alone)
+    single = np.concatenate([ENCODER.encode([row]) for row in rows])
+    np.testing.assert_array_equal(together, single)
     np.testing.assert_array_equal(ENCODER.encode(rows[::-1]), together[::-1])

@@ -80,13 +80,13 @@ BAD_REQUESTS = [
     Bad("a header length over the body size", INFER, binary(8, b"", length="999"), 400, "999"),
     Bad("a header length in words", INFER, binary(8, b"", length="ten"), 400, "number of bytes"),
     Bad("an unknown model", "/v2/models/nothing/infer", tensor(), 404, "no model 'nothing'; known: image"),
-    Bad("an unknown version", "/v2/models/tabular/versions/9/infer", tensor(), 404, "answering: v1"),
+    Bad("an unknown version", "/v2/models/tabular/versions/9/infer", tensor(), 404, "served: v1"),
     Bad(
         "an unknown version in a header",
         "/v1/tabular/predict",
         {"json": {"instances": [ROW]}, "headers": {"X-Model-Version": "9"}},
         404,
-        "answering: v1",
+        "served: v1",
     ),
     Bad(
         "an unknown API version",

@@ -1,4 +1,4 @@
-"""What tests of jobs begin with: stores in a folder of their own, orders, archives, and runners that answer at once."""
+"""Fixtures for tests of jobs: a storage in a temporary folder, tasks for the decoder, archives, and a kind of job."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.http.operation import Content
+from serving.http.requests.query import Query
+from serving.jobs.decoding.decode import ItemStream
+from serving.jobs.decoding.file_uploads import read_files
 from serving.jobs.decoding.task import UPLOAD, ColumnSpec, DecodeLimits, DecodeTask
+from serving.jobs.kind import ItemProcessor, JobKind, JobSubmission
 from serving.jobs.outcomes import Outcome
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.files import JobFiles
-from serving.jobs.storage.item_file import Item, ItemWriter
-from serving.jobs.storage.leases import Leases
-from serving.jobs.storage.record import Job, JobKind, NewJob
+from serving.jobs.storage.item_file import ItemWriter, JobItem
+from serving.jobs.storage.leases import LeaseStore
+from serving.jobs.storage.record import Job, NewJob
 from serving.jobs.storage.store import JobLimits, JobStore
 from serving.runners.interface import ModelRef
 
@@ -28,7 +33,7 @@ COLUMNS = (
 
 
 class Clock:
-    """A time that stands still."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,8 +42,8 @@ class Clock:
         return self.now
 
 
-class Place:
-    """Everything that two gateways of one host share, and their time."""
+class JobStorage:
+    """The database and the folders that the gateways of a host share, and a clock."""
 
     def __init__(self, root: Path, *, limits: JobLimits | None = None) -> None:
         self.root = root
@@ -47,12 +52,12 @@ class Place:
         self.folders = JobFiles(root)
         self.store = JobStore(Database(root), self.limits, clock=self.clock)
 
-    def leases(self, *, lease_s: float = 10, clock: Callable[[], float] | None = None) -> Leases:
-        """Those of one gateway, with a connection of its own."""
-        return Leases(Database(self.root), lease_s=lease_s, ttl_s=self.limits.ttl_s, clock=clock or self.clock)
+    def leases(self, *, lease_s: float = 10, clock: Callable[[], float] | None = None) -> LeaseStore:
+        """Return the leases of one gateway, with a separate connection."""
+        return LeaseStore(Database(self.root), lease_s=lease_s, ttl_s=self.limits.ttl_s, clock=clock or self.clock)
 
-    def add(self, name: str, items: Sequence[Item] = (Item({}),), *, kind: JobKind = "tabular", **more: Any) -> Job:
-        """A job with `items`, its files in their place. `name` is one hexadecimal digit."""
+    def add(self, name: str, items: Sequence[JobItem] = (JobItem({}),), *, kind: str = "tabular", **more: Any) -> Job:
+        """Add a job with `items` and its files. `name` is one hexadecimal digit."""
         job_id = name * 32
         folder = self.folders.make(job_id)
         with ItemWriter(folder, max_items=10**6, max_bytes=10**9) as writer:
@@ -62,58 +67,78 @@ class Place:
         return self.store.add(NewJob(job_id, kind, total=len(items), size_bytes=writer.size_bytes, **new))[0]
 
     def lines(self, job_id: str) -> bytes:
-        """The result of a job as it counts."""
+        """Return the valid part of the result of a job."""
         return b"".join(
             (self.folders.of(job_id) / f"{token}.lines").read_bytes()[:size]
             for token, size in self.store.segments(job_id)
         )
 
 
-def order(folder: Path, data: bytes, content_type: str, kind: JobKind = "tabular", **more: Any) -> DecodeTask:
-    """An order for `data`, which is written where it has to be."""
+TABLE = "serving.jobs.decoding.table_uploads:decode_table"
+FILES = "tests.serving.jobs.job_fixtures:decode_files"
+
+
+def decode_files(task: DecodeTask) -> ItemStream:
+    """Decode files: the parts of a form are called `files` and `archive`."""
+    return ItemStream(read_files(task, item_part="files", archive_part="archive"), empty_detail="no file")
+
+
+def decode_task(folder: Path, data: bytes, content_type: str, decoder: str = TABLE, **more: Any) -> DecodeTask:
+    """Write `data` as an upload, and return the task to decode it."""
     (folder / UPLOAD).write_bytes(data)
     limits = DecodeLimits(max_items=1000, max_item_bytes=100_000, max_unpacked_bytes=1_000_000)
-    return DecodeTask(kind, content_type, folder, **{"limits": limits, "columns": COLUMNS, **more})
+    return DecodeTask(decoder, content_type, folder, **{"limits": limits, "columns": COLUMNS, **more})
+
+
+def job_kind(processor: ItemProcessor, name: str = "tabular", **more: Any) -> JobKind:
+    """Return a kind of job that `processor` answers."""
+    submission = JobSubmission("submit", "jobs", "Submit", "A job.", Query, Content("text/csv", dict))
+    return JobKind(name, processor, TABLE, submission, **more)
 
 
 def zipped(files: Mapping[str, bytes], *, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip archive."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", method) as archive:
+    """Return a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def tarred(files: Mapping[str, bytes | tarfile.TarInfo], mode: str = "w:gz") -> bytes:
-    """A tar archive; a TarInfo in place of bytes is added as it is."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode=mode) as archive:  # type: ignore[call-overload]  # one of its literals
+    """Return a tar archive. A TarInfo in place of bytes is added unchanged."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]  # one of its literals
         for name, data in files.items():
             member = data if isinstance(data, tarfile.TarInfo) else tarfile.TarInfo(name)
             if isinstance(data, bytes):
                 member.size = len(data)
             archive.addfile(member, io.BytesIO(data) if isinstance(data, bytes) else None)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
-class Echo:
-    """Answers each item with its own head, in batches of three. `before` is called before each batch, and may raise."""
+class EchoProcessor:
+    """A processor that answers each item with its number, in batches of three. `before` runs before each batch."""
 
     batch_items = 3
 
-    def __init__(self, before: Callable[[Sequence[Item]], None] = lambda items: None, version: str = "v1") -> None:
+    def __init__(self, before: Callable[[Sequence[JobItem]], None] = lambda items: None, version: str = "v1") -> None:
         self.before = before
         self.version = version
         self.batches: list[list[Any]] = []
 
-    async def answer(self, items: Sequence[Item], options: Mapping[str, Any]) -> list[Outcome]:
+    async def process(self, items: Sequence[JobItem], options: Mapping[str, Any]) -> list[Outcome]:
         self.before(items)
         self.batches.append([item.head.get("n") for item in items])
         model = ModelRef("tabular", self.version)
         return [Outcome({"status": "ok", "prediction": item.head.get("n")}, model) for item in items]
 
 
-def numbered(number: int) -> list[Item]:
-    """So many items, by their numbers."""
-    return [Item({"n": place}) for place in range(number)]
+def numbered(number: int) -> list[JobItem]:
+    """Return items with the numbers 0 to `number`."""
+    return [JobItem({"n": index}) for index in range(number)]
+
+
+def statuses(outcomes: Sequence[Outcome]) -> str:
+    """Return a dot for each outcome without an error, and an x for each other one."""
+    return "".join("." if outcome.is_ok else "x" for outcome in outcomes)

@@ -1,9 +1,10 @@
-"""Lines become columns: the same answers as CSV and Parquet, made by another process."""
+"""Export of results as CSV and Parquet in a child process."""
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,16 +24,16 @@ LINES: list[dict[str, Any]] = [
 
 
 def export(folder: Path, lines: list[dict[str, Any]], format_: Literal["csv", "parquet"]) -> Export:
-    """An order for `lines` in two segments, the first with what does not count behind it."""
+    """Return an export of `lines` in two segments. The first has invalid bytes after its valid size."""
     dumped = [orjson.dumps(line) + b"\n" for line in lines]
     first, second = folder / "1.lines", folder / "2.lines"
     first.write_bytes(dumped[0] + b'{"index":1,"torn')
     second.write_bytes(b"".join(dumped[1:]))
     segments = ((first, len(dumped[0])), (second, second.stat().st_size))
-    return Export(segments, folder / f"out.{format_}", format_, max_bytes=1 << 20)
+    return Export(segments, folder / f"out.{format_}", format_, max_bytes=1 << 20, labels=("id", "name"))
 
 
-def test_csv_has_a_column_for_each_part(tmp_path: Path) -> None:
+def test_csv_has_a_column_for_each_member(tmp_path: Path) -> None:
     write(export(tmp_path, LINES, "csv"))
 
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
@@ -45,7 +46,7 @@ def test_csv_has_a_column_for_each_part(tmp_path: Path) -> None:
     assert rows[2]["probability_other"] == "0.5"
 
 
-def test_parquet_has_types_and_another_process_makes_it(tmp_path: Path) -> None:
+def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path) -> None:
     export_in_child(export(tmp_path, LINES, "parquet"))
 
     rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
@@ -57,28 +58,39 @@ def test_parquet_has_types_and_another_process_makes_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
 def test_a_result_without_lines_is_a_file_without_rows(tmp_path: Path, format_: Literal["csv", "parquet"]) -> None:
-    made = Export((), tmp_path / "out", format_, max_bytes=1 << 20)
-    write(made)
-    assert made.target.exists()
+    exported = Export((), tmp_path / "out", format_, max_bytes=1 << 20)
+    write(exported)
+    assert exported.target.exists()
 
 
-def test_lists_are_json(tmp_path: Path) -> None:
+def columns(name: str, value: Any) -> dict[str, Any] | None:
+    return {"first": value[0], "all": orjson.dumps(value).decode()} if name == "values" else None
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_kind_converts_members_to_columns_and_other_lists_are_json(
+    tmp_path: Path, format_: Literal["csv", "parquet"]
+) -> None:
     lines = [
-        {"index": 0, "name": "a.png", "status": "ok", "predictions": [{"label": "cat", "confidence": 0.9}]},
-        {"index": 1, "user_id": "u", "status": "ok", "items": [{"item_id": "1"}, {"item_id": "2"}], "reason": None},
+        {"index": 0, "name": "a.png", "status": "ok", "values": [1, 2], "others": [{"a": 1}]},
+        {"index": 1, "name": "b.png", "status": "ok", "values": [3], "others": {}},
     ]
-    write(export(tmp_path, lines, "csv"))
+    task = replace(export(tmp_path, lines, format_), columns=f"{__name__}:columns")
+    export_in_child(task)
 
-    first, second = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
-    assert (first["label"], first["confidence"]) == ("cat", "0.9")
-    assert orjson.loads(first["predictions"]) == lines[0]["predictions"]
-    assert (second["item_ids"], orjson.loads(second["items"])) == ("1 2", lines[1]["items"])
+    if format_ == "csv":
+        rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(task.target.read_text())))
+    else:
+        rows = pyarrow.parquet.read_table(task.target).to_pylist()
+    assert list(rows[0]) == ["index", "name", "status", "first", "all", "others"]
+    assert [str(row["first"]) for row in rows] == ["1", "3"]
+    assert [(row["all"], row["others"]) for row in rows] == [("[1,2]", '[{"a":1}]'), ("[3]", "{}")]
 
 
-def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    made = export(tmp_path, LINES, "csv")
-    made = Export(made.segments, made.target, "csv", max_bytes=10)
+def test_an_export_that_cannot_be_written_raises_and_leaves_no_file(tmp_path: Path) -> None:
+    exported = export(tmp_path, LINES, "csv")
+    exported = Export(exported.segments, exported.target, "csv", max_bytes=10)
 
     with pytest.raises(JobsUnavailable):
-        export_in_child(made)
-    assert not made.target.exists()
+        export_in_child(exported)
+    assert not exported.target.exists()

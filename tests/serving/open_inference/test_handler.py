@@ -131,7 +131,7 @@ def test_triton_recommends(client: Any, binary: bool) -> None:
 def test_triton_gets_error_messages(local_service: LocalService, client: Any) -> None:
     with pytest.raises(InferenceServerException, match="no model 'other'; known: image, recommender, tabular"):
         client.infer("other", columns())
-    with pytest.raises(InferenceServerException, match="version 'v0' of 'tabular' does not answer; answering: v1"):
+    with pytest.raises(InferenceServerException, match="version 'v0' of 'tabular' is not served; served: v1"):
         client.infer("tabular", columns(), model_version="v0")
     with pytest.raises(InferenceServerException, match="a tensor 'age' is required"):
         client.infer("tabular", columns()[1:])

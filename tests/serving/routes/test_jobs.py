@@ -1,4 +1,4 @@
-"""Jobs over HTTP: taken, told, fetched, ended; each by its own caller."""
+"""Jobs over HTTP: submit, get, list, fetch the result, cancel and delete, with the rights of each caller."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TABLE = "age,credit amount,sex,purpose,class,größe\n" + "33,1169,male,car,true
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """A local_service that works on jobs."""
+    """A service with workers."""
     with listening(LocalService().edged) as address, httpx.Client(base_url=f"http://{address}", timeout=120) as client:
         yield client
 
 
 def finished(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
-    """The job that was taken, when it is over."""
+    """Return the job in a response once it is over."""
     assert answer.status_code == 202, answer.text
     until = time.monotonic() + 120
     while True:
@@ -57,14 +57,14 @@ def test_a_table_is_answered_row_by_row(client: httpx.Client) -> None:
     assert job["status"] == "succeeded"
     assert job["progress"] == {"done": 3, "total": 3, "failed": 1}
     assert job["models"] == [{"name": "tabular", "version": "v1", "items": 2}]
-    found = lines(client, job)
-    assert [line["index"] for line in found] == [0, 1, 2]
+    results = lines(client, job)
+    assert [line["index"] for line in results] == [0, 1, 2]
     direct = client.post("/v1/tabular/predict", json={"instances": [ROW]}).json()
-    assert found[0] == {"index": 0, "status": "ok", **direct["predictions"][0], "model": direct["model"]}
-    assert found[2]["error"]["detail"] == "age: Input should be a valid number"
+    assert results[0] == {"index": 0, "status": "ok", **direct["predictions"][0], "model": direct["model"]}
+    assert results[2]["error"]["detail"] == "age: Input should be a valid number"
 
 
-def test_a_result_comes_in_the_format_that_is_asked_for(client: httpx.Client) -> None:
+def test_a_result_is_returned_in_the_requested_format(client: httpx.Client) -> None:
     job = finished(client, client.post(TABULAR, content=TABLE.encode(), headers=CSV))
     result = job["links"]["result"]
 
@@ -88,12 +88,12 @@ def test_an_archive_is_answered_file_by_file(client: httpx.Client) -> None:
         client.post(IMAGES, params={"top_k": 1}, content=archive, headers={"Content-Type": "application/zip"}),
     )
 
-    found = lines(client, job)
-    assert [(line["name"], line["status"]) for line in found] == [
+    results = lines(client, job)
+    assert [(line["name"], line["status"]) for line in results] == [
         ("red.png", "ok"), ("blue.png", "ok"), ("notes.txt", "error"),
     ]  # fmt: skip
-    assert found[1]["predictions"][0]["label"] == "blue"
-    assert found[2]["error"]["status"] == 415
+    assert results[1]["predictions"][0]["label"] == "blue"
+    assert results[2]["error"]["status"] == 415
 
 
 def test_users_are_answered_one_by_one(client: httpx.Client) -> None:
@@ -105,12 +105,12 @@ def test_users_are_answered_one_by_one(client: httpx.Client) -> None:
     ]  # fmt: skip
 
 
-def test_a_job_is_told_with_a_tag_and_deleted_with_its_result(client: httpx.Client) -> None:
+def test_a_job_has_an_etag_and_is_deleted_with_its_result(client: httpx.Client) -> None:
     job = finished(client, client.post(USERS, json={"user_ids": ["alice"]}))
-    told = client.get(job["links"]["job"])
-    assert client.get(job["links"]["job"], headers={"If-None-Match": told.headers["ETag"]}).status_code == 304
-    assert "Retry-After" not in told.headers
-    # What is over stays as it is.
+    response = client.get(job["links"]["job"])
+    assert client.get(job["links"]["job"], headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
+    assert "Retry-After" not in response.headers
+    # A job that is over does not change.
     assert client.post(f"{job['links']['job']}/cancel").json()["status"] == "succeeded"
 
     assert client.delete(job["links"]["job"]).status_code == 204
@@ -132,14 +132,14 @@ def test_a_job_is_told_with_a_tag_and_deleted_with_its_result(client: httpx.Clie
         (TABULAR, {"content": TABLE.encode(), "headers": CSV, "params": {"id": "x"}}, 422, "Unknown field"),
         (TABULAR, {"files": {"table": ("t.csv", b"x")}}, 422, "Unknown field"),
         (TABULAR, {"content": TABLE.encode(), "headers": {**CSV, "Idempotency-Key": "a b"}}, 422, "no blank"),
-        (IMAGES, {"content": b"x", "headers": {"Content-Type": "application/zip"}}, 422, "no zip or tar"),
+        (IMAGES, {"content": b"x", "headers": {"Content-Type": "application/zip"}}, 422, "not a zip or tar"),
         (IMAGES, {"json": {"folder": "/etc"}}, 415, "application/zip"),
         (USERS, {"json": {"user_ids": []}}, 422, "at least 1"),
         (USERS, {"json": {"user_ids": ["a"], "n": 1000}}, 422, "less than or equal to 100"),
         (USERS, {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "JSON"),
     ],
 )
-def test_a_job_that_cannot_be_is_refused_and_leaves_nothing(
+def test_an_invalid_job_is_refused_and_leaves_no_files(
     tmp_path: Path, path: str, request_: dict[str, Any], status: int, says: str
 ) -> None:
     local_service = LocalService(state_folder=str(tmp_path))
@@ -167,7 +167,7 @@ async def _pieces(data: bytes) -> Any:
         yield data[start : start + 100]
 
 
-def test_the_same_key_is_the_same_job_and_not_another_one(local_service: LocalService) -> None:
+def test_a_repeated_key_returns_the_same_job_and_refuses_another(local_service: LocalService) -> None:
     named = {**CSV, "Idempotency-Key": "k1"}
     first = local_service.post(TABULAR, content=TABLE.encode(), headers=named)
     again = local_service.post(TABULAR, content=TABLE.replace("\n", "\r\n").encode(), headers=named)
@@ -180,12 +180,12 @@ def test_the_same_key_is_the_same_job_and_not_another_one(local_service: LocalSe
     assert len(local_service.get("/v1/jobs").json()["jobs"]) == 1
 
 
-def test_a_job_that_waits_has_no_result_and_says_when_to_look_again(local_service: LocalService) -> None:
+def test_a_queued_job_has_no_result_and_a_retry_after(local_service: LocalService) -> None:
     job = local_service.post(TABULAR, content=TABLE.encode(), headers=CSV).json()
 
-    told, result = local_service.get(job["links"]["job"]), local_service.get(job["links"]["result"])
-    assert told.json()["status"] == "queued"
-    assert told.headers["Retry-After"] == "1"
+    response, result = local_service.get(job["links"]["job"]), local_service.get(job["links"]["result"])
+    assert response.json()["status"] == "queued"
+    assert response.headers["Retry-After"] == "1"
     assert (result.status_code, result.json()["type"]) == (409, "/problems/job-not-done")
     assert result.headers["Retry-After"] == "2"
 
@@ -244,7 +244,7 @@ def test_a_caller_sees_its_own_jobs_and_an_administrator_all() -> None:
     assert local_service.ask("DELETE", job["links"]["job"], headers=headers("admin")).status_code == 204
 
 
-def test_a_caller_with_too_many_jobs_is_told_to_delete_some() -> None:
+def test_a_caller_with_too_many_jobs_is_refused_with_the_remedy() -> None:
     local_service = LocalService(job_max_per_caller=1)
     local_service.post(USERS, json={"user_ids": ["alice"]})
 
@@ -254,7 +254,7 @@ def test_a_caller_with_too_many_jobs_is_told_to_delete_some() -> None:
     assert refused.headers["Retry-After"] == "60"
 
 
-def test_where_jobs_cannot_be_kept_they_are_refused_and_everything_else_goes_on(tmp_path: Path) -> None:
+def test_without_storage_jobs_are_refused_and_other_operations_work(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("in the way")
     local_service = LocalService(state_folder=str(tmp_path))
 
@@ -277,7 +277,7 @@ def test_a_folder_of_the_machine_is_read_where_a_setting_allows_it(tmp_path: Pat
     assert "no such folder" in refused.json()["detail"]
 
 
-def test_a_large_table_is_counted_before_the_answer(local_service: LocalService) -> None:
+def test_a_large_table_is_counted_before_the_response(local_service: LocalService) -> None:
     header, row, *_ = TABLE.splitlines(keepends=True)
     table = (header + row * 12_000).encode()
     assert len(table) > 256 << 10

@@ -35,13 +35,13 @@ def test_metrics_are_overall_by_class_and_by_slice(
 
 
 def test_metrics_that_were_not_measured_by_class_say_so(local_service: LocalService) -> None:
-    for name, why in (("image", "not labelled with each of its classes"), ("recommender", "has no classes")):
+    for name, why in (("image", "not labelled with each of the classes"), ("recommender", "has no classes")):
         answer = local_service.get(f"/v1/models/{name}/metrics?filter=class").json()
         assert answer["classes"] == answer["overall"] == {}
         assert why in answer["notes"][-1]
 
 
-def test_a_column_that_is_called_class_is_no_class(local_service: LocalService) -> None:
+def test_a_column_may_be_called_class(local_service: LocalService) -> None:
     local_service.table_card = replace(
         TABLE_CARD, slices={"class=true": FEMALE, "class=good": GOOD}, description="Of 9."
     )
@@ -51,7 +51,7 @@ def test_a_column_that_is_called_class_is_no_class(local_service: LocalService) 
     assert answer["notes"] == ["Of 9."]
 
 
-def test_parameters_are_told_together_and_alone(local_service: LocalService) -> None:
+def test_parameters_together_and_one_by_one(local_service: LocalService) -> None:
     params = local_service.get("/v1/models/tabular/params").json()["params"]
     one = local_service.get("/v1/models/tabular/params/trees.depth").json()
 
@@ -74,7 +74,7 @@ def test_the_schema_is_that_of_the_card(local_service: LocalService) -> None:
     assert schema["task"] == "tabular-classification"
 
 
-def test_another_version_is_told_when_it_is_named(local_service: LocalService) -> None:
+def test_a_query_selects_another_version(local_service: LocalService) -> None:
     assert local_service.get("/v1/models/tabular/metrics?version=v0").json()["version"] == "v0"
 
 
@@ -88,7 +88,7 @@ def test_another_version_is_told_when_it_is_named(local_service: LocalService) -
         ("other/versions", "known: image, recommender, tabular"),
     ],
 )
-def test_what_there_is_not_lists_what_there_is(local_service: LocalService, path: str, message: str) -> None:
+def test_an_unknown_name_lists_the_known_ones(local_service: LocalService, path: str, message: str) -> None:
     response = local_service.get(f"/v1/models/{path}")
 
     assert response.status_code == 404
@@ -96,7 +96,7 @@ def test_what_there_is_not_lists_what_there_is(local_service: LocalService, path
 
 
 @pytest.mark.parametrize("part", ["metrics", "params", "params/seed", "versions", "schema"])
-def test_parts_are_read_again_only_when_they_changed(local_service: LocalService, part: str) -> None:
+def test_parts_have_etags(local_service: LocalService, part: str) -> None:
     first = local_service.get(f"/v1/models/tabular/{part}")
 
     again = local_service.get(f"/v1/models/tabular/{part}", headers={"If-None-Match": first.headers["ETag"]})

@@ -1,11 +1,15 @@
-"""What is told about the models."""
+"""The list of models, and one model."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
 
 from tests.serving.in_process_service import TABLE_CARD, LocalService
 
 
-def test_list_models_tells_every_version_and_which_is_served(local_service: LocalService) -> None:
+def test_list_models_has_every_version_and_marks_the_default(local_service: LocalService) -> None:
     models = local_service.get("/v1/models").json()["models"]
 
     assert [(model["name"], model["version"], model["served"]) for model in models] == [
@@ -19,7 +23,7 @@ def test_list_models_tells_every_version_and_which_is_served(local_service: Loca
     assert models[2]["created"] == "2026-01-02T03:04:05Z"
 
 
-def test_get_model_tells_the_card(local_service: LocalService) -> None:
+def test_get_model_returns_the_card(local_service: LocalService) -> None:
     model = local_service.get("/v1/models/tabular").json()
 
     assert model["version"] == "v1"
@@ -38,7 +42,7 @@ def test_an_unknown_model_names_the_known_ones(local_service: LocalService) -> N
     assert response.json()["errors"][0]["location"] == ["path", "name"]
 
 
-def test_what_the_client_has_is_not_sent_again(local_service: LocalService) -> None:
+def test_a_client_with_the_etag_gets_304(local_service: LocalService) -> None:
     for path in ("/v1/models", "/v1/models/tabular", "/openapi.json", "/docs.json", "/problems"):
         first = local_service.get(path)
         etag = first.headers["etag"]
@@ -53,8 +57,9 @@ def test_what_the_client_has_is_not_sent_again(local_service: LocalService) -> N
         assert local_service.get(path, headers={"If-None-Match": "*"}).status_code == 304
 
 
-def test_a_change_changes_the_etag(local_service: LocalService) -> None:
-    before = local_service.get("/v1/models/tabular").headers["etag"]
-    local_service.serve_table(local_service.recommender_card, outputs=1)
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tabular"])
+def test_a_change_changes_the_etag(local_service: LocalService, path: str) -> None:
+    before = local_service.get(path).headers["etag"]
+    local_service.serve_table(replace(TABLE_CARD, metrics={"accuracy": 0.5}), outputs=2)
 
-    assert local_service.get("/v1/models").headers["etag"] != before
+    assert local_service.get(path).headers["etag"] != before

@@ -1,4 +1,4 @@
-"""Reloading over HTTP: who may, what is answered, what stays when it fails."""
+"""Reloads over HTTP: access, responses, and failures that change nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def locked() -> LocalService:
     return LocalService(api_keys=API_KEYS)
 
 
-def test_without_an_admin_key_nobody_reloads() -> None:
+def test_a_reload_needs_an_admin_key() -> None:
     assert LocalService().post(PATH).status_code == 403
     readers_only = LocalService(api_keys=f"a:read:{hash_of('mk_a')}")
     assert readers_only.post(PATH, headers={"X-API-Key": "mk_a"}).status_code == 403
@@ -40,11 +40,9 @@ def test_without_a_version_the_configured_one_is_served(locked: LocalService, bo
     assert answer.json()["previous"] == {"name": "tabular", "version": "v0"}
 
 
-def test_going_back_is_the_same_call_and_is_remembered(locked: LocalService) -> None:
+def test_a_rollback_is_the_same_call_and_is_saved(locked: LocalService) -> None:
     assert locked.post(PATH, headers=ADMIN, json={"version": "v0"}).json()["model"]["version"] == "v0"
-    pin = locked.pins.read("tabular")
-    assert pin is not None
-    assert pin.version == "v0"
+    assert locked.state.model("tabular").version == "v0"
 
 
 @pytest.mark.parametrize(
@@ -52,12 +50,12 @@ def test_going_back_is_the_same_call_and_is_remembered(locked: LocalService) -> 
     [
         (PATH, "v9", 404, "not-known", "known: v0, v1"),
         ("/v1/models/other/reload", "v1", 404, "not-known", "served: tabular"),
-        (PATH, "cut", 409, "reload-refused", "is missing or cut; v1 serves on"),
+        (PATH, "cut", 409, "reload-refused", "is missing or cut; version 'v1' remains the default"),
         (PATH, "../../etc", 422, "validation", "should match pattern"),
         (PATH, 7, 422, "validation", "valid string"),
     ],
 )
-def test_a_reload_that_cannot_be_says_why_and_changes_nothing(
+def test_a_refused_reload_says_why_and_changes_nothing(
     locked: LocalService, path: str, version: object, status: int, type_: str, said: str
 ) -> None:
     answer = locked.post(path, headers=ADMIN, json={"version": version})
@@ -66,10 +64,10 @@ def test_a_reload_that_cannot_be_says_why_and_changes_nothing(
     assert answer.json()["type"] == f"/problems/{type_}"
     assert said in answer.json()["detail"]
     assert locked.table.version == "v1"
-    assert locked.pins.read("tabular") is None
+    assert locked.state.models() == {}
 
 
-def test_a_runner_that_is_gone_is_503(locked: LocalService) -> None:
+def test_an_unavailable_runner_is_503(locked: LocalService) -> None:
     locked.table.is_gone = True
     answer = locked.post(PATH, headers=ADMIN)
 

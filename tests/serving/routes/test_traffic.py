@@ -1,4 +1,4 @@
-"""Requests are shared out over HTTP: who may, what is refused, who gets which version, what a shadow may cost."""
+"""Traffic splits over HTTP: access, refusals, the version that each caller gets, and the cost of a shadow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving.runners.interface import RunnerResponse
 from serving.versions.router import MAX_SHADOWS
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 from tests.serving.access.credentials import API_KEYS, headers
-from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService
+from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, StoredTable
 
 PATH = "/v1/models/tabular/traffic"
 ADMIN = headers("admin")
@@ -41,7 +41,7 @@ def metric(name: str, **labels: str) -> float:
     return service_metrics().registry.get_sample_value(name, labels) or 0.0
 
 
-def test_only_an_admin_shares_out_and_readers_see(locked: LocalService) -> None:
+def test_only_an_admin_splits_traffic_and_readers_see_it(locked: LocalService) -> None:
     body = {"weights": {"v1": 1.0}}
     for method in ("PUT", "DELETE"):
         sent: dict[str, Any] = {"json": body} if method == "PUT" else {}
@@ -52,7 +52,7 @@ def test_only_an_admin_shares_out_and_readers_see(locked: LocalService) -> None:
     assert LocalService().ask("PUT", PATH, json=body).status_code == 403
 
 
-def test_without_a_plan_the_default_version_has_all(locked: LocalService) -> None:
+def test_without_a_split_the_default_version_has_all(locked: LocalService) -> None:
     assert locked.get(PATH, headers=ADMIN).json() == {
         "name": "tabular",
         "weights": {},
@@ -61,7 +61,7 @@ def test_without_a_plan_the_default_version_has_all(locked: LocalService) -> Non
     }
 
 
-def test_what_was_put_is_told_kept_and_taken_back(locked: LocalService) -> None:
+def test_a_split_is_returned_saved_and_reset(locked: LocalService) -> None:
     said = put(locked, {"weights": {"v1": 0.9, "v0": 0.1, "v2": 0}, "shadow": "v2"}).json()
 
     assert said == locked.get(PATH, headers=ADMIN).json()
@@ -73,10 +73,10 @@ def test_what_was_put_is_told_kept_and_taken_back(locked: LocalService) -> None:
     ]
     held = locked.table.held
     assert held == ("v1", "v0", "v2")
-    assert locked.plans.read("tabular").plan == TrafficSplit({"v1": 0.9, "v0": 0.1, "v2": 0.0}, "v2")
+    assert locked.state.model("tabular").split == TrafficSplit({"v1": 0.9, "v0": 0.1, "v2": 0.0}, "v2")
     assert locked.ask("DELETE", PATH, headers=ADMIN).json()["weights"] == {}
     assert not locked.table.held
-    assert locked.plans.read("tabular").plan == NO_SPLIT
+    assert locked.state.model("tabular").split == NO_SPLIT
 
 
 @pytest.mark.parametrize(
@@ -84,17 +84,17 @@ def test_what_was_put_is_told_kept_and_taken_back(locked: LocalService) -> None:
     [
         ({"weights": {"v1": 0.9, "v2": 0.2}}, 422, "add up to 1.1"),
         ({"weights": {"v1": 1.5, "v2": -0.5}}, 422, "less than or equal to 1"),
-        ({}, 422, "weights or a shadow are needed"),
+        ({}, 422, "weights or a shadow are required"),
         ({"weights": {"../etc": 1}}, 422, "should match pattern"),
         ({"weights": {"v1": 1}, "shadow": 7}, 422, "valid string"),
         ({"weights": {"v1": "1"}}, 422, "valid number"),
         ({"weights": {"v0": 0.5, "v1": 0.5, "v2": 0, "v3": 0}}, 422, "at most 3"),
         ({"weights": {"v1": 0.5, "v9": 0.5}}, 404, "known: v0, v1"),
         ({"weights": {"v1": 1.0}, "shadow": "v9"}, 404, "known: v0, v1"),
-        ({"weights": {"v1": 0.5, "cut": 0.5}}, 409, "is missing or cut; the traffic is as it was"),
+        ({"weights": {"v1": 0.5, "cut": 0.5}}, 409, "is missing or cut; the traffic split is unchanged"),
     ],
 )
-def test_what_cannot_be_says_why_and_leaves_the_traffic_as_it_was(
+def test_a_refused_split_says_why_and_changes_nothing(
     locked: LocalService, body: object, status: int, said: str
 ) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v2"})
@@ -111,45 +111,47 @@ def test_an_unknown_model_names_the_known_ones(locked: LocalService) -> None:
     assert (answer.status_code, answer.json()["detail"]) == (404, "no model 'other' is served; served: tabular")
 
 
-def test_versions_that_take_other_columns_share_nothing(locked: LocalService) -> None:
+def test_versions_with_other_columns_cannot_share_traffic(
+    locked: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     narrow = replace(TABLE_CARD, inputs=TABLE_CARD.inputs[1:])
-    shared = locked.control._shared["tabular"]
-    locked.control._shared["tabular"] = replace(shared, card=lambda v: narrow if v == "v2" else TABLE_CARD)
+    cards = {"v1": TABLE_CARD, "v2": narrow}
+    monkeypatch.setattr(locked.artifacts, "read", lambda version: StoredTable(version, cards[version]))
     answer = put(locked, {"weights": {"v1": 0.5, "v2": 0.5}})
     assert answer.status_code == 409
-    assert "differ in what they take (age)" in answer.json()["detail"]
+    assert "differ in their inputs (age)" in answer.json()["detail"]
     assert put(locked, {"weights": {"v1": 1, "v2": 0}}).status_code == 200
 
 
-def test_a_header_chooses_the_version_and_an_error_lists_those_that_answer(locked: LocalService) -> None:
+def test_a_header_selects_the_version_and_an_error_lists_the_served_ones(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
     assert version_of(locked) == "v1"
     assert version_of(locked, **{"X-Model-Version": "v0"}) == "v0"
     answer = locked.post("/v1/tabular/predict", json=ROWS, headers=headers("predict") | {"X-Model-Version": "v2"})
     assert answer.status_code == 404
-    assert answer.json()["detail"] == "version 'v2' of 'tabular' does not answer; answering: v1, v0"
+    assert answer.json()["detail"] == "version 'v2' of 'tabular' is not served; served: v1, v0"
     assert answer.json()["errors"][0]["location"] == ["header", "X-Model-Version"]
 
 
-def test_sessions_are_shared_out_by_weight_and_stay(locked: LocalService) -> None:
+def test_sessions_are_split_by_weight_and_keep_their_version(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 0.5, "v0": 0.5}})
-    plan = TrafficSplit({"v1": 0.5, "v0": 0.5})
+    split = TrafficSplit({"v1": 0.5, "v0": 0.5})
     for number in range(20):
         found = {version_of(locked, **{"X-Session-ID": f"s{number}"}) for _ in range(2)}
-        assert found == {plan.choose(f"tabular\0session:s{number}")}
-    # Without a session the key is who asks, wherever it asks from.
-    assert {version_of(locked) for _ in range(5)} == {plan.choose("tabular\0key:predicter")}
+        assert found == {split.choose(f"tabular\0session:s{number}")}
+    # Without a session the API key identifies the caller, from every address.
+    assert {version_of(locked) for _ in range(5)} == {split.choose("tabular\0key:predicter")}
 
 
-def test_who_has_no_key_is_an_address() -> None:
+def test_a_caller_without_a_key_is_identified_by_its_address() -> None:
     local_service = LocalService()
     local_service.table.held = ("v0", "v1")
-    local_service.traffic.kept = local_service.plans.write("tabular", TrafficSplit({"v1": 0.5, "v0": 0.5}))  # type: ignore[assignment]
+    local_service.traffic.split = TrafficSplit({"v1": 0.5, "v0": 0.5})
     answers = [local_service.post("/v1/tabular/predict", json=ROWS).json()["model"]["version"] for _ in range(5)]
     assert set(answers) == {TrafficSplit({"v1": 0.5, "v0": 0.5}).choose("tabular\0address:127.0.0.1")}
 
 
-def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(locked: LocalService) -> None:
+def test_a_version_that_is_not_loaded_falls_back_to_the_default_one_unless_it_is_named(locked: LocalService) -> None:
     put(locked, {"weights": {"v0": 1.0}})
     locked.table.held = ()
     labels = {"model": "tabular", "version": "v0", "role": "answer", "outcome": "fallback"}
@@ -161,7 +163,7 @@ def test_a_version_that_is_lost_falls_to_the_default_one_unless_it_was_named(loc
     assert answer.headers["Retry-After"]
 
 
-def test_each_version_has_answers_of_its_own_in_the_cache() -> None:
+def test_the_cache_separates_versions() -> None:
     local_service = LocalService(api_keys=API_KEYS, cache_bytes=1 << 20)
     put(local_service, {"weights": {"v1": 1.0, "v0": 0.0}})
     for version, found in (("v0", "miss"), ("v1", "miss"), ("v0", "hit"), ("v1", "hit")):
@@ -171,7 +173,7 @@ def test_each_version_has_answers_of_its_own_in_the_cache() -> None:
     assert unknown.status_code == 404
 
 
-def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: LocalService) -> None:
+def test_the_inference_protocol_selects_a_version_in_its_path(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0, "v0": 0.0}})
     document = locked.get("/openapi.json").json()["paths"]["/v2/models/tabular/infer"]["post"]
     example = document["requestBody"]["content"]["application/json"]["examples"]["row"]["value"]
@@ -184,23 +186,23 @@ def test_the_inference_protocol_asks_for_a_version_in_its_path(locked: LocalServ
         if status == 200:
             assert answer.json()["model_version"] == version
         else:
-            assert "answering: v1, v0" in answer.json()["error"]
+            assert "served: v1, v0" in answer.json()["error"]
     assert locked.get("/v2/models/tabular", headers=ADMIN).json()["versions"] == ["v1", "v0"]
 
 
 def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
-    """The versions that answered, once every shadow is settled."""
+    """Return the versions that answered, after every shadow call has ended."""
 
     async def run() -> list[str]:
         async with local_service.client() as client:
             said = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
-            await local_service.traffic.settled()
+            await local_service.traffic.wait_for_shadows()
             return [answer.json()["model"]["version"] for answer in said]
 
     return asyncio.run(run())
 
 
-def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: LocalService) -> None:
+def test_a_shadow_gets_a_copy_and_is_compared(locked: LocalService) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v0"})
     labels = {"model": "tabular", "version": "v0"}
     before = metric("makunouchi_shadow_agreement_count", **labels)
@@ -211,7 +213,7 @@ def test_a_shadow_is_asked_too_compared_and_thrown_away(locked: LocalService) ->
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(ValueError("secret"), "error"), (Overloaded("full"), "dropped")])
-def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
+def test_a_shadow_that_fails_or_is_full_affects_no_request_and_is_counted(
     locked: LocalService,
     error: Exception,
     outcome: str,
@@ -234,7 +236,7 @@ def test_a_shadow_that_fails_or_is_full_touches_nobody_and_is_counted(
     assert "secret" not in caplog.text
 
 
-def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
+def test_a_shadow_that_hangs_delays_no_request_and_further_ones_are_dropped(
     locked: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(locked, {"shadow": "v0"})
@@ -260,17 +262,17 @@ def test_a_shadow_that_hangs_delays_nobody_and_more_than_a_few_are_dropped(
             assert len(hanging) == MAX_SHADOWS
             assert metric("makunouchi_version_requests_total", **labels) == before + 3
             locked.traffic.close()
-            await locked.traffic.settled()
+            await locked.traffic.wait_for_shadows()
 
     asyncio.run(run())
 
 
-def test_users_of_the_recommender_keep_their_version_whatever_key_asks(locked: LocalService) -> None:
+def test_users_of_the_recommender_keep_their_version_with_every_key(locked: LocalService) -> None:
     traffic = locked.recommender_traffic
-    plan = TrafficSplit({"v1": 0.5, "v2": 0.5})
-    traffic.kept = type(traffic.kept)(plan, "1")
+    split = TrafficSplit({"v1": 0.5, "v2": 0.5})
+    traffic.split = split
     for user in ("alice", "bob", "7", "nobody"):
-        expected = plan.choose(f"recommender\0user:{user}")
+        expected = split.choose(f"recommender\0user:{user}")
         for role in ("predict", "admin"):
             answer = locked.post("/v1/recommendations", json={"user_id": user, "n": 2}, headers=headers(role))
             assert answer.json()["model"]["version"] == expected

@@ -1,4 +1,4 @@
-"""A runner that answers when a test lets it, and what asks it through a queue."""
+"""A runner that answers when a test allows it, and calls to it through a batcher."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ LATER = 3600.0
 
 
 class BlockingRunner:
-    """A runner that answers ten times what it is asked, when it is let."""
+    """A runner that multiplies by ten, and waits for `release` before each call."""
 
     def __init__(self) -> None:
-        self.asked: list[list[int]] = []
+        self.calls: list[list[int]] = []
         self.request_ids: list[list[str]] = []
         self.cancelled = 0
         self.running = 0
         self.most_running = 0
         self._open = asyncio.Semaphore(0)
 
-    def let(self, calls: int = 1) -> None:
+    def release(self, calls: int = 1) -> None:
         for _ in range(calls):
             self._open.release()
 
     async def __call__(self, items: Sequence[QueuedCall[int, int]]) -> Sequence[int | Exception]:
-        self.asked.append([item.payload for item in items])
+        self.calls.append([item.payload for item in items])
         self.request_ids.append([item.request_id for item in items])
         self.running += 1
         self.most_running = max(self.most_running, self.running)

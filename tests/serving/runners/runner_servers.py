@@ -19,36 +19,36 @@ from serving.runners.wire import WireRequest, WireResponse
 
 
 async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
-    """What is behind the hop in these tests: nothing."""
+    """The application behind the runner interface: it answers 404 to everything."""
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body"})
 
 
 class RunnerServer:
-    """One runner's application, listening."""
+    """The application of one runner."""
 
-    def __init__(self, hosted: RunnerInstance) -> None:
-        self.hosted = hosted
+    def __init__(self, instance: RunnerInstance) -> None:
+        self.instance = instance
         self.draining = GracefulShutdown(grace_s=5, waits_for_sessions=True)
         self.calls = 0
         self.requests: list[str] = []
-        self._inner = RunnerApp(no_app, hosted=lambda: hosted, answer=self.answer, draining=lambda: self.draining)
+        self._inner = RunnerApp(no_app, instance=lambda: instance, run=self.run_method, draining=lambda: self.draining)
         self.server: uvicorn.Server | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.requests.append(scope["path"])
         await self._inner(scope, receive, send)
 
-    async def answer(
-        self, name: str, questions: Sequence[WireRequest], is_gone: Callable[[], bool]
+    async def run_method(
+        self, name: str, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
     ) -> Sequence[WireResponse | Exception]:
         self.calls += 1
-        method = self.hosted.answering(name)
+        method = self.instance.method(name)
         assert method is not None
-        return await method.answer(questions)
+        return await method.run(requests)
 
     def cut_connections(self) -> None:
-        """Close every connection at once, as a killed process does."""
+        """Close every connection, as a killed process does."""
         assert self.server is not None
         for connection in list(self.server.server_state.connections):
             connection.transport.abort()
@@ -56,7 +56,7 @@ class RunnerServer:
 
 @contextlib.asynccontextmanager
 async def listening(runner: RunnerServer, **where: Any) -> AsyncIterator[str]:
-    """`runner` behind a socket: `uds=path` or `port=0`. Gives its address."""
+    """`runner` behind a socket: `uds=path` or `port=0`. Yields its address."""
     config = uvicorn.Config(runner, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=5, **where)
     server = runner.server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
@@ -73,11 +73,11 @@ async def listening(runner: RunnerServer, **where: Any) -> AsyncIterator[str]:
         runner.draining.sessions_end.set()
         server.should_exit = True
         await task
-        runner.hosted.close()
+        runner.instance.close()
 
 
 async def warm(instance: object, *methods: str, threads: int = 1) -> RunnerInstance:
-    """`instance` hosted and warmed up."""
-    hosted = host(instance, methods, name=type(instance).__name__, threads=threads)
-    await hosted.warm_up()
-    return hosted
+    """Return a runner of `instance`, warmed up."""
+    runner = host(instance, methods, name=type(instance).__name__, threads=threads)
+    await runner.warm_up()
+    return runner

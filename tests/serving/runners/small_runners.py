@@ -16,7 +16,7 @@ from models.recommender.online.messages import Answer, Query, ScoredItem
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from tests.models.recommender import film_library
 
-# What no answer may show.
+# No answer may contain it.
 INTERNAL_TEXT = "unix:///run/secret.sock refused the connection"
 
 
@@ -87,7 +87,7 @@ class Rows:
 
 
 PLAIN = {"user_id", "n", "filter_seen"}
-_desk = functools.cache(film_library.desk)
+_desk = functools.cache(film_library.dispatcher)
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Queries:
     seen: dict[str, set[str]] = field(default_factory=lambda: {"alice": {"6", "13"}})
     is_gone: bool = False
     error: Exception | None = None
-    # Answers what is more than a plain query: a real recommender, with the same users and items.
+    # Answers everything but plain queries: a real recommender with the same users and items.
     desk: Dispatcher = field(default_factory=lambda: _desk())
 
     async def predict(

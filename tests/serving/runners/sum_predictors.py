@@ -1,4 +1,4 @@
-"""Small real predictors that misbehave when the first number of a row says so."""
+"""Small real predictors that fail on command: the first number of a row selects the failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Named:
 
 @dataclass
 class Sums:
-    """float32 (N, F) -> (N, 1). Waits for `gate` when a row says so, at most two minutes."""
+    """float32 (N, F) -> (N, 1). A row of WAIT waits for `gate`, at most two minutes."""
 
     version: str = "v1"
     calls: list[int] = field(default_factory=list)
@@ -37,32 +37,32 @@ class Sums:
 
     def predict(self, rows: NDArray[np.float32]) -> Any:
         self.calls.append(len(rows))
-        told = rows[:, 0]
-        if (told == RAISE).any():
+        commands = rows[:, 0]
+        if (commands == RAISE).any():
             raise ValueError(MODEL_WORDS)
-        if (told == REFUSE).any():
+        if (commands == REFUSE).any():
             raise InvalidInput("row is not welcome", location=("body", "row"))
-        if (told == WAIT).any():
+        if (commands == WAIT).any():
             self.gate.wait(120)
-        if (told == TEXT).any():
+        if (commands == TEXT).any():
             return "no array"
         values = rows.sum(axis=1, keepdims=True, dtype=np.float32)
-        values[told == NAN] = np.nan
-        return values[:-1] if (told == SHORT).any() else values
+        values[commands == NAN] = np.nan
+        return values[:-1] if (commands == SHORT).any() else values
 
     def example(self) -> NDArray[np.float32]:
         return np.ones((1, 3), np.float32)
 
 
 class Method:
-    """What BentoML gives for an API method: callable, with the plain function as `local`."""
+    """A substitute of BentoML's API method: `local` is the plain function."""
 
     def __init__(self, function: Any) -> None:
         self.local = function
 
 
 class SumsRunner:
-    """A runner's instance, with a slot."""
+    """A runner's instance with loaded versions."""
 
     def __init__(self) -> None:
         self.loaded: list[Sums] = []

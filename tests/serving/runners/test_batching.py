@@ -1,4 +1,4 @@
-"""Group commit: what waits goes together, in order and within bounds."""
+"""Dynamic batching: waiting items form batches, in order and within bounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import InvalidInput, Overloaded, PredictionFailed, RunnerUnavailable
 from serving.context import set_request_id
-from serving.runners.batching import MAX_PASSED_OVER, DynamicBatcher, QueuedCall
+from serving.runners.batching import MAX_SKIPPED, DynamicBatcher, QueuedCall
 from tests.serving.event_loop import in_loop
 from tests.serving.runners.blocking_runner import BlockingRunner, ask, queue_of, settle
 
@@ -20,23 +20,23 @@ async def test_an_idle_queue_calls_at_once_and_alone() -> None:
     queue = queue_of(gate)
     first = ask(queue, 1)
     await settle()
-    assert gate.asked == [[1]]
-    gate.let()
+    assert gate.calls == [[1]]
+    gate.release()
     assert await first == 10
 
 
 @in_loop
-async def test_what_waits_while_a_call_is_in_flight_goes_as_one_batch_in_order() -> None:
+async def test_items_that_wait_during_a_call_form_one_batch_in_order() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, value) for value in (1, 2, 3, 4)]
+    tasks += [ask(queue, value) for value in (1, 2, 3, 4)]
     await settle()
-    assert gate.asked == [[0]]
-    gate.let(2)
-    assert await asyncio.gather(*asked) == [0, 10, 20, 30, 40]
-    assert gate.asked == [[0], [1, 2, 3, 4]]
+    assert gate.calls == [[0]]
+    gate.release(2)
+    assert await asyncio.gather(*tasks) == [0, 10, 20, 30, 40]
+    assert gate.calls == [[0], [1, 2, 3, 4]]
     assert queue.in_flight == queue.queued_rows == 0
 
 
@@ -44,132 +44,132 @@ async def test_what_waits_while_a_call_is_in_flight_goes_as_one_batch_in_order()
 async def test_a_batch_is_bounded_by_rows_and_an_item_stays_whole() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate, max_batch_rows=4)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, 1, rows=3), ask(queue, 2, rows=2), ask(queue, 3, rows=1), ask(queue, 4, rows=9), ask(queue, 5)]
-    gate.let(9)
-    await asyncio.gather(*asked)
-    # 3 + 2 does not fit; 9 is more than a batch, and goes alone and whole; nobody overtakes.
-    assert gate.asked == [[0], [1], [2, 3], [4], [5]]
+    tasks += [ask(queue, 1, rows=3), ask(queue, 2, rows=2), ask(queue, 3, rows=1), ask(queue, 4, rows=9), ask(queue, 5)]
+    gate.release(9)
+    await asyncio.gather(*tasks)
+    # 3 + 2 does not fit; 9 is more than a batch, and runs alone and whole; items keep their order.
+    assert gate.calls == [[0], [1], [2, 3], [4], [5]]
 
 
 @in_loop
 async def test_a_batch_is_bounded_by_bytes() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate, max_batch_bytes=100)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, value, size_bytes=40) for value in (1, 2, 3)] + [ask(queue, 4, size_bytes=500)]
-    gate.let(9)
-    await asyncio.gather(*asked)
-    assert gate.asked == [[0], [1, 2], [3], [4]]
+    tasks += [ask(queue, value, size_bytes=40) for value in (1, 2, 3)] + [ask(queue, 4, size_bytes=500)]
+    gate.release(9)
+    await asyncio.gather(*tasks)
+    assert gate.calls == [[0], [1, 2], [3], [4]]
 
 
 @in_loop
-async def test_items_of_another_kind_do_not_share_a_batch_and_keep_their_place() -> None:
+async def test_items_of_another_key_do_not_share_a_batch_and_keep_their_place() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, 1, key="a"), ask(queue, 2, key="a"), ask(queue, 3, key="b"), ask(queue, 4, key="a")]
-    gate.let(9)
-    await asyncio.gather(*asked)
-    assert gate.asked == [[0], [1, 2, 4], [3]]
+    tasks += [ask(queue, 1, key="a"), ask(queue, 2, key="a"), ask(queue, 3, key="b"), ask(queue, 4, key="a")]
+    gate.release(9)
+    await asyncio.gather(*tasks)
+    assert gate.calls == [[0], [1, 2, 4], [3]]
 
 
 @in_loop
-async def test_two_kinds_that_take_turns_are_two_batches_and_the_first_item_is_always_in_the_next() -> None:
+async def test_alternating_keys_form_two_batches_and_the_oldest_item_is_in_the_next_one() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate, max_batch_rows=3)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, value, key="ab"[value % 2]) for value in range(1, 11)]
-    gate.let(9)
-    await asyncio.gather(*asked)
-    assert gate.asked == [[0], [1, 3, 5], [2, 4, 6], [7, 9], [8, 10]]
+    tasks += [ask(queue, value, key="ab"[value % 2]) for value in range(1, 11)]
+    gate.release(9)
+    await asyncio.gather(*tasks)
+    assert gate.calls == [[0], [1, 3, 5], [2, 4, 6], [7, 9], [8, 10]]
     assert queue.queued_rows == 0
 
 
 @in_loop
-async def test_only_so_many_of_another_kind_are_looked_at() -> None:
+async def test_a_batch_skips_a_bounded_number_of_items() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, 1, key="a"), *(ask(queue, 2, key="b") for _ in range(MAX_PASSED_OVER)), ask(queue, 3, key="a")]
-    gate.let(9)
-    await asyncio.gather(*asked)
-    assert [len(batch) for batch in gate.asked] == [1, 1, MAX_PASSED_OVER, 1]
+    tasks += [ask(queue, 1, key="a"), *(ask(queue, 2, key="b") for _ in range(MAX_SKIPPED)), ask(queue, 3, key="a")]
+    gate.release(9)
+    await asyncio.gather(*tasks)
+    assert [len(batch) for batch in gate.calls] == [1, 1, MAX_SKIPPED, 1]
 
 
 @in_loop
 async def test_as_many_calls_as_allowed_are_in_flight() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate, calls_in_flight=2)
-    asked = [ask(queue, value) for value in range(6)]
+    tasks = [ask(queue, value) for value in range(6)]
     await settle()
     assert gate.running == 2
-    gate.let(9)
-    await asyncio.gather(*asked)
+    gate.release(9)
+    await asyncio.gather(*tasks)
     assert gate.most_running == 2
-    assert gate.asked == [[0], [1], [2, 3, 4, 5]]
+    assert gate.calls == [[0], [1], [2, 3, 4, 5]]
 
 
 @in_loop
-async def test_over_a_full_queue_a_request_is_refused_at_once() -> None:
+async def test_a_full_queue_refuses_immediately() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate, max_queue_rows=3)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, 1, rows=2), ask(queue, 2, rows=1)]
+    tasks += [ask(queue, 1, rows=2), ask(queue, 2, rows=1)]
     await settle()
     with pytest.raises(Overloaded):
         await ask(queue, 3)
-    gate.let(9)
-    assert await asyncio.gather(*asked) == [0, 10, 20]
+    gate.release(9)
+    assert await asyncio.gather(*tasks) == [0, 10, 20]
     assert await ask(queue, 4) == 40
 
 
 @in_loop
-async def test_a_request_of_more_rows_than_the_queue_holds_is_taken_when_nobody_waits() -> None:
+async def test_an_empty_queue_accepts_an_item_of_more_rows_than_it_holds() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate, max_queue_rows=3)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked.append(ask(queue, 1, rows=50))
-    gate.let(2)
-    assert await asyncio.gather(*asked) == [0, 10]
+    tasks.append(ask(queue, 1, rows=50))
+    gate.release(2)
+    assert await asyncio.gather(*tasks) == [0, 10]
 
 
 @in_loop
 async def test_one_failed_item_fails_alone() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
-    asked = [ask(queue, 0)]
+    tasks = [ask(queue, 0)]
     await settle()
-    asked += [ask(queue, 1), ask(queue, -2), ask(queue, 3)]
-    gate.let(2)
-    said = await asyncio.gather(*asked, return_exceptions=True)
-    assert said[:2] == [0, 10]
-    assert said[3] == 30
-    assert isinstance(said[2], InvalidInput)
-    assert str(said[2]) == "not -2"
+    tasks += [ask(queue, 1), ask(queue, -2), ask(queue, 3)]
+    gate.release(2)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[:2] == [0, 10]
+    assert results[3] == 30
+    assert isinstance(results[2], InvalidInput)
+    assert str(results[2]) == "not -2"
 
 
 @in_loop
-async def test_a_failed_call_fails_each_item_with_an_exception_of_its_own() -> None:
-    async def gone(items: Sequence[QueuedCall[int, int]]) -> Sequence[int | Exception]:
+async def test_a_failed_call_fails_each_item_with_its_own_exception() -> None:
+    async def unavailable(items: Sequence[QueuedCall[int, int]]) -> Sequence[int | Exception]:
         await asyncio.sleep(0)
-        raise RunnerUnavailable("gone")
+        raise RunnerUnavailable("down")
 
-    queue: DynamicBatcher[int, int] = DynamicBatcher(gone)
-    said = await asyncio.gather(*(ask(queue, value) for value in range(4)), return_exceptions=True)
-    assert [str(each) for each in said] == ["gone"] * 4
-    assert len({id(each) for each in said}) == 4
+    queue: DynamicBatcher[int, int] = DynamicBatcher(unavailable)
+    results = await asyncio.gather(*(ask(queue, value) for value in range(4)), return_exceptions=True)
+    assert [str(each) for each in results] == ["down"] * 4
+    assert len({id(each) for each in results}) == 4
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_bug_in_the_call_says_nothing_of_itself(number: int) -> None:
+def test_the_message_of_a_bug_is_not_shown(number: int) -> None:
     @in_loop
     async def test() -> None:
         async def broken(items: Sequence[QueuedCall[int, int]]) -> Sequence[int | Exception]:
@@ -185,14 +185,14 @@ def test_a_bug_in_the_call_says_nothing_of_itself(number: int) -> None:
 
 
 @in_loop
-async def test_another_number_of_answers_is_a_failure_and_never_somebody_elses_answer() -> None:
+async def test_a_wrong_number_of_answers_fails_every_item() -> None:
     async def short(items: Sequence[QueuedCall[int, int]]) -> Sequence[int | Exception]:
         await asyncio.sleep(0)
         return [item.payload for item in items][:-1]
 
     queue: DynamicBatcher[int, int] = DynamicBatcher(short)
-    said = await asyncio.gather(*(ask(queue, value) for value in range(3)), return_exceptions=True)
-    assert all(isinstance(each, PredictionFailed) for each in said)
+    results = await asyncio.gather(*(ask(queue, value) for value in range(3)), return_exceptions=True)
+    assert all(isinstance(each, PredictionFailed) for each in results)
 
 
 @in_loop
@@ -204,10 +204,10 @@ async def test_request_ids_go_with_the_items() -> None:
         set_request_id(f"id-{value}")
         return await queue.submit(value, rows=1, size_bytes=1, deadline=float("inf"))
 
-    asked = [asyncio.create_task(named(value)) for value in range(3)]
+    tasks = [asyncio.create_task(named(value)) for value in range(3)]
     await settle()
-    gate.let(2)
-    await asyncio.gather(*asked)
+    gate.release(2)
+    await asyncio.gather(*tasks)
     assert gate.request_ids == [["id-0"], ["id-1", "id-2"]]
 
 
@@ -217,7 +217,7 @@ async def test_a_busy_queue_does_not_delay_another() -> None:
     busy, other = queue_of(hung), queue_of(free)
     waiting = [ask(busy, value) for value in range(50)]
     await settle()
-    free.let()
+    free.release()
     assert await ask(other, 1) == 10
     for each in waiting:
         each.cancel()

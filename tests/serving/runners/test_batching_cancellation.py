@@ -1,4 +1,4 @@
-"""Group commit: who has left, or is late, is not answered, and nothing of them stays behind."""
+"""Dynamic batching: cancelled and late items do not start, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def test_a_deadline_passes_even_when_the_runner_hangs() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
     started = time.monotonic()
-    asked = [ask(queue, value, in_s=0.05) for value in range(3)]
-    said = await asyncio.gather(*asked, return_exceptions=True)
-    assert all(isinstance(each, DeadlineExceeded) for each in said)
+    tasks = [ask(queue, value, in_s=0.05) for value in range(3)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(each, DeadlineExceeded) for each in results)
     assert time.monotonic() - started < 5
-    # Nobody waits for the hung call any more: it was cancelled, and what had not begun never does.
+    # No caller waits for the hung call: it is cancelled, and the queued items never start.
     await settle()
-    assert gate.asked == [[0]]
+    assert gate.calls == [[0]]
     assert gate.cancelled == 1
     assert queue.in_flight == queue.queued_rows == 0
 
@@ -38,7 +38,7 @@ async def test_a_deadline_that_has_passed_already_starts_nothing() -> None:
     gate = BlockingRunner()
     with pytest.raises(DeadlineExceeded):
         await ask(queue_of(gate), 1, in_s=0)
-    assert gate.asked == []
+    assert gate.calls == []
 
 
 @in_loop
@@ -46,31 +46,31 @@ async def test_an_item_whose_deadline_passed_in_the_queue_is_not_started() -> No
     now = 100.0
     gate = BlockingRunner()
     queue = DynamicBatcher(gate, clock=lambda: now)
-    asked = [ask(queue, 0), ask(queue, 1, in_s=50), ask(queue, 2, in_s=500)]
+    tasks = [ask(queue, 0), ask(queue, 1, in_s=50), ask(queue, 2, in_s=500)]
     await settle()
     now = 200.0
-    gate.let(2)
-    said = await asyncio.gather(*asked, return_exceptions=True)
-    assert (said[0], said[2]) == (0, 20)
-    assert isinstance(said[1], DeadlineExceeded)
-    assert gate.asked == [[0], [2]]
+    gate.release(2)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (results[0], results[2]) == (0, 20)
+    assert isinstance(results[1], DeadlineExceeded)
+    assert gate.calls == [[0], [2]]
 
 
 @in_loop
 async def test_a_cancelled_item_is_not_started() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
-    asked = [ask(queue, value) for value in range(4)]
+    tasks = [ask(queue, value) for value in range(4)]
     await settle()
-    asked[2].cancel()
+    tasks[2].cancel()
     await settle()
-    gate.let(2)
-    assert [await asked[index] for index in (0, 1, 3)] == [0, 10, 30]
-    assert gate.asked == [[0], [1, 3]]
+    gate.release(2)
+    assert [await tasks[index] for index in (0, 1, 3)] == [0, 10, 30]
+    assert gate.calls == [[0], [1, 3]]
 
 
 @in_loop
-async def test_an_item_whose_client_has_gone_is_not_started() -> None:
+async def test_an_item_of_a_disconnected_client_is_not_started() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
     first = ask(queue, 0)
@@ -84,11 +84,11 @@ async def test_an_item_whose_client_has_gone_is_not_started() -> None:
     second, third = asyncio.create_task(leaves()), ask(queue, 2)
     await settle()
     is_gone = True
-    gate.let(2)
+    gate.release(2)
     assert (await first, await third) == (0, 20)
     with pytest.raises(DeadlineExceeded):
         await second
-    assert gate.asked == [[0], [2]]
+    assert gate.calls == [[0], [2]]
 
 
 @in_loop
@@ -99,7 +99,7 @@ async def test_a_call_is_cancelled_only_when_all_its_callers_have_left() -> None
     await settle()
     together = [ask(queue, 1), ask(queue, 2)]
     await settle()
-    gate.let()
+    gate.release()
     assert await first == 0
     await settle()
     together[0].cancel()
@@ -108,7 +108,7 @@ async def test_a_call_is_cancelled_only_when_all_its_callers_have_left() -> None
     together[1].cancel()
     await settle()
     assert gate.cancelled == 1
-    gate.let()
+    gate.release()
     assert await ask(queue, 3) == 30
 
 
@@ -125,25 +125,25 @@ async def test_a_lone_call_is_cancelled_with_its_caller() -> None:
 
 
 @in_loop
-async def test_what_waits_can_be_refused() -> None:
+async def test_waiting_items_can_be_refused() -> None:
     gate = BlockingRunner()
     queue = queue_of(gate)
-    asked = [ask(queue, value) for value in range(3)]
+    tasks = [ask(queue, value) for value in range(3)]
     await settle()
-    queue.refuse_waiting(RunnerUnavailable("gone"))
-    gate.let()
-    said = await asyncio.gather(*asked, return_exceptions=True)
-    assert said[0] == 0
-    assert all(isinstance(each, RunnerUnavailable) for each in said[1:])
+    queue.refuse_waiting(RunnerUnavailable("down"))
+    gate.release()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[0] == 0
+    assert all(isinstance(each, RunnerUnavailable) for each in results[1:])
     assert queue.queued_rows == 0
 
 
 class Payload:
-    """Something that a weak reference can see go."""
+    """A payload for weak references."""
 
 
 @in_loop
-async def test_a_hung_runners_queue_does_not_fill_with_the_dead() -> None:
+async def test_the_queue_of_a_hung_runner_does_not_fill_with_cancelled_items() -> None:
     async def hang(items: Sequence[QueuedCall[Payload, int]]) -> Sequence[int | Exception]:
         await asyncio.Event().wait()
         return []

@@ -139,12 +139,12 @@ async def test_a_full_queue_refuses_at_once_and_recovers(placement: str, tmp_pat
     limits = BatchLimits(max_queue_rows=2)
     async with connected(placement, tmp_path, RunnerHandle("r", limits), instance, "predict") as runner:
         hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
-        await until(lambda: len(instance.model.current.calls) > 0 and runner._queue.in_flight == 1)
+        await until(lambda: len(instance.model.predictor.calls) > 0 and runner._queue.in_flight == 1)
         waiting = [asyncio.create_task(runner.predict(row(1), deadline=soon())) for _ in range(2)]
         await asyncio.sleep(0.01)
         with pytest.raises(Overloaded):
             await runner.predict(row(1), deadline=soon())
-        instance.model.current.gate.set()
+        instance.model.predictor.gate.set()
         await asyncio.gather(hung, *waiting)
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
 
@@ -159,7 +159,7 @@ async def test_no_request_waits_beyond_its_deadline(placement: str, tmp_path: Pa
         said = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(each, DeadlineExceeded) for each in said)
         assert time.monotonic() - started < 60
-        instance.model.current.gate.set()
+        instance.model.predictor.gate.set()
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
 
 
@@ -224,7 +224,7 @@ async def test_several_versions_answer_side_by_side_and_no_batch_mixes_them(plac
 
 @everywhere
 @in_loop
-async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_nothing(
+async def test_a_version_that_is_not_held_is_refused_and_one_that_fails_changes_nothing(
     placement: str, tmp_path: Path
 ) -> None:
     async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
@@ -243,7 +243,7 @@ async def test_a_version_that_is_not_held_is_said_so_and_one_that_fails_changes_
 
 @everywhere
 @in_loop
-async def test_what_is_asked_aside_delays_nothing_else_and_is_refused_early(placement: str, tmp_path: Path) -> None:
+async def test_low_priority_calls_delay_no_other_and_are_refused_early(placement: str, tmp_path: Path) -> None:
     instance = SumsRunner()
     limits = BatchLimits(max_batch_rows=2)
     async with connected(placement, tmp_path, RunnerHandle("r", limits), instance, "predict") as runner:

@@ -1,4 +1,4 @@
-"""Frames survive the hop unchanged, and nothing else is taken for one."""
+"""Frames keep their content, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from serving.runners.wire import (
 MODEL = ModelRef("table", "v7")
 
 
-def question(payload: Any, name: str = "a", deadline: float = 105.0) -> WireRequest:
+def request(payload: Any, name: str = "a", deadline: float = 105.0) -> WireRequest:
     return WireRequest(payload, len(payload), name, deadline, "00-trace")
 
 
@@ -37,23 +37,23 @@ def frame(header: dict[str, Any], body: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))
 @pytest.mark.parametrize("row", [(), (3,), (2, 2, 3)])
-def test_arrays_come_out_as_they_went_in(dtype: str, row: tuple[int, ...]) -> None:
+def test_arrays_are_unchanged(dtype: str, row: tuple[int, ...]) -> None:
     parts = [np.arange(rows * int(np.prod(row)), dtype="int64").reshape(rows, *row).astype(dtype) for rows in (1, 4, 2)]
-    sent = b"".join(encode_requests([question(part, str(index)) for index, part in enumerate(parts)], now=100.0))
+    sent = b"".join(encode_requests([request(part, str(index)) for index, part in enumerate(parts)], now=100.0))
     got = decode_requests(sent, now=7.0)
     for part, each in zip(parts, got, strict=True):
         assert each.payload.dtype == part.dtype  # type: ignore[union-attr]
         np.testing.assert_array_equal(each.payload, part)
     assert [each.request_id for each in got] == ["0", "1", "2"]
     assert [each.rows for each in got] == [1, 4, 2]
-    # Five seconds were left when it was sent, and are left where it came: clocks of two hosts do not agree.
+    # Five seconds remain on both sides: the clocks of two hosts differ.
     assert all(each.deadline == pytest.approx(12.0) for each in got)
     assert all(each.traceparent == "00-trace" for each in got)
 
 
 def test_an_array_that_is_not_contiguous_keeps_its_values() -> None:
     turned = np.arange(12, dtype=np.float32).reshape(3, 4).T
-    got = decode_requests(b"".join(encode_requests([question(turned)], now=0)), now=0)
+    got = decode_requests(b"".join(encode_requests([request(turned)], now=0)), now=0)
     np.testing.assert_array_equal(got[0].payload, turned)
 
 
@@ -69,8 +69,8 @@ json_values = st.recursive(
 
 
 @given(st.lists(st.lists(st.dictionaries(st.text(), json_values, max_size=3), max_size=3), min_size=1, max_size=4))
-def test_json_comes_out_as_it_went_in(payloads: list[list[dict[str, Any]]]) -> None:
-    got = decode_requests(b"".join(encode_requests([question(each) for each in payloads], now=0)), now=0)
+def test_json_is_unchanged(payloads: list[list[dict[str, Any]]]) -> None:
+    got = decode_requests(b"".join(encode_requests([request(each) for each in payloads], now=0)), now=0)
     assert [each.payload for each in got] == payloads
 
 
@@ -92,13 +92,13 @@ def test_answers_and_errors_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("/var/secret"), PredictionFailed("/var/secret"), OSError(2, "secret")])
-def test_the_words_of_a_model_do_not_cross(error: Exception) -> None:
+def test_the_message_of_a_model_is_not_sent(error: Exception) -> None:
     sent = b"".join(encode_responses([error]))
     assert b"secret" not in sent
     assert isinstance(decode_responses(sent)[0], PredictionFailed)
 
 
-def test_words_that_are_made_for_clients_do() -> None:
+def test_the_message_of_an_input_error_is_sent() -> None:
     (got,) = decode_responses(b"".join(encode_responses([NotKnown("no user 'x'")])))
     assert isinstance(got, NotKnown)
     assert str(got) == "no user 'x'"
@@ -143,7 +143,7 @@ def test_what_is_not_a_frame_is_refused(sent: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_do_anything_but_be_refused(sent: bytes) -> None:
+def test_random_bytes_are_refused(sent: bytes) -> None:
     for decode in (lambda: decode_requests(sent, now=0), lambda: decode_responses(sent)):
         with pytest.raises(FrameInvalid):
             decode()

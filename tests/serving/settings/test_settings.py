@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import SettingsInvalid
+from serving.access.production_checks import check_protection
 from serving.settings.__main__ import main
 from serving.settings.loading import load_settings
 from serving.settings.reference import markdown
@@ -92,6 +93,6 @@ def test_a_placeholder_password_is_refused_in_production(monkeypatch: pytest.Mon
     for name in ("REDIS_URL", "FEEDBACK_URL"):
         monkeypatch.setenv(f"MAKUNOUCHI_{name}", "redis://me:changeme@localhost")
         with pytest.raises(SettingsInvalid, match=f"MAKUNOUCHI_{name}: its password is a placeholder"):
-            load_settings()
+            check_protection(load_settings())
         monkeypatch.setenv(f"MAKUNOUCHI_{name}", "redis://me:3hD8sk2@localhost")
-        load_settings()
+        check_protection(load_settings())

@@ -1,4 +1,4 @@
-"""A graph's front stays in float32, int8 is measured before it is saved, and nothing reports over the network."""
+"""Tests of reduced precision: exact first layers, int8 checked before saving, no telemetry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import ParityNotMet
 from models.image.classifier import ImageClassifier
-from models.image.networks import InPixels, build_network
+from models.image.networks import PixelClassifier, build_network
 from models.image.openvino_runtime import cpu_has_bf16, import_openvino
 from models.image.preprocessing import Preprocessing
 from models.store.artifacts import Artifact, versions
@@ -38,9 +38,9 @@ def quantized(parameters: Params, tmp_path_factory: pytest.TempPathFactory) -> A
     return train(parameters, store=tmp_path_factory.mktemp("models"))
 
 
-def write(arch: str, folder: Path) -> InPixels:
+def write(arch: str, folder: Path) -> PixelClassifier:
     torch.manual_seed(0)
-    model = InPixels(build_network(arch, 3), SMALL.mean, SMALL.std).eval()
+    model = PixelClassifier(build_network(arch, 3), SMALL.mean, SMALL.std).eval()
     write_network(model, SMALL, folder)
     return model
 
@@ -65,7 +65,7 @@ def test_the_first_layers_are_computed_exactly(arch: str, exact: int, tmp_path: 
     assert set(precisions[exact:]) == {"bf16"}
 
 
-def test_agreement_is_also_told_where_the_class_is_clear(tmp_path: Path) -> None:
+def test_agreement_on_images_with_a_clear_class_is_recorded(tmp_path: Path) -> None:
     model = write("resnet18", tmp_path)
     found = agree(model, tmp_path, random_pixels(6), precision="f32", least=1.0)
     assert found.by_precision == found.clear == {"f32": 1.0}
@@ -74,8 +74,8 @@ def test_agreement_is_also_told_where_the_class_is_clear(tmp_path: Path) -> None
 
 def test_an_int8_artifact_computes_in_int8(quantized: Artifact) -> None:
     assert quantized.card.params["precision"] == "int8"
-    for asked in (None, "f32"):
-        served = ImageClassifier.load(quantized, threads=2, device="cpu", precision=asked)
+    for precision in (None, "f32"):
+        served = ImageClassifier.load(quantized, threads=2, device="cpu", precision=precision)
         assert served.runtime == "OpenVINO int8, 2 threads"
     text = (quantized.folder / "model.xml").read_text()
     assert text.count('type="FakeQuantize"') >= 20
@@ -85,7 +85,7 @@ def test_an_int8_artifact_computes_in_int8(quantized: Artifact) -> None:
     assert not list(quantized.folder.glob("quantized-*"))
 
 
-def test_an_int8_artifact_answers_nearly_as_torch_does(quantized: Artifact) -> None:
+def test_an_int8_artifact_is_close_to_torch(quantized: Artifact) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
     served = ImageClassifier.load(quantized, threads=2, device="cpu").predict(pixels)
     reference = ImageClassifier.load(quantized, device="torch:cpu").predict(pixels)
@@ -93,7 +93,7 @@ def test_an_int8_artifact_answers_nearly_as_torch_does(quantized: Artifact) -> N
     assert not np.allclose(served, reference, atol=1e-6)
 
 
-def test_the_card_tells_what_int8_costs(quantized: Artifact) -> None:
+def test_the_card_records_the_cost_of_int8(quantized: Artifact) -> None:
     card = quantized.card
     assert card.parity is not None
     assert card.params["agreement_int8"] == card.parity.top1_agreement

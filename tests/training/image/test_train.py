@@ -1,4 +1,4 @@
-"""Fine-tuning on folders of images: it learns, goes on after a kill, and saves nothing that is not good enough."""
+"""Tests of fine-tuning on folders of images: it learns, continues after a kill, and saves only what passes the gate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUICK = Params(
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Two threads wait for each other in every layer: where other work has the cores, ten times slower than one."""
+    """Use one thread: on shared cores two threads, which wait for each other in every layer, are ten times slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -70,7 +70,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
 
 
 @pytest.mark.slow
-def test_digits_are_told_apart(digits: tuple[Path, Artifact]) -> None:
+def test_digits_are_classified(digits: tuple[Path, Artifact]) -> None:
     _, artifact = digits
     card = artifact.card
     assert card.metrics["top1"] > 0.97
@@ -98,8 +98,8 @@ def test_the_saved_classifier_reads_digits(digits: tuple[Path, Artifact]) -> Non
     decoder = ImageDecoder(classifier.preprocessing)
     files = sorted((root / "digits").glob("*/*.png"))[::20]
     answers = classifier.predict(np.stack([decoder.decode(file.read_bytes()) for file in files]))
-    called = [classifier.labels[index] for index in answers.argmax(axis=1)]
-    assert np.mean([name == file.parent.name for name, file in zip(called, files, strict=True)]) > 0.97
+    predicted = [classifier.labels[index] for index in answers.argmax(axis=1)]
+    assert np.mean([name == file.parent.name for name, file in zip(predicted, files, strict=True)]) > 0.97
 
 
 @pytest.mark.slow
@@ -108,9 +108,7 @@ def test_a_finished_run_leaves_no_checkpoint(digits: tuple[Path, Artifact]) -> N
     assert not (root / "work").exists()
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_continues_to_the_same_weights(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = tmp_path / "start.safetensors"
     torch.manual_seed(1)
     save_file(build_network("mobilenet_v2", 5).state_dict(), start)
@@ -132,7 +130,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
 
 class KilledAfter:
-    """Writes checkpoints and stops the run after some of them."""
+    """A checkpoint writer that stops the run after some checkpoints."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -172,7 +170,7 @@ def test_a_folder_that_cannot_be_trained_on_is_refused(tmp_path: Path) -> None:
     refused("thin", "class '1' needs at least 2 images, .*, and has 1")
 
 
-def test_every_file_that_is_no_image_is_named_at_once(tmp_path: Path) -> None:
+def test_all_files_that_are_no_images_are_listed(tmp_path: Path) -> None:
     write_digits(tmp_path, classes=2, most=4)
     of = np.zeros(3, np.int64)
     files = tuple(tmp_path / "1" / f"{number}.png" for number in range(3))
@@ -180,13 +178,13 @@ def test_every_file_that_is_no_image_is_named_at_once(tmp_path: Path) -> None:
         file.write_bytes(b"not an image")
     files[2].write_bytes(b"\x89PNG\r\n\x1a\n")
     folder = ImageFolder(tmp_path, ("0", "1"), files, of, DataSource("x", "0" * 64, 3))
-    with pytest.raises(DataInvalid, match="3 of the files cannot be used; mend them, or take them out") as caught:
+    with pytest.raises(DataInvalid, match="3 of the files cannot be used; repair or remove them") as caught:
         decode_files(folder, [0, 1, 2], preprocessing_of(QUICK.arch, None), tmp_path / "work" / "seen.npy")
     assert all(f"'1/{number}.png': " in str(caught.value) for number in range(3))
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_litter_in_a_folder_is_passed_over(few: Path, tmp_path: Path) -> None:
+def test_files_of_desktops_are_ignored(few: Path, tmp_path: Path) -> None:
     root = write_digits(tmp_path / "littered", classes=2, most=6)
     (root / "0" / "Thumbs.db").write_bytes(b"x")
     (root / "1" / ".DS_Store").write_bytes(b"x")
@@ -203,10 +201,10 @@ def test_litter_in_a_folder_is_passed_over(few: Path, tmp_path: Path) -> None:
         ({"validation": 0.0}, "--validation"),
         ({"epochs": 0}, "--epochs"),
         ({"size": 4}, "--size"),
-        ({"name": "My model"}, "'My model' cannot be the name"),
+        ({"name": "My model"}, "'My model' is not a valid artifact name"),
     ],
 )
-def test_impossible_options_are_refused(few: Path, tmp_path: Path, change: dict[str, object], match: str) -> None:
+def test_invalid_options_are_refused(few: Path, tmp_path: Path, change: dict[str, object], match: str) -> None:
     with pytest.raises((DataInvalid, ArtifactInvalid), match=match):
         train(replace(QUICK, data=few, **change), store=tmp_path / "models")  # type: ignore[arg-type]
 
@@ -238,7 +236,7 @@ def test_networks_of_torchvision_are_saved_and_served(arch: str, tmp_path: Path)
     np.testing.assert_allclose(served.predict(rows), reference.predict(rows), atol=1e-4)
 
 
-def test_training_stops_when_it_gets_no_better_or_makes_no_mistake() -> None:
+def test_training_stops_without_improvement_or_without_errors() -> None:
     plan = Plan(epochs=20, head_epochs=2, head_rate=1e-3, rate=1e-3, batch=8, patience=3, seed=0)
 
     def after(*top1: float, since_best: int = 0) -> bool:

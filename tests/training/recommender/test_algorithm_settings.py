@@ -1,4 +1,4 @@
-"""Hyperparameters are what they can be, and a wrong one is named before anything is learned."""
+"""Tests of hyperparameters from the command line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_whole_numbers_lists_and_texts_are_read() -> None:
         "two-level.ranker=histogram",
         "two-level.leaves=9",
     )
-    made = create("two-level", settings, among=("two-level",))
-    assert (made.params.folds, made.params.retrievers) == (3, ("ease", "als"))
+    algorithm = create("two-level", settings, among=("two-level",))
+    assert (algorithm.params.folds, algorithm.params.retrievers) == (3, ("ease", "als"))
     assert create("ease", ("ease.l2=3",), among=("ease",)).params.l2 == 3
 
 

@@ -1,3 +1,5 @@
+"""Tests of the comparison of algorithms."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Tests of approximate indexes of factor models."""
+
 from __future__ import annotations
 
 import sys
@@ -14,7 +16,7 @@ from training.recommender.indexing import index_large
 
 @pytest.fixture
 def als() -> Factors:  # type: ignore[type-arg]  # whatever its parameters
-    """Vectors in clusters, as learned ones are."""
+    """Return vectors in clusters, similar to trained ones."""
     fitted = ALGORITHMS.create("als")
     assert isinstance(fitted, Factors)
     fitted.item_factors_, fitted.item_biases_, fitted.user_factors_ = clusters()
@@ -24,13 +26,13 @@ def als() -> Factors:  # type: ignore[type-arg]  # whatever its parameters
 
 
 def test_a_large_catalogue_is_indexed_and_the_card_says_how_well(als: Factors) -> None:  # type: ignore[type-arg]
-    told = index_large({"als": als, "ease": ALGORITHMS.create("ease")}, items_from=ITEMS)
+    parameters = index_large({"als": als, "ease": ALGORITHMS.create("ease")}, items_from=ITEMS)
     assert als.index_ is not None
-    assert told == {
-        "als.index recall@10": round(als.index_.effort.recall, 4),
-        "als.index probes": told["als.index probes"],
+    assert parameters == {
+        "als.index recall@10": round(als.index_.settings.recall, 4),
+        "als.index probes": parameters["als.index probes"],
     }
-    assert als.index_.effort.recall >= 0.99
+    assert als.index_.settings.recall >= 0.99
 
 
 def test_a_small_one_is_not(als: Factors) -> None:  # type: ignore[type-arg]

@@ -1,3 +1,5 @@
+"""Tests of reading interactions and attributes."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -30,35 +32,35 @@ EVENTS = "user_id,item_id,time,plays\n007,a,1,2\n7,a,2,1\n007,b,3,1\n007,a,5,3\n
 
 
 def test_ids_stay_text_and_events_of_a_pair_become_one(tmp_path: Path) -> None:
-    made = corpus(tmp_path, EVENTS, columns=Columns(time="time", weight="plays"))
-    assert made.user_ids == ("007", "7")
-    assert made.item_ids == ("a", "b")
-    assert made.dataset.interactions.toarray().tolist() == [[5, 1], [1, 0]]
-    assert made.dataset.times is not None
-    assert made.dataset.times.tolist() == [5, 3, 2]
+    result = corpus(tmp_path, EVENTS, columns=Columns(time="time", weight="plays"))
+    assert result.user_ids == ("007", "7")
+    assert result.item_ids == ("a", "b")
+    assert result.dataset.interactions.toarray().tolist() == [[5, 1], [1, 0]]
+    assert result.dataset.times is not None
+    assert result.dataset.times.tolist() == [5, 3, 2]
 
 
 def test_parquet_with_whole_numbers_gives_the_same_ids(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     pa.parquet.write_table(pa.table({"user_id": [7, 8], "item_id": ["a", "b"]}), path)
-    made = build_corpus(read_table(path), Columns())
-    assert made.user_ids == ("7", "8")
-    assert made.dataset.times is None
+    result = build_corpus(read_table(path), Columns())
+    assert result.user_ids == ("7", "8")
+    assert result.dataset.times is None
 
 
-def test_attributes_become_features_and_users_without_events_are_kept(tmp_path: Path) -> None:
+def test_attributes_become_features_and_users_without_events_stay(tmp_path: Path) -> None:
     users = "user_id;age;tags\n7;30;x|y\nnew;40;y\n"
     items = "item_id,name,kind\nb,Bee,insect\na,Ay,letter\nc,,letter\n"
-    made = corpus(tmp_path, EVENTS, users, items, COLUMNS)
-    assert made.user_ids == ("007", "7", "new")
-    assert made.item_ids == ("a", "b", "c")
-    assert made.titles == ("Ay", "Bee", "")
-    assert "tags=x" in made.user_encoder.names
-    assert made.dataset.user_features is not None
-    assert made.dataset.user_features.toarray()[0].tolist() == [0] * len(made.user_encoder.names)
-    assert made.item_encoder.names == ("kind=insect", "kind=letter")
-    assert made.dataset.item_features is not None
-    assert made.dataset.item_features.toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
+    result = corpus(tmp_path, EVENTS, users, items, COLUMNS)
+    assert result.user_ids == ("007", "7", "new")
+    assert result.item_ids == ("a", "b", "c")
+    assert result.titles == ("Ay", "Bee", "")
+    assert "tags=x" in result.user_encoder.names
+    assert result.dataset.user_features is not None
+    assert result.dataset.user_features.toarray()[0].tolist() == [0] * len(result.user_encoder.names)
+    assert result.item_encoder.names == ("kind=insect", "kind=letter")
+    assert result.dataset.item_features is not None
+    assert result.dataset.item_features.toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ def test_attributes_become_features_and_users_without_events_are_kept(tmp_path: 
     ],
 )
 def test_times_in_several_notations(tmp_path: Path, text: str, expected: int) -> None:
-    made = corpus(tmp_path, f"user_id,item_id,time\n1,2,{text}\n", columns=Columns(time="time"))
-    assert made.dataset.times is not None
-    assert made.dataset.times.tolist() == [expected]
+    result = corpus(tmp_path, f"user_id,item_id,time\n1,2,{text}\n", columns=Columns(time="time"))
+    assert result.dataset.times is not None
+    assert result.dataset.times.tolist() == [expected]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_times_in_several_notations(tmp_path: Path, text: str, expected: int) ->
         ("user_id,item_id,time,plays\n1,2,noon,1\n", "column 'time' of 'events.csv' holds no times"),
         ("user_id,item_id,time,plays\n1,2,3,nan\n", "column 'plays' of 'events.csv' has no number in row 1"),
         ("user_id,item_id,time,plays\n1,2\n", "cannot read 'events.csv'"),
-        ("user_id,item_id,time,time\n1,2,3,4\n", "two columns of the same name"),
+        ("user_id,item_id,time,time\n1,2,3,4\n", "several columns named 'time'"),
     ],
 )
 def test_bad_events_say_what_is_wrong(tmp_path: Path, events: str, message: str) -> None:
@@ -103,16 +105,16 @@ def test_an_attribute_row_twice_is_an_error(tmp_path: Path) -> None:
 def test_attributes_with_a_time_are_as_of_the_last_interaction(tmp_path: Path) -> None:
     users = "user_id,time,city\n007,1,Bonn\n007,4,Rome\n007,9,Oslo\n7,,Bonn\n7,3,Rome\n"
     items = "item_id,time,name,kind\nb,1,Bee,x\na,1,Ay,x\nc,1,Cee,y\na,4,New,y\n"
-    made = corpus(tmp_path, EVENTS, users, items, Columns(time="time", title="name"))
-    assert made.user_ids == ("007", "7")
+    result = corpus(tmp_path, EVENTS, users, items, Columns(time="time", title="name"))
+    assert result.user_ids == ("007", "7")
     # Oslo is not learned: nobody had been there when the last interaction was.
-    assert made.user_encoder.names == ("city=Bonn", "city=Rome")
-    assert made.dataset.user_features is not None
-    assert made.dataset.user_features.toarray().tolist() == [[0, 1], [1, 0]]
-    assert made.item_encoder.names == ("kind=x", "kind=y")
-    assert made.dataset.item_features is not None
-    assert made.dataset.item_features.toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
-    assert made.titles == ("New", "Bee", "Cee")
+    assert result.user_encoder.names == ("city=Bonn", "city=Rome")
+    assert result.dataset.user_features is not None
+    assert result.dataset.user_features.toarray().tolist() == [[0, 1], [1, 0]]
+    assert result.item_encoder.names == ("kind=x", "kind=y")
+    assert result.dataset.item_features is not None
+    assert result.dataset.item_features.toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert result.titles == ("New", "Bee", "Cee")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_attributes_with_a_time_are_as_of_the_last_interaction(tmp_path: Path) -
         ("user_id,time,age\n7,noon,1\n", Columns(time="time"), "column 'time' of 'users.csv' holds no times"),
     ],
 )
-def test_rows_whose_time_cannot_be_told_are_an_error(
+def test_attribute_rows_without_a_valid_time_are_an_error(
     tmp_path: Path, users: str, columns: Columns, message: str
 ) -> None:
     with pytest.raises(DataInvalid, match=message):

@@ -1,4 +1,4 @@
-"""Against figures worked out by hand."""
+"""Tests of ranking metrics, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ def relevant(*rows: list[int], items: int = 20) -> sparse.csr_array:
 
 def test_hits_at_the_first_and_third_of_ten_places() -> None:
     recommended = np.array([[4, 9, 7, 0, 1, 2, 3, 5, 6, 8]])
-    found = ranking_metrics.per_user(recommended, relevant([4, 7, 15]))
-    assert found["p@10"][0] == pytest.approx(2 / 10)
-    assert found["r@10"][0] == pytest.approx(2 / 3)
+    metrics = ranking_metrics.per_user(recommended, relevant([4, 7, 15]))
+    assert metrics["p@10"][0] == pytest.approx(2 / 10)
+    assert metrics["r@10"][0] == pytest.approx(2 / 3)
     gain, ideal = 1 + 1 / math.log2(4), 1 + 1 / math.log2(3) + 1 / math.log2(4)
-    assert found["ndcg@10"][0] == pytest.approx(gain / ideal)
-    assert found["map@10"][0] == pytest.approx((1 / 1 + 2 / 3) / 3)
+    assert metrics["ndcg@10"][0] == pytest.approx(gain / ideal)
+    assert metrics["map@10"][0] == pytest.approx((1 / 1 + 2 / 3) / 3)
 
 
 def test_average_precision_divides_by_all_relevant_items_even_more_than_ten() -> None:
     recommended = np.array([list(range(10))])
-    found = ranking_metrics.per_user(recommended, relevant(list(range(20))))
-    assert found["map@10"][0] == pytest.approx(10 / 20)
-    assert found["r@10"][0] == pytest.approx(10 / 20)
-    assert found["p@10"][0] == found["ndcg@10"][0] == pytest.approx(1)
+    metrics = ranking_metrics.per_user(recommended, relevant(list(range(20))))
+    assert metrics["map@10"][0] == pytest.approx(10 / 20)
+    assert metrics["r@10"][0] == pytest.approx(10 / 20)
+    assert metrics["p@10"][0] == metrics["ndcg@10"][0] == pytest.approx(1)
 
 
 def test_fewer_than_ten_recommendations_still_divide_by_ten() -> None:
-    found = ranking_metrics.per_user(np.array([[3, -1]]), relevant([3]))
-    assert found["p@10"][0] == pytest.approx(1 / 10)
-    assert found["ndcg@10"][0] == pytest.approx(1)
+    metrics = ranking_metrics.per_user(np.array([[3, -1]]), relevant([3]))
+    assert metrics["p@10"][0] == pytest.approx(1 / 10)
+    assert metrics["ndcg@10"][0] == pytest.approx(1)
 
 
 def test_users_without_relevant_items_are_in_no_mean() -> None:
-    found = ranking_metrics.per_user(np.array([[3], [4]]), relevant([3], []))
-    assert ranking_metrics.means(found)["r@10"] == pytest.approx(1)
-    assert ranking_metrics.means(found, np.array([False, True])) == {}
+    metrics = ranking_metrics.per_user(np.array([[3], [4]]), relevant([3], []))
+    assert ranking_metrics.means(metrics)["r@10"] == pytest.approx(1)
+    assert ranking_metrics.means(metrics, np.array([False, True])) == {}
 
 
 def test_a_place_that_is_empty_is_no_hit() -> None:

@@ -1,3 +1,5 @@
+"""Tests of splitting interactions."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,20 +13,20 @@ from training.recommender.splits import split
 
 
 def steps(counts: list[int], *, times: bool = True) -> Dataset:
-    """User u with counts[u] items 0, 1, 2, ... taken one after the other, the last item first."""
+    """Return a data set in which user u has counts[u] items 0, 1, 2, ..., the last item first."""
     users = np.repeat(np.arange(len(counts)), counts)
     items = np.concatenate([np.arange(count) for count in counts])
     when = 1000 - items if times else None
     return from_triplets(users, items, shape=(len(counts), max(counts)), times=when, ratings=items.astype(np.float32))
 
 
-def test_a_quarter_of_every_user_is_held_back() -> None:
+def test_a_quarter_of_every_user_is_held_out() -> None:
     train, test = split(steps([4, 20, 1, 2, 3]), "random", test_share=0.25, seed=0)
     assert test.activity().tolist() == [1, 5, 0, 1, 1]
     assert train.activity().tolist() == [3, 15, 1, 1, 2]
 
 
-def test_the_last_interactions_are_held_back_with_times_and_ratings() -> None:
+def test_the_last_interactions_are_held_out_with_times_and_ratings() -> None:
     train, test = split(steps([4, 8]), "last", test_share=0.25, seed=0)
     assert test.interactions.indices.tolist() == [0, 0, 1]
     assert test.times is not None
@@ -36,7 +38,7 @@ def test_the_last_interactions_are_held_back_with_times_and_ratings() -> None:
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 5))
-def test_both_parts_make_the_whole_and_share_nothing(counts: list[int], seed: int) -> None:
+def test_both_parts_are_disjoint_and_complete(counts: list[int], seed: int) -> None:
     whole = steps([*counts, 2])
     train, test = split(whole, "random", test_share=0.3, seed=seed)
     assert ((train.interactions + test.interactions) != whole.interactions).nnz == 0
@@ -55,7 +57,7 @@ def test_times_are_needed_for_the_last() -> None:
         split(steps([4], times=False), "last", test_share=0.25, seed=0)
 
 
-def test_nothing_to_measure_on_is_an_error() -> None:
+def test_an_empty_test_part_is_an_error() -> None:
     with pytest.raises(DataInvalid, match="no user has enough"):
         split(steps([1, 1]), "random", test_share=0.25, seed=0)
 

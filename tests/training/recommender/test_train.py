@@ -1,3 +1,5 @@
+"""Tests of recommender training."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -23,17 +25,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """The checkerboard as three files, with a time per event."""
+    """Write the checkerboard as three files, with a time per event."""
     board = checkerboard().interactions.tocoo()
     events = [f"u{u},{i:03d},{t}" for t, (u, i) in enumerate(zip(board.row, board.col, strict=True))]
-    made = {
+    texts = {
         "interactions": "user_id,item_id,time\n" + "\n".join(events),
         "users": "user_id,colour\n" + "\n".join(f"u{u},{'white' if u % 2 else 'black'}" for u in range(USERS + 1)),
         "items": "item_id,title,colour\n" + "\n".join(f"{i:03d},Item {i},{i % 2}" for i in range(ITEMS)),
     }
-    for name, text in made.items():
+    for name, text in texts.items():
         (tmp_path / f"{name}.csv").write_text(text)
-    return {name: tmp_path / f"{name}.csv" for name in made}
+    return {name: tmp_path / f"{name}.csv" for name in texts}
 
 
 def params(files: dict[str, Path], **changes: object) -> Params:
@@ -62,8 +64,8 @@ def test_files_become_an_artifact_that_answers(store: Path, files: dict[str, Pat
     assert (artifact.folder / "report.md").read_text().startswith("# board")
 
 
-def test_the_card_tells_all(store: Path, files: dict[str, Path]) -> None:
-    card = main(params(files)).card
+def test_the_card_describes_the_model(store: Path, files: dict[str, Path]) -> None:
+    card = main(params(files, evaluate_latest=True)).card
     assert (card.task, card.algorithm, card.data.rows) == (
         "recommendation",
         "lightfm-warp",
@@ -100,15 +102,22 @@ def test_each_algorithm_can_have_an_artifact_of_its_own(store: Path, files: dict
         assert Recommender.load(artifact).models == (name,)
         assert artifact.card.metrics == artifact.card.slices[f"split=random, model={name}"]
         assert all(
-            f"split=last, model={other}" in artifact.card.slices for other in ("lightfm-warp", "ease", "item-knn")
+            f"split=random, model={other}" in artifact.card.slices for other in ("lightfm-warp", "ease", "item-knn")
         )
         assert (artifact.card.parity is not None) == (name == "lightfm-warp")
 
 
-def test_without_times_there_is_one_split(store: Path, files: dict[str, Path]) -> None:
-    card = main(params(files, time_column="", algorithms=("popular",))).card
+def test_the_default_evaluation_is_on_the_random_split_alone(store: Path, files: dict[str, Path]) -> None:
+    card = main(params(files, algorithms=("popular",))).card
+    assert "split=random, model=popular" in card.slices
     assert not any(name.startswith("split=last") for name in card.slices)
     assert card.parity is None
+
+
+def test_the_latest_part_needs_times(store: Path, files: dict[str, Path]) -> None:
+    with pytest.raises(DataInvalid, match="the split 'last' needs a column of times"):
+        main(params(files, time_column="", algorithms=("popular",), evaluate_latest=True))
+    assert versions("board", store=store) == []
 
 
 def test_a_model_below_the_gate_is_not_saved(store: Path, files: dict[str, Path]) -> None:
@@ -152,14 +161,14 @@ def test_attributes_that_change_are_learned_as_they_were_and_served_as_they_are(
     assert f"{USERS + 1} of {USERS + 1} users had attributes" in capsys.readouterr().err
 
     recommender = Recommender.load(find("board", store=store))
-    contents, knowledge = recommender.contents, recommender.knowledge
+    contents, state = recommender.contents, recommender.state
     assert contents.user_encoder.names == ("colour=black", "colour=white")
     assert contents.dataset.is_dated
     assert contents.dataset.user_features is not None
     assert contents.dataset.user_features.toarray()[:2].tolist() == [[1, 0], [0, 1]]
-    assert knowledge.features.users.values("u0") == {"colour": "red"}
+    assert state.features.users.values("u0") == {"colour": "red"}
     # Red is what nobody was when it was learned, so that it says nothing; white still does.
-    assert knowledge.known_features("u0", 0) is None
+    assert state.known_features("u0", 0) is None
     (featured,) = recommender.recommend([Query(f"u{USERS}", n=3)])
     assert featured.reason == "user_features"
     assert all(int(each.id) % 2 == 1 for each in featured.items)
@@ -182,7 +191,7 @@ def test_content_needs_attributes(store: Path, files: dict[str, Path]) -> None:
         ({"title_column": "label"}, "has no column 'label'"),
         ({"user_attributes": ("height",)}, "has no column 'height'"),
         ({"interactions": Path("none.csv")}, "no file 'none.csv'"),
-        ({"name": "My model"}, "'My model' cannot be the name"),
+        ({"name": "My model"}, "'My model' is not a valid artifact name"),
         ({"epochs": 0}, "--epochs is 0; it must be at least 1"),
         ({"max_sampled": -3}, "--max-sampled is -3; it must be at least 1"),
         ({"learning_rate": 0.0}, "--learning-rate is 0; it must be above 0"),

@@ -1,4 +1,4 @@
-"""Files become frames, and what is no table is refused with its reason."""
+"""Tests of reading tables into data frames, and of messages for files that are no tables."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_a_delimiter_that_is_given_is_used(tmp_path: Path) -> None:
         read_frame(write(tmp_path, "a,b\n1,2\n"), delimiter="::")
 
 
-def test_a_decimal_comma_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_decimal_comma_is_read_on_request(tmp_path: Path) -> None:
     assert read_frame(write(tmp_path, "a;b\n1,5;2\n2,5;3\n"), decimal=",")["a"].tolist() == [1.5, 2.5]
-    with pytest.raises(DataInvalid, match=r"',' is between the fields of 'table\.csv': it cannot be --decimal too"):
+    with pytest.raises(DataInvalid, match=r"',' separates the fields of 'table\.csv': it cannot be --decimal too"):
         read_frame(write(tmp_path, "a,b\n1,2\n"), decimal=",")
 
 
@@ -49,7 +49,7 @@ def test_one_column_is_a_table_too(tmp_path: Path) -> None:
     assert read_frame(write(tmp_path, "a\n1\n2\n"))["a"].tolist() == [1, 2]
 
 
-def test_types_are_told_apart_with_missing_values_in_them(tmp_path: Path) -> None:
+def test_types_are_detected_in_columns_with_missing_values(tmp_path: Path) -> None:
     frame = read_frame(write(tmp_path, "i,f,b,s\n1,1.0,True,x\n,,,\n3,?,False,NA\n4,2.0,true,-\n"))
     assert [str(kind) for kind in frame.dtypes] == ["Int64", "Float64", "boolean", "string"]
     assert frame.isna().sum().tolist() == [1, 2, 1, 3]
@@ -66,7 +66,7 @@ def test_a_gzipped_file_and_tabs_are_read(tmp_path: Path) -> None:
     assert read_frame(write(tmp_path, "a\tb\n1\t2\n", "t.TSV"))["b"].tolist() == [2]
 
 
-def test_csv_and_parquet_of_one_table_are_read_alike(tmp_path: Path) -> None:
+def test_csv_and_parquet_of_one_table_give_equal_frames(tmp_path: Path) -> None:
     frame = read_frame(write(tmp_path, "i,f,b,s\n1,1.5,True,x\n,,,\n3,0.5,False,y\n"))
     frame.to_parquet(tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(read_frame(tmp_path / "t.parquet"), frame)
@@ -94,7 +94,7 @@ def test_the_fingerprint_is_the_files_and_the_name_has_no_path(tmp_path: Path) -
         ("t.xlsx", b"PK", r"is none of: \.csv"),
     ],
 )
-def test_what_is_no_table_is_refused_with_the_reason(tmp_path: Path, name: str, content: bytes, fault: str) -> None:
+def test_an_invalid_file_is_refused_with_the_reason(tmp_path: Path, name: str, content: bytes, fault: str) -> None:
     with pytest.raises(DataInvalid, match=fault):
         read_frame(write(tmp_path, content, name))
 

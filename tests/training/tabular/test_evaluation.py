@@ -1,4 +1,4 @@
-"""Metrics, slices, calibration and importance on answers whose worth is known."""
+"""Tests of metrics, slices, calibration and importance, on answers of known quality."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_calibration_of_many_classes_is_about_the_likeliest() -> None:
 
 def test_numbers_are_measured_in_their_own_unit() -> None:
     values = np.array([1.0, 2.0, 3.0, 4.0])
-    found = scores(values, values[:, None] + np.array([[1.0], [-1.0], [1.0], [-1.0]]))
-    assert found["rmse"] == found["mae"] == found["median_absolute_error"] == 1
-    assert found["r2"] == pytest.approx(1 - 4 / 5)
+    result = scores(values, values[:, None] + np.array([[1.0], [-1.0], [1.0], [-1.0]]))
+    assert result["rmse"] == result["mae"] == result["median_absolute_error"] == 1
+    assert result["r2"] == pytest.approx(1 - 4 / 5)
 
 
 def test_slices_cover_every_kind_of_column_and_leave_small_ones_out() -> None:
@@ -72,20 +72,20 @@ def test_slices_cover_every_kind_of_column_and_leave_small_ones_out() -> None:
         ],
         axis=1,
     ).astype(np.float32)
-    found = slice_scores(columns, rows, VALUES, both(np.linspace(0, 1, 100)))
-    assert {name: metrics["rows"] for name, metrics in found.items()} == {
+    result = slice_scores(columns, rows, VALUES, both(np.linspace(0, 1, 100)))
+    assert {name: metrics["rows"] for name, metrics in result.items()} == {
         "k=a": 25, "k=b": 25, "k=(missing)": 20, "k=(none of these)": 20,
         "f=(missing)": 20, "f=false": 40, "f=true": 40,
         "n=0 to under 25": 25, "n=25 to under 50": 25, "n=50 to under 74": 24, "n=74 to 99": 26,
         "few=3": 50, "few=5": 50,
     }  # fmt: skip
-    assert found["k=a"]["accuracy"] == pytest.approx((VALUES[:25] == 0).mean())
+    assert result["k=a"]["accuracy"] == pytest.approx((VALUES[:25] == 0).mean())
 
 
 def test_importance_is_that_of_the_column_that_matters() -> None:
     rows = np.stack([VALUES + 0.25, np.arange(100) % 7], axis=1).astype(np.float32)
     columns = (Column("matters", "number"), Column("idle", "number"))
-    found = importance(lambda given: both(np.clip(given[:, 0], 0, 1)), columns, rows, VALUES, seed=0)
-    assert list(found) == ["matters", "idle"]
-    assert found["matters"] > 0.3
-    assert found["idle"] == 0
+    result = importance(lambda given: both(np.clip(given[:, 0], 0, 1)), columns, rows, VALUES, seed=0)
+    assert list(result) == ["matters", "idle"]
+    assert result["matters"] > 0.3
+    assert result["idle"] == 0

@@ -1,4 +1,4 @@
-"""The graph answers what the pipeline answers, for every kind of pipeline and every kind of value."""
+"""Tests of ONNX graphs: they return what the pipeline returns, for every kind of pipeline and of value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from models.card import Column
-from models.tabular.model import answer, open_session
+from models.onnx_session import open_session, run_session
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE
 from training.tabular.onnx_graph import to_onnx
 from training.tabular.pipelines import Values, calibrated, candidates, predict
@@ -29,7 +29,7 @@ KINDS = {"two classes": 2, "five classes": 5, "a number": 0}
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads of small fits wait for one another longer than they work where cores are shared."""
+    """Use one thread: in small fits several threads wait for each other longer than they compute."""
     with threadpool_limits(1):
         yield
 
@@ -76,12 +76,12 @@ def test_the_graph_answers_what_the_pipeline_answers(kind: str, position: int, i
     fitted = (calibrated(pipeline, classes=classes) if is_calibrated else pipeline).fit(rows.astype(float), values)
     session = open_session(to_onnx(fitted))
     others = np.concatenate([rows, make_rows(3_000, seed=2)])
-    wanted, served = predict(fitted, others), answer(session, others)
+    expected, served = predict(fitted, others), run_session(session, others)
     assert served.dtype == np.float32
     assert served.shape == (3_600, max(classes, 1))
     scale = 1.0 if classes else float(values.std())
-    assert np.abs(served - wanted).max() < 1e-5 * scale
-    assert wanted.std(axis=0).min() > 0.01 * scale
+    assert np.abs(served - expected).max() < 1e-5 * scale
+    assert expected.std(axis=0).min() > 0.01 * scale
 
 
 def test_a_value_at_a_threshold_falls_on_the_same_side() -> None:
@@ -92,19 +92,19 @@ def test_a_value_at_a_threshold_falls_on_the_same_side() -> None:
     values = (rows[:, 0] == high).astype(np.int64)
     boosting = candidates((Column("a", "number"),), classes=2, seed=0)[2].pipeline
     fitted = boosting.fit(rows.astype(float), values)
-    served = answer(open_session(to_onnx(fitted)), rows[:2])
+    served = run_session(open_session(to_onnx(fitted)), rows[:2])
     assert served[0, 1] < 0.1 < 0.9 < served[1, 1]
 
 
-@pytest.mark.parametrize("kept", [(1,), (3,), (3, 4), (0, 5)], ids=["number", "category", "categories", "missing"])
+@pytest.mark.parametrize("used", [(1,), (3,), (3, 4), (0, 5)], ids=["number", "category", "categories", "missing"])
 @pytest.mark.parametrize("position", [0, 2], ids=["linear", "boosting"])
-def test_a_table_with_one_kind_of_column_only(kept: tuple[int, ...], position: int) -> None:
+def test_a_table_with_one_kind_of_column_only(used: tuple[int, ...], position: int) -> None:
     rows = make_rows(600, seed=3)
     values = make_values(rows, 2)
-    rows = np.ascontiguousarray(rows[:, kept])
-    pipeline = candidates([COLUMNS[index] for index in kept], classes=2, seed=0)[position].pipeline
+    rows = np.ascontiguousarray(rows[:, used])
+    pipeline = candidates([COLUMNS[index] for index in used], classes=2, seed=0)[position].pipeline
     fitted = pipeline.fit(rows.astype(float), values)
-    assert np.abs(answer(open_session(to_onnx(fitted)), rows) - predict(fitted, rows)).max() < 1e-5
+    assert np.abs(run_session(open_session(to_onnx(fitted)), rows) - predict(fitted, rows)).max() < 1e-5
 
 
 def test_an_unknown_category_is_answered_as_one_that_is_none_of_the_known() -> None:
@@ -113,4 +113,4 @@ def test_an_unknown_category_is_answered_as_one_that_is_none_of_the_known() -> N
     session = open_session(to_onnx(fitted))
     known, unknown = rows[:50].copy(), rows[:50].copy()
     known[:, 4], unknown[:, 4] = 0, NONE_OF_THESE
-    assert (answer(session, unknown)[:, 1] < answer(session, known)[:, 1]).all()
+    assert (run_session(session, unknown)[:, 1] < run_session(session, known)[:, 1]).all()

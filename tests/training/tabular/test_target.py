@@ -1,4 +1,4 @@
-"""What is to be predicted is told by the column, and said."""
+"""Tests of the target: classes or numbers, and the notes on decisions."""
 
 from __future__ import annotations
 
@@ -35,34 +35,34 @@ def test_classes_are_text_in_a_sensible_order(
     assert target.values[0] == first
 
 
-def test_few_different_numbers_are_classes_and_that_is_said() -> None:
+def test_few_distinct_numbers_are_classes_with_a_note() -> None:
     target = read([0, 1] * (N // 2))
     assert target.is_classification
-    assert target.notes == ("'y' holds 2 different numbers: they are read as classes (--task regression if not)",)
+    assert target.notes == ("'y' holds 2 distinct numbers: they are read as classes (otherwise: --task regression)",)
     assert not read([0, 1] * (N // 2), "regression").is_classification
 
 
-def test_many_different_numbers_are_numbers() -> None:
+def test_many_distinct_numbers_are_numbers() -> None:
     target = read(np.arange(N) / 3)
     assert not target.is_classification
     np.testing.assert_array_equal(target.values, np.arange(N) / 3)
 
 
-def test_rows_without_a_target_are_left_out_and_that_is_said() -> None:
+def test_rows_without_a_target_are_omitted_with_a_note() -> None:
     target = read(["a", None, "b"] * (N // 3))
     assert target.notes == ("40 rows without 'y' are left out",)
-    assert target.kept.tolist() == [True, False, True] * (N // 3)
+    assert target.is_used.tolist() == [True, False, True] * (N // 3)
     assert len(target.values) == 80
 
 
-def test_classes_too_small_to_learn_are_left_out_and_that_is_said() -> None:
+def test_small_classes_are_omitted_with_a_note() -> None:
     target = read(["a", "b"] * (N // 2) + ["c"] * 9)
     assert target.classes == ("a", "b")
-    assert target.kept.tolist() == [True] * N + [False] * 9
+    assert target.is_used.tolist() == [True] * N + [False] * 9
     assert target.notes == ("1 classes of fewer than 10 rows are left out: 'c' (9)",)
 
 
-def test_sixty_classes_are_learnt() -> None:
+def test_sixty_classes_are_supported() -> None:
     assert len(read([f"c{number % 60}" for number in range(600)]).classes) == 60
 
 
@@ -77,13 +77,13 @@ def test_sixty_classes_are_learnt() -> None:
         ([f"EUR 1,{number}00" for number in range(100, 100 + N)], "regression", "write it as 1234.5"),
         (["a", "b"] * 24, "auto", "48 rows with a value of 'y', at least 50 needed"),
         ([None] * N, "auto", "0 rows with a value"),
-        (["a", "b"] * (N // 2), "regression", "no numbers but 'a' and the like; regression needs"),
+        (["a", "b"] * (N // 2), "regression", "holds text such as 'a'; regression needs"),
         ([3.5] * N, "regression", "nothing to predict"),
         ([np.inf, *range(N)], "auto", "column 'y' holds infinity"),
         ([f"c{number % 600}" for number in range(6000)], "auto", "600 classes, at most 500"),
     ],
 )
-def test_what_cannot_be_learnt_is_refused(values: object, task: TaskChoice, fault: str) -> None:
+def test_an_unusable_target_is_refused(values: object, task: TaskChoice, fault: str) -> None:
     with pytest.raises(DataInvalid, match=fault):
         read(values, task)
 

@@ -1,4 +1,4 @@
-"""From a file to an artifact that answers as scikit-learn does, or to nothing at all."""
+"""Tests of tabular training: from a file to an artifact that agrees with scikit-learn, or to an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer_one(artifact: Artifact, **row: object) -> list[float]:
 
 
 def check_profile(card: Card) -> None:
-    """Every input and output has a profile that accounts for every row."""
+    """Check that the profile of every input and output counts every row."""
     profile = card.profile
     assert profile is not None
     assert set(profile.numeric) | set(profile.categories) == {column.name for column in card.inputs}
@@ -52,7 +52,7 @@ def check_profile(card: Card) -> None:
             assert list(found.edges) == sorted(set(found.edges))
 
 
-def test_german_credit_is_learnt_and_told_in_the_card(tabular_artifact: Artifact) -> None:
+def test_the_card_describes_the_default_model(tabular_artifact: Artifact) -> None:
     card = tabular_artifact.card
     verify(tabular_artifact)
     assert card.task == "tabular-classification"
@@ -81,7 +81,7 @@ def test_german_credit_is_learnt_and_told_in_the_card(tabular_artifact: Artifact
     check_profile(card)
 
 
-def test_the_report_lies_beside_the_model(tabular_artifact: Artifact) -> None:
+def test_the_report_is_saved_with_the_model(tabular_artifact: Artifact) -> None:
     report = (tabular_artifact.folder / "report.md").read_text()
     for part in ("## Metrics", "| sex=female |", "## Calibration", "## Importance", "cross-validation of"):
         assert part in report
@@ -134,7 +134,7 @@ def test_every_kind_of_column_is_served(mixed: Artifact) -> None:
     assert answer_one(mixed, **short)[0] < 0.2
 
 
-def test_missing_values_and_unknown_categories_are_answered_between_the_extremes(mixed: Artifact) -> None:
+def test_predictions_for_missing_and_unknown_values_are_between_the_extremes(mixed: Artifact) -> None:
     row = {"größe in cm": 171.0, "no.of.visits": 3, "vip": False, "is_new": False}
     known = [answer_one(mixed, city=city, **row)[0] for city in ("Köln", "Bonn, am Rhein")]
     assert min(known) - 0.1 < answer_one(mixed, city="Paris", **row)[0] < max(known)
@@ -173,12 +173,12 @@ def test_unknown_categories_are_refused_by_default(tabular_artifact: Artifact) -
 
 def test_a_model_below_the_gate_is_not_saved(tmp_path: Path) -> None:
     options = Params(data=diabetes_csv(tmp_path), target="target", min_metric=0.99, folds=2)
-    with pytest.raises(GateNotMet, match=r"r2 0\.\d+ on held-out rows is below 0\.99: nothing was saved"):
+    with pytest.raises(GateNotMet, match=r"r2 0\.\d+ on held-out rows is below 0\.99: not saved"):
         train(options, store=tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
 
-def test_a_graph_that_answers_otherwise_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_disagrees_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = onnx_graph.to_onnx
     random = np.random.default_rng(0)
 
@@ -209,10 +209,10 @@ def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path: Path, monkeypat
         ({"drop": ("nope",)}, "no column 'nope' to drop"),
         ({"test_share": 0.9}, "--test-share 0.9"),
         ({"folds": 1}, "--folds 1"),
-        ({"name": "My model", "data": Path("not read.csv")}, "'My model' cannot be the name"),
+        ({"name": "My model", "data": Path("not read.csv")}, "'My model' is not a valid artifact name"),
         ({"data": Path("nowhere.csv")}, "no file 'nowhere.csv'"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], fault: str) -> None:
+def test_invalid_options_are_refused(tmp_path: Path, options: dict[str, Any], fault: str) -> None:
     with pytest.raises((DataInvalid, ArtifactInvalid), match=fault):
         train(dataclasses.replace(Params(data=diabetes_csv(tmp_path), target="target"), **options), store=tmp_path)

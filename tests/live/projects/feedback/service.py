@@ -1,4 +1,4 @@
-"""A small recommender and the feedback of its users, answered by two gateway processes over one SQLite log."""
+"""A small recommender with feedback, served by two gateway processes with one SQLite log."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class LibraryRunner:
     def __init__(self) -> None:
         listener = FeedbackListener(LOG, RecentEvents(), window_days=1).start()
         self.model = LoadedVersions(
-            lambda version: film_library.desk(listener.recent), warm_up=lambda desk: desk.warm_up()
+            lambda version: film_library.dispatcher(listener.recent), warm_up=lambda dispatcher: dispatcher.warm_up()
         )
 
     @bentoml.api(batchable=True)
     def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        with self.model.lease() as desk:
-            return desk.answer(queries)
+        with self.model.lease() as dispatcher:
+            return dispatcher.answer(queries)
 
 
 runner: Placed[Any] = place(LibraryRunner, "process")

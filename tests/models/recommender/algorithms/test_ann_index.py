@@ -11,8 +11,8 @@ from models.errors import ArtifactInvalid
 from models.recommender import archive
 from models.recommender.algorithms.ann_index import ApproximateIndex
 from models.recommender.algorithms.factors import Factors
-from models.recommender.algorithms.top_k_products import Hidden, best_products
-from models.recommender.online.messages import Choice, Rules
+from models.recommender.algorithms.top_k_products import ExcludedItems, product_top_k
+from models.recommender.online.messages import ItemFilter, Rules
 from models.recommender.online.predictor import Query, Recommender
 from models.recommender.registry import ALGORITHMS
 from tests.models.recommender import film_library
@@ -21,7 +21,7 @@ USERS, ITEMS, WIDTH = 200, 6_000, 16
 
 
 def clusters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vectors of items, their biases, and vectors of users, in twenty clusters."""
+    """Return item vectors, item biases and user vectors in twenty clusters."""
     random = np.random.default_rng(3)
     centres = random.normal(size=(20, WIDTH))
     items = centres[random.integers(0, 20, ITEMS)] + random.normal(scale=0.4, size=(ITEMS, WIDTH))
@@ -29,7 +29,7 @@ def clusters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return items.astype(np.float32), random.normal(scale=0.3, size=ITEMS).astype(np.float32), users.astype(np.float32)
 
 
-def model() -> tuple[Factors, np.ndarray]:  # type: ignore[type-arg]  # whatever its parameters
+def model() -> tuple[Factors, np.ndarray]:  # type: ignore[type-arg]  # any hyperparameters
     items, biases, users = clusters()
     algorithm = ALGORITHMS.create("als")
     assert isinstance(algorithm, Factors)
@@ -39,40 +39,40 @@ def model() -> tuple[Factors, np.ndarray]:  # type: ignore[type-arg]  # whatever
     return algorithm, users
 
 
-def test_it_finds_as_much_as_it_says() -> None:
+def test_its_recall_is_the_measured_one() -> None:
     algorithm, users = model()
     index = algorithm.index_
     assert index is not None
-    assert index.effort.recall >= 0.99
-    truth, scores = best_products(users, algorithm.item_factors_, algorithm.item_biases_, 10)
-    found, marks = index.find(users, 10)
-    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
-    assert shared == pytest.approx(index.effort.recall)
-    np.testing.assert_allclose(marks[:, 0], scores[:, 0], rtol=1e-4)
+    assert index.settings.recall >= 0.99
+    exact_items, scores = product_top_k(users, algorithm.item_factors_, algorithm.item_biases_, 10)
+    found, approximate_scores = index.find(users, 10)
+    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), exact_items.tolist(), strict=True)])
+    assert shared == pytest.approx(index.settings.recall)
+    np.testing.assert_allclose(approximate_scores[:, 0], scores[:, 0], rtol=1e-4)
 
 
-def test_what_is_hidden_is_never_found_and_others_take_its_place() -> None:
+def test_excluded_items_are_replaced_by_others() -> None:
     algorithm, users = model()
-    truth, _ = best_products(users, algorithm.item_factors_, algorithm.item_biases_, 30)
-    hidden = Hidden([row[:20] for row in truth])
-    found, scores = algorithm.nearest(users, 10, hidden=hidden)
-    expected, _ = best_products(users, algorithm.item_factors_, algorithm.item_biases_, 10, hidden=hidden)
-    assert not any(set(row[:20]) & set(own) for row, own in zip(truth.tolist(), found.tolist(), strict=True))
+    exact_items, _ = product_top_k(users, algorithm.item_factors_, algorithm.item_biases_, 30)
+    excluded = ExcludedItems([row[:20] for row in exact_items])
+    found, scores = algorithm.top_items(users, 10, excluded=excluded)
+    expected, _ = product_top_k(users, algorithm.item_factors_, algorithm.item_biases_, 10, excluded=excluded)
+    assert not any(set(row[:20]) & set(own) for row, own in zip(exact_items.tolist(), found.tolist(), strict=True))
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, expected, strict=True)]) > 0.97
     assert (np.diff(scores, axis=1) <= 0).all()
     assert (found >= 0).all()
 
 
-def test_what_an_index_cannot_fill_is_found_exactly() -> None:
+def test_incomplete_results_are_replaced_by_exact_search() -> None:
     algorithm, users = model()
-    all_but_few = Hidden([np.arange(ITEMS - 5)] * 2)
-    found, _ = algorithm.nearest(users[:2], 10, hidden=all_but_few)
+    all_but_few = ExcludedItems([np.arange(ITEMS - 5)] * 2)
+    found, _ = algorithm.top_items(users[:2], 10, excluded=all_but_few)
     assert [sorted(row[:5].tolist()) for row in found] == [list(range(ITEMS - 5, ITEMS))] * 2
-    # One list alone, and more asked for than is in it.
+    # One list with fewer items than requested.
     assert algorithm.index_ is not None
-    algorithm.index_.effort = dataclasses.replace(algorithm.index_.effort, probes=1)
-    found, _ = algorithm.nearest(users[:3], 600)
-    exact, _ = best_products(users[:3], algorithm.item_factors_, algorithm.item_biases_, 600)
+    algorithm.index_.settings = dataclasses.replace(algorithm.index_.settings, probes=1)
+    found, _ = algorithm.top_items(users[:3], 600)
+    exact, _ = product_top_k(users[:3], algorithm.item_factors_, algorithm.item_biases_, 600)
     np.testing.assert_array_equal(found, exact)
 
 
@@ -84,7 +84,7 @@ def test_random_vectors_without_any_order_get_no_index() -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """An artifact of factors with an index, on the small library."""
+    """Write an artifact of a factor model with an index."""
     contents = film_library.contents()
     als = ALGORITHMS.create("als", {"factors": 8, "epochs": 3}).fit(contents.dataset)
     assert isinstance(als, Factors)
@@ -106,7 +106,7 @@ def test_an_index_is_saved_and_opened_again(saved: Path) -> None:
     assert found.shape == (4, 3)
 
 
-def test_without_faiss_the_same_artifact_is_answered_exactly(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_faiss_the_artifact_uses_exact_search(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> ApproximateIndex:
         raise ImportError("no faiss")
 
@@ -117,16 +117,16 @@ def test_without_faiss_the_same_artifact_is_answered_exactly(saved: Path, monkey
     assert opened.recommend(np.arange(3), 5)[0].shape == (3, 5)
 
 
-def test_an_index_that_is_none_breaks_the_artifact(saved: Path) -> None:
+def test_an_invalid_index_is_refused(saved: Path) -> None:
     (saved / "models" / "als" / archive.INDEX_FILE).write_bytes(b"not an index")
-    with pytest.raises(ArtifactInvalid, match="is no index"):
+    with pytest.raises(ArtifactInvalid, match="is not an index"):
         archive.read(saved)
 
 
-def test_rules_are_kept_to_whatever_the_index_finds(saved: Path) -> None:
-    recommender = Recommender(film_library.desk().artifact, archive.read(saved))
+def test_rules_apply_with_an_index(saved: Path) -> None:
+    recommender = Recommender(film_library.dispatcher().artifact, archive.read(saved))
     allowed = [str(number) for number in range(1, 20)]
-    rules = Rules(allow=Choice(ids=tuple(allowed)), deny=Choice(ids=("5",)))
+    rules = Rules(allow=ItemFilter(ids=tuple(allowed)), deny=ItemFilter(ids=("5",)))
     shown = {item.id for item in recommender.recommend([Query("alice", n=30, rules=rules)])[0].items}
     own = {str(item + 1) for item in film_library.seen(0)}
     assert shown == set(allowed) - {"5"} - own

@@ -1,4 +1,4 @@
-"""What every algorithm in the registry must do, whatever it learns."""
+"""The contract of all algorithms in the registry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.recommender import archive
 from models.recommender.algorithms.base import Capability
 from models.recommender.archive import Contents
 from models.recommender.dataset.dataset import Dataset, from_triplets
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.registry import ALGORITHMS, Registry
 from tests.models.recommender.checkerboard import ITEMS, USERS, checkerboard, dataset, make, missed
 
@@ -28,31 +28,31 @@ def featured() -> Dataset:
     return checkerboard(user_features=colours, item_features=kinds, times=times)
 
 
-def personal(name: str) -> bool:
-    return not make(name).can("anyone")
+def is_personalised(name: str) -> bool:
+    return not make(name).supports("anyone")
 
 
 @everyone
-def test_the_missed_item_of_the_own_colour_comes_first(name: str) -> None:
+def test_the_missed_item_of_the_users_colour_is_first(name: str) -> None:
     items, scores = make(name).fit(featured()).recommend(ALL_USERS, 3)
-    if personal(name):
+    if is_personalised(name):
         assert items[:, 0].tolist() == [missed(user) for user in range(USERS)]
     assert (np.diff(np.where(np.isneginf(scores), np.float32(-1e30), scores), axis=1) <= 0).all()
 
 
 @everyone
-def test_saved_and_reloaded_it_answers_the_same(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_reloaded_algorithm_gives_the_same_results(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("artifact")
     fitted = make(name).fit(featured())
     users, items = IdIndex.of([str(u) for u in range(USERS)]), IdIndex.of([f"i{i}" for i in range(ITEMS)])
-    archive.write(Contents(users, items, Texts.of([""] * ITEMS), fitted.dataset_, {name: fitted}, name), folder)
-    again = archive.read(folder).algorithms[name]
-    assert again.params == fitted.params
-    for mine, theirs in zip(fitted.recommend(ALL_USERS, 5), again.recommend(ALL_USERS, 5), strict=True):
+    archive.write(Contents(users, items, StringArray.of([""] * ITEMS), fitted.dataset_, {name: fitted}, name), folder)
+    reloaded = archive.read(folder).algorithms[name]
+    assert reloaded.params == fitted.params
+    for mine, theirs in zip(fitted.recommend(ALL_USERS, 5), reloaded.recommend(ALL_USERS, 5), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    if fitted.can("history"):
+    if fitted.supports("history"):
         histories = fitted.dataset_.histories(ALL_USERS)
-        np.testing.assert_array_equal(fitted.score_histories(histories), again.score_histories(histories))
+        np.testing.assert_array_equal(fitted.score_histories(histories), reloaded.score_histories(histories))
 
 
 @everyone
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_scores(name: str) -> None:
 
 
 @everyone
-def test_no_seen_item_when_filtered_and_some_when_not(name: str) -> None:
+def test_seen_items_are_filtered_on_request(name: str) -> None:
     fitted = make(name).fit(featured())
     seen = [set(row.indices.tolist()) for row in map(fitted.dataset_.histories, np.arange(USERS)[:, None])]
     filtered, _ = fitted.recommend(ALL_USERS, ITEMS)
@@ -82,11 +82,11 @@ def test_more_items_than_the_catalogue_holds(name: str) -> None:
 
 
 @everyone
-def test_the_answer_for_a_user_does_not_depend_on_who_else_is_asked_for(name: str) -> None:
+def test_results_are_independent_of_other_users_in_the_batch(name: str) -> None:
     fitted = make(name).fit(featured())
     together, _ = fitted.recommend(ALL_USERS, 1)
-    alone = [fitted.recommend(np.array([user]), 1)[0][0, 0] for user in range(USERS)]
-    assert together[:, 0].tolist() == alone
+    single = [fitted.recommend(np.array([user]), 1)[0][0, 0] for user in range(USERS)]
+    assert together[:, 0].tolist() == single
 
 
 @everyone
@@ -97,7 +97,7 @@ def test_a_user_without_items_gets_finite_scores_or_none(name: str) -> None:
     assert not np.isnan(scores).any()
 
 
-@pytest.mark.parametrize("name", ALGORITHMS.able("history"))
+@pytest.mark.parametrize("name", ALGORITHMS.supporting("history"))
 def test_an_empty_history_gets_finite_scores_or_none(name: str) -> None:
     fitted = make(name).fit(featured())
     scores = fitted.score_histories(sparse.csr_array((1, ITEMS), dtype=np.float32))
@@ -117,7 +117,7 @@ def test_one_user_or_one_item_is_enough(name: str, shape: tuple[int, int]) -> No
 
 
 @everyone
-def test_duplicates_count_as_one_interaction_of_more_weight(name: str) -> None:
+def test_duplicates_are_merged_into_one_interaction_of_higher_weight(name: str) -> None:
     pairs = [(u, i) for u in range(4) for i in range(4) if u % 2 == i % 2 and (u, i) != (0, 2)]
     kinds = sparse.csr_array(np.eye(2, dtype=np.float32)[np.arange(4) % 2])
     fitted = make(name).fit(dataset(pairs * 3, (4, 4), item_features=kinds))
@@ -125,7 +125,7 @@ def test_duplicates_count_as_one_interaction_of_more_weight(name: str) -> None:
     assert set(fitted.dataset_.interactions.data.tolist()) == {3.0}
     items, _ = fitted.recommend(np.array([0]), 4)
     assert 0 not in items[0]
-    if personal(name):
+    if is_personalised(name):
         assert items[0, 0] == 2
 
 
@@ -144,32 +144,32 @@ def test_counts_and_ratings_are_accepted(name: str) -> None:
         item_features=board.item_features,
     )
     items, _ = make(name).fit(weighted).recommend(ALL_USERS, 1)
-    if personal(name):
-        # lightfm steps further for heavier events, and so does not learn every single one.
+    if is_personalised(name):
+        # lightfm takes larger steps for higher weights and does not fit every event.
         assert (items[:, 0] % 2 == ALL_USERS % 2).mean() >= 0.9
 
 
 @everyone
-def test_it_does_what_it_says_it_can_and_refuses_the_rest(name: str) -> None:
+def test_capabilities_are_supported_without_itself_refused(name: str) -> None:
     fitted = make(name).fit(featured())
     histories, features = fitted.dataset_.histories(ALL_USERS), fitted.dataset_.user_features
-    asked: dict[Capability, Callable[[], object]] = {
+    calls: dict[Capability, Callable[[], object]] = {
         "history": lambda: fitted.score_histories(histories),
         "user_features": lambda: fitted.score_features(features),
         "similar_items": lambda: fitted.similar_items(np.arange(ITEMS), 3),
         "similar_users": lambda: fitted.similar_users(ALL_USERS, 3),
         "explanations": lambda: fitted.explain(histories, fitted.recommend(ALL_USERS, 2)[0], 2),
     }
-    for capability, ask in asked.items():
-        if fitted.can(capability):
-            ask()
+    for capability, call in calls.items():
+        if fitted.supports(capability):
+            call()
         else:
-            with pytest.raises(InvalidInput, match=f"'{name}' cannot"):
-                ask()
+            with pytest.raises(InvalidInput, match=f"'{name}' does not support"):
+                call()
 
 
-@pytest.mark.parametrize("name", [n for n in ALGORITHMS.able("history") if personal(n)])
-def test_a_stranger_with_a_history_gets_items_of_its_colour(name: str) -> None:
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS.supporting("history") if is_personalised(n)])
+def test_an_unknown_user_with_a_history_gets_items_of_its_colour(name: str) -> None:
     fitted = make(name).fit(featured())
     histories = fitted.dataset_.histories(np.array([0, 1]))
     scores = fitted.score_histories(histories)
@@ -177,29 +177,29 @@ def test_a_stranger_with_a_history_gets_items_of_its_colour(name: str) -> None:
     assert scores[1, missed(1)] > scores[1, 0::2].max()
 
 
-@pytest.mark.parametrize("name", [n for n in ALGORITHMS.able("user_features") if personal(n)])
-def test_a_stranger_with_features_gets_items_of_its_colour(name: str) -> None:
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS.supporting("user_features") if is_personalised(n)])
+def test_an_unknown_user_with_features_gets_items_of_its_colour(name: str) -> None:
     fitted = make(name).fit(featured())
     scores = fitted.score_features(sparse.csr_array(np.eye(2, dtype=np.float32)))
     assert scores[0, 0::2].mean() > scores[0, 1::2].mean()
     assert scores[1, 1::2].mean() > scores[1, 0::2].mean()
 
 
-@pytest.mark.parametrize("name", ALGORITHMS.able("similar_items"))
-def test_similar_items_are_of_the_same_colour_and_others(name: str) -> None:
+@pytest.mark.parametrize("name", ALGORITHMS.supporting("similar_items"))
+def test_similar_items_are_of_the_same_colour_without_itself(name: str) -> None:
     items, _ = make(name).fit(featured()).similar_items(np.arange(ITEMS), 3)
     assert ((items % 2) == (np.arange(ITEMS) % 2)[:, None]).all()
     assert (items != np.arange(ITEMS)[:, None]).all()
 
 
-@pytest.mark.parametrize("name", ALGORITHMS.able("similar_users"))
-def test_similar_users_are_of_the_same_colour_and_others(name: str) -> None:
+@pytest.mark.parametrize("name", ALGORITHMS.supporting("similar_users"))
+def test_similar_users_are_of_the_same_colour_without_itself(name: str) -> None:
     users, _ = make(name).fit(featured()).similar_users(ALL_USERS, 3)
     assert ((users % 2) == (ALL_USERS % 2)[:, None]).all()
     assert (users != ALL_USERS[:, None]).all()
 
 
-@pytest.mark.parametrize("name", ALGORITHMS.able("explanations"))
+@pytest.mark.parametrize("name", ALGORITHMS.supporting("explanations"))
 def test_explanations_name_items_of_the_history(name: str) -> None:
     fitted = make(name).fit(featured())
     histories = fitted.dataset_.histories(ALL_USERS)

@@ -9,8 +9,8 @@ from models.recommender.algorithms.ease_session import EaseSession, EaseSessionP
 from models.recommender.dataset.dataset import from_triplets
 
 
-def test_items_of_one_sitting_are_nearer_than_those_of_two() -> None:
-    """All users take items 0, 1 and 2; 0 and 1 within a minute, 2 a year later."""
+def test_items_of_one_session_have_higher_weights() -> None:
+    """All users have the items 0, 1 and 2: 0 and 1 within a minute, 2 a year later."""
     users, items = np.divmod(np.arange(30), 3)
     times = np.tile([0, 30, 31_536_000], 10)
     fitted = EaseSession().fit(from_triplets(users, items, shape=(10, 4), times=times))

@@ -14,7 +14,7 @@ ENCODER = Encoder(
 )
 
 
-def test_columns_are_named_after_what_they_say() -> None:
+def test_columns_are_named_after_values() -> None:
     assert ENCODER.names == (
         "age=..18",
         "age=18..65",
@@ -26,14 +26,14 @@ def test_columns_are_named_after_what_they_say() -> None:
     )
 
 
-def test_each_value_becomes_its_column() -> None:
+def test_each_value_sets_its_column() -> None:
     rows = ENCODER.encode(
         [{"age": 18, "sex": "m", "genres": ["war", "drama", "war"]}, {"age": "17.5", "genres": "war"}]
     )
     assert rows.toarray().tolist() == [[0, 1, 0, 0, 1, 1, 1], [1, 0, 0, 0, 0, 0, 1]]
 
 
-def test_missing_and_unknown_values_are_no_column() -> None:
+def test_missing_and_unknown_values_set_no_column() -> None:
     rows = ENCODER.encode([{"age": None, "sex": "x", "genres": []}, {"age": float("nan"), "sex": ""}, {}])
     assert rows.toarray().sum() == 0
 
@@ -43,5 +43,5 @@ def test_text_for_a_number_is_refused() -> None:
         ENCODER.encode([{"age": "old"}])
 
 
-def test_it_survives_json() -> None:
+def test_an_encoder_is_unchanged_after_json() -> None:
     assert Encoder.from_json(ENCODER.to_json()) == ENCODER

@@ -12,7 +12,8 @@ import pytest
 from models.errors import ArtifactInvalid
 from models.recommender.dataset.encoding import Attribute, Encoder
 from models.recommender.dataset.feature_check import check_attributes
-from models.recommender.dataset.feature_store import FeatureStore, read
+from models.recommender.dataset.feature_files import read_feature_tables
+from models.recommender.dataset.feature_store import FeatureStore
 from models.recommender.dataset.ids import IdIndex
 from models.recommender.online.item_metadata import build_item_metadata
 
@@ -32,66 +33,66 @@ def test_columns_keep_their_kind(tmp_path: Path) -> None:
         ok=[True, False],
     )
 
-    users = read(tmp_path).users
+    users = read_feature_tables(tmp_path).users
 
     assert users.values("a") == {"age": 30, "gender": "F", "tags": ["x", "y"], "ok": 1}
     assert users.values("b") == {"age": None, "gender": None, "tags": [], "ok": 0}
     assert users.values("c") is None
 
 
-def test_the_latest_row_that_is_not_in_the_future_counts(tmp_path: Path) -> None:
+def test_the_latest_row_that_is_not_in_the_future_applies(tmp_path: Path) -> None:
     write(tmp_path, "users", user_id=["a", "a", "a", "b"], time=[100, 50, 9_999_999_999, None], age=[2, 1, 3, 9])
 
-    users = read(tmp_path).users
+    users = read_feature_tables(tmp_path).users
 
     assert users.values("a") == {"age": 2}
     assert users.values("b") == {"age": 9}
 
 
-def test_a_row_without_an_id_is_passed_over(tmp_path: Path) -> None:
+def test_a_row_without_an_id_is_ignored(tmp_path: Path) -> None:
     write(tmp_path, "users", user_id=[None, "a"], age=[1, 2])
 
-    users = read(tmp_path).users
+    users = read_feature_tables(tmp_path).users
 
     assert len(users.ids) == 1
     assert users.values("a") == {"age": 2}
 
 
-def test_a_column_of_another_type_than_can_be_read_is_a_broken_table(tmp_path: Path) -> None:
+def test_a_column_of_an_unsupported_type_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "users", user_id=["a"], time=[[1]])
 
     with pytest.raises(ArtifactInvalid, match="the feature tables cannot be read: Unsupported cast"):
-        read(tmp_path)
+        read_feature_tables(tmp_path)
 
 
 def test_a_missing_file_is_an_empty_table(tmp_path: Path) -> None:
-    features = read(tmp_path)
+    features = read_feature_tables(tmp_path)
     assert not features.has_users
     assert features.users.values("a") is None
     assert features.groups.names == ()
 
 
-def test_facts_of_items_are_in_the_order_of_the_artifact(tmp_path: Path) -> None:
+def test_metadata_of_items_are_in_the_order_of_the_artifact(tmp_path: Path) -> None:
     write(tmp_path, "items", item_id=["1", "2"], release_year=[1999.0, None], genres=[["Drama", "Comedy"], ["Horror"]])
 
-    facts = build_item_metadata(read(tmp_path).items, IdIndex.of(["2", "?", "1"]))
+    metadata = build_item_metadata(read_feature_tables(tmp_path).items, IdIndex.of(["2", "?", "1"]))
 
-    assert [facts.of(row) for row in range(3)] == [("Horror",), (), ("Drama", "Comedy")]
-    assert [facts.year(row) for row in range(3)] == [None, None, 1999]
-    assert facts.is_present.tolist() == [True, False, True]
-    assert facts.having(["drama", "horror"]).tolist() == [True, False, True]
-    assert facts.having(["nothing"]).tolist() == [False] * 3
+    assert [metadata.categories_of(row) for row in range(3)] == [("Horror",), (), ("Drama", "Comedy")]
+    assert [metadata.year(row) for row in range(3)] == [None, None, 1999]
+    assert metadata.is_present.tolist() == [True, False, True]
+    assert metadata.has_any(["drama", "horror"]).tolist() == [True, False, True]
+    assert metadata.has_any(["nothing"]).tolist() == [False] * 3
 
 
 def test_groups_are_read_by_kind(tmp_path: Path) -> None:
     write(tmp_path, "groups", user_id=["a", "b", "a"], group=["x", "x", "y"], kind=["k", "k", "j"])
-    groups = read(tmp_path).groups
+    groups = read_feature_tables(tmp_path).groups
     assert groups.names == ("y", "x")
     assert groups.kinds == ("j", "k")
     assert groups.members == (("a",), ("a", "b"))
 
 
-def test_changed_files_are_read_again_after_the_time_to_live(tmp_path: Path) -> None:
+def test_changed_files_are_reloaded_after_the_time_to_live(tmp_path: Path) -> None:
     now = 0.0
     write(tmp_path, "users", user_id=["a"], age=[1])
     store = FeatureStore(tmp_path, ttl_s=10, clock=lambda: now)
@@ -106,7 +107,7 @@ def test_changed_files_are_read_again_after_the_time_to_live(tmp_path: Path) -> 
     assert store.current().users.values("a") == {"age": 2}
 
 
-def test_a_row_of_the_future_counts_when_its_time_has_come(tmp_path: Path) -> None:
+def test_a_row_in_the_future_applies_from_its_time_on(tmp_path: Path) -> None:
     now = 100.0
     write(tmp_path, "users", user_id=["a", "a", "b"], time=[50, 200, 300], age=[1, 2, 3])
     store = FeatureStore(tmp_path, ttl_s=1, clock=lambda: now, now=lambda: now)
@@ -124,7 +125,7 @@ def test_a_row_of_the_future_counts_when_its_time_has_come(tmp_path: Path) -> No
     assert (store.current().users.values("b"), store.current().changes_at) == (None, 300)
 
 
-def test_tables_that_cannot_be_read_leave_the_old_ones(tmp_path: Path) -> None:
+def test_unreadable_tables_do_not_replace_the_previous_ones(tmp_path: Path) -> None:
     now = 0.0
     write(tmp_path, "users", user_id=["a"], age=[1])
     store = FeatureStore(tmp_path, ttl_s=1, clock=lambda: now)
@@ -135,7 +136,7 @@ def test_tables_that_cannot_be_read_leave_the_old_ones(tmp_path: Path) -> None:
     store.wait()
     assert store.current().users.values("a") == {"age": 1}
     with pytest.raises(ArtifactInvalid, match="cannot be read"):
-        read(tmp_path)
+        read_feature_tables(tmp_path)
 
     write(tmp_path, "users", user_id=["a"], age=[7])
     now = 4.0
@@ -147,15 +148,17 @@ def test_tables_that_cannot_be_read_leave_the_old_ones(tmp_path: Path) -> None:
 def test_a_table_without_its_id_column_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "items", title=["x"])
     with pytest.raises(ArtifactInvalid):
-        read(tmp_path)
+        read_feature_tables(tmp_path)
 
 
-def test_years_are_numbers_whatever_their_type(tmp_path: Path) -> None:
+def test_years_may_have_any_numeric_type(tmp_path: Path) -> None:
     write(tmp_path, "items", item_id=["1"], year=np.array([2001], np.int16))
-    assert build_item_metadata(read(tmp_path).items, IdIndex.of(["1"])).year(0) == 2001
+    assert build_item_metadata(read_feature_tables(tmp_path).items, IdIndex.of(["1"])).year(0) == 2001
 
 
-def test_tables_that_do_not_fit_the_model_leave_the_old_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_tables_that_do_not_match_the_model_do_not_replace_the_previous_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     numbers = Encoder((Attribute("age", "number", edges=(30.0,)), Attribute("town", "category", values=("Bonn",))))
     check = partial(check_attributes, users=numbers, items=Encoder(()))
     write(tmp_path, "users", user_id=["a"], age=[30], town=["Bonn"])
@@ -166,7 +169,7 @@ def test_tables_that_do_not_fit_the_model_leave_the_old_ones(tmp_path: Path, cap
         store.wait()
         assert store.current().users.values("a") == {"age": 30, "town": "Bonn"}
         store.wait()
-    assert "column 'age' of users.parquet holds 'old', and the model learned from numbers there" in caplog.text
+    assert "column 'age' of users.parquet holds 'old'; the model was trained with numbers" in caplog.text
     write(tmp_path, "users", user_id=["a"], age=["31"], town=[None])
     store.current()
     store.wait()

@@ -1,4 +1,4 @@
-"""What is known of someone at a moment is the latest row that is not after it."""
+"""Features at a moment are those of the latest row that is not after it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from models.recommender.dataset.dataset import Dataset, from_triplets, where
+from models.recommender.dataset.dataset import Dataset, filter_interactions, from_triplets
 from models.recommender.dataset.temporal_features import ALWAYS, TemporalFeatures
 
 MOMENTS = st.one_of(st.integers(-20, 20), st.just(ALWAYS), st.just(2**62))
 
 
-def single(*places: int) -> sparse.csr_array:
-    """Rows that each have one feature, at these places."""
-    return sparse.csr_array(np.eye(max(places) + 1, dtype=np.float32)[list(places)])
+def single(*columns: int) -> sparse.csr_array:
+    """Return rows with one feature each, in these columns."""
+    return sparse.csr_array(np.eye(max(columns) + 1, dtype=np.float32)[list(columns)])
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), MOMENTS), min_size=1, max_size=30), st.integers(0, 5), MOMENTS)
@@ -25,21 +25,21 @@ def test_the_row_of_a_moment_is_the_latest_that_is_not_after_it(
 ) -> None:
     owners, since = (np.array(each, np.int64) for each in zip(*rows, strict=True))
     dated = TemporalFeatures(owners, since, single(*range(len(rows))))
-    found = dated.features[dated.rows(np.array([owner]), np.array([moment]))]
-    until = [(when, place) for place, (who, when) in enumerate(rows) if who == owner and when <= moment]
-    assert found.indices.tolist() == ([max(until)[1]] if until else [])
+    features_then = dated.features[dated.rows(np.array([owner]), np.array([moment]))]
+    until = [(time, index) for index, (user, time) in enumerate(rows) if user == owner and time <= moment]
+    assert features_then.indices.tolist() == ([max(until)[1]] if until else [])
 
 
-def test_arrays_make_an_equal_one() -> None:
+def test_restored_features_are_equal() -> None:
     dated = TemporalFeatures(np.array([1, 0, 1]), np.array([5, 2, 3]), single(0, 1, 2))
-    again = TemporalFeatures.restore(dated.arrays())
+    restored = TemporalFeatures.restore(dated.arrays())
     owners, moments = np.repeat(np.arange(3), 9), np.tile(np.arange(9), 3)
-    assert again.rows(owners, moments).tolist() == dated.rows(owners, moments).tolist()
-    assert (again.features != dated.features).nnz == 0
+    assert restored.rows(owners, moments).tolist() == dated.rows(owners, moments).tolist()
+    assert (restored.features != dated.features).nnz == 0
 
 
 def changing() -> Dataset:
-    """Two users, two items: user 0 is of kind 0 until 15 and then of kind 1, item 1 becomes of kind 2 at 25."""
+    """Return two users and two items; user 0 changes from feature 0 to 1 at 15, item 1 to feature 2 at 25."""
     return from_triplets(
         np.array([0, 0, 1, 1]),
         np.array([0, 1, 0, 1]),
@@ -50,7 +50,7 @@ def changing() -> Dataset:
     )
 
 
-def test_users_are_as_of_their_own_last_interaction_and_items_as_of_the_last_of_all() -> None:
+def test_users_are_as_of_their_last_interaction_and_items_as_of_the_last_of_all() -> None:
     dataset = changing()
     assert dataset.user_features is not None
     assert dataset.item_features is not None
@@ -59,12 +59,12 @@ def test_users_are_as_of_their_own_last_interaction_and_items_as_of_the_last_of_
 
 
 @pytest.mark.parametrize(("until", "kind_of_user", "kind_of_item"), [(12, [1, 0], [0, 1, 0]), (20, [0, 1], [0, 1, 0])])
-def test_a_part_of_the_data_has_the_features_of_its_own_time(
+def test_filtered_data_has_the_features_of_its_time(
     until: int, kind_of_user: list[int], kind_of_item: list[int]
 ) -> None:
     dataset = changing()
     assert dataset.times is not None
-    part = where(dataset, dataset.times <= until)
+    part = filter_interactions(dataset, dataset.times <= until)
     assert part.user_features is not None
     assert part.item_features is not None
     assert part.user_features.toarray()[0].tolist() == kind_of_user

@@ -1,4 +1,4 @@
-"""Counts with events: what training would count on the same events, and shares of all users there are."""
+"""Live counts equal those of training on the same events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.recommender.algorithms.popularity import Popularity, PopularityParams
-from models.recommender.feedback_log import Logged
+from models.recommender.events import LoggedEvent
 from models.recommender.online.live_counts import LiveCounts
 from models.recommender.online.recent_events import RecentEvents
 from tests.models.recommender import film_library
@@ -20,41 +20,41 @@ ITEM = 9
 FANS = [name for row, name in enumerate(NAMES[:USERS]) if ITEM in seen(row)]
 
 
-def event(user: str, item: int = ITEM, kind: str = "like", time: float = NEWEST + 1) -> Logged:
-    return Logged(0, user, str(item + 1), kind, None, time, "", time)
+def event(user: str, item: int = ITEM, kind: str = "like", time: float = NEWEST + 1) -> LoggedEvent:
+    return LoggedEvent(0, user, str(item + 1), kind, None, time, "", time)
 
 
-def tally(recent: RecentEvents, *, window_days: float = 0.0) -> LiveCounts:
+def live_counts(recent: RecentEvents, *, window_days: float = 0.0) -> LiveCounts:
     contents = film_library.contents()
     return LiveCounts(contents, Popularity(PopularityParams(window_days)).fit(contents.dataset), recent)
 
 
-def difference(events: Sequence[Logged]) -> int:
-    """What the events change in the count of ITEM."""
+def difference(events: Sequence[LoggedEvent]) -> int:
+    """Return the change of the count of ITEM by the events."""
     recent = RecentEvents()
     recent.add(events)
-    return int(tally(recent).read().added[ITEM])
+    return int(live_counts(recent).read().added[ITEM])
 
 
-def test_a_share_is_of_all_users_new_ones_too() -> None:
+def test_a_share_is_of_all_users_including_new_ones() -> None:
     recent = RecentEvents()
-    counted = tally(recent)
+    counts_now = live_counts(recent)
     recent.add(event(f"x{number}") for number in range(900))
-    # Who only turned something down took to nothing; who took to an item that nobody knows is a user all the same.
+    # A user with only a dislike is not counted; a user with an unknown item is.
     recent.add([event("y", kind="hide"), event("z", 5_000)])
-    shares = counted.read().shares
+    shares = counts_now.read().shares
     assert shares[ITEM] == pytest.approx((len(FANS) + 900) / (len(NAMES) + 901))
     assert (shares <= 1).all()
 
     recent.add(event(name) for name in NAMES)
     recent.add(event("z", each) for each in range(ITEMS))
     recent.add([event("z", 5_000, "hide", NEWEST + 2)])
-    assert counted.read().shares[ITEM] == 1
+    assert counts_now.read().shares[ITEM] == 1
 
 
-def test_without_events_the_shares_are_the_artifact_s() -> None:
-    counted = tally(RecentEvents())
-    np.testing.assert_array_equal(counted.read().shares, Popularity().fit(film_library.contents().dataset).scores_)
+def test_without_events_the_shares_are_those_of_the_artifact() -> None:
+    counts_now = live_counts(RecentEvents())
+    np.testing.assert_array_equal(counts_now.read().shares, Popularity().fit(film_library.contents().dataset).scores_)
 
 
 @pytest.mark.parametrize(
@@ -75,20 +75,20 @@ def test_without_events_the_shares_are_the_artifact_s() -> None:
         ([event(each, kind="dislike") for each in FANS], -len(FANS)),
     ],
 )
-def test_the_latest_event_decides_what_counts(events: list[Logged], changed: int) -> None:
+def test_the_latest_event_decides_what_counts(events: list[LoggedEvent], changed: int) -> None:
     assert difference(events) == changed
 
 
-def test_counting_at_once_or_one_by_one_is_what_training_counts() -> None:
+def test_incremental_and_bulk_counts_equal_those_of_training() -> None:
     random = np.random.default_rng(0)
     contents = film_library.contents()
-    people = [*NAMES, *(f"x{number}" for number in range(40))]
+    users = [*NAMES, *(f"x{number}" for number in range(40))]
     events = [
-        event(str(random.choice(people)), int(item), str(random.choice(["like", "view", "dislike"])), float(time))
+        event(str(random.choice(users)), int(item), str(random.choice(["like", "view", "dislike"])), float(time))
         for item, time in zip(random.integers(0, ITEMS + 9, 3_000), random.permutation(3_000) + NEWEST, strict=True)
     ]
     recent = RecentEvents()
-    step_by_step = tally(recent)
+    step_by_step = live_counts(recent)
     for each in events:
         recent.add([each])
         step_by_step.read()
@@ -101,21 +101,21 @@ def test_counting_at_once_or_one_by_one_is_what_training_counts() -> None:
         contents.item_encoder,
     )
     trained = with_feedback(corpus, events).dataset
-    for counts in (step_by_step.read(), tally(recent).read()):
+    for counts in (step_by_step.read(), live_counts(recent).read()):
         np.testing.assert_array_equal(counts.shares, Popularity().fit(trained).scores_[:ITEMS])
         np.testing.assert_array_equal(contents.dataset.popularity() + counts.added, trained.popularity()[:ITEMS])
 
 
-def test_what_was_turned_down_lowers_a_window_only_when_it_is_inside() -> None:
+def test_a_dislike_lowers_the_window_only_for_an_interaction_within_it() -> None:
     recent = RecentEvents()
-    counted = tally(recent, window_days=5)
-    before = counted.read().shares
+    counts_now = live_counts(recent, window_days=5)
+    before = counts_now.read().shares
     recent.add(
         [event(next(name for row, name in enumerate(NAMES) if item in seen(row)), item, "hide") for item in (2, 9)]
     )
-    counts = counted.read()
+    counts = counts_now.read()
     assert (before[2] - counts.shares[2]) * len(NAMES) == pytest.approx(1)
     assert before[9] == counts.shares[9] == 0
     assert counts.added[[2, 9]].tolist() == [-1, -1]
-    assert [(each.row, each.change) for each in counted.moments] == [(2, -1), (9, -1)]
-    assert counted.moments[0].time == NEWEST - 2 * DAY_S
+    assert [(each.row, each.change) for each in counts_now.changes] == [(2, -1), (9, -1)]
+    assert counts_now.changes[0].time == NEWEST - 2 * DAY_S

@@ -14,7 +14,7 @@ from models.card import Card, Column, DataSource
 from models.errors import ArtifactInvalid, InvalidInput
 from models.recommender import archive
 from models.recommender.archive import Contents
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.online.predictor import Answer, Query, Recommender, ScoredItem
 from models.recommender.registry import AnyAlgorithm
 from models.store.artifacts import Artifact, find, saving
@@ -25,14 +25,16 @@ FEATURELESS, FEATURED = USERS, USERS + 1
 
 
 def contents() -> Contents:
-    """The checkerboard, and two users without items, the last of them with the features of an even one."""
+    """Return the checkerboard with two users without items; the last one has the features of an even user."""
     pairs = [(u, i) for u in range(USERS) for i in range(ITEMS) if u % 2 == i % 2 and i != missed(u)]
     colours = np.vstack([np.eye(2, dtype=np.float32)[np.arange(USERS) % 2], [[0, 0], [1, 0]]]).astype(np.float32)
     board = dataset(pairs, (USERS + 2, ITEMS), user_features=sparse.csr_array(colours))
     fitted = {name: make(name).fit(board) for name in NAMES}
     users = IdIndex.of([f"u{row}" for row in range(USERS + 2)])
     items = IdIndex.of([str(100 + row) for row in range(ITEMS)])
-    return Contents(users, items, Texts.of([f"Item {row}" for row in range(ITEMS)]), board, fitted, "lightfm-warp")
+    return Contents(
+        users, items, StringArray.of([f"Item {row}" for row in range(ITEMS)]), board, fitted, "lightfm-warp"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_a_known_user_gets_the_missed_item_with_its_title(recommender: Recommend
     assert len(answer.items) == 2
 
 
-def test_an_unknown_user_gets_popular_items_and_is_told(recommender: Recommender) -> None:
+def test_an_unknown_user_gets_popular_items_with_a_reason(recommender: Recommender) -> None:
     answer = ask(recommender, Query("nobody", n=4))
     assert (answer.model, answer.reason) == ("popular", "unknown_user")
     popularity = recommender.contents.dataset.popularity()
@@ -80,7 +82,7 @@ def test_an_unknown_user_gets_popular_items_and_is_told(recommender: Recommender
     assert counts == sorted(popularity.tolist(), reverse=True)[:4]
 
 
-def test_a_user_without_items_gets_popular_ones_and_is_told(recommender: Recommender) -> None:
+def test_a_user_without_items_gets_popular_ones_with_a_reason(recommender: Recommender) -> None:
     answer = ask(recommender, Query(f"u{FEATURELESS}", n=4))
     assert (answer.model, answer.reason, len(answer.items)) == ("popular", "missing_features", 4)
 
@@ -93,7 +95,7 @@ def test_a_user_with_features_only_gets_items_by_features(recommender: Recommend
 
 
 @pytest.mark.parametrize("model", ["lightfm-warp", "ease", "user-knn"])
-def test_a_history_in_the_request_serves_a_stranger(recommender: Recommender, model: str) -> None:
+def test_a_history_in_the_request_serves_an_unknown_user(recommender: Recommender, model: str) -> None:
     query = Query("nobody", n=3, model=model, history=("101", "103", "105", "not an item"))
     answer = ask(recommender, query)
     assert (answer.model, answer.reason) == (model, "request_history")
@@ -101,22 +103,22 @@ def test_a_history_in_the_request_serves_a_stranger(recommender: Recommender, mo
     assert not {item.id for item in answer.items} & set(query.history)
 
 
-def test_a_history_of_unknown_items_is_none(recommender: Recommender) -> None:
+def test_a_history_of_unknown_items_is_ignored(recommender: Recommender) -> None:
     assert ask(recommender, Query("nobody", history=("?",))).reason == "unknown_user"
 
 
-def test_a_history_is_added_to_what_a_known_user_has_seen(recommender: Recommender) -> None:
-    everything_missed = str(100 + missed(0))
-    answer = ask(recommender, Query("u0", n=ITEMS, model="ease", history=(everything_missed,)))
+def test_a_history_is_added_to_the_items_of_a_known_user(recommender: Recommender) -> None:
+    missed_item = str(100 + missed(0))
+    answer = ask(recommender, Query("u0", n=ITEMS, model="ease", history=(missed_item,)))
     assert {int(item.id) % 2 for item in answer.items} == {1}
 
 
-def test_seen_items_come_back_when_not_filtered(recommender: Recommender) -> None:
+def test_seen_items_are_included_without_the_filter(recommender: Recommender) -> None:
     assert len(ask(recommender, Query("u0", n=1000)).items) == ITEMS - 7
     assert len(ask(recommender, Query("u0", n=1000, filter_seen=False)).items) == ITEMS
 
 
-def test_each_query_of_a_batch_gets_its_own_answer_in_order(recommender: Recommender) -> None:
+def test_each_query_of_a_batch_gets_its_answer_in_order(recommender: Recommender) -> None:
     queries = [
         Query("u1", n=1),
         Query("nobody", n=5),
@@ -129,16 +131,16 @@ def test_each_query_of_a_batch_gets_its_own_answer_in_order(recommender: Recomme
     ]
     together = recommender.recommend(queries)
     for query, answer in zip(queries, together, strict=True):
-        alone = ask(recommender, query)
-        assert [item.id for item in answer.items] == [item.id for item in alone.items]
+        single = ask(recommender, query)
+        assert [item.id for item in answer.items] == [item.id for item in single.items]
         np.testing.assert_allclose(
-            [item.score for item in answer.items], [item.score for item in alone.items], rtol=1e-5
+            [item.score for item in answer.items], [item.score for item in single.items], rtol=1e-5
         )
-        assert (answer.model, answer.reason, answer.error) == (alone.model, alone.reason, alone.error)
+        assert (answer.model, answer.reason, answer.error) == (single.model, single.reason, single.error)
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, "3", None])
-def test_a_wrong_n_fails_alone(recommender: Recommender, n: object) -> None:
+def test_an_invalid_n_fails_only_its_query(recommender: Recommender, n: object) -> None:
     good, bad = recommender.recommend([Query("u1"), Query("u1", n=n)])  # type: ignore[arg-type]
     assert good.items
     assert good.error is None
@@ -147,12 +149,12 @@ def test_a_wrong_n_fails_alone(recommender: Recommender, n: object) -> None:
     assert "n must be a whole number of at least 1" in str(bad.error)
 
 
-def test_a_wrong_model_lists_the_ones_there_are(recommender: Recommender) -> None:
+def test_an_unknown_model_lists_the_known_ones(recommender: Recommender) -> None:
     answer = ask(recommender, Query("u1", model="bpr"))
     assert answer.error == "no model 'bpr' is served; known: lightfm-warp, ease, user-knn, popular"
 
 
-def test_a_model_that_raises_fails_for_its_own_queries(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_raises_fails_only_its_queries(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     recommender = Recommender.load(artifact)
     broken = recommender.contents.algorithms["ease"]
     real = type(broken).score
@@ -169,7 +171,7 @@ def test_a_model_that_raises_fails_for_its_own_queries(artifact: Artifact, monke
     assert "row 3" not in str(answers[1].error)
 
 
-def test_no_queries_no_answers(recommender: Recommender) -> None:
+def test_no_queries_give_no_answers(recommender: Recommender) -> None:
     assert recommender.recommend([]) == []
 
 
@@ -179,7 +181,7 @@ def test_the_example_is_for_a_known_user(recommender: Recommender) -> None:
     assert answer.reason is None
 
 
-def test_queries_and_answers_survive_json(recommender: Recommender) -> None:
+def test_queries_and_answers_are_unchanged_after_json(recommender: Recommender) -> None:
     queries = [Query("u1", n=3, filter_seen=False, model="ease", history=("1", "2")), Query("ü")]
     assert [Query.from_json(json.loads(json.dumps(each.to_json()))) for each in queries] == queries
     answers = [*recommender.recommend([Query("u1"), Query("x"), Query("u1", n=0)])]
@@ -188,20 +190,20 @@ def test_queries_and_answers_survive_json(recommender: Recommender) -> None:
 
 
 @pytest.mark.parametrize("encoded", [None, [], {}, {"user_id": "1", "extra": 1}, {"user_id": "1", "history": 3}])
-def test_json_that_is_no_query_is_refused(encoded: object) -> None:
-    with pytest.raises(InvalidInput, match="not a query"):
+def test_malformed_json_is_refused(encoded: object) -> None:
+    with pytest.raises(InvalidInput, match="malformed query"):
         Query.from_json(encoded)
 
 
-def test_arrays_are_mapped_not_read(recommender: Recommender) -> None:
+def test_arrays_are_memory_mapped(recommender: Recommender) -> None:
     factors = recommender.contents.algorithms["lightfm-warp"].arrays()["user_factors"]
     assert not factors.flags.owndata
     assert not factors.flags.writeable
 
 
-def test_nothing_of_training_is_imported_to_serve(artifact: Artifact) -> None:
+def test_serving_imports_no_training_library(artifact: Artifact) -> None:
     code = (
-        "import sys; from pathlib import Path; from models.store import read_artifact;"
+        "import sys; from pathlib import Path; from models.store.artifacts import read_artifact;"
         "from models.recommender.online.predictor import Recommender, Query;"
         "r = Recommender.load(read_artifact(Path(sys.argv[1])));"
         "assert all(r.recommend([Query('u1', model=m)])[0].items for m in r.models);"
@@ -213,7 +215,7 @@ def test_nothing_of_training_is_imported_to_serve(artifact: Artifact) -> None:
 
 
 @pytest.mark.parametrize(
-    "break_it",
+    "damage",
     [
         lambda folder: (folder / "recommender.json").unlink(),
         lambda folder: (folder / "recommender.json").write_text("{"),
@@ -223,11 +225,11 @@ def test_nothing_of_training_is_imported_to_serve(artifact: Artifact) -> None:
         lambda folder: np.save(folder / "titles" / "bytes.npy", np.array([{}]), allow_pickle=True),
     ],
 )
-def test_a_broken_artifact_says_so(artifact: Artifact, tmp_path: Path, break_it: object) -> None:
+def test_a_damaged_artifact_is_refused(artifact: Artifact, tmp_path: Path, damage: object) -> None:
     import shutil
 
     folder = tmp_path / "board" / "v1"
     shutil.copytree(artifact.folder, folder)
-    break_it(folder)  # type: ignore[operator]
-    with pytest.raises(ArtifactInvalid, match="'board:v1' is no readable recommender"):
+    damage(folder)  # type: ignore[operator]
+    with pytest.raises(ArtifactInvalid, match="'board:v1' is not a readable recommender"):
         archive.read(folder)

@@ -1,4 +1,4 @@
-"""The learned ranker: more than a thousand interactions of three tastes, enough to hold some of them back."""
+"""The two-stage recommender on a thousand interactions of three tastes, enough to train a ranker."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from models.recommender.archive import Contents
 from models.recommender.dataset.dataset import Dataset, from_triplets
 from models.recommender.dataset.encoding import Attribute, Encoder
 from models.recommender.dataset.feature_store import FeatureStore
-from models.recommender.dataset.ids import IdIndex, Texts
+from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.online.predictor import Query, Recommender
-from models.recommender.ranking.candidates import View, names, places
+from models.recommender.ranking.candidates import RetrieverScores, feature_names, rank_items
 from models.recommender.ranking.two_stage import TwoStage, TwoStageParams
 from models.store.artifacts import Artifact
 from tests.models.recommender import film_library
@@ -39,7 +39,7 @@ PARAMS = TwoStageParams(retrievers=("ease", "user-knn", "popular"), candidates=2
 
 
 def tastes(seed: int = 0) -> Dataset:
-    """Users who take half of the items of their own taste and few others."""
+    """Return users with half of the items of their taste and few others."""
     random = np.random.default_rng(seed)
     is_own = np.arange(USERS)[:, None] % TASTES == np.arange(ITEMS)[None, :] % TASTES
     users, items = np.nonzero(random.random((USERS, ITEMS)) < np.where(is_own, 0.5, 0.05))
@@ -54,14 +54,14 @@ def fitted() -> TwoStage:
     return TwoStage(PARAMS).fit(tastes())
 
 
-def test_a_ranker_is_learned_and_tells_what_it_used(fitted: TwoStage) -> None:
+def test_a_ranker_is_trained_and_reports_its_importance(fitted: TwoStage) -> None:
     assert fitted.ranker_ is not None
     shares = fitted.importance()
-    assert set(shares) == set(names(PARAMS.retrievers))
+    assert set(shares) == set(feature_names(PARAMS.retrievers))
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_unseen_items_of_the_own_taste_come_first(fitted: TwoStage) -> None:
+def test_unseen_items_of_the_users_taste_are_first(fitted: TwoStage) -> None:
     items, scores = fitted.recommend(np.arange(USERS), 3)
     share = (items % TASTES == (np.arange(USERS) % TASTES)[:, None]).mean()
     assert share > 0.8
@@ -78,34 +78,34 @@ def test_items_beyond_the_candidates_follow_below_them(fitted: TwoStage) -> None
         assert shown[0] > 1 > shown[-1]
 
 
-def test_the_same_seed_learns_the_same_ranker(fitted: TwoStage) -> None:
-    again = TwoStage(PARAMS).fit(tastes())
-    np.testing.assert_array_equal(again.score(np.arange(USERS)), fitted.score(np.arange(USERS)))
+def test_the_same_seed_gives_the_same_ranker(fitted: TwoStage) -> None:
+    reloaded = TwoStage(PARAMS).fit(tastes())
+    np.testing.assert_array_equal(reloaded.score(np.arange(USERS)), fitted.score(np.arange(USERS)))
 
 
-def test_saved_and_reloaded_it_ranks_the_same(fitted: TwoStage, tmp_path: Path) -> None:
+def test_a_reloaded_ranker_gives_the_same_scores(fitted: TwoStage, tmp_path: Path) -> None:
     users, items = IdIndex.of([str(u) for u in range(USERS)]), IdIndex.of([str(i) for i in range(ITEMS)])
-    contents = Contents(users, items, Texts.of([""] * ITEMS), fitted.dataset_, {"two-level": fitted}, "two-level")
+    contents = Contents(users, items, StringArray.of([""] * ITEMS), fitted.dataset_, {"two-level": fitted}, "two-level")
     archive.write(contents, tmp_path)
-    again = archive.read(tmp_path).algorithms["two-level"]
-    np.testing.assert_array_equal(again.score(np.arange(USERS)), fitted.score(np.arange(USERS)))
+    reloaded = archive.read(tmp_path).algorithms["two-level"]
+    np.testing.assert_array_equal(reloaded.score(np.arange(USERS)), fitted.score(np.arange(USERS)))
     assert (tmp_path / "models" / "two-level" / "ranker.txt").read_text().startswith("tree")
 
 
-def test_a_retriever_that_there_is_not_is_refused() -> None:
+def test_an_unknown_retriever_is_refused() -> None:
     for name in ("magic", "two-level"):
         with pytest.raises(InvalidInput, match=f"'{name}' cannot be a retriever"):
             TwoStage(TwoStageParams(retrievers=(name,))).fit(tastes())
 
 
-def test_what_no_retriever_can_do_is_refused(fitted: TwoStage) -> None:
+def test_a_capability_of_no_retriever_is_refused(fitted: TwoStage) -> None:
     only_popular = TwoStage(TwoStageParams(retrievers=("popular",), folds=0)).fit(tastes())
-    with pytest.raises(InvalidInput, match="cannot do similar items"):
+    with pytest.raises(InvalidInput, match="does not support similar items"):
         only_popular.similar_items(np.array([0]), 3)
 
 
 @pytest.mark.parametrize(
-    ("retrievers", "able"),
+    ("retrievers", "supported"),
     [
         (TwoStageParams().retrievers, TwoStage.capabilities),
         (("ease", "user-knn"), {"known_users", "history", "similar_items", "similar_users", "explanations"}),
@@ -114,40 +114,40 @@ def test_what_no_retriever_can_do_is_refused(fitted: TwoStage) -> None:
         (("magic",), {"known_users", "history"}),
     ],
 )
-def test_it_can_what_its_retrievers_can(retrievers: tuple[str, ...], able: set[Capability]) -> None:
-    two_level = TwoStage(TwoStageParams(retrievers=retrievers))
-    assert {each for each in get_args(Capability) if two_level.can(each)} == able
+def test_it_has_the_capabilities_of_its_retrievers(retrievers: tuple[str, ...], supported: set[Capability]) -> None:
+    two_stage = TwoStage(TwoStageParams(retrievers=retrievers))
+    assert {each for each in get_args(Capability) if two_stage.supports(each)} == supported
 
 
 def test_a_history_needs_every_retriever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UserNeighbours, "capabilities", UserNeighbours.capabilities - {"history"})
-    two_level = TwoStage(TwoStageParams(retrievers=("ease", "user-knn"), folds=0)).fit(tastes())
-    assert not two_level.can("history")
-    with pytest.raises(InvalidInput, match="cannot do history"):
-        two_level.score_histories(two_level.dataset_.histories(np.array([0])))
+    two_stage = TwoStage(TwoStageParams(retrievers=("ease", "user-knn"), folds=0)).fit(tastes())
+    assert not two_stage.supports("history")
+    with pytest.raises(InvalidInput, match="does not support history"):
+        two_stage.score_histories(two_stage.dataset_.histories(np.array([0])))
 
 
-def test_what_its_retrievers_cannot_the_next_algorithm_or_the_segment_answers() -> None:
+def test_the_strategy_falls_back_to_another_algorithm_or_the_segment() -> None:
     params = TwoStageParams(retrievers=("ease", "user-knn"), folds=0)
     contents = film_library.contents()
     dataset = contents.dataset
     fitted = {"two-level": TwoStage(params).fit(dataset), "popular": contents.algorithms["popular"]}
     with_factors = fitted | {"lightfm-warp": make("lightfm-warp").fit(dataset)}
-    for algorithms, answered in ((fitted, ("popular", "segment")), (with_factors, ("lightfm-warp", "user_features"))):
+    for algorithms, fallback in ((fitted, ("popular", "segment")), (with_factors, ("lightfm-warp", "user_features"))):
         served = dataclasses.replace(contents, algorithms=algorithms, default="two-level")
         recommender = Recommender(ARTIFACT, served)
-        asked = (Query("new", user_features={"gender": "F"}), Query(film_library.FEATURED), Query("alice"))
-        answers = recommender.recommend(asked)
-        assert [(each.model, each.reason) for each in answers] == [answered, answered, ("two-level", None)]
+        queries = (Query("new", user_features={"gender": "F"}), Query(film_library.FEATURED), Query("alice"))
+        answers = recommender.recommend(queries)
+        assert [(each.model, each.reason) for each in answers] == [fallback, fallback, ("two-level", None)]
         named = recommender.recommend([Query("new", model="two-level", user_features={"gender": "F"})])[0]
         assert "'two-level' cannot answer from user features; these can: " in (named.error or "")
 
 
 def test_retrievers_have_their_settings_and_the_seed() -> None:
     params = TwoStageParams(retrievers=("ease", "als"), settings=("ease.l2=2.5", "als.factors=4"), seed=7)
-    two_level = TwoStage(params)
-    assert two_level.retriever("ease").params.l2 == 2.5
-    assert (two_level.retriever("als").params.factors, two_level.retriever("als").params.seed) == (4, 7)
+    two_stage = TwoStage(params)
+    assert two_stage.retriever("ease").params.l2 == 2.5
+    assert (two_stage.retriever("als").params.factors, two_stage.retriever("als").params.seed) == (4, 7)
     with pytest.raises(InvalidInput, match="'ease' has no parameter 'l3'; known: l2"):
         TwoStage(TwoStageParams(retrievers=("ease",), settings=("ease.l3=1",))).retriever("ease")
 
@@ -155,65 +155,69 @@ def test_retrievers_have_their_settings_and_the_seed() -> None:
 def test_without_lightgbm_a_saved_ranker_answers(fitted: TwoStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    again = TwoStage(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
-    np.testing.assert_array_equal(again.score(np.arange(9)), fitted.score(np.arange(9)))
-    assert again.importance() == fitted.importance()
+    reloaded = TwoStage(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
+    np.testing.assert_array_equal(reloaded.score(np.arange(9)), fitted.score(np.arange(9)))
+    assert reloaded.importance() == fitted.importance()
 
 
 def test_what_is_served_agrees_with_lightgbm(fitted: TwoStage) -> None:
-    agreed = serving_parity([fitted])
-    assert agreed is not None
-    assert (agreed.reference.split()[0], agreed.runtime) == ("lightgbm", "onnxruntime")
-    assert agreed.max_difference < 1e-5
+    parity = serving_parity([fitted])
+    assert parity is not None
+    assert (parity.reference.split()[0], parity.runtime) == ("lightgbm", "onnxruntime")
+    assert parity.max_difference < 1e-5
 
 
-def test_histogram_boosting_is_a_ranker_too() -> None:
+def test_histogram_boosting_is_a_ranker() -> None:
     baseline = TwoStage(dataclasses.replace(PARAMS, ranker="histogram")).fit(tastes())
     assert baseline.texts() == {}
     items, _ = baseline.recommend(np.arange(USERS), 3)
     assert (items % TASTES == (np.arange(USERS) % TASTES)[:, None]).mean() > 0.8
-    again = TwoStage(baseline.params).restore(baseline.arrays(), baseline.dataset_)
-    np.testing.assert_array_equal(again.score(np.arange(9)), baseline.score(np.arange(9)))
+    reloaded = TwoStage(baseline.params).restore(baseline.arrays(), baseline.dataset_)
+    np.testing.assert_array_equal(reloaded.score(np.arange(9)), baseline.score(np.arange(9)))
 
 
-def test_changed_attributes_change_what_the_ranker_is_told(fitted: TwoStage) -> None:
-    two_level = TwoStage(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
-    before = two_level.candidate_features(np.arange(9))
+def test_changed_attributes_change_the_input_of_the_ranker(fitted: TwoStage) -> None:
+    two_stage = TwoStage(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
+    before = two_stage.candidate_features(np.arange(9))
     swapped = sparse.csr_array(np.eye(TASTES, dtype=np.float32)[np.arange(ITEMS) // 20])
-    two_level.refresh(None, swapped)
-    changed = (two_level.candidate_features(np.arange(9)) != before).any(axis=0)
-    assert [name for name, is_other in zip(names(PARAMS.retrievers), changed, strict=True) if is_other] == ["affinity"]
+    two_stage.refresh(None, swapped)
+    changed = (two_stage.candidate_features(np.arange(9)) != before).any(axis=0)
+    assert [name for name, is_other in zip(feature_names(PARAMS.retrievers), changed, strict=True) if is_other] == [
+        "affinity"
+    ]
 
 
-def test_places_count_unseen_items_only() -> None:
+def test_ranks_count_only_unseen_items() -> None:
     seen = sparse.csr_array(np.array([[1, 0, 0, 0]]))
     scores = np.array([[9, 3, 5, 1]], np.float32)
-    assert places(scores, seen).tolist() == [[1, 2, 1, 3]]
+    assert rank_items(scores, seen).tolist() == [[1, 2, 1, 3]]
     for hides_seen in (False, True):
-        view = View({"a": scores, "b": scores}, seen, np.array([0]), {"a": 1.0, "b": 0.2}, hides_seen=hides_seen)
-        wanted = [1, 2] if hides_seen else [0, 1, 2]
-        assert [each.tolist() for each in view.pairs(2)] == [[0] * len(wanted), wanted]
-        assert view.is_unseen(view.pairs(2)).tolist() == [item > 0 for item in wanted]
+        view = RetrieverScores(
+            {"a": scores, "b": scores}, seen, np.array([0]), {"a": 1.0, "b": 0.2}, hides_seen=hides_seen
+        )
+        expected = [1, 2] if hides_seen else [0, 1, 2]
+        assert [each.tolist() for each in view.pairs(2)] == [[0] * len(expected), expected]
+        assert view.is_unseen(view.pairs(2)).tolist() == [item > 0 for item in expected]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300))
-def test_places_go_by_score_and_then_by_column(seed: int, items: int) -> None:
+def test_ranks_are_by_score_and_then_by_column(seed: int, items: int) -> None:
     random = np.random.default_rng(seed)
     few = np.array([-np.inf, -3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 3e38], np.float32)
     scores = random.choice(few, (3, items))
     expected = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
-    assert places(scores, sparse.csr_array((3, items), dtype=np.float32)).tolist() == expected.tolist()
+    assert rank_items(scores, sparse.csr_array((3, items), dtype=np.float32)).tolist() == expected.tolist()
 
 
-def test_a_blend_goes_by_its_weights() -> None:
+def test_a_blend_uses_its_weights() -> None:
     nothing = sparse.csr_array((1, 3), dtype=np.float32)
     scores = {"a": np.array([[3, 2, 1]], np.float32), "b": np.array([[1, 2, 3]], np.float32)}
     for weights, first in (({"a": 1.0, "b": 0.1}, 0), ({"a": 0.1, "b": 1.0}, 2)):
-        assert View(scores, nothing, np.array([0]), weights).blend.argmax() == first
+        assert RetrieverScores(scores, nothing, np.array([0]), weights).blend.argmax() == first
 
 
-def test_tables_that_change_while_serving_are_what_the_ranker_is_told(fitted: TwoStage, tmp_path: Path) -> None:
-    two_level = TwoStage(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
+def test_tables_that_change_while_serving_change_the_input_of_the_ranker(fitted: TwoStage, tmp_path: Path) -> None:
+    two_stage = TwoStage(PARAMS).restore(fitted.arrays(), fitted.dataset_, fitted.texts())
     ids = [str(row) for row in range(max(USERS, ITEMS))]
     kinds = Encoder((Attribute("kind", "category", tuple("abc")),))
     recommender = Recommender(
@@ -221,25 +225,25 @@ def test_tables_that_change_while_serving_are_what_the_ranker_is_told(fitted: Tw
         Contents(
             IdIndex.of(ids[:USERS]),
             IdIndex.of(ids[:ITEMS]),
-            Texts.of([""] * ITEMS),
+            StringArray.of([""] * ITEMS),
             fitted.dataset_,
-            {"two-level": two_level},
+            {"two-level": two_stage},
             "two-level",
             item_encoder=kinds,
         ),
         features=FeatureStore(tables(tmp_path, ids)),
     )
-    before = two_level.candidate_features(np.arange(9))
+    before = two_stage.candidate_features(np.arange(9))
     found, missing = recommender.recommend([Query("0"), Query("1")])
     assert (found.features, missing.features) == ("found", "missing")
     assert (found.reason, missing.reason, found.model) == (None, None, "two-level")
-    recommender.knowledge.wait()
-    changed = (two_level.candidate_features(np.arange(9)) != before).any(axis=0)
-    assert changed[names(PARAMS.retrievers).index("affinity")]
+    recommender.state.wait()
+    changed = (two_stage.candidate_features(np.arange(9)) != before).any(axis=0)
+    assert changed[feature_names(PARAMS.retrievers).index("affinity")]
 
 
 def tables(folder: Path, ids: list[str]) -> Path:
-    """Other kinds of items than were learned from, and a row of one user alone."""
+    """Write items of other kinds than in training, and a row of one user."""
     items = {"item_id": ids[:ITEMS], "kind": ["abc"[row // 20] for row in range(ITEMS)]}
     pyarrow.parquet.write_table(pyarrow.table(items), folder / "items.parquet")
     pyarrow.parquet.write_table(pyarrow.table({"user_id": ["0"], "age": [30]}), folder / "users.parquet")

@@ -1,4 +1,4 @@
-"""Multipart bodies are read whole, within limits, whatever is in them."""
+"""Multipart bodies are read within limits, in chunks of any size, with the details of RFC 7578."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors.exceptions import FieldFault, Malformed
+from serving.http.requests.form_reader import FormReader, PartHeader, boundary_of
 from serving.http.requests.multipart import MAX_FIELD_BYTES, Part, fields, files, parse
 
 BOUNDARY = b"bOuNdArY"
@@ -52,12 +53,12 @@ def test_any_bytes_are_parts_or_malformed(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"--", body(file("image", b"x"))[:-8], body(file("image", b"x"), end=b"")])
-def test_a_body_without_its_end_is_malformed(data: bytes) -> None:
+def test_a_body_without_its_last_boundary_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         read(data)
 
 
-def test_a_part_with_a_content_type_that_is_no_text_is_a_file() -> None:
+def test_a_part_with_a_content_type_that_is_not_text_is_a_file() -> None:
     head = b'Content-Disposition: form-data; name="image"\r\nContent-Type: '
     parts = read(body(head + b"image/png\r\n\r\nx", head + b"text/plain; charset=utf-8\r\n\r\nx"))
 
@@ -68,13 +69,13 @@ def test_names_are_unicode() -> None:
     assert read(body(field("größe", b"1")))[0].name == "größe"
 
 
-def test_there_is_a_limit_on_parts() -> None:
+def test_the_number_of_parts_is_limited() -> None:
     assert len(read(body(*[field("a", b"1")] * 9))) == 9
     with pytest.raises(Malformed, match="more than 9 parts"):
         read(body(*[field("a", b"1")] * 10))
 
 
-def test_there_is_a_limit_on_fields_but_not_on_files() -> None:
+def test_fields_have_a_size_limit_and_files_have_none() -> None:
     assert len(read(body(file("image", b"x" * 10 * MAX_FIELD_BYTES)))[0].data) == 10 * MAX_FIELD_BYTES
     with pytest.raises(Malformed, match="longer than"):
         read(body(field("top_k", b"1" * (MAX_FIELD_BYTES + 1))))
@@ -89,10 +90,10 @@ def test_there_is_a_limit_on_fields_but_not_on_files() -> None:
     ],
 )
 def test_numbers_are_those_of_json(text: bytes, value: object) -> None:
-    found = fields(read(body(field("top_k", text))), beside="image")
+    values = fields(read(body(field("top_k", text))), beside="image")
 
-    assert found == {"top_k": value}
-    assert type(found["top_k"]) is type(value)
+    assert values == {"top_k": value}
+    assert type(values["top_k"]) is type(value)
 
 
 def test_files_come_in_order() -> None:
@@ -101,3 +102,90 @@ def test_files_come_in_order() -> None:
     assert files(parts, "images", at_most=2) == [b"1", b"3"]
     with pytest.raises(FieldFault, match="only one 'images'"):
         files(parts, "images", at_most=1)
+
+
+def headers_of(disposition: bytes, *more: bytes) -> list[PartHeader]:
+    lines = b"\r\n".join((b"Content-Disposition: form-data; " + disposition, *more))
+    events = list(FormReader(BOUNDARY).feed(body(lines + b"\r\n\r\nx")))
+    return [event for event in events if isinstance(event, PartHeader)]
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name", "file_name"),
+    [
+        (b'name="a"', "a", None),
+        (b"name=a; filename=b.png", "a", "b.png"),
+        (b'name="a"; filename=""', "a", ""),
+        (b'name="a\\"b"; filename="c\\"d"', 'a"b', 'c"d'),
+        (b'name="a%22b"; filename="c%0Ad"', 'a"b', "c\nd"),
+        ('name="größe"; filename="naïve.png"'.encode(), "größe", "naïve.png"),
+        ('name="a"; filename="naïve.png"'.encode("latin-1"), "a", "na\ufffdve.png"),
+        (b"name=\"a\"; filename*=UTF-8''na%C3%AFve.png", "a", "naïve.png"),
+        (b"name=\"a\"; filename*=unknown''b.png", "a", "b.png"),
+        (b'name="a"; filename="b.png"; filename*=UTF-8\'\'c.png', "a", "b.png"),
+        (b'name="a; filename*=b"', "a; filename*=b", None),
+    ],
+)
+def test_names_are_those_of_the_disposition(disposition: bytes, name: str, file_name: str | None) -> None:
+    (header,) = headers_of(disposition)
+    assert (header.name, header.file_name) == (name, file_name)
+
+
+def test_a_part_with_an_extended_file_name_alone_is_a_file() -> None:
+    part = b"Content-Disposition: form-data; name=\"image\"; filename*=utf-8''na%C3%AFve.png\r\n\r\nx"
+    assert read(body(part)) == [Part("image", b"x", is_file=True)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a preamble\r\n" + body(field("a", b"1")),
+        body(b"Content-Disposition: form-data\r\n\r\nx"),
+        body(b"Content-Type: text/plain\r\n\r\nx"),
+        body(b'Content-Disposition: form-data; name="' + b"n" * 5000 + b'"\r\n\r\nx'),
+        body(field("a", b"1").replace(b"\r\n\r\n", b"\r\n" + b"X-More: 1\r\n" * 8 + b"\r\n")),
+        body(field("a", b"1")).replace(b"\r\n", b"\n"),
+        # A line that begins with the delimiter is a boundary line (RFC 2046, 5.1.1).
+        body(file("image", b"\r\n--" + BOUNDARY + b"x")),
+    ],
+)
+def test_what_the_rfc_or_a_limit_excludes_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        read(data)
+
+
+@given(st.binary(max_size=300), st.integers(1, 40))
+def test_chunks_of_any_size_are_the_same_parts(data: bytes, size: int) -> None:
+    whole = b"\r\n" + body(file("image", data), field("a", b"1")) + b"an epilogue"
+    if b"\r\n--" + BOUNDARY in b"\r\n" + data:
+        return
+    reader = FormReader(BOUNDARY)
+    contents: list[bytes] = []
+    for start in range(0, len(whole), size):
+        for event in reader.feed(whole[start : start + size]):
+            if isinstance(event, PartHeader):
+                contents.append(b"")
+            elif event is not None:
+                contents[-1] += event
+    reader.close()
+
+    assert contents == [data, b"1"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        ("multipart/form-data; boundary=abc", b"abc"),
+        ("multipart/form-data; charset=utf-8; Boundary=abc; x=y", b"abc"),
+        ('multipart/form-data; boundary="a b;c"', b"a b;c"),
+        ("multipart/form-data;boundary=----=_Part_1/2:3?4", b"----=_Part_1/2:3?4"),
+    ],
+)
+def test_the_boundary_is_read_quoted_or_not(content_type: str, boundary: bytes) -> None:
+    assert boundary_of(content_type) == boundary
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=", 'x; boundary=""'])
+def test_a_form_without_a_boundary_is_malformed(content_type: str) -> None:
+    with pytest.raises(Malformed, match="lacks its boundary"):
+        boundary_of(content_type)

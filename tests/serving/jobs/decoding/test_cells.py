@@ -1,4 +1,4 @@
-"""A table that a model was trained on can be sent back to it as it is, and means the same."""
+"""Cells of a table are read as training reads them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from training.tabular.datasets import read_frame
 
 
 @pytest.mark.parametrize("content_type", [CSV, PARQUET])
-def test_rows_of_the_training_table_are_what_was_learned_from(tmp_path: Path, content_type: str) -> None:
+def test_the_training_table_is_read_as_the_same_rows(tmp_path: Path, content_type: str) -> None:
     frame = mixed_frame()
     frame.loc[frame.index[5:9], "city"] = [" Köln ", "Köln  ", None, None]
-    # Spreadsheets have words of their own for what is not known, and nullable counts are often written as fractions.
+    # Spreadsheets write missing values as words, and nullable integers as fractions.
     frame["size"] = np.resize(["S", "M", None, "L "], len(frame))
     frame["flag"] = np.resize(["T", "f", "F", "t"], len(frame))
     file = tmp_path / ("t.csv" if content_type == CSV else "t.parquet")
@@ -31,14 +31,14 @@ def test_rows_of_the_training_table_are_what_was_learned_from(tmp_path: Path, co
         frame.to_parquet(file)
     inputs = read_inputs(read_frame(file).drop(columns="bought"), ColumnRules(), descriptions={})
     specs = tuple(ColumnSpec(c.name, c.kind, c.required, c.nullable, c.categories) for c in inputs.columns)
-    kept = frame[[column.name for column in inputs.columns]]
-    sent = io.BytesIO()
+    columns = frame[[column.name for column in inputs.columns]]
+    buffer = io.BytesIO()
     if content_type == CSV:
-        sent.write(kept.to_csv(index=False, na_rep="N/A").encode())
+        buffer.write(columns.to_csv(index=False, na_rep="N/A").encode())
     else:
-        kept.to_parquet(sent)
+        columns.to_parquet(buffer)
 
-    rows = [head["row"] for head in heads(tmp_path, sent.getvalue(), content_type, columns=specs)]
+    rows = [head["row"] for head in heads(tmp_path, buffer.getvalue(), content_type, columns=specs)]
 
     np.testing.assert_array_equal(RowEncoder.for_columns(inputs.columns).encode(rows), inputs.rows)
     assert {"flag", "vip", "city", "size"} <= {column.name for column in inputs.columns}
@@ -71,7 +71,7 @@ def test_a_cell_is_read_as_training_reads_it(column: ColumnSpec, text: str, valu
     assert (read, type(read)) == (value, type(value))
 
 
-def test_text_in_a_table_with_types_is_no_number_and_is_never_missing() -> None:
+def test_text_in_a_typed_table_is_neither_a_number_nor_missing() -> None:
     assert reader_of_text(spec("number", is_nullable=True))("5") == "5"
     assert reader_of_text(spec("category", is_nullable=True))("NA") == "NA"
     assert reader_of_text(spec("boolean"))("no") is False

@@ -1,4 +1,4 @@
-"""A folder of images on the host becomes items, if it is one that may be read."""
+"""Items from a folder of the host, where a setting allows the folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from models.errors import InvalidInput
 from serving.jobs.decoding.decode import decode
 from serving.jobs.decoding.task import DecodeLimits, DecodeTask
 from serving.jobs.storage.item_file import read_items
+from tests.serving.jobs.job_fixtures import FILES
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
-    """A folder of images beside one that is nobody's business."""
+def folders(tmp_path: Path) -> Path:
+    """An allowed folder of images, and a private folder."""
     for name in ("images/b/1.png", "images/a.png", "private/secret.png"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,20 +26,20 @@ def shelf(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_has_its_files_and_no_links(shelf: Path) -> None:
-    asked = DecodeTask(
-        "images", "", shelf / "job", DecodeLimits(), source=f"{shelf}/images", roots=(str(shelf / "images"),)
+def test_a_folder_has_its_files_without_links(folders: Path) -> None:
+    task = DecodeTask(
+        FILES, "", folders / "job", DecodeLimits(), source=f"{folders}/images", roots=(str(folders / "images"),)
     )
-    assert decode(asked).total == 2
+    assert decode(task).total == 2
 
-    found = {item.head["name"]: item.body for item in read_items(shelf / "job", 0, 9)}
-    assert found == {"a.png": b"images/a.png", "b/1.png": b"images/b/1.png"}
+    contents = {item.head["name"]: item.body for item in read_items(folders / "job", 0, 9)}
+    assert contents == {"a.png": b"images/a.png", "b/1.png": b"images/b/1.png"}
 
 
 @pytest.mark.parametrize("source", ["private", "images/../private", "images/out", "images/none", "images/a.png", ""])
-def test_a_folder_that_is_not_allowed_is_as_if_it_were_not_there(shelf: Path, source: str) -> None:
-    asked = DecodeTask(
-        "images", "", shelf / "job", DecodeLimits(), source=f"{shelf}/{source}", roots=(f"{shelf}/images",)
+def test_a_folder_that_is_not_allowed_is_refused_as_if_it_did_not_exist(folders: Path, source: str) -> None:
+    task = DecodeTask(
+        FILES, "", folders / "job", DecodeLimits(), source=f"{folders}/{source}", roots=(f"{folders}/images",)
     )
     with pytest.raises(InvalidInput, match="no such folder among those that may be read"):
-        decode(asked)
+        decode(task)

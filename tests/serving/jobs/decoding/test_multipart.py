@@ -1,4 +1,4 @@
-"""A form becomes the items of its files."""
+"""The file parts of a form as items."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.jobs.decoding.decode import decode
 from tests.serving.jobs.decoding.uploads import form, heads, items, parquet
-from tests.serving.jobs.job_fixtures import order, zipped
+from tests.serving.jobs.job_fixtures import FILES, decode_task, zipped
 
 
-def test_a_form_has_images_and_an_archive(tmp_path: Path) -> None:
+def test_a_form_has_files_and_an_archive(tmp_path: Path) -> None:
     body, kind = form(
-        ('name="images"; filename="a.png"', "", b"one\r\n--"),
+        ('name="files"; filename="a.png"', "", b"one\r\n--"),
         ('name="archive"; filename="b.zip"', "", zipped({"b.png": b"two"})),
-        ('name="images"', "Content-Type: image/png\r\n", b"x" * 100_001),
+        ('name="files"', "Content-Type: image/png\r\n", b"x" * 100_001),
     )
 
-    found = items(tmp_path, body, kind, "images")
+    read = items(tmp_path, body, kind, FILES)
 
-    assert [(item.head["name"], item.body) for item in found] == [("a.png", b"one\r\n--"), ("b.png", b"two"), ("", b"")]
-    assert found[2].head["kind"] == "too-large"
+    assert [(item.head["name"], item.body) for item in read] == [("a.png", b"one\r\n--"), ("b.png", b"two"), ("", b"")]
+    assert read[2].head["kind"] == "too-large"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ends", "items"]
 
 
@@ -37,7 +37,7 @@ def test_a_form_has_images_and_an_archive(tmp_path: Path) -> None:
         ("t", "Content-Type: application/octet-stream\r\n", b"age,sex\n1,a\n"),
     ],
 )
-def test_a_table_in_a_form_is_known_by_its_type_its_name_or_its_beginning(
+def test_the_format_of_a_table_follows_its_type_its_name_or_its_first_bytes(
     tmp_path: Path, name: str, more: str, data: bytes
 ) -> None:
     body, kind = form((f'name="file"; filename="{name}"', more, data))
@@ -56,6 +56,6 @@ def test_a_table_in_a_form_is_known_by_its_type_its_name_or_its_beginning(
         (b"x", "multipart/form-data", Malformed),
     ],
 )
-def test_a_form_that_is_none_is_refused(tmp_path: Path, body: bytes, kind: str, error: type[Exception]) -> None:
+def test_an_invalid_form_is_refused(tmp_path: Path, body: bytes, kind: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        decode(order(tmp_path, body, kind))
+        decode(decode_task(tmp_path, body, kind))

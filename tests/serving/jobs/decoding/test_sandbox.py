@@ -1,4 +1,4 @@
-"""Decoding in a process of its own is the same, and what ends that process ends nothing else."""
+"""Decoding in a child process has the same results and errors, and only the child ends when it exceeds a limit."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from serving.jobs.decoding.decode import decode
 from serving.jobs.decoding.sandbox import decode_in_child
 from serving.jobs.decoding.task import PARQUET, DecodeLimits
 from tests.serving.jobs.decoding.uploads import ROW, form, parquet
-from tests.serving.jobs.job_fixtures import order
+from tests.serving.jobs.job_fixtures import decode_task
 
 
-def test_another_process_gives_and_refuses_the_same(tmp_path: Path) -> None:
+def test_a_child_process_returns_and_raises_the_same(tmp_path: Path) -> None:
     data = parquet([ROW] * 3)
-    here = decode(order(tmp_path, data, PARQUET))
-    assert decode_in_child(order(tmp_path, data, PARQUET)) == here
+    here = decode(decode_task(tmp_path, data, PARQUET))
+    assert decode_in_child(decode_task(tmp_path, data, PARQUET)) == here
 
     with pytest.raises(FieldFault, match="file part") as refused:
-        decode_in_child(order(tmp_path, *form(('name="file"', "", b""))))
+        decode_in_child(decode_task(tmp_path, *form(('name="file"', "", b""))))
     assert refused.value.location == ("body", "file")
     assert refused.value.value_type == "string"
 
 
-def test_what_takes_too_much_memory_ends_the_other_process_alone(tmp_path: Path) -> None:
-    # A small file that is hundreds of megabytes of text.
+def test_an_upload_that_needs_too_much_memory_ends_only_the_child(tmp_path: Path) -> None:
+    # A small file with hundreds of megabytes of text.
     column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 64, pyarrow.int32()), ["x" * (4 << 20)])
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     pyarrow.parquet.write_table(
-        pyarrow.table({"age": [1] * 64, "sex": column.cast(pyarrow.string())}), made, compression="zstd"
+        pyarrow.table({"age": [1] * 64, "sex": column.cast(pyarrow.string())}), buffer, compression="zstd"
     )
     limits = DecodeLimits(max_memory_bytes=400 << 20)
-    assert decode_in_child(order(tmp_path, parquet([ROW]), PARQUET, limits=limits)).total == 1
+    assert decode_in_child(decode_task(tmp_path, parquet([ROW]), PARQUET, limits=limits)).total == 1
 
     with pytest.raises(InputError):
-        decode_in_child(order(tmp_path, made.getvalue(), PARQUET, limits=limits))
+        decode_in_child(decode_task(tmp_path, buffer.getvalue(), PARQUET, limits=limits))

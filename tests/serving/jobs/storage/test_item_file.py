@@ -1,4 +1,4 @@
-"""Items are found by their numbers, with their bodies; too many and too large ones are refused."""
+"""Items are read by number, and the limits on their number and size hold."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import InputTooLarge
-from serving.jobs.storage.item_file import ITEMS, Item, ItemWriter, read_items
+from serving.jobs.storage.item_file import ITEMS, ItemWriter, JobItem, read_items
 
 items = st.lists(
-    st.builds(lambda name, body: Item({"name": name}, body), st.text(), st.binary(max_size=50)), max_size=9
+    st.builds(lambda name, body: JobItem({"name": name}, body), st.text(), st.binary(max_size=50)), max_size=9
 )
 
 
 @given(items, st.integers(0, 9), st.integers(0, 9))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_any_part_of_what_was_written_is_read(tmp_path: Path, given: list[Item], start: int, number: int) -> None:
-    given = [Item({"name": each.head["name"].encode("utf-8", "replace").decode()}, each.body) for each in given]
+def test_any_range_of_items_is_read(tmp_path: Path, given: list[JobItem], start: int, number: int) -> None:
+    given = [JobItem({"name": each.head["name"].encode("utf-8", "replace").decode()}, each.body) for each in given]
     with ItemWriter(tmp_path, max_items=9, max_bytes=10_000) as writer:
         for item in given:
             writer.add(item)
@@ -29,22 +29,22 @@ def test_any_part_of_what_was_written_is_read(tmp_path: Path, given: list[Item],
 
 def test_one_item_too_many_is_refused(tmp_path: Path) -> None:
     with ItemWriter(tmp_path, max_items=1, max_bytes=1000) as writer:
-        writer.add(Item({}))
+        writer.add(JobItem({}))
         with pytest.raises(InputTooLarge, match="at most 1 items"):
-            writer.add(Item({}))
+            writer.add(JobItem({}))
 
 
 def test_one_byte_too_many_is_refused(tmp_path: Path) -> None:
     with ItemWriter(tmp_path, max_items=9, max_bytes=10) as writer:
-        writer.add(Item({}, b"1234567"))
+        writer.add(JobItem({}, b"1234567"))
         with pytest.raises(InputTooLarge, match="10 bytes"):
-            writer.add(Item({}))
+            writer.add(JobItem({}))
 
 
-def test_a_cut_file_is_told(tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:
     with ItemWriter(tmp_path, max_items=9, max_bytes=1000) as writer:
-        writer.add(Item({}, b"body"))
+        writer.add(JobItem({}, b"body"))
     (tmp_path / ITEMS).write_bytes(b"{}")
 
-    with pytest.raises(ValueError, match="cut"):
+    with pytest.raises(ValueError, match="truncated"):
         read_items(tmp_path, 0, 1)

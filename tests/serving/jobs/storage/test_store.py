@@ -1,4 +1,4 @@
-"""Jobs are kept for their callers: listed, found by nobody else, bounded, and thrown away in time."""
+"""Stored jobs are visible to their owners only, limited in number and size, and deleted after they expire."""
 
 from __future__ import annotations
 
@@ -9,114 +9,114 @@ import pytest
 from serving.errors.exceptions import JobsUnavailable, TooManyJobs
 from serving.jobs.storage.database import FILE, Database
 from serving.jobs.storage.store import JobLimits, JobStore
-from tests.serving.jobs.job_fixtures import Place
+from tests.serving.jobs.job_fixtures import JobStorage
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def storage(tmp_path: Path) -> JobStorage:
+    return JobStorage(tmp_path)
 
 
-def test_a_job_is_seen_by_its_owner_alone(place: Place) -> None:
-    job = place.add("a", owner="ann")
+def test_a_job_is_visible_to_its_owner_only(storage: JobStorage) -> None:
+    job = storage.add("a", owner="ann")
 
-    assert place.store.find(job.id, owner="ann") == job
-    assert place.store.find(job.id, owner=None) == job
-    assert place.store.find(job.id, owner="bob") is None
-    assert place.store.page(owner="bob") == []
+    assert storage.store.find(job.id, owner="ann") == job
+    assert storage.store.find(job.id, owner=None) == job
+    assert storage.store.find(job.id, owner="bob") is None
+    assert storage.store.page(owner="bob") == []
 
 
-def test_pages_follow_each_other_newest_first(place: Place) -> None:
+def test_pages_are_newest_first_without_gaps(storage: JobStorage) -> None:
     for name in "abcd":
-        place.clock.now += name != "b"
-        place.add(name, kind="images" if name == "c" else "tabular")
+        storage.clock.now += name != "b"
+        storage.add(name, kind="images" if name == "c" else "tabular")
 
-    first = place.store.page(owner="ann", limit=2)
-    second = place.store.page(owner="ann", before=(first[-1].created, first[-1].id), limit=2)
+    first = storage.store.page(owner="ann", limit=2)
+    second = storage.store.page(owner="ann", before=(first[-1].created, first[-1].id), limit=2)
 
     assert [job.id[0] for job in (*first, *second)] == ["d", "c", "b", "a"]
-    assert [job.id[0] for job in place.store.page(owner=None, kind="images", status="queued")] == ["c"]
+    assert [job.id[0] for job in storage.store.page(owner=None, kind="images", status="queued")] == ["c"]
 
 
-def test_the_same_key_is_the_same_job_of_the_same_caller(place: Place) -> None:
-    first = place.add("a", key="k")
+def test_the_same_key_is_the_same_job_of_the_same_caller(storage: JobStorage) -> None:
+    first = storage.add("a", key="k")
 
-    assert place.add("b", key="k") == first
-    assert place.add("c", key="k", owner="bob").id[0] == "c"
-    assert place.store.keyed("ann", "k") == first
+    assert storage.add("b", key="k") == first
+    assert storage.add("c", key="k", owner="bob").id[0] == "c"
+    assert storage.store.find_by_key("ann", "k") == first
 
 
-def test_a_caller_has_so_many_jobs_and_no_more(tmp_path: Path) -> None:
-    place = Place(tmp_path, limits=JobLimits(max_per_caller=2, ttl_s=100))
-    place.add("a")
-    place.add("b")
+def test_the_jobs_of_a_caller_are_limited(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path, limits=JobLimits(max_per_caller=2, ttl_s=100))
+    storage.add("a")
+    storage.add("b")
 
     with pytest.raises(TooManyJobs, match="2 jobs"):
-        place.add("c")
-    place.add("d", owner="bob")
-    place.store.delete("a" * 32)
-    place.add("e")
+        storage.add("c")
+    storage.add("d", owner="bob")
+    storage.store.delete("a" * 32)
+    storage.add("e")
 
 
-def test_all_jobs_together_have_so_many_bytes(tmp_path: Path) -> None:
-    place = Place(tmp_path, limits=JobLimits(max_disk_bytes=10))
+def test_the_size_of_all_jobs_is_limited(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=10))
 
-    place.store.check_room("ann", 10)
+    storage.store.check_room("ann", 10)
     with pytest.raises(JobsUnavailable):
-        place.store.check_room("ann", 11)
+        storage.store.check_room("ann", 11)
 
 
-def test_a_cancelled_job_stays_until_it_expires_and_is_remembered_for_as_long_again(place: Place) -> None:
-    job = place.add("a", key="k")
-    cancelled = place.store.cancel(job.id)
+def test_a_cancelled_job_expires_and_is_deleted_after_the_same_time_again(storage: JobStorage) -> None:
+    job = storage.add("a", key="k")
+    cancelled = storage.store.cancel(job.id)
     assert cancelled is not None
     assert (cancelled.status, cancelled.expires) == ("cancelled", 1100.0)
-    assert place.store.expire() == []
+    assert storage.store.expire() == []
 
-    place.clock.now += 100
-    assert [each.id for each in place.store.expire()] == [job.id]
-    found = place.store.find(job.id, owner="ann")
+    storage.clock.now += 100
+    assert [each.id for each in storage.store.expire()] == [job.id]
+    found = storage.store.find(job.id, owner="ann")
     assert found is not None
     assert found.status == "expired"
-    assert place.store.with_files() == set()
-    assert place.store.keyed("ann", "k") is None
+    assert storage.store.with_files() == set()
+    assert storage.store.find_by_key("ann", "k") is None
 
-    place.clock.now += 100
-    assert place.store.expire() == []
-    assert place.store.find(job.id, owner="ann") is None
+    storage.clock.now += 100
+    assert storage.store.expire() == []
+    assert storage.store.find(job.id, owner="ann") is None
 
 
-def test_a_job_that_is_over_is_not_cancelled(place: Place) -> None:
-    job = place.add("a")
-    leases = place.leases()
-    claim = leases.claim()
-    assert claim is not None
-    leases.finish(claim, "succeeded")
+def test_a_job_that_is_over_is_not_cancelled(storage: JobStorage) -> None:
+    job = storage.add("a")
+    leases = storage.leases()
+    lease = leases.acquire()
+    assert lease is not None
+    leases.finish(lease, "succeeded")
 
-    again = place.store.cancel(job.id)
+    again = storage.store.cancel(job.id)
     assert again is not None
     assert again.status == "succeeded"
-    assert place.store.cancel("f" * 32) is None
+    assert storage.store.cancel("f" * 32) is None
 
 
-def test_counts_tell_how_many_and_since_when(place: Place) -> None:
-    assert place.store.counts().waiting_since is None
-    place.add("a")
-    place.clock.now += 5
-    place.add("b", kind="images")
+def test_counts_are_by_kind_and_status_with_the_oldest_queued_job(storage: JobStorage) -> None:
+    assert storage.store.counts().oldest_queued is None
+    storage.add("a")
+    storage.clock.now += 5
+    storage.add("b", kind="images")
 
-    counts = place.store.counts()
+    counts = storage.store.counts()
     assert counts.jobs == {("tabular", "queued"): 1, ("images", "queued"): 1}
-    assert counts.waiting_since == 1000.0
+    assert counts.oldest_queued == 1000.0
 
 
-def test_what_was_added_is_there_after_a_restart(place: Place) -> None:
-    job = place.add("a")
+def test_jobs_survive_a_restart(storage: JobStorage) -> None:
+    job = storage.add("a")
 
-    assert JobStore(Database(place.root), place.limits).find(job.id, owner="ann") == job
+    assert JobStore(Database(storage.root), storage.limits).find(job.id, owner="ann") == job
 
 
-def test_a_database_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_raises_and_is_opened_later(tmp_path: Path) -> None:
     file = tmp_path / "jobs"
     file.write_text("in the way")
     store = JobStore(Database(file), JobLimits())
@@ -127,8 +127,8 @@ def test_a_database_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path
     assert store.counts().jobs == {}
 
 
-def test_a_damaged_database_is_told(place: Place) -> None:
-    (place.root / FILE).write_bytes(b"no database" * 1000)
+def test_a_damaged_database_raises(storage: JobStorage) -> None:
+    (storage.root / FILE).write_bytes(b"no database" * 1000)
 
     with pytest.raises(JobsUnavailable):
-        place.store.counts()
+        storage.store.counts()

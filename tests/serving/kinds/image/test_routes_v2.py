@@ -79,7 +79,7 @@ def test_a_version_without_embeddings_says_what_to_do(local_service: LocalServic
 def test_the_version_of_the_model_is_a_field_and_comes_before_the_header(local_service: LocalService) -> None:
     traffic = local_service.image_traffic
     local_service.images.held = ("v2",)
-    traffic.kept = type(traffic.kept)(TrafficSplit({"v1": 1.0, "v2": 0.0}), "1")
+    traffic.split = TrafficSplit({"v1": 1.0, "v2": 0.0})
     sent = {"image": TEXT, "version": "v2"}
     answer = local_service.post(V2, json=sent, headers={"X-Model-Version": "v1"})
     assert answer.json()["model"]["version"] == "v2"

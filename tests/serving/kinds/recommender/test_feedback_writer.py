@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from models.errors import FeedbackUnavailable, Overloaded
-from models.recommender.feedback_log import Event
+from models.recommender.events import Event
 from serving.kinds.recommender.feedback_writer import MAX_COMMIT, FeedbackWriter
 
 

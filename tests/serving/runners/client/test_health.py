@@ -1,4 +1,4 @@
-"""What is known of a runner: callers wait while it is being checked, and are told what was found."""
+"""Health of a runner: callers wait during a check, and get its result."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ SECOND = RunnerStatus(ready=True, model=ModelRef("m", "2"))
 
 
 @in_loop
-async def test_what_a_runner_says_counts_once_it_is_up() -> None:
+async def test_a_status_is_current_once_the_runner_is_up() -> None:
     health = Health("r")
-    health.heard(FIRST)
+    health.record_status(FIRST)
     assert not health.status.ready
-    health.up()
+    health.set_up()
     assert health.status == FIRST
-    health.heard(SECOND)
+    health.record_status(SECOND)
     assert health.status == SECOND
 
 
 @in_loop
-async def test_a_suspicion_makes_callers_wait_for_what_is_found() -> None:
-    told: list[bool] = []
-    health = Health("r", told.append)
-    health.up()
-    health.suspect()
-    assert health.alarm.is_set()
-    waiting = asyncio.create_task(health.settled())
+async def test_callers_wait_for_the_result_of_a_requested_check() -> None:
+    states: list[bool] = []
+    health = Health("r", states.append)
+    health.set_up()
+    health.request_check()
+    assert health.check_requested.is_set()
+    waiting = asyncio.create_task(health.wait_until_checked())
     await asyncio.sleep(0)
     assert not waiting.done()
-    health.down("does not answer")
+    health.set_down("does not answer")
     await waiting
-    assert (health.state, health.status.detail, told) == (State.DOWN, "does not answer", [True, False])
+    assert (health.state, health.status.detail, states) == (State.DOWN, "does not answer", [True, False])
 
 
 @in_loop
-async def test_a_suspicion_of_a_runner_that_is_known_to_be_down_holds_nobody_up() -> None:
+async def test_no_caller_waits_for_a_check_of_a_runner_that_is_down() -> None:
     health = Health("r")
-    health.down("does not answer")
-    health.suspect()
+    health.set_down("does not answer")
+    health.request_check()
     async with asyncio.timeout(1):
-        await health.settled()
+        await health.wait_until_checked()
     assert health.state is State.DOWN
 
 
 @in_loop
 async def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     health = Health("r")
-    with caplog.at_level("INFO", "makunouchi.hop"):
+    with caplog.at_level("INFO", "makunouchi.runners"):
         for _ in range(3):
-            health.down("does not answer")
+            health.set_down("does not answer")
         for _ in range(3):
-            health.heard(FIRST)
-            health.up()
+            health.record_status(FIRST)
+            health.set_up()
     assert [record.getMessage() for record in caplog.records] == [
         "runner r is not available: does not answer", "runner r is up",
     ]  # fmt: skip

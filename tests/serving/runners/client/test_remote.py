@@ -1,4 +1,4 @@
-"""The hop survives what happens to connections and to runners, and callers are told quickly."""
+"""The client of a remote runner: lost connections, dead and hung runners, invalid requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from models.errors import DeadlineExceeded, RunnerUnavailable
 from serving.runners.batching import BatchLimits
-from serving.runners.client import remote
+from serving.runners.client import timing
 from serving.runners.client.connection import Address, open_connection
 from serving.runners.client.remote import RemoteClient
 from serving.runners.handle import RunnerHandle
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[4]
 
 
 @contextlib.asynccontextmanager
-async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> AsyncIterator[RunnerHandle]:
+async def connected_handle(path: Path, *, connections: int = 1, wait: bool = True) -> AsyncIterator[RunnerHandle]:
     runner = RunnerHandle("r", BatchLimits(calls_in_flight=connections))
     client = RemoteClient(path.as_uri(), method="predict", name="r", connections=connections, on_state=runner.on_state)
     runner.start(client)
@@ -48,22 +48,22 @@ async def hopping(path: Path, *, connections: int = 1, wait: bool = True) -> Asy
 async def test_a_lost_connection_costs_no_call(tmp_path: Path) -> None:
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
-        instance.model.current.gate.clear()
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s") as runner:
+        instance.model.predictor.gate.clear()
         hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
         await until(lambda: server.calls == 2)
         server.cut_connections()
-        await until(lambda: server.calls == 3 or hung.done() or server.requests.count("/hop/predict") >= 3)
-        instance.model.current.gate.set()
+        await until(lambda: server.calls == 3 or hung.done() or server.requests.count("/runner/predict") >= 3)
+        instance.model.predictor.gate.set()
         assert (await hung).values[0, 0] == 3 * WAIT
-        # Once more, not more often than once.
-        assert server.requests.count("/hop/predict") <= 4
+        # The call is repeated at most once.
+        assert server.requests.count("/runner/predict") <= 4
 
 
 @in_loop
 async def test_connections_are_kept_and_used_again(tmp_path: Path) -> None:
     server = RunnerServer(await warm(SumsRunner(), "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s", connections=2) as runner:
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s", connections=2) as runner:
         for _ in range(30):
             await asyncio.gather(*(runner.predict(row(1), deadline=soon()) for _ in range(4)))
         assert server.server is not None
@@ -72,26 +72,26 @@ async def test_connections_are_kept_and_used_again(tmp_path: Path) -> None:
 
 @in_loop
 async def test_an_idle_client_keeps_its_connections_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.02)
     server = RunnerServer(await warm(SumsRunner(), "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s", connections=2):
-        await until(lambda: server.requests.count("/hop/status") > 20)
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s", connections=2):
+        await until(lambda: server.requests.count("/runner/status") > 20)
         assert server.server is not None
-        # Two for calls, and the one that tells at once when the runner goes.
+        # Two for calls, and the session.
         assert len(server.server.server_state.connections) == 3
 
 
 @in_loop
-async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_until_it_does(
+async def test_a_model_that_fails_its_example_is_not_ready_until_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
-    monkeypatch.setattr(remote, "TRY_EVERY_S", 0.05)
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(timing, "EXAMPLE_EVERY_S", 0.05)
     instance = SumsRunner()
-    model = instance.model.current
+    model = instance.model.predictor
     async with (
         listening(RunnerServer(await warm(instance, "predict")), uds=str(tmp_path / "s")),
-        hopping(tmp_path / "s") as runner,
+        connected_handle(tmp_path / "s") as runner,
     ):
         predict = model.predict
         model.predict = lambda rows: predict(np.full_like(rows, RAISE))  # type: ignore[method-assign]
@@ -103,26 +103,26 @@ async def test_a_model_that_does_not_answer_its_example_any_more_is_not_ready_un
 
 
 @in_loop
-async def test_a_model_that_is_busy_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.02)
-    monkeypatch.setattr(remote, "TRY_EVERY_S", 0.05)
-    monkeypatch.setattr(remote, "TRY_TIMEOUT_S", 0.3)
+async def test_a_busy_model_stays_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.02)
+    monkeypatch.setattr(timing, "EXAMPLE_EVERY_S", 0.05)
+    monkeypatch.setattr(timing, "EXAMPLE_TIMEOUT_S", 0.3)
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
-        instance.model.current.gate.clear()
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s") as runner:
+        instance.model.predictor.gate.clear()
         held = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
-        tried = server.requests.count("/hop/example")
-        await until(lambda: server.requests.count("/hop/example") > tried + 2)
+        tried = server.requests.count("/runner/example")
+        await until(lambda: server.requests.count("/runner/example") > tried + 2)
         assert runner.last_status.ready
-        instance.model.current.gate.set()
+        instance.model.predictor.gate.set()
         assert (await held).values[0, 0] == 3 * WAIT
 
 
 @in_loop
-async def test_nobody_listening_is_told_quickly_and_recovery_needs_no_help(tmp_path: Path) -> None:
+async def test_a_missing_runner_fails_quickly_and_recovers_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    async with hopping(path, wait=False) as runner:
+    async with connected_handle(path, wait=False) as runner:
         assert not (await runner.status(timeout_s=60)).ready
         with pytest.raises(RunnerUnavailable):
             await runner.predict(row(1), deadline=soon())
@@ -140,27 +140,27 @@ async def test_nobody_listening_is_told_quickly_and_recovery_needs_no_help(tmp_p
 async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is left of a killed runner: its socket is held open by the process that started it.
+    # After a runner was killed, the process that started it still holds its socket open.
     path = tmp_path / "s"
     server = RunnerServer(await warm(SumsRunner(), "predict"))
     async with contextlib.AsyncExitStack() as stack:
         runner = None
         async with listening(server, uds=str(path)):
-            runner = await stack.enter_async_context(hopping(path))
+            runner = await stack.enter_async_context(connected_handle(path))
             held = socket.socket(socket.AF_UNIX)
             stack.callback(held.close)
             path.unlink()
             held.bind(str(path))
             held.listen(100)
-            monkeypatch.setattr(remote, "GREETING_S", 0.5)
+            monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 0.5)
             server.cut_connections()
-            # Long before their deadline, and with another word.
+            # Long before their deadline, and with another error.
             said = await asyncio.gather(
                 *(runner.predict(row(1), deadline=soon()) for _ in range(20)), return_exceptions=True
             )
             assert all(isinstance(each, RunnerUnavailable) for each in said)
-            # Known to be gone: without waiting for anything.
-            monkeypatch.setattr(remote, "GREETING_S", 30.0)
+            # The runner is known to be down: no call waits.
+            monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 30.0)
             refused = asyncio.create_task(runner.predict(row(1), deadline=soon()))
             await settle()
             assert refused.done()
@@ -169,20 +169,20 @@ async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
 
 
 @in_loop
-async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_EVERY_S", 0.05)
-    monkeypatch.setattr(remote, "PING_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(remote, "RETURN_WAIT_S", 0.2)
-    async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
+async def test_a_hung_runner_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.05)
+    monkeypatch.setattr(timing, "PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(timing, "RECOVERY_TIMEOUT_S", 0.2)
+    async with stoppable(tmp_path) as (process, path), connected_handle(path) as runner:
         process.send_signal(signal.SIGSTOP)
         hung = asyncio.create_task(runner.predict(row(1), deadline=soon(1.5)))
         await until(lambda: not runner.last_status.ready)
-        # In flight: until its deadline. New: refused at once.
+        # A call in flight waits until its deadline; a new one is refused immediately.
         with pytest.raises(RunnerUnavailable):
             await runner.predict(row(1), deadline=soon())
         with pytest.raises((DeadlineExceeded, RunnerUnavailable)):
             await hung
-        monkeypatch.setattr(remote, "PING_TIMEOUT_S", 30.0)
+        monkeypatch.setattr(timing, "PING_TIMEOUT_S", 30.0)
         process.send_signal(signal.SIGCONT)
         await until(lambda: runner.last_status.ready)
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
@@ -191,8 +191,8 @@ async def test_a_runner_that_stops_answering_is_found_out(tmp_path: Path, monkey
 @in_loop
 async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not by a ping.
-    monkeypatch.setattr(remote, "PING_EVERY_S", 3600.0)
-    async with stoppable(tmp_path) as (process, path), hopping(path) as runner:
+    monkeypatch.setattr(timing, "PING_EVERY_S", 3600.0)
+    async with stoppable(tmp_path) as (process, path), connected_handle(path) as runner:
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
         process.kill()
         await until(lambda: not runner.last_status.ready)
@@ -202,7 +202,7 @@ async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: p
 async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s") as runner:
         assert server.server is not None
         connections = server.server.server_state.connections
         hung = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
@@ -210,7 +210,7 @@ async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
         before = len(connections)
         hung.cancel()
         await until(lambda: len(connections) < before)
-        instance.model.current.gate.set()
+        instance.model.predictor.gate.set()
 
 
 @in_loop
@@ -218,7 +218,7 @@ async def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
     server = RunnerServer(await warm(SumsRunner(), "predict"))
     async with listening(server, uds=str(tmp_path / "s")):
         for round_ in range(6):
-            async with hopping(tmp_path / "s", connections=2) as runner:
+            async with connected_handle(tmp_path / "s", connections=2) as runner:
                 await asyncio.gather(*(runner.predict(row(1), deadline=soon()) for _ in range(50)))
                 server.cut_connections()
                 await runner.predict(row(1), deadline=soon())
@@ -232,15 +232,15 @@ async def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("POST", "/hop/predict", b"nonsense", 400),
-        ("POST", "/hop/elsewhere", b"", 404),
-        ("POST", "/hop/reload", b"[1]", 400),
-        ("POST", "/hop/reload", b"{", 400),
-        ("GET", "/hop/elsewhere", b"", 404),
-        ("PUT", "/hop/predict", b"", 404),
+        ("POST", "/runner/predict", b"nonsense", 400),
+        ("POST", "/runner/elsewhere", b"", 404),
+        ("POST", "/runner/reload", b"[1]", 400),
+        ("POST", "/runner/reload", b"{", 400),
+        ("GET", "/runner/elsewhere", b"", 404),
+        ("PUT", "/runner/predict", b"", 404),
     ],
 )
-def test_what_is_no_call_is_refused(method: str, path: str, body: bytes, status: int, tmp_path: Path) -> None:
+def test_an_invalid_request_is_refused(method: str, path: str, body: bytes, status: int, tmp_path: Path) -> None:
     @in_loop
     async def test() -> None:
         server = RunnerServer(await warm(SumsRunner(), "predict"))
@@ -254,7 +254,7 @@ def test_what_is_no_call_is_refused(method: str, path: str, body: bytes, status:
 
 
 @in_loop
-async def test_pickle_is_refused_before_anybody_looks_at_it(tmp_path: Path) -> None:
+async def test_pickle_is_refused_unread(tmp_path: Path) -> None:
     server = RunnerServer(await warm(SumsRunner(), "predict"))
     async with listening(server, uds=str(tmp_path / "s")) as url:
         connection = await open_connection(Address.parse(url))
@@ -265,16 +265,16 @@ async def test_pickle_is_refused_before_anybody_looks_at_it(tmp_path: Path) -> N
 
 
 @in_loop
-async def test_a_large_frame_comes_whole(tmp_path: Path) -> None:
+async def test_a_large_frame_arrives_whole(tmp_path: Path) -> None:
     server = RunnerServer(await warm(SumsRunner(), "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), hopping(tmp_path / "s") as runner:
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s") as runner:
         rows = np.ones((200, 20_000), np.float32)
         assert (await runner.predict(rows, deadline=soon())).values[:, 0].tolist() == [20_000.0] * 200
 
 
 @contextlib.asynccontextmanager
 async def stoppable(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
-    """A runner in a process of its own, and its socket."""
+    """Start a runner in another process, and yield the process and its socket."""
     path = folder / "process.sock"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.serving.runners.runner_process", str(path), cwd=ROOT

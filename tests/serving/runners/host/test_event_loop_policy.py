@@ -1,4 +1,4 @@
-"""A model is called without a thread only where it was seen to be quicker than one."""
+"""A model runs on the event loop only where measurements show that it is quick enough."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ def test_before_the_warm_up_nothing_is_quick() -> None:
 
 
 def test_a_model_that_was_slow_in_its_warm_up_never_is() -> None:
-    pace = EventLoopPolicy()
-    pace.warmed_up(1, 2 * QUICK_S)
-    assert not any(pace.is_quick(rows) for rows in (1, 1, 1, 100))
+    policy = EventLoopPolicy()
+    policy.record_warm_up(1, 2 * QUICK_S)
+    assert not any(policy.is_quick(rows) for rows in (1, 1, 1, 100))
 
 
 def test_more_rows_are_tried_step_by_step() -> None:
-    pace = EventLoopPolicy()
-    pace.warmed_up(1, QUICK_S / 10)
-    assert pace.is_quick(1)
-    assert pace.is_quick(3)
-    assert not pace.is_quick(100)
-    pace.took(3, QUICK_S / 5)
-    assert pace.is_quick(7)
-    pace.took(7, QUICK_S * 0.9)
-    # Twice that would be too slow.
-    assert not pace.is_quick(15)
+    policy = EventLoopPolicy()
+    policy.record_warm_up(1, QUICK_S / 10)
+    assert policy.is_quick(1)
+    assert policy.is_quick(3)
+    assert not policy.is_quick(100)
+    policy.record(3, QUICK_S / 5)
+    assert policy.is_quick(7)
+    policy.record(7, QUICK_S * 0.9)
+    # Twice as long is too slow.
+    assert not policy.is_quick(15)
 
 
-def test_a_slow_call_pauses_its_size_ever_longer() -> None:
-    pace = EventLoopPolicy()
-    pace.warmed_up(1, QUICK_S / 10)
+def test_slow_calls_pause_their_size_for_longer_each_time() -> None:
+    policy = EventLoopPolicy()
+    policy.record_warm_up(1, QUICK_S / 10)
 
     def pause() -> int:
-        pace.took(1, 2 * QUICK_S)
+        policy.record(1, 2 * QUICK_S)
         calls = 0
-        while not pace.is_quick(1):
+        while not policy.is_quick(1):
             calls += 1
         return calls
 
     first, second = pause(), pause()
     assert 0 < first < second
-    pace.took(1, QUICK_S / 10)
+    policy.record(1, QUICK_S / 10)
     assert pause() == first
 
 
-def test_one_call_that_blocks_the_loop_for_long_is_the_last() -> None:
-    pace = EventLoopPolicy()
-    pace.warmed_up(1, QUICK_S / 10)
-    pace.took(1, 2 * TOO_SLOW_S)
-    assert not any(pace.is_quick(1) for _ in range(10_000))
+def test_a_very_slow_call_ends_runs_on_the_event_loop() -> None:
+    policy = EventLoopPolicy()
+    policy.record_warm_up(1, QUICK_S / 10)
+    policy.record(1, 2 * TOO_SLOW_S)
+    assert not any(policy.is_quick(1) for _ in range(10_000))

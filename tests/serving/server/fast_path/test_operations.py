@@ -13,7 +13,6 @@ from serving.access.guard import Guard, build_guard
 from serving.runners.interface import RunnerStatus
 from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.operations import fast_operations
-from serving.versions.state import KeptPlan
 from serving.versions.traffic_split import TrafficSplit
 from tests.serving.access.credentials import API_KEYS, KEYS
 from tests.serving.in_process_service import ROW, LocalService
@@ -119,7 +118,7 @@ def test_a_runner_that_does_not_say_that_it_is_ready_closes_its_road(local_servi
 def test_a_plan_for_the_traffic_closes_the_road(local_service: LocalService, plan: TrafficSplit) -> None:
     call = call_of(local_service, USERS)
     assert call.is_available()
-    local_service.recommender_handler.model.router.kept = KeptPlan(plan, "1")
+    local_service.recommender_handler.model.router.split = plan
     assert not call.is_available()
 
 

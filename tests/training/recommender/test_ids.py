@@ -1,4 +1,4 @@
-"""Ids are text or whole numbers in the data, and text in every answer: the same one."""
+"""Tests of ids: text or whole numbers in the data, the same text in every response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.tables import read_table
 
 
 def board(folder: Path, kind: pa.DataType) -> Corpus:
-    """The checkerboard from parquet files whose ids are of `kind`."""
+    """Return the checkerboard from parquet files with ids of type `kind`."""
 
     def ids(values: list[int]) -> pa.Array:
         return pa.array(values, pa.int64()).cast(kind)

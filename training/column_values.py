@@ -1,4 +1,4 @@
-"""Columns of tables as numbers and as moments. Knows types of columns, not what they are about."""
+"""Read columns of tables as numbers and as times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MILLISECONDS_FROM = 1e11
 
 
 def numbers(table: Table, column: str) -> NDArray[np.float64]:
-    """A column as float64. Raises DataInvalid naming the first row that holds no number."""
+    """Return a column as float64. Raises DataInvalid with the first row that holds no number."""
     values = _as_numbers(table, column, table.column(column))
     if not np.isfinite(values).all():
         row = int(np.argmax(~np.isfinite(values)))
@@ -26,11 +26,14 @@ def numbers(table: Table, column: str) -> NDArray[np.float64]:
 
 
 def unix_seconds(table: Table, column: str, *, empty: int | None = None) -> NDArray[np.int64]:
-    """A column of moments as Unix seconds, int64, from numbers (seconds, or milliseconds when they are that large),
-    timestamps or ISO 8601 text. `empty` stands for a cell without one. Raises DataInvalid."""
+    """Return a column of times as Unix seconds, int64.
+
+    Numbers are seconds, or milliseconds when they are large; timestamps and ISO 8601 text are converted. `empty` is the
+    value of an empty cell; without it, an empty cell raises DataInvalid.
+    """
     values = table.column(column)
     if pa.types.is_string(values.type):
-        # Nothing between two commas is text of no length.
+        # An empty cell of a CSV file is empty text.
         blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True)
         values = pc.if_else(blank, pa.scalar(None, pa.string()), values)
     if pa.types.is_string(values.type) or pa.types.is_temporal(values.type):
@@ -40,14 +43,14 @@ def unix_seconds(table: Table, column: str, *, empty: int | None = None) -> NDAr
             raise DataInvalid(
                 f"column '{column}' of '{table.name}' holds no times: {_short(error)}; use Unix seconds or ISO 8601"
             ) from error
-    found = _as_numbers(table, column, values)
-    missing = ~np.isfinite(found)
+    times = _as_numbers(table, column, values)
+    missing = ~np.isfinite(times)
     if missing.any() and empty is None:
         raise DataInvalid(f"column '{column}' of '{table.name}' has no time in row {int(np.argmax(missing)) + 1}")
     seconds = np.full(len(table), empty or 0, np.int64)
-    given = found[~missing]
-    if len(given):
-        seconds[~missing] = given / 1000 if np.median(given) > _MILLISECONDS_FROM else given
+    present = times[~missing]
+    if len(present):
+        seconds[~missing] = present / 1000 if np.median(present) > _MILLISECONDS_FROM else present
     return seconds
 
 

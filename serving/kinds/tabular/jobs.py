@@ -1,0 +1,169 @@
+"""Jobs of rows: predict every row of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import Field, ValidationError
+
+from models.errors import InvalidInput
+from serving.errors.faults import faults_of
+from serving.http.operation import Content, JsonSchema
+from serving.http.requests.form_reader import MULTIPART
+from serving.http.requests.query import Query
+from serving.jobs.decoding.table_uploads import FILE_PART
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, ColumnSpec
+from serving.jobs.kind import JobKind, JobSubmission
+from serving.jobs.outcomes import Options, Outcome, error_outcome, process_each
+from serving.jobs.storage.item_file import JobItem
+from serving.schemas.fields import EXAMPLE_VERSION
+from serving.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.kinds.tabular.handler import TabularHandler
+
+# Small batches: a request that arrives during one waits for it.
+_BATCH_ITEMS = 64
+_NAME = "tabular"
+
+
+def job_kind(handler: TabularHandler, settings: Settings) -> JobKind:
+    """Return the kind of job that predicts rows."""
+    return JobKind(
+        name=_NAME,
+        processor=RowProcessor(handler, max_rows=settings.max_rows),
+        decoder="serving.jobs.decoding.table_uploads:decode_table",
+        submission=_submission(handler),
+        columns=lambda: _columns(handler),
+        item_labels=("id",),
+        example_lines=_EXAMPLE_LINES,
+    )
+
+
+class RowProcessor:
+    """Predicts the rows of a job. Rows that do not fit the model's columns fail, and the others form one batch."""
+
+    def __init__(self, handler: TabularHandler, *, max_rows: int) -> None:
+        self._handler = handler
+        self.batch_items = min(_BATCH_ITEMS, max_rows)
+
+    async def process(self, items: Sequence[JobItem], options: Options) -> list[Outcome]:
+        """Return one prediction or error per row."""
+        return await process_each(items, self._predict)
+
+    async def _predict(self, items: Sequence[JobItem]) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        left = list(range(len(items)))
+        while left:
+            try:
+                response = await self._handler.predict([items[position].head["row"] for position in left])
+            except (ValidationError, InvalidInput) as error:
+                faults = _faults_by_row(error)
+                if not faults:
+                    raise
+                outcomes |= {left[row]: error_outcome(fault) for row, fault in faults.items()}
+                left = [position for row, position in enumerate(left) if row not in faults]
+            else:
+                for position, row in zip(left, response.rows, strict=True):
+                    outcomes[position] = Outcome({"status": "ok", **row}, response.model)
+                break
+        return [outcomes[position] for position in range(len(items))]
+
+
+def _faults_by_row(error: ValidationError | InvalidInput) -> dict[int, InvalidInput]:
+    """Return the first fault of each faulty row."""
+    located = [(tuple(error.location), str(error))] if isinstance(error, InvalidInput) else []
+    if isinstance(error, ValidationError):
+        located = [(("body", *fault.location), fault.message) for fault in faults_of(error)]
+    faults: dict[int, InvalidInput] = {}
+    for location, message in located:
+        match location:
+            case ("body", "instances", int(row), *rest):
+                field = ".".join(str(part) for part in rest)
+                faults.setdefault(row, InvalidInput(f"{field}: {message}" if field else message))
+    return faults
+
+
+def _columns(handler: TabularHandler) -> tuple[ColumnSpec, ...]:
+    return tuple(
+        ColumnSpec(column.name, column.kind, column.required, column.nullable, column.categories)
+        for column in handler.model.card.inputs
+    )
+
+
+class RowsQuery(Query):
+    """The options of a job of rows."""
+
+    id_column: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="A column with the ids of the rows. The result contains them as `id`.",
+    )
+
+
+def _submission(handler: TabularHandler) -> JobSubmission:
+    form: JsonSchema = {
+        "title": "TableJobForm",
+        "type": "object",
+        "properties": {
+            FILE_PART: {"type": "string", "format": "binary", "description": "A table as CSV, NDJSON or Parquet."}
+        },
+        "required": [FILE_PART],
+        "additionalProperties": False,
+    }
+    return JobSubmission(
+        id="submit_tabular_job",
+        tag=_NAME,
+        summary="Predict a file of rows",
+        description=(
+            "CSV (RFC 4180, UTF-8, with a header; an empty cell is null where the column may be null), NDJSON, or "
+            "Parquet. The columns are those of the model, in any order. Other columns are refused, except an "
+            "`id_column`. A row that is not valid fails without the others."
+        ),
+        query=RowsQuery,
+        body=Content(CSV, lambda: _text("A header, then rows."), lambda: {"rows": _csv_example(handler)}),
+        more_bodies=(
+            Content(PARQUET, lambda: {"type": "string", "format": "binary"}),
+            Content(NDJSON, lambda: _text("A row in each line."), lambda: {"rows": _ndjson_example(handler)}),
+            Content(MULTIPART, lambda: form),
+        ),
+    )
+
+
+def _text(description: str) -> JsonSchema:
+    return {"type": "string", "format": "binary", "description": description}
+
+
+def _csv_example(handler: TabularHandler) -> str:
+    row = handler.model.current.schema.example_row
+    cells = ("" if value is None else f'"{value}"' for value in row.values())
+    return ",".join(f'"{name}"' for name in row) + "\n" + ",".join(cells) + "\n"
+
+
+def _ndjson_example(handler: TabularHandler) -> str:
+    return orjson.dumps(handler.model.current.schema.example_row).decode() + "\n"
+
+
+_EXAMPLE_LINES: tuple[dict[str, Any], ...] = (  # Any: JSON
+    {
+        "index": 0,
+        "status": "ok",
+        "prediction": "good",
+        "probabilities": {"good": 0.8, "bad": 0.2},
+        "model": {"name": "tabular", "version": EXAMPLE_VERSION},
+    },
+    {
+        "index": 1,
+        "status": "error",
+        "error": {
+            "type": "/problems/validation",
+            "title": "The request is not valid",
+            "status": 422,
+            "detail": "age: Input should be a valid number",
+        },
+        "model": None,
+    },
+)

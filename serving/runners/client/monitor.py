@@ -1,0 +1,92 @@
+"""Monitors a runner in another process.
+
+A ping every second keeps connections open, well under the runner's keep-alive of five seconds: a call never starts on a
+connection that the runner is about to close, and a gateway can finish its requests after the runner's socket was
+removed. One more request, the session, stays open for as long as both sides live; it ends the moment the runner is
+killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from models.errors import Overloaded, RunnerError, RunnerUnavailable
+from serving.runners.client import timing
+from serving.runners.client.connection import Connection
+from serving.runners.client.health import Health, State
+from serving.runners.client.pool import ConnectionPool
+from serving.runners.wire import RUNNER_PATH
+
+
+class Monitor:
+    """Monitor of one runner. `run_example` sends the runner's example over a connection and raises if it fails."""
+
+    def __init__(
+        self, pool: ConnectionPool, health: Health, run_example: Callable[[Connection], Awaitable[None]]
+    ) -> None:
+        self._pool = pool
+        self._health = health
+        self._run_example = run_example
+
+    async def run(self) -> None:
+        """Check the runner until this task is cancelled."""
+        while True:
+            is_checking = self._health.state is State.CHECKING
+            try:
+                first = await self._pool.open(timing.CONNECT_TIMEOUT_S if is_checking else timing.RECOVERY_TIMEOUT_S)
+                async with asyncio.timeout(timing.PING_TIMEOUT_S * 10):
+                    await self._check_example(first)
+            except (RunnerError, TimeoutError) as error:
+                self._health.set_down(str(error) or "does not answer")
+                await asyncio.sleep(timing.RETRY_EVERY_S)
+                continue
+            self._pool.release(first)
+            try:
+                await self._watch()
+            except (RunnerError, TimeoutError) as error:
+                if self._health.state is not State.CHECKING:
+                    self._health.set_down(str(error) or "does not answer")
+
+    async def _watch(self) -> None:
+        """Ping the runner until it needs another check; raises RunnerUnavailable or TimeoutError then."""
+        connection = await self._pool.open(timing.CONNECT_TIMEOUT_S)
+        session = asyncio.ensure_future(connection.request("GET", f"{RUNNER_PATH}session"))
+        session.add_done_callback(lambda _: self._health.check_requested.set())
+        try:
+            self._health.check_requested.clear()
+            self._health.set_up()
+            checked = time.monotonic()
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timing.PING_EVERY_S):
+                        await self._health.check_requested.wait()
+                if session.done() or self._health.check_requested.is_set():
+                    self._health.request_check()
+                    raise RunnerUnavailable()
+                await self._pool.ping()
+                if time.monotonic() - checked >= timing.EXAMPLE_EVERY_S:
+                    await self._check_example_under_load()
+                    checked = time.monotonic()
+        finally:
+            session.cancel()
+            with suppress(asyncio.CancelledError, RunnerError):
+                await session
+            connection.close()
+
+    async def _check_example(self, connection: Connection) -> None:
+        try:
+            await self._run_example(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _check_example_under_load(self) -> None:
+        """Check the example while calls continue. A busy runner passes: pings show that it is alive."""
+        connection = await self._pool.open(timing.PING_TIMEOUT_S)
+        with suppress(TimeoutError, Overloaded):
+            async with asyncio.timeout(timing.EXAMPLE_TIMEOUT_S):
+                await self._check_example(connection)
+            self._pool.release(connection)

@@ -1,0 +1,106 @@
+"""The data that a recommender is trained on: MovieLens-100K, or the files that the command line names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.card import DataSource
+from models.errors import DataInvalid
+from training.recommender import movielens
+from training.recommender.feature_tables import FeatureTables, age_and_occupation, feature_tables
+from training.recommender.feedback import read_feedback, with_feedback
+from training.recommender.interactions import Columns, Corpus, build_corpus
+from training.recommender.params import Params
+from training.report import console
+from training.tables import Table, read_table, source
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """A corpus, where it came from, and the feature tables that are saved with the model."""
+
+    corpus: Corpus
+    source: DataSource
+    feature_tables: FeatureTables
+
+
+def load(params: Params) -> TrainingData:
+    """Read the data that `params` names, with the feedback of a service if one is given. Raises DataInvalid."""
+    data = _movielens() if params.interactions is None else _files(params)
+    if params.feedback:
+        events = read_feedback(params.feedback)
+        console.print(f"  {len(events):,} events of feedback", soft_wrap=True)
+        data = replace(data, corpus=with_feedback(data.corpus, events))
+    _check(params, data)
+    return data
+
+
+def print_size(corpus: Corpus) -> None:
+    """Print how much data there is."""
+    dataset = corpus.dataset
+    console.print(
+        f"  {dataset.interactions.nnz:,} interactions of {dataset.users:,} users with {dataset.items:,} items, "
+        f"{len(corpus.user_encoder.names)} user and {len(corpus.item_encoder.names)} item features",
+        soft_wrap=True,
+    )
+    if dataset.dated_users is not None and dataset.user_features is not None:
+        described = int((np.diff(dataset.user_features.indptr) > 0).sum())
+        console.print(f"  {described:,} of {dataset.users:,} users had attributes at their last interaction")
+
+
+def _movielens() -> TrainingData:
+    events, users, items = movielens.movielens_100k()
+    tables = feature_tables(users, items, None, user="user_id", item="item_id", title="title")
+    return TrainingData(
+        corpus=movielens.corpus_of((events, users, items)),
+        source=source([events, users, items], rows=len(events), name="MovieLens-100K (recbole 1.2.1)"),
+        feature_tables=replace(tables, groups=age_and_occupation(users)),
+    )
+
+
+def _files(params: Params) -> TrainingData:
+    ids = (params.user_column, params.item_column)
+    paths = (params.interactions, params.users, params.items, params.groups)
+    tables = [read_table(path, delimiter=params.delimiter, text=ids) if path else None for path in paths]
+    events, users, items, groups = tables
+    if events is None:
+        raise DataInvalid("no interactions given")
+    corpus = _corpus(params, events, users, items)
+    features = feature_tables(
+        users, items, groups, user=params.user_column, item=params.item_column, title=params.title_column
+    )
+    return TrainingData(corpus, source(tables, rows=len(events)), features)
+
+
+def _corpus(params: Params, events: Table, users: Table | None, items: Table | None) -> Corpus:
+    columns = Columns(
+        user=params.user_column,
+        item=params.item_column,
+        time=params.time_column,
+        weight=params.weight_column,
+        rating=params.rating_column,
+        title=params.title_column,
+    )
+    return build_corpus(
+        events,
+        columns,
+        users=users,
+        items=items,
+        user_attributes=params.user_attributes,
+        item_attributes=params.item_attributes,
+    )
+
+
+def _check(params: Params, data: TrainingData) -> None:
+    dataset = data.corpus.dataset
+    by_content = [name for name in params.algorithms if name in ("content", "content-knn")]
+    if by_content and dataset.item_features is None:
+        raise DataInvalid(
+            f"{by_content[0]} needs attributes of items, which are missing; give --items, or leave it out"
+        )
+    if dataset.users < 2 or dataset.items < 2:
+        raise DataInvalid(
+            f"{data.source.name} has {dataset.users} users and {dataset.items} items: at least 2 of each are needed"
+        )
