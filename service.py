@@ -25,7 +25,7 @@ from serving.bento.gateway import GatewayService, gateway_class
 from serving.bento.models import build_models
 from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
-from serving.kinds.registry import KINDS
+from serving.kinds.registry import KINDS, ServiceSettings
 from serving.observability.metrics import metrics_content
 from serving.observability.multiprocess import metrics_folder_fault
 from serving.routes.health import Metrics
@@ -38,7 +38,7 @@ from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState
 
 try:
-    settings = load_settings()
+    settings = load_settings(ServiceSettings)
     check_protection(settings)
 except SettingsInvalid as error:
     sys.exit(f"error: {error}")

@@ -18,7 +18,8 @@ from models.profile import Profile
 
 CARD_FILE = "card.json"
 
-Task = Literal["image-classification", "tabular-classification", "tabular-regression", "recommendation"]
+# What a model does, as its kind names it: "tabular-classification".
+Task = str
 Scalar = str | int | float | bool | None
 Metrics = Mapping[str, float]
 

@@ -33,12 +33,14 @@ class PlatformError(Exception):
 class InputError(PlatformError):
     """The request cannot be used. The message names the error and is safe to show to the caller.
 
-    `location` is the path to the error in the request, such as `("body", "instances", 3, "age")`.
+    `location` is the path to the error in the request, such as `("body", "instances", 3, "age")`. `is_file` means that
+    the value there is a file.
     """
 
-    def __init__(self, message: str, *, location: tuple[str | int, ...] = ()) -> None:
+    def __init__(self, message: str, *, location: tuple[str | int, ...] = (), is_file: bool = False) -> None:
         super().__init__(message)
         self.location = location
+        self.is_file = is_file
 
 
 class InvalidInput(InputError):

@@ -50,14 +50,14 @@ def build_app(
     guard = guard or Guard()
     if cache is not None and reconciler is not None:
         reconciler.on_change(cache.clear)
-    jobs = build_jobs(handlers.job_kinds(settings), settings, is_stopping=is_stopping)
+    jobs = build_jobs(handlers.job_kinds(), settings, is_stopping=is_stopping)
     inference = OpenInferenceHandler(
         {alias: _inference_model(alias, handler) for alias, handler in handlers.by_alias.items()}, catalog
     )
     operations = build_operations(
         handlers, catalog, inference, metrics, reconciler, jobs, version=version, is_stopping=is_stopping
     )
-    document = OpenApiDocument(operations, version=version, depends_on=handlers.cards, guard=guard)
+    document = OpenApiDocument(operations, version=version, depends_on=handlers.cards, tags=handlers.tags, guard=guard)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

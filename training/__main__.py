@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from models.store.artifacts import versions
 from training.command import option, run
-from training.recipes import Recipe, recipes
+from training.recipes import Recipe, default_recipes
 from training.report import console
 
 
@@ -23,7 +23,7 @@ class Params:
 
 def main(params: Params) -> None:
     """Train each default model that is missing or out of date. Exit with the status of the first script that fails."""
-    for kind, recipe in recipes().items():
+    for kind, recipe in default_recipes().items():
         if params.force or not _is_current(kind, recipe):
             _train(kind, recipe.options())
 

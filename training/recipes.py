@@ -29,12 +29,14 @@ class Recipe:
     """The recipe of a kind's default model.
 
     `default_data`: the beginning of the name of the default data, as written in the card. `options`: returns the
-    command line options to train with on this machine.
+    command line options to train with on this machine. `is_default`: whether `python -m training` trains the model when
+    the store lacks it, because the service serves it by default.
     """
 
     number: int
     default_data: str
     options: Callable[[], Sequence[str]] = _no_options
+    is_default: bool = True
 
     def card_parameters(self) -> dict[str, int]:
         """Return the parameter that records this recipe in a card."""
@@ -46,7 +48,8 @@ class Recipe:
         return card.data.name.startswith(self.default_data) and isinstance(number, int) and number < self.number
 
 
-def recipes() -> dict[str, Recipe]:
-    """Return the recipe of each kind, found in the folders of this package, in alphabetical order."""
+def default_recipes() -> dict[str, Recipe]:
+    """Return the recipes of the default models, found in the folders of this package, ordered by kind."""
     kinds = sorted(path.parent.name for path in Path(__file__).parent.glob(f"*/{_MODULE}.py"))
-    return {kind: importlib.import_module(f"training.{kind}.{_MODULE}").RECIPE for kind in kinds}
+    recipes = {kind: importlib.import_module(f"training.{kind}.{_MODULE}").RECIPE for kind in kinds}
+    return {kind: recipe for kind, recipe in recipes.items() if recipe.is_default}

@@ -32,7 +32,7 @@ from serving.versions.state import DeploymentState
 class BentoModel:
     """One model of the service: its runner's service, and the gateway's side of it."""
 
-    kind: Kind
+    kind: Kind[Any]
     options: ModelOptions
     artifacts: ArtifactCache
     runner: Any  # Any: a BentoML service
@@ -70,7 +70,7 @@ class BentoModels:
 
 
 def build_models(
-    kinds: Sequence[Kind], settings: Settings, state: DeploymentState, *, source: Path, module: str
+    kinds: Sequence[Kind[Any]], settings: Settings, state: DeploymentState, *, source: Path, module: str
 ) -> BentoModels:
     """Build the model of each kind that the settings ask for. Reads and starts nothing.
 
@@ -88,7 +88,7 @@ def build_models(
 
 
 def _build(
-    kind: Kind, options: ModelOptions, settings: Settings, state: DeploymentState, source: Path, module: str
+    kind: Kind[Any], options: ModelOptions, settings: Settings, state: DeploymentState, source: Path, module: str
 ) -> BentoModel:
     artifacts = ArtifactCache(options.tag, source=source)
     runner = _runner_service(kind, options, artifacts, settings, state, module)
@@ -111,7 +111,7 @@ def _build(
     return BentoModel(kind, options, artifacts, runner, placed, served, deployed)
 
 
-def _version_of(kind: Kind, artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
+def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
     """Return what gives the gateway's side of a version. Artifacts never change: each is made once."""
     made: dict[str, Any] = {}
 
@@ -126,7 +126,12 @@ def _version_of(kind: Kind, artifacts: ArtifactCache, settings: Settings) -> Cal
 
 
 def _runner_service(
-    kind: Kind, options: ModelOptions, artifacts: ArtifactCache, settings: Settings, state: DeploymentState, module: str
+    kind: Kind[Any],
+    options: ModelOptions,
+    artifacts: ArtifactCache,
+    settings: Settings,
+    state: DeploymentState,
+    module: str,
 ) -> Any:  # Any: a BentoML service
     class Runner:
         def __init__(self) -> None:

@@ -32,9 +32,6 @@ _SAFE_IN_PATHS = "/:@!$&'()*+,;=-._~"
 # Clients of the Open Inference Protocol read the member `error`.
 _OPEN_INFERENCE_PATHS = ("/v2/health/", "/v2/models/")
 
-# Fields whose values are files.
-_FILE_FIELDS = ("image", "images")
-
 
 def problem(
     problem_type: ProblemType,
@@ -77,7 +74,7 @@ def problem_of(error: Exception, *, instance: str) -> Response:
     faults: list[Fault] = []
     report(error)
     if isinstance(error, InputError) and error.location:
-        value_type: ValueType = "file" if error.location[-1] in _FILE_FIELDS else "string"
+        value_type: ValueType = "file" if error.is_file else "string"
         if isinstance(error, FieldFault):
             value_type = error.value_type
         faults = [Fault(location=fault_location(error.location), message=detail_of(error), value_type=value_type)]

@@ -10,7 +10,6 @@ from models.card import Card
 from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler
 from serving.runners.interface import ModelRunner
-from serving.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +26,18 @@ class Handlers:
         """The runners of all models."""
         return tuple(handler.model.runner for handler in self)
 
+    @property
+    def tags(self) -> list[tuple[str, str]]:
+        """The tags of the operations, with their descriptions."""
+        return [tag for handler in self for tag in handler.tags]
+
     def cards(self) -> tuple[Card, ...]:
         """Return the cards of the versions that answer by default."""
         return tuple(handler.model.card for handler in self)
 
-    def job_kinds(self, settings: Settings) -> list[JobKind]:
+    def job_kinds(self) -> list[JobKind]:
         """Return the kinds of jobs that the handlers process."""
-        kinds = (handler.job_kind(settings) for handler in self)
+        kinds = (handler.job_kind() for handler in self)
         return [kind for kind in kinds if kind is not None]
 
     def open(self) -> None:

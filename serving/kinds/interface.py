@@ -76,6 +76,8 @@ class Stream:
 class Handler(ABC, Generic[V]):
     """One served model of a kind, in the gateway."""
 
+    # The tags of its operations, with their descriptions.
+    tags: ClassVar[tuple[tuple[str, str], ...]] = ()
     # Whether the fast path answers requests to the main operation, with `answer_json`.
     has_fast_path: ClassVar[bool] = False
 
@@ -121,7 +123,7 @@ class Handler(ABC, Generic[V]):
         """Return the batch operations whose results are streamed."""
         return []
 
-    def job_kind(self, settings: Settings) -> JobKind | None:
+    def job_kind(self) -> JobKind | None:
         """Return how batches of this model are sent as jobs; None for no jobs."""
         return None
 
@@ -132,8 +134,8 @@ class Handler(ABC, Generic[V]):
         """Release what `open` and the requests acquired."""
 
 
-class Kind(ABC):
-    """A kind of model."""
+class Kind(ABC, Generic[S]):
+    """A kind of model. `S` is the type of the settings with those of the kind."""
 
     # The kind's name in `models.toml`, cards and logs.
     name: ClassVar[str]
@@ -142,30 +144,32 @@ class Kind(ABC):
     # The BentoML service that runs its models.
     runner: ClassVar[str]
     runner_description: ClassVar[str]
+    # The settings of the service with those of the kind.
+    settings: ClassVar[type[Settings]]
     # The tasks of the artifacts that this kind serves.
     tasks: ClassVar[tuple[Task, ...]]
     # The batch methods of its runner, the default one first.
     methods: ClassVar[Mapping[str, BatchMethodSpec]]
 
     @abstractmethod
-    def options(self, settings: Settings) -> ModelOptions | None:
+    def options(self, settings: S) -> ModelOptions | None:
         """Return how the settings have a model of this kind served; None for not at all."""
 
     @abstractmethod
-    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+    def load(self, settings: S) -> Callable[[Artifact], Predictor]:
         """Return what loads an artifact. Called once in the runner's process; imports the runtime there."""
 
     @abstractmethod
-    def version(self, artifact: Artifact, settings: Settings) -> Any:  # Any: the kind's own ModelVersion
+    def version(self, artifact: Artifact, settings: S) -> Any:  # Any: the kind's own ModelVersion
         """Return what the gateway needs of one version: its card, and the codec made from it."""
 
     @abstractmethod
-    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
+    def handler(self, model: ServedModel[Any], settings: S) -> Handler[Any]:
         """Return the handler of a served model."""
 
     def warm_up(self, predictor: Any) -> object:  # Any: the kind's own predictor
         """Answer the predictor's own example."""
         return predictor.predict(predictor.example())
 
-    def check(self, settings: Settings, options: ModelOptions) -> None:  # noqa: B027  (most kinds check nothing)
+    def check(self, settings: S, options: ModelOptions) -> None:
         """Raise SettingsInvalid for settings that cannot be served, before anything is started."""

@@ -44,16 +44,8 @@ class ServiceMetrics:
         self._in_flight = Gauge("makunouchi_requests_in_flight", "Requests in flight.", **live)  # type: ignore[arg-type]
         self._sockets = Gauge("makunouchi_websockets_open", "Open WebSockets.", **live)  # type: ignore[arg-type]
         self._closed = self._counter("makunouchi_websockets_closed", "WebSockets closed, by close code.", "code")
-        self._recommendations = self._counter(
-            "makunouchi_recommendations", "Recommendations answered.", "algorithm", "reason"
-        )
-        self._feature_rows = self._counter(
-            "makunouchi_feature_rows",
-            "Recommendations that needed features of a known user, by whether the feature store had a row.",
-            "state",
-        )
-        self._feedback = self._counter("makunouchi_feedback_events", "Feedback events, by result.", "state")
         self._fast_path = self._counter("makunouchi_express_requests", "Requests answered by the fast path.", "route")
+        self._counters: dict[str, Counter] = {}
         self._runners = RunnerMetrics(self.registry)
         self._tallies: dict[tuple[Counter, tuple[str, ...]], int] = {}
         self._responses: dict[tuple[str, str, int], MetricCounts] = {}
@@ -96,22 +88,22 @@ class ServiceMetrics:
     def websocket_closed(self, code: str) -> None:
         """Count the end of an accepted WebSocket."""
         self._open_sockets -= 1
-        self._tally(self._closed, code)
+        self.count(self._closed, code)
 
     def count_fast_path(self, route: str, number: int) -> None:
         """Count requests that the fast path answered."""
-        self._tally(self._fast_path, route, number=number)
+        self.count(self._fast_path, route, number=number)
 
-    def count_recommendation(self, algorithm: str, reason: str | None, features: str | None) -> None:
-        """Count a recommendation."""
-        self._tally(self._recommendations, algorithm, reason or "personal")
-        if features:
-            self._tally(self._feature_rows, features)
+    def counter(self, name: str, description: str, *labels: str) -> Counter:
+        """Return the counter `name`; the first call creates it. For the metrics of one component."""
+        if name not in self._counters:
+            self._counters[name] = self._counter(name, description, *labels)
+        return self._counters[name]
 
-    def count_feedback(self, accepted: int, duplicates: int) -> None:
-        """Count feedback events that were written."""
-        self._tally(self._feedback, "accepted", number=accepted)
-        self._tally(self._feedback, "duplicate", number=duplicates)
+    def count(self, counter: Counter, *labels: str, number: int = 1) -> None:
+        """Add `number` to a counter."""
+        self._tallies[counter, labels] = self._tallies.get((counter, labels), 0) + number
+        self.schedule_flush()
 
     def add(self, part: Flushed) -> None:
         """Flush `part` together with these metrics. It calls `schedule_flush` when it has counts to write."""
@@ -153,10 +145,6 @@ class ServiceMetrics:
         from prometheus_client import Counter
 
         return Counter(name, description, labels, registry=self.registry)
-
-    def _tally(self, counter: Counter, *labels: str, number: int = 1) -> None:
-        self._tallies[counter, labels] = self._tallies.get((counter, labels), 0) + number
-        self.schedule_flush()
 
 
 def metrics_content() -> tuple[bytes, str]:

@@ -17,14 +17,14 @@ from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
 from serving.http.requests.json_body import JSON, answer
 from serving.runners.interface import Runner, RunnerStatus
-from serving.schemas.fields import EXAMPLE_VERSION, ModelUsed
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
 
 NAME = "makunouchi"
 STATUS_TIMEOUT_S = 2.0
-_MODEL = {"name": "tabular", "version": EXAMPLE_VERSION}
+_MODEL = {"name": EXAMPLE_MODEL, "version": EXAMPLE_VERSION}
 _RUNNER = {"ready": True, "model": _MODEL, "detail": ""}
-_METRICS = 'makunouchi_requests_total{method="POST",route="/v1/tabular/predict",status="200"} 42.0\n'
+_METRICS = 'makunouchi_requests_total{method="POST",route="/v1/jobs",status="200"} 42.0\n'
 _TIME = "2026-01-31T12:00:00Z"
 
 
@@ -81,7 +81,7 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
         "Not ready while a runner is not available.",
         handler=readyz,
         answer=Content(
-            JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {"tabular": _RUNNER}}}
+            JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {EXAMPLE_MODEL: _RUNNER}}}
         ),
         answer_description="All models are ready.",
         problems=(NOT_READY, INTERNAL),
@@ -184,7 +184,7 @@ def _link(operation: Operation) -> Link:
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {"tabular": _RUNNER}, "time": _TIME}
+    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:

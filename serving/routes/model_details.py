@@ -16,7 +16,7 @@ from serving.errors.problem_types import INTERNAL, NOT_KNOWN, VALIDATION
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import Query, model_parameter, parameters_of, path_parameter, read_query
-from serving.schemas.fields import EXAMPLE_VERSION
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION
 from serving.schemas.model_parts import ModelMetrics, ModelParam, ModelParams, ModelSchema, ModelVersions
 from serving.schemas.models import summary
 from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
@@ -112,7 +112,7 @@ def _param(catalog: ModelCatalog) -> Operation:
         named = path_parameter("param", "Name of the parameter.", param)
         return (_parameter(catalog), named, *parameters_of(_VersionQuery))
 
-    example = {"name": "tabular", "version": EXAMPLE_VERSION, "param": "seed", "value": 0}
+    example = {"name": EXAMPLE_MODEL, "version": EXAMPLE_VERSION, "param": "seed", "value": 0}
     return Operation(
         id="get_model_param",
         method="GET",

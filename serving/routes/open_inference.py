@@ -29,7 +29,7 @@ from serving.open_inference.schemas import (
     ServerReady,
 )
 from serving.routes.health import NAME, readiness
-from serving.schemas.fields import EXAMPLE_VERSION
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION
 
 EXTENSIONS = ["binary_tensor_data", "classification"]
 Form = Literal["", "_version"]
@@ -127,7 +127,7 @@ def _metadata(calls: OpenInferenceHandler, form: Form) -> Operation:
         summary="What a model takes and gives",
         description=f"By its name in the store, or by one of: {', '.join(f'`{alias}`' for alias in calls.models)}.",
         handler=metadata,
-        parameters=lambda: _parameters(form, is_named=True),
+        parameters=lambda: _parameters(calls, form, is_named=True),
         answer=Content(JSON, lambda: ModelMetadata, lambda: {"model": _metadata_example()}),
         answer_description="Inputs and outputs.",
         problems=(NOT_KNOWN, INTERNAL),
@@ -153,8 +153,8 @@ def _model_ready(calls: OpenInferenceHandler, form: Form) -> Operation:
         tag="inference",
         summary="Can a model infer?",
         handler=ready,
-        parameters=lambda: _parameters(form, is_named=True),
-        answer=Content(JSON, lambda: ModelReady, lambda: {"ready": {"name": "tabular", "ready": True}}),
+        parameters=lambda: _parameters(calls, form, is_named=True),
+        answer=Content(JSON, lambda: ModelReady, lambda: {"ready": {"name": EXAMPLE_MODEL, "ready": True}}),
         answer_description="It can.",
         problems=(NOT_KNOWN, NOT_READY, INTERNAL),
     )
@@ -189,7 +189,7 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
             "and outputs are where `binary_data` asks for it."
         ),
         handler=infer,
-        parameters=lambda: (*_parameters(form, is_named=model is None), _HEADER),
+        parameters=lambda: (*_parameters(calls, form, is_named=model is None), _HEADER),
         body=Content(JSON, lambda: InferRequest, lambda: {"row": shown.example()[0]}),
         more_bodies=(Content(BINARY, lambda: _BYTES),),
         answer=Content(JSON, lambda: InferAnswer, lambda: {"outputs": _answer_example(shown)}),
@@ -217,15 +217,15 @@ def _named(request: Request) -> tuple[str, str | None]:
     return str(request.path_params.get("name", "")), request.path_params.get("version")
 
 
-def _parameters(form: Form, *, is_named: bool) -> tuple[JsonSchema, ...]:
-    name = path_parameter("name", "Name of the model.", "tabular")
+def _parameters(calls: OpenInferenceHandler, form: Form, *, is_named: bool) -> tuple[JsonSchema, ...]:
+    name = path_parameter("name", "Name of the model.", next(iter(calls.models)))
     version = path_parameter("version", "A version that answers.", EXAMPLE_VERSION)
     return ((name,) if is_named else ()) + ((version,) if form else ())
 
 
 def _metadata_example() -> dict[str, Any]:
     return {
-        "name": "tabular",
+        "name": EXAMPLE_MODEL,
         "versions": [EXAMPLE_VERSION],
         "platform": "onnxruntime",
         "inputs": [{"name": "age", "datatype": "INT64", "shape": [-1]}],

@@ -10,6 +10,8 @@ MAX_ID_CHARACTERS = 256
 # A version is the name of a folder.
 VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 # In examples: versions as BentoML names them, the second one newer.
+# The name of a model in examples.
+EXAMPLE_MODEL = "churn"
 EXAMPLE_VERSION, NEWER_VERSION = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
 # The largest integer that every JSON parser reads exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -32,7 +34,7 @@ class Response(BaseModel):
 class ModelUsed(Response):
     """Model that answered the request."""
 
-    name: str = Field(description="Name of the model in the store.", examples=["image"])
+    name: str = Field(description="Name of the model in the store.", examples=[EXAMPLE_MODEL])
     version: str = Field(description="Version of the model in the store.", examples=[EXAMPLE_VERSION])
 
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from models.card import Column, Scalar, Task
-from serving.schemas.fields import EXAMPLE_VERSION, Response
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, Response
 from serving.schemas.models import ModelVersion
 
 
 class OfVersion(Response):
     """One version of one model."""
 
-    name: str = Field(examples=["tabular"])
+    name: str = Field(examples=[EXAMPLE_MODEL])
     version: str = Field(examples=[EXAMPLE_VERSION])
 
 

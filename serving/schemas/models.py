@@ -8,13 +8,13 @@ from datetime import datetime
 from pydantic import Field
 
 from models.card import Card, Column, DataSource, Parity, Scalar, Task
-from serving.schemas.fields import EXAMPLE_VERSION, Response
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, Response
 
 
 class ModelVersion(Response):
     """One version of one model."""
 
-    name: str = Field(examples=["tabular"])
+    name: str = Field(examples=[EXAMPLE_MODEL])
     version: str = Field(examples=[EXAMPLE_VERSION])
     served: bool = Field(description="Whether this is the default version.")
     task: Task

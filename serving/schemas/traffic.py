@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, VERSION_PATTERN, Request, Response
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, NEWER_VERSION, VERSION_PATTERN, Request, Response
 
 MAX_VERSIONS = 8
 _TOLERANCE = 1e-6
@@ -70,7 +70,7 @@ class TrafficVersion(Response):
 class Traffic(Response):
     """The traffic split of a model."""
 
-    name: str = Field(description="Name of the model in the store.", examples=["tabular"])
+    name: str = Field(description="Name of the model in the store.", examples=[EXAMPLE_MODEL])
     weights: Mapping[str, float] = Field(description="The share of each version, as requested.")
     shadow: str | None = Field(description="The version that gets copies of requests.")
     versions: list[TrafficVersion] = Field(description="Every version that a request can name, the default one first.")

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from models.errors import SettingsInvalid
+from serving.kinds.registry import ServiceSettings
 from serving.settings.loading import load_settings
-from serving.settings.settings import PREFIX, Settings
+from serving.settings.settings import PREFIX
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -15,10 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from serving.settings.reference import displayed, markdown
 
     if "--markdown" in (sys.argv[1:] if arguments is None else arguments):
-        sys.stdout.write(markdown())
+        sys.stdout.write(markdown(ServiceSettings))
         return
-    settings = load_settings()
-    for name, field in Settings.model_fields.items():
+    settings = load_settings(ServiceSettings)
+    for name, field in ServiceSettings.model_fields.items():
         sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={displayed(getattr(settings, name))}\n")
 
 

@@ -26,7 +26,7 @@ def displayed(value: object) -> str:
     return _PASSWORD.sub(r"\1****@", str(value))
 
 
-def markdown() -> str:
+def markdown(settings_type: type[Settings]) -> str:
     """Return the reference page: name, type, default and description of every setting."""
     lines = [
         "# Settings",
@@ -40,7 +40,7 @@ def markdown() -> str:
         "| setting | type | default | description |",
         "|---|---|---|---|",
     ]
-    for name, field in Settings.model_fields.items():
+    for name, field in settings_type.model_fields.items():
         default = displayed(field.default) if not isinstance(field.default, SecretStr) else ""
         cells = (f"`{PREFIX}{name.upper()}`", _type_name(field.annotation), f"`{default}`" if default else "",
                  field.description or "")  # fmt: skip

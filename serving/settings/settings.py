@@ -1,7 +1,7 @@
-"""All settings of the service. Their names in the environment have the prefix `MAKUNOUCHI_`.
+"""The settings that all kinds of models share. Their names in the environment have the prefix `MAKUNOUCHI_`.
 
-`service.py` loads them once. `python -m serving.settings` prints the effective values, `--markdown` the page
-docs/settings.md.
+Each kind adds its own in a subclass, and `serving.kinds.registry` combines them. `service.py` loads them once.
+`python -m serving.settings` prints the effective values, `--markdown` the page docs/settings.md.
 """
 
 from __future__ import annotations
@@ -10,30 +10,34 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MAKUNOUCHI_"
 _URL = re.compile(r"[a-z][a-z0-9_+]*://")
 _REDIS = ("redis://", "rediss://", "unix://")
 
-Placement = str  # "process", "inline", or an http:// address
+
+def _check_placement(value: str) -> str:
+    if value not in ("process", "inline") and not value.startswith(("http://", "https://")):
+        raise ValueError(f"expected `process`, `inline` or an http:// address, not '{value}'")
+    return value
+
+
+# The placement of a runner: "process", "inline", or the http:// address of a runner on another host.
+Placement = Annotated[str, AfterValidator(_check_placement)]
 
 
 class Settings(BaseSettings):
-    """The settings of one service. Frozen."""
+    """The settings of one service, without those of single kinds of models. Frozen."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses to start with settings that are only suitable for development."
     )
-
-    image_model: str = Field("image:latest", description="Tag of the image classifier: `name`, or `name:version`.")
-    tabular_model: str = Field("tabular:latest", description="Tag of the tabular model.")
-    recommender_model: str = Field("recommender:latest", description="Tag of the recommender.")
 
     watch_store_s: float = Field(
         0.0,
@@ -48,13 +52,6 @@ class Settings(BaseSettings):
         3, ge=1, le=8, description="Maximum number of versions in the traffic split of a model; all are in memory."
     )
 
-    image_placement: str = Field(
-        "process",
-        description="Placement of the image runner: `process`, `inline`, or the URL of a runner on another host.",
-    )
-    tabular_placement: str = Field("process", description="Placement of the tabular runner.")
-    recommender_placement: str = Field("process", description="Placement of the recommender runner.")
-
     request_timeout_s: float = Field(30.0, gt=0, description="Time limit of a request, then 504.")
     body_timeout_s: float = Field(
         20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
@@ -63,14 +60,6 @@ class Settings(BaseSettings):
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
     max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413.")
-    max_image_pixels: int = Field(
-        50_000_000, gt=0, description="Maximum number of pixels of an image, then 413 before decoding."
-    )
-    max_batch_images: int = Field(
-        32, gt=0, le=256, description="Maximum number of images in one classify-batch request."
-    )
-    max_rows: int = Field(1000, gt=0, description="Maximum number of rows in one tabular request.")
-    max_bulk_users: int = Field(50, gt=0, description="Maximum number of users in one bulk recommendation request.")
 
     max_websockets: int = Field(
         1000, gt=0, description="Maximum number of open WebSockets per gateway process, then 503."
@@ -78,31 +67,6 @@ class Settings(BaseSettings):
     websocket_idle_s: float = Field(
         300.0, ge=0, description="Idle time after which a WebSocket is closed with code 4408; 0 disables the limit."
     )
-
-    image_url_hosts: tuple[str, ...] = Field(
-        (),
-        description="Hosts from which images may be fetched by URL, as a JSON list: `images.example`, `.example` for "
-        "all subdomains, `*` for all public hosts. Disabled when empty.",
-    )
-    image_url_networks: tuple[str, ...] = Field(
-        (), description="Private networks from which images may be fetched, as a JSON list, such as `10.1.0.0/16`."
-    )
-    image_url_timeout_s: float = Field(5.0, gt=0, description="Time limit for fetching one image.")
-
-    features: str = Field(
-        "", description="Folder of the recommender's feature tables; next to the artifact when empty."
-    )
-    features_ttl_s: float = Field(
-        60.0, gt=0, description="Interval at which the feature tables are checked for changes."
-    )
-    feedback_url: str = Field(
-        "", description="SQLAlchemy URL of the feedback log; a SQLite file next to the model store when empty."
-    )
-    feedback_window_days: float = Field(
-        90.0, gt=0, description="Age up to which feedback influences recommendations before the next training."
-    )
-    max_feedback_events: int = Field(1000, gt=0, description="Maximum number of events in one feedback request.")
-    recommendations_max_age_s: int = Field(0, ge=0, description="`max-age` of responses to GET of recommendations.")
 
     job_workers: int = Field(
         1,
@@ -137,8 +101,6 @@ class Settings(BaseSettings):
     )
     max_batch_rows: int = Field(256, gt=0, description="Maximum number of rows in one call to a runner.")
     max_batch_bytes: int = Field(32 << 20, gt=0, description="Maximum number of bytes in one call to a runner.")
-    image_calls_in_flight: int = Field(2, gt=0, description="Concurrent calls to the image runner.")
-    decode_threads: int = Field(2, gt=0, description="Threads that decode images in the gateway.")
 
     api_keys: SecretStr = Field(
         SecretStr(""),
@@ -189,9 +151,6 @@ class Settings(BaseSettings):
         ge=0,
         description="Memory per gateway process for the response cache of images and tables; 0 disables the cache.",
     )
-    cache_tables: bool = Field(
-        True, description="Whether tabular predictions are cached. The cache slows down rows that never repeat."
-    )
     cache_ttl_s: float = Field(300.0, gt=0, description="Lifetime of a cached response.")
     cache_store: Literal["memory", "redis"] = Field(
         "memory", description="Where responses are cached: in each gateway process, or in a shared Redis."
@@ -214,33 +173,12 @@ class Settings(BaseSettings):
             ipaddress.ip_network(each, strict=False)
         return value
 
-    @field_validator("image_placement", "tabular_placement", "recommender_placement")
-    @classmethod
-    def _is_placement(cls, value: Placement) -> Placement:
-        if value not in ("process", "inline") and not value.startswith(("http://", "https://")):
-            raise ValueError(f"expected `process`, `inline` or an http:// address, not '{value}'")
-        return value
-
-    @field_validator("feedback_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        if value and not _URL.match(value):
-            raise ValueError("expected a URL, such as sqlite:////srv/feedback.db or postgresql+psycopg://host/name")
-        return value
-
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not value.get_secret_value().startswith(_REDIS):
             raise ValueError("expected a URL, such as redis://host:6379/0")
         return value
-
-    @field_validator("image_url_networks")
-    @classmethod
-    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            ipaddress.ip_network(network)
-        return networks
 
 
 def state_folder(setting: str) -> Path:

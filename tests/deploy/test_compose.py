@@ -14,8 +14,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from deploy.lock import ROOT
+from serving.kinds.registry import ServiceSettings
 from serving.observability.metrics import ServiceMetrics
-from serving.settings.settings import PREFIX, Settings
+from serving.settings.settings import PREFIX
 from training.packages import Package, package_file
 
 DEPLOY = ROOT / "deploy"
@@ -47,7 +48,7 @@ def test_it_follows_the_compose_specification(compose: dict[str, Any]) -> None:
         validator.validate({"services": {"service": {"image": "x", "no_such_key": 1}}})
 
 
-def settings_of(compose: dict[str, Any], environment: dict[str, str]) -> Settings:
+def settings_of(compose: dict[str, Any], environment: dict[str, str]) -> ServiceSettings:
     """Return the settings of the service, with the variables that compose takes from `environment`."""
     variables = compose["services"]["service"]["environment"]
     values = {
@@ -56,8 +57,8 @@ def settings_of(compose: dict[str, Any], environment: dict[str, str]) -> Setting
         if name.startswith(PREFIX)
     }
     assert values
-    assert values.keys() <= Settings.model_fields.keys()
-    return Settings.model_validate(values)
+    assert values.keys() <= ServiceSettings.model_fields.keys()
+    return ServiceSettings.model_validate(values)
 
 
 def test_every_setting_in_it_exists_and_the_defaults_need_nothing_else(compose: dict[str, Any]) -> None:

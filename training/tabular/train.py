@@ -22,11 +22,12 @@ from models.errors import GateNotMet, ParityNotMet
 from models.onnx_session import open_session, run_session
 from models.store.artifacts import Artifact, find, saving
 from models.tabular.model import MODEL_FILE
+from training.calibration import calibration, calibration_scores
 from training.class_metrics import by_class
 from training.report import console, library_versions, print_summary, step, write_report
 from training.tabular.columns import ColumnRules, Inputs, read_inputs
 from training.tabular.datasets import Table
-from training.tabular.evaluation import calibration, calibration_scores, importance, scores, slice_scores
+from training.tabular.evaluation import importance, scores, slice_scores
 from training.tabular.onnx_graph import to_onnx
 from training.tabular.params import Params, check, read
 from training.tabular.pipelines import Choice, calibrated, candidates, choose, predict

@@ -21,7 +21,7 @@ from serving.http.problem_details import MEDIA_TYPE
 
 TITLE = "Makunouchi"
 DESCRIPTION = """\
-One service, several models: an image classifier, a tabular model and a recommender.
+One service, several models of several kinds.
 
 Errors are problem documents (RFC 9457, `application/problem+json`) with a stable `type` and the id of the request. The
 problem document of an invalid request lists the location of each fault. Times are in milliseconds. JSON bodies are
@@ -30,15 +30,9 @@ validated strictly: unknown fields and values of another type are rejected.
 Every response has `X-Request-ID`, which is the client's own id if it is valid, and `X-Process-Time`. A client can
 shorten the time limit of a request with `X-Request-Timeout`, in seconds; after that it receives 504.
 
-`/v1/ws/predict` is a WebSocket that accepts the same bodies: `{"id": 1, "model": "tabular", "input": {...}}`.
+`/v1/ws/predict` is a WebSocket that accepts the same bodies: `{"id": 1, "model": NAME, "input": {...}}`.
 """
 TAGS = (
-    ("images", "Classification of images."),
-    ("tabular", "Predictions for rows of the training table's columns."),
-    ("recommendations", "Recommendations of items for users."),
-    ("users", "Users: their history, similar users, segments."),
-    ("items", "Items: search by title, metadata, similar items, most popular items."),
-    ("feedback", "Feedback events of users, which influence recommendations immediately."),
     ("jobs", "Large batches that are processed in the background."),
     ("models", "Served models: versions, cards, metrics, traffic."),
     ("inference", "The Open Inference Protocol, version 2, for clients of Triton and MLServer."),
@@ -65,12 +59,14 @@ class OpenApiDocument:
         *,
         version: str,
         depends_on: Callable[[], tuple[object, ...]],
+        tags: Sequence[tuple[str, str]] = (),
         guard: Guard,
     ) -> None:
         self._operations = operations
         self._guard = guard
         self._version = version
         self._depends_on = depends_on
+        self._tags = (*tags, *TAGS)
         self._built_from: tuple[object, ...] = ()
         self._document: JsonSchema = {}
 
@@ -78,12 +74,14 @@ class OpenApiDocument:
         """Return the document with `server_url` as the server. The caller must not change it."""
         dependencies = self._depends_on()
         if not self._document or any(old is not new for old, new in zip(self._built_from, dependencies, strict=True)):
-            self._document = build(self._operations, version=self._version, guard=self._guard)
+            self._document = build(self._operations, tags=self._tags, version=self._version, guard=self._guard)
             self._built_from = dependencies
         return {**self._document, "servers": [{"url": server_url}]}
 
 
-def build(operations: Sequence[Operation], *, version: str, guard: Guard) -> JsonSchema:
+def build(
+    operations: Sequence[Operation], *, tags: Sequence[tuple[str, str]], version: str, guard: Guard
+) -> JsonSchema:
     """Return the document of `operations`, without servers."""
     schemas = ComponentSchemas(operations)
     paths: dict[str, JsonSchema] = {}
@@ -92,7 +90,7 @@ def build(operations: Sequence[Operation], *, version: str, guard: Guard) -> Jso
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
-        "tags": [{"name": name, "description": description} for name, description in TAGS],
+        "tags": [{"name": name, "description": description} for name, description in tags],
         "paths": paths,
         "components": {
             "schemas": schemas.components,

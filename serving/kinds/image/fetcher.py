@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.errors import InputError, InputTooLarge, InvalidInput, Overloaded
-from serving.settings.settings import Settings
+from serving.kinds.image.settings import ImageSettings
 
 if TYPE_CHECKING:
     import aiohttp
@@ -62,7 +62,7 @@ class ImageFetcher:
         self._fetching = 0
 
     @classmethod
-    def of(cls, settings: Settings) -> ImageFetcher | None:
+    def of(cls, settings: ImageSettings) -> ImageFetcher | None:
         """Return the fetcher of the settings; None when images are not fetched."""
         if not settings.image_url_hosts:
             return None

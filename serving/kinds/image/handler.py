@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from serving.kinds.image.schemas import (
     ImageResult,
 )
 from serving.kinds.image.schemas_v2 import ClassificationV2, ClassifyOptionsV2
+from serving.kinds.image.settings import ImageSettings
 from serving.kinds.image.top_classes import check, rank
 from serving.kinds.image.upload import CLASSIFY_V1, image_in_json
 from serving.kinds.image.version import ImageVersion, Pixels
@@ -36,14 +37,15 @@ from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
-from serving.settings.settings import Settings
 from serving.versions.shadow_comparison import Comparison, compare_classes
 
 
 class ImageHandler(Handler[ImageVersion]):
     """`classify_image`, `classify_images` and the same by version 2. Owns the threads that decode."""
 
-    def __init__(self, model: ServedModel[ImageVersion], settings: Settings) -> None:
+    tags: ClassVar[tuple[tuple[str, str], ...]] = (("images", "Classification of images."),)
+
+    def __init__(self, model: ServedModel[ImageVersion], settings: ImageSettings) -> None:
         super().__init__(model, is_cached=True)
         self.max_images = settings.max_batch_images
         self._timeout_s = settings.request_timeout_s
@@ -56,8 +58,8 @@ class ImageHandler(Handler[ImageVersion]):
     def streams(self) -> list[Stream]:
         return [streams.classify_stream(self)]
 
-    def job_kind(self, settings: Settings) -> JobKind:
-        return jobs.job_kind(self, settings)
+    def job_kind(self) -> JobKind:
+        return jobs.job_kind(self)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
@@ -193,8 +195,7 @@ class ImageHandler(Handler[ImageVersion]):
     async def _classify_one(self, image: bytes, *, method: str = "") -> Result[ImageVersion]:
         (pixels,), result = await self._predict([image], method=method)
         if isinstance(pixels, InputError):
-            pixels.location = pixels.location or ("body", "image")
-            raise pixels
+            raise _in_file(pixels)
         if result is None:
             raise PredictionFailed("no result for an image that could be read")
         return result
@@ -234,3 +235,10 @@ def _labels(result: Result[ImageVersion]) -> list[str]:
     values = result.values[:, : len(classes)]
     check(values, len(values), classes)
     return [classes[place] for place in values.argmax(axis=1)]
+
+
+def _in_file(error: InputError) -> InputError:
+    """Return the fault of an image with its location in the request."""
+    error.location = error.location or ("body", "image")
+    error.is_file = True
+    return error

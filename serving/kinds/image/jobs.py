@@ -14,7 +14,6 @@ from serving.jobs.storage.item_file import JobItem
 from serving.kinds.image.schemas import ClassifyOptions, ImageFailure
 from serving.kinds.image.upload import ClassifyQuery
 from serving.runners.interface import ModelRef
-from serving.settings.settings import Settings
 
 if TYPE_CHECKING:
     from serving.kinds.image.handler import ImageHandler
@@ -24,7 +23,7 @@ _BATCH_ITEMS = 4
 _NAME = "images"
 
 
-def job_kind(handler: ImageHandler, settings: Settings) -> JobKind:
+def job_kind(handler: ImageHandler) -> JobKind:
     """Return the kind of job that classifies images."""
     return JobKind(
         name=_NAME,

@@ -9,6 +9,7 @@ from models.card import Task
 from models.cores import usable_cores
 from models.store.artifacts import Artifact
 from serving.kinds.image.handler import ImageHandler
+from serving.kinds.image.settings import ImageSettings
 from serving.kinds.image.version import ImageVersion, image_version
 from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
 from serving.kinds.served_model import ServedModel
@@ -16,7 +17,7 @@ from serving.runners.host.loaded_versions import Predictor
 from serving.settings.settings import Settings
 
 
-class ImageClassifiers(Kind):
+class ImageClassifiers(Kind[ImageSettings]):
     """Image classifiers: image files in, classes with confidences out."""
 
     name: ClassVar[str] = "image-classifier"
@@ -26,21 +27,22 @@ class ImageClassifiers(Kind):
         "Classifies images, as uint8 (N, H, W, 3), into probabilities (N, classes); `embed` adds their features."
     )
     tasks: ClassVar[tuple[Task, ...]] = ("image-classification",)
+    settings: ClassVar[type[Settings]] = ImageSettings
     methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
         "predict": BatchMethodSpec("array", "uint8", lambda predictor, rows: predictor.predict(rows)),
         "embed": BatchMethodSpec("array", "uint8", lambda predictor, rows: predictor.embed(rows)),
     }
 
-    def options(self, settings: Settings) -> ModelOptions:
+    def options(self, settings: ImageSettings) -> ModelOptions:
         return ModelOptions(settings.image_model, settings.image_placement, settings.image_calls_in_flight)
 
-    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+    def load(self, settings: ImageSettings) -> Callable[[Artifact], Predictor]:
         from models.image.classifier import ImageClassifier
 
         return lambda artifact: ImageClassifier.load(artifact, threads=usable_cores())
 
-    def version(self, artifact: Artifact, settings: Settings) -> ImageVersion:
+    def version(self, artifact: Artifact, settings: ImageSettings) -> ImageVersion:
         return image_version(artifact, max_pixels=settings.max_image_pixels)
 
-    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
+    def handler(self, model: ServedModel[Any], settings: ImageSettings) -> Handler[Any]:
         return ImageHandler(model, settings)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.feedback_schemas import Accepted, FeedbackEvent, FeedbackRequest
 from serving.kinds.recommender.feedback_writer import Append, FeedbackWriter
-from serving.observability.metrics import service_metrics
-from serving.settings.settings import Settings
+from serving.kinds.recommender.metrics import count_feedback
+from serving.kinds.recommender.settings import RecommenderSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NewEvent:
 class FeedbackHandler:
     """`send_feedback`."""
 
-    def __init__(self, append: Append, settings: Settings) -> None:
+    def __init__(self, append: Append, settings: RecommenderSettings) -> None:
         self.max_events = settings.max_feedback_events
         self._writer = FeedbackWriter(append)
 
@@ -45,7 +45,7 @@ class FeedbackHandler:
         events = [_event(each, index, now, request_key) for index, each in enumerate(request.events)]
         is_new = await self._writer.write(events)
         accepted = sum(is_new)
-        service_metrics().count_feedback(accepted, len(is_new) - accepted)
+        count_feedback(accepted, len(is_new) - accepted)
         return Accepted(accepted=accepted, duplicates=len(is_new) - accepted)
 
     def open(self) -> None:

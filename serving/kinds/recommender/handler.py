@@ -25,6 +25,7 @@ from serving.kinds.recommender import (
 )
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.items import ItemHandler
+from serving.kinds.recommender.metrics import count_recommendation
 from serving.kinds.recommender.requests import each_user, extras_of, own_extras, query_of
 from serving.kinds.recommender.responses import Recommendation, check, of_user
 from serving.kinds.recommender.schemas import (
@@ -36,26 +37,35 @@ from serving.kinds.recommender.schemas import (
     RecommendRequest,
     UserFailure,
 )
+from serving.kinds.recommender.settings import RecommenderSettings
 from serving.kinds.recommender.users import UserHandler
 from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.responses import model_used
 from serving.kinds.served_model import Result, ServedModel
-from serving.observability.metrics import service_metrics
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
-from serving.settings.settings import Settings
 from serving.versions.shadow_comparison import Comparison, compare_lists
 
 
 class RecommenderHandler(Handler[RecommenderVersion]):
     """`recommend`, `recommend_bulk`, and the operations on users, items and feedback."""
 
+    tags: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("recommendations", "Recommendations of items for users."),
+        ("users", "Users: their history, similar users, segments."),
+        ("items", "Items: search by title, metadata, similar items, most popular items."),
+        ("feedback", "Feedback events of users, which influence recommendations immediately."),
+    )
     has_fast_path: ClassVar[bool] = True
 
     def __init__(
-        self, model: ServedModel[RecommenderVersion], settings: Settings, *, feedback: FeedbackHandler | None = None
+        self,
+        model: ServedModel[RecommenderVersion],
+        settings: RecommenderSettings,
+        *,
+        feedback: FeedbackHandler | None = None,
     ) -> None:
         super().__init__(model)
         self.max_users = settings.max_bulk_users
@@ -72,8 +82,8 @@ class RecommenderHandler(Handler[RecommenderVersion]):
     def streams(self) -> list[Stream]:
         return [streams.recommendation_stream(self)]
 
-    def job_kind(self, settings: Settings) -> JobKind:
-        return jobs.job_kind(self, settings)
+    def job_kind(self) -> JobKind:
+        return jobs.job_kind(self)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
@@ -227,7 +237,7 @@ def _answers(result: Result[RecommenderVersion]) -> list[Answer]:
 
 def _count(answer: Answer) -> None:
     if answer.error is None:
-        service_metrics().count_recommendation(answer.model, answer.reason, answer.features)
+        count_recommendation(answer.model, answer.reason, answer.features)
 
 
 def _compare(first: Result[RecommenderVersion], second: Result[RecommenderVersion]) -> Comparison:

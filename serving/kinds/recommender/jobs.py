@@ -26,7 +26,6 @@ from serving.kinds.recommender.schemas import (
     name_models,
 )
 from serving.runners.interface import ModelRef
-from serving.settings.settings import Settings
 
 if TYPE_CHECKING:
     from serving.kinds.recommender.handler import RecommenderHandler
@@ -35,7 +34,7 @@ _BATCH_ITEMS = 16
 _NAME = "recommendations"
 
 
-def job_kind(handler: RecommenderHandler, settings: Settings) -> JobKind:
+def job_kind(handler: RecommenderHandler) -> JobKind:
     """Return the kind of job that recommends items to users."""
     return JobKind(
         name=_NAME,

@@ -13,13 +13,14 @@ from models.store.artifacts import Artifact
 from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.handler import RecommenderHandler
+from serving.kinds.recommender.settings import RecommenderSettings
 from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.served_model import ServedModel
 from serving.runners.host.loaded_versions import Predictor
 from serving.settings.settings import Settings
 
 
-class Recommenders(Kind):
+class Recommenders(Kind[RecommenderSettings]):
     """Recommenders: users and items in, ranked items out."""
 
     name: ClassVar[str] = "recommender"
@@ -29,14 +30,15 @@ class Recommenders(Kind):
         "Answers recommendation queries and questions about users and items, each a JSON object."
     )
     tasks: ClassVar[tuple[Task, ...]] = ("recommendation",)
+    settings: ClassVar[type[Settings]] = RecommenderSettings
     methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
         "ask": BatchMethodSpec("objects", "", lambda predictor, queries: predictor.answer(queries))
     }
 
-    def options(self, settings: Settings) -> ModelOptions:
+    def options(self, settings: RecommenderSettings) -> ModelOptions:
         return ModelOptions(settings.recommender_model, settings.recommender_placement)
 
-    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+    def load(self, settings: RecommenderSettings) -> Callable[[Artifact], Predictor]:
         from models.recommender.online.dispatcher import Dispatcher
         from models.recommender.online.feedback_listener import FeedbackListener
         from models.recommender.online.recent_events import RecentEvents
@@ -49,18 +51,18 @@ class Recommenders(Kind):
     def warm_up(self, predictor: Any) -> object:  # Any: a Dispatcher, imported in the runner's process alone
         return predictor.warm_up()
 
-    def version(self, artifact: Artifact, settings: Settings) -> RecommenderVersion:
+    def version(self, artifact: Artifact, settings: RecommenderSettings) -> RecommenderVersion:
         return RecommenderVersion(artifact.card)
 
-    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
+    def handler(self, model: ServedModel[Any], settings: RecommenderSettings) -> Handler[Any]:
         feedback = FeedbackHandler(_log(settings).append, settings)
         return RecommenderHandler(model, settings, feedback=feedback)
 
-    def check(self, settings: Settings, options: ModelOptions) -> None:
+    def check(self, settings: RecommenderSettings, options: ModelOptions) -> None:
         is_local = options.placement in ("process", "inline")
         if settings.features and is_local and not Path(settings.features).is_dir():
             raise SettingsInvalid(f"setting MAKUNOUCHI_FEATURES: there is no folder '{settings.features}'")
 
 
-def _log(settings: Settings) -> FeedbackLog:
+def _log(settings: RecommenderSettings) -> FeedbackLog:
     return FeedbackLog(settings.feedback_url or default_url())

@@ -12,7 +12,7 @@ from models.errors import InvalidInput, PredictionFailed
 from serving.http.operation import Operation
 from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json
-from serving.kinds.served_model import Result
+from serving.kinds.served_model import Result, ServedModel
 from serving.kinds.tabular import jobs, open_inference
 from serving.kinds.tabular.routes import PREDICT, predict_operation
 from serving.kinds.tabular.schemas import EstimatedRows, Row
@@ -21,20 +21,26 @@ from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
-from serving.settings.settings import Settings
 from serving.versions.shadow_comparison import Comparison, compare_classes, compare_numbers
 
 
 class TabularHandler(Handler[TabularVersion]):
     """`predict_tabular`. Its types follow the card of the version that answers."""
 
+    tags: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("tabular", "Predictions for rows of the training table's columns."),
+    )
     has_fast_path: ClassVar[bool] = True
+
+    def __init__(self, model: ServedModel[TabularVersion], *, max_rows: int, is_cached: bool = False) -> None:
+        super().__init__(model, is_cached=is_cached)
+        self.max_rows = max_rows
 
     def operations(self) -> list[Operation]:
         return [predict_operation(self)]
 
-    def job_kind(self, settings: Settings) -> JobKind:
-        return jobs.job_kind(self, settings)
+    def job_kind(self) -> JobKind:
+        return jobs.job_kind(self)
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:

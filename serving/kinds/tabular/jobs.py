@@ -19,7 +19,6 @@ from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, error_outcome, process_each
 from serving.jobs.storage.item_file import JobItem
 from serving.schemas.fields import EXAMPLE_VERSION
-from serving.settings.settings import Settings
 
 if TYPE_CHECKING:
     from serving.kinds.tabular.handler import TabularHandler
@@ -29,11 +28,11 @@ _BATCH_ITEMS = 64
 _NAME = "tabular"
 
 
-def job_kind(handler: TabularHandler, settings: Settings) -> JobKind:
+def job_kind(handler: TabularHandler) -> JobKind:
     """Return the kind of job that predicts rows."""
     return JobKind(
         name=_NAME,
-        processor=RowProcessor(handler, max_rows=settings.max_rows),
+        processor=RowProcessor(handler, max_rows=handler.max_rows),
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
         columns=lambda: _columns(handler),

@@ -10,12 +10,13 @@ from models.store.artifacts import Artifact
 from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
 from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.handler import TabularHandler
+from serving.kinds.tabular.settings import TabularSettings
 from serving.kinds.tabular.version import TabularVersion
 from serving.runners.host.loaded_versions import Predictor
 from serving.settings.settings import Settings
 
 
-class Tabular(Kind):
+class Tabular(Kind[TabularSettings]):
     """Tabular models: rows of a table in, classes or estimates out."""
 
     name: ClassVar[str] = "tabular"
@@ -25,20 +26,21 @@ class Tabular(Kind):
         "Predicts encoded table rows, as float32 (N, columns): probabilities (N, classes), or estimates (N, 1)."
     )
     tasks: ClassVar[tuple[Task, ...]] = ("tabular-classification", "tabular-regression")
+    settings: ClassVar[type[Settings]] = TabularSettings
     methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
         "predict": BatchMethodSpec("array", "float32", lambda predictor, rows: predictor.predict(rows))
     }
 
-    def options(self, settings: Settings) -> ModelOptions:
+    def options(self, settings: TabularSettings) -> ModelOptions:
         return ModelOptions(settings.tabular_model, settings.tabular_placement)
 
-    def load(self, settings: Settings) -> Callable[[Artifact], Predictor]:
+    def load(self, settings: TabularSettings) -> Callable[[Artifact], Predictor]:
         from models.tabular.model import TabularModel
 
         return TabularModel.load
 
-    def version(self, artifact: Artifact, settings: Settings) -> TabularVersion:
+    def version(self, artifact: Artifact, settings: TabularSettings) -> TabularVersion:
         return TabularVersion(artifact.card, max_rows=settings.max_rows)
 
-    def handler(self, model: ServedModel[Any], settings: Settings) -> Handler[Any]:
-        return TabularHandler(model, is_cached=settings.cache_tables)
+    def handler(self, model: ServedModel[Any], settings: TabularSettings) -> Handler[Any]:
+        return TabularHandler(model, max_rows=settings.max_rows, is_cached=settings.cache_tables)

@@ -35,8 +35,8 @@ from starlette.middleware import Middleware
 from serving.asgi import PICKLE
 from serving.bento.app_factory import tracing, tracing_exporter
 from serving.bento.runner import RunnerAppFactory, RunnerService
+from serving.kinds.registry import ServiceSettings
 from serving.runners.placement import Placed
-from serving.settings.settings import Settings
 from tests.serving.event_loop import in_loop
 
 
@@ -44,7 +44,7 @@ def parameters(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-@bentoml.service(metrics={"enabled": False}, service_class=RunnerService.using(Settings()))
+@bentoml.service(metrics={"enabled": False}, service_class=RunnerService.using(ServiceSettings()))
 class Doubling:
     @bentoml.api(batchable=True, max_batch_size=10, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,9 +22,9 @@ from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.service import Submission
 from serving.jobs.storage.item_file import JobItem
 from serving.jobs.storage.record import Job
+from serving.kinds.registry import ServiceSettings
 from serving.routes import job_submissions, jobs
 from serving.runners.interface import ModelRef
-from serving.settings.settings import Settings
 from tests.serving.event_loop import in_loop
 from tests.serving.jobs.decoding.uploads import parquet
 from tests.serving.jobs.job_fixtures import TABLE
@@ -74,7 +74,7 @@ def kind(name: str = "texts") -> JobKind:
 
 
 def service_of(tmp_path: Path, *kinds: JobKind) -> Jobs:
-    return build_jobs(kinds, Settings(state_folder=str(tmp_path)), is_stopping=lambda: False)
+    return build_jobs(kinds, ServiceSettings(state_folder=str(tmp_path)), is_stopping=lambda: False)
 
 
 async def body_of(data: bytes) -> AsyncIterator[bytes]:

@@ -18,11 +18,11 @@ from models.tabular.row_encoder import RowEncoder
 from serving.context import requesting_version
 from serving.kinds.image.handler import ImageHandler
 from serving.kinds.image.version import ImageVersion
+from serving.kinds.registry import ServiceSettings
 from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.handler import TabularHandler
 from serving.kinds.tabular.version import TabularVersion
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
-from serving.settings.settings import Settings
 from serving.versions.router import VersionRouter
 from tests.serving.in_process_service import IMAGE_CARD, ROW, TABLE_CARD, png
 
@@ -75,7 +75,7 @@ def served(runner: SwappingRunner, version: Any) -> ServedModel[Any]:
 def table(loaded: str, *, reported: str = "a", then: Sequence[str] = ()) -> tuple[TabularHandler, SwappingRunner]:
     runner = SwappingRunner(loaded, reported, {name: len(card.inputs) for name, card in CARDS.items()}, list(then))
     versions = {name: TabularVersion(card, max_rows=1000) for name, card in CARDS.items()}
-    return TabularHandler(served(runner, versions.__getitem__)), runner
+    return TabularHandler(served(runner, versions.__getitem__), max_rows=1000), runner
 
 
 def test_rows_are_encoded_again_for_a_new_default_version() -> None:
@@ -133,7 +133,7 @@ def test_images_use_preprocessing_and_classes_of_the_version() -> None:
 
     for loaded, label, calls in (("a", "red", 1), ("same_size", "cat", 2), ("large", "cat", 2)):
         runner = SwappingRunner(loaded, "a", {"a": 8, "same_size": 8, "large": 16})
-        handler = ImageHandler(served(runner, version), Settings())
+        handler = ImageHandler(served(runner, version), ServiceSettings())
         try:
             one = asyncio.run(handler.classify(png()))
             assert len(runner.payloads) == calls

@@ -1,4 +1,4 @@
-"""Settings: named when wrong, masked when printed, and all of them on their page."""
+"""ServiceSettings: named when wrong, masked when printed, and all of them on their page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from models.errors import SettingsInvalid
 from serving.access.production_checks import check_protection
+from serving.kinds.registry import ServiceSettings
 from serving.settings.__main__ import main
 from serving.settings.loading import load_settings
 from serving.settings.reference import markdown
-from serving.settings.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -25,13 +25,13 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_reference_page_is_current() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text() == markdown(), (
+    assert (ROOT / "docs" / "settings.md").read_text() == markdown(ServiceSettings), (
         "run: python -m serving.settings --markdown > docs/settings.md"
     )
 
 
 def test_every_setting_is_described() -> None:
-    for name, field in Settings.model_fields.items():
+    for name, field in ServiceSettings.model_fields.items():
         assert len(field.description or "") > 10, name
 
 
@@ -43,7 +43,7 @@ def test_every_setting_is_described() -> None:
 def test_the_error_names_the_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=name):
-        load_settings()
+        load_settings(ServiceSettings)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_error_names_the_setting(monkeypatch: pytest.MonkeyPatch, name: str,
 def test_the_error_states_the_remedy(monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=fault):
-        load_settings()
+        load_settings(ServiceSettings)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_error_names_an_unknown_setting_of_the_file(
     (tmp_path / "env").write_text(line)
     monkeypatch.setenv("MAKUNOUCHI_ENV_FILE", str(tmp_path / "env"))
     with pytest.raises(SettingsInvalid, match=f"in the file of MAKUNOUCHI_ENV_FILE: unknown setting {fault}"):
-        load_settings()
+        load_settings(ServiceSettings)
 
 
 def test_printed_settings_hold_no_password(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_printed_settings_hold_no_password(monkeypatch: pytest.MonkeyPatch, caps
     assert "hunter2" not in printed
     assert "MAKUNOUCHI_FEEDBACK_URL=postgresql://me:****@db/feedback" in printed
     assert 'MAKUNOUCHI_CORS_ORIGINS=["https://shop.example"]' in printed
-    for name in Settings.model_fields:
+    for name in ServiceSettings.model_fields:
         assert f"MAKUNOUCHI_{name.upper()}=" in printed
 
 
@@ -93,6 +93,6 @@ def test_a_placeholder_password_is_refused_in_production(monkeypatch: pytest.Mon
     for name in ("REDIS_URL", "FEEDBACK_URL"):
         monkeypatch.setenv(f"MAKUNOUCHI_{name}", "redis://me:changeme@localhost")
         with pytest.raises(SettingsInvalid, match=f"MAKUNOUCHI_{name}: its password is a placeholder"):
-            check_protection(load_settings())
+            check_protection(load_settings(ServiceSettings))
         monkeypatch.setenv(f"MAKUNOUCHI_{name}", "redis://me:3hD8sk2@localhost")
-        check_protection(load_settings())
+        check_protection(load_settings(ServiceSettings))

@@ -7,7 +7,8 @@ import pytest
 
 from models.card import Column
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE
-from training.tabular.evaluation import calibration, calibration_scores, importance, scores, slice_scores
+from training.calibration import calibration, calibration_scores
+from training.tabular.evaluation import importance, scores, slice_scores
 
 VALUES = np.array([0, 1, 1, 0, 1, 0, 1, 1, 0, 1] * 10, dtype=np.int64)
 

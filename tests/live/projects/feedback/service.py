@@ -20,17 +20,17 @@ from serving.bento.runner import RunnerService
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.handler import RecommenderHandler
 from serving.kinds.recommender.version import RecommenderVersion
+from serving.kinds.registry import ServiceSettings
 from serving.kinds.served_model import ServedModel
 from serving.observability.metrics import metrics_content
 from serving.routes.health import Metrics, health_operations
 from serving.runners.batching import BatchLimits
 from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
-from serving.settings.settings import Settings
 from serving.versions.router import VersionRouter
 from tests.models.recommender import film_library
 
-SETTINGS = Settings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
+SETTINGS = ServiceSettings(request_timeout_s=10, shutdown_grace_s=5, access_log=False)
 LOG = FeedbackLog(os.environ["FEEDBACK_LOG"])
 
 

@@ -25,17 +25,17 @@ from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
 from serving.context import current_context
 from serving.http.problem_details import problem_of
+from serving.kinds.registry import ServiceSettings
 from serving.observability.metrics import metrics_content
 from serving.runners.batching import BatchLimits
 from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
-from serving.settings.settings import Settings
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
 # Held requests and predictions end when this file exists.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
-SETTINGS = Settings(
+SETTINGS = ServiceSettings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
     body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
     shutdown_grace_s=float(os.environ.get("OVERHEAD_GRACE_S", "10")),

@@ -14,7 +14,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from models.errors import InputError, InputTooLarge, Overloaded
 from serving.kinds.image.fetcher import ImageFetcher, is_public
-from serving.settings.settings import Settings
+from serving.kinds.registry import ServiceSettings
 from tests.serving.event_loop import in_loop
 from tests.serving.in_process_service import LocalService, png
 
@@ -281,7 +281,7 @@ def test_fetched_images_are_not_cached() -> None:
 
 def test_invalid_network_setting_stops_the_start() -> None:
     with pytest.raises(ValueError, match="image_url_networks"):
-        Settings(image_url_networks=("10.0.0.1/8",))
+        ServiceSettings(image_url_networks=("10.0.0.1/8",))
 
 
 def test_concurrent_fetches_are_limited() -> None:
