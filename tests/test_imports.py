@@ -57,7 +57,7 @@ MODELS = (
     "store",
     "base",
 )
-MODEL_KINDS = ("image", "tabular", "recommender")
+MODEL_KINDS = ("image", "tabular", "recommender", "text")
 
 # Who may import what of ours.
 ALLOWED = {

@@ -23,8 +23,11 @@ FOLDERS = {
     for folder in (ROOT / "serving" / "kinds").iterdir()
     if folder.is_dir() and (folder / "__init__.py").exists()
 }
+# Words that the code uses without meaning a kind.
+ORDINARY_WORDS = {"text"}
 # Names of modules, classes, functions and texts that tell a kind: of its folder, its registry entry, its tasks.
 NAMES = FOLDERS | {each for kind in KINDS for each in (kind.name, kind.alias, kind.runner, *kind.tasks)}
+NAMES -= ORDINARY_WORDS
 
 
 def generic_sources() -> list[Path]:

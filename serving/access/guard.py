@@ -65,38 +65,45 @@ class Guard:
 
         Raises Unauthenticated, Forbidden, KeysUnavailable, RateLimited, or LimitsUnavailable.
         """
-        role = self.required_role(access)
-        if role is None or not self.is_on:
-            if self.limits.is_on:
-                await self.limits.check(scope, access, None)
-            if role is not None:
-                raise Forbidden("administration requires an admin key, and none is configured; see docs/security.md")
-            return ANONYMOUS
-        try:
-            identity = await self._identify(scope)
-        except Unauthenticated:
-            if self.limits.is_on:
-                await self.limits.check(scope, access, None)
-            raise
-        if self.limits.is_on:
-            await self.limits.check(scope, access, identity)
-        if not identity.may(role):
-            raise Forbidden(f"this operation requires the role '{role}'")
-        scope[IDENTITY] = identity
+        identity = self.admit_now(scope["headers"], access) or await self._admit_after_checks(scope, access)
+        if identity is not ANONYMOUS:
+            scope[IDENTITY] = identity
         return identity
 
-    def admits_at_once(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> bool:
-        """Return whether a request with `headers` is certainly allowed, without waiting.
+    def admit_now(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> Identity | None:
+        """Return the identity of a caller that may proceed without a wait: no limit applies, and the key is known.
 
-        After False, `admit` decides.
+        None does not mean that the caller is refused: `admit` decides.
         """
         if self.limits.limits(access):
-            return False
+            return None
         role = self.required_role(access)
         if role is None:
-            return True
+            return ANONYMOUS
         identity = self._keys.find(credential_of({"headers": headers}))
-        return identity is not None and identity.may(role)
+        return identity if identity is not None and identity.may(role) else None
+
+    async def _admit_after_checks(self, scope: Scope, access: Access) -> Identity:
+        role = self.required_role(access)
+        identity: Identity | None = None
+        refusal: Unauthenticated | None = None
+        if role is not None and self.is_on:
+            try:
+                identity = await self._identify(scope)
+            except Unauthenticated as error:
+                refusal = error
+        # Refused callers count too: guesses of keys are limited.
+        if self.limits.is_on:
+            await self.limits.check(scope, access, identity)
+        if refusal is not None:
+            raise refusal
+        if role is None:
+            return ANONYMOUS
+        if identity is None:
+            raise Forbidden("administration requires an admin key, and none is configured; see docs/security.md")
+        if not identity.may(role):
+            raise Forbidden(f"this operation requires the role '{role}'")
+        return identity
 
     def with_limit_headers(self, scope: Scope, response: Response) -> Response:
         """Add the rate limit headers of the request to `response`."""

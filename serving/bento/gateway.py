@@ -37,6 +37,7 @@ from serving.kinds.handlers import Handlers
 from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
@@ -95,7 +96,7 @@ class GatewayAppFactory(HttpAppFactory):
         transfer_timeout_s = self._settings.job_transfer_timeout_s
         outer = [
             Middleware(RequestId),
-            Middleware(RequestMetrics, metrics=service_metrics(), access_log=self._access_log, native=native),
+            Middleware(RequestMetrics, recorder=RequestRecorder(service_metrics(), self._access_log), native=native),
             *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
             Middleware(ServerErrors),
             Middleware(CloseConnections, draining=draining),
@@ -123,8 +124,7 @@ class GatewayAppFactory(HttpAppFactory):
         install(
             # The fast path bypasses the tracing middleware.
             () if tracing_exporter() else self._gateway.fast_operations,
-            metrics=service_metrics(),
-            access_log=self._access_log,
+            recorder=RequestRecorder(service_metrics(), self._access_log),
             shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,

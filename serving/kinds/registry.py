@@ -11,10 +11,12 @@ from serving.kinds.recommender.kind import Recommenders
 from serving.kinds.recommender.settings import RecommenderSettings
 from serving.kinds.tabular.kind import Tabular
 from serving.kinds.tabular.settings import TabularSettings
+from serving.kinds.text.kind import TextClassifiers
+from serving.kinds.text.settings import TextSettings
 
 # In the order of the OpenAPI document.
-KINDS: tuple[Kind[Any], ...] = (ImageClassifiers(), Tabular(), Recommenders())
+KINDS: tuple[Kind[Any], ...] = (ImageClassifiers(), Tabular(), Recommenders(), TextClassifiers())
 
 
-class ServiceSettings(ImageSettings, TabularSettings, RecommenderSettings):
+class ServiceSettings(ImageSettings, TabularSettings, RecommenderSettings, TextSettings):
     """All settings of a service: those that the kinds share, and those of each kind. Frozen."""

@@ -10,8 +10,6 @@ def set_up_logs(level: str) -> None:
     logging.getLogger("makunouchi").setLevel(level)
     # uvicorn formats access lines if its logger has a handler, and BentoML sets one at the root logger.
     logging.getLogger("uvicorn.access").propagate = False
-    # It logs every malformed form. The client receives the fault, and the access log contains the 400.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = logging.getLogger("uvicorn.error")
     if _is_informative not in server.filters:
         server.addFilter(_is_informative)

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from models.errors import PredictionFailed
-
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
@@ -16,14 +14,6 @@ class ModelRef:
 
     name: str
     version: str
-
-
-class FailedBy(PredictionFailed):
-    """A failure of one version. What was made ready for another one may well fail: see `calls/editions.py`."""
-
-    def __init__(self, message: str, model: ModelRef) -> None:
-        super().__init__(message)
-        self.model = model
 
 
 # What a runner takes and returns for several rows: an array, or one JSON object per row.

@@ -31,7 +31,7 @@ from models.errors import (
     UnsupportedMedia,
     VersionNotLoaded,
 )
-from serving.runners.interface import FailedBy, ModelRef
+from serving.runners.interface import ModelRef
 
 MEDIA_TYPE: Final = "application/vnd.makunouchi.frame"
 DTYPES: Final = frozenset({"uint8", "int32", "int64", "float16", "float32", "float64", "bool"})
@@ -141,8 +141,6 @@ def _error_item(error: Exception) -> list[Any]:  # Any: JSON
     name = type(error).__name__
     if isinstance(error, InputError) and name in _ERRORS:
         return [name, str(error), list(error.location)]
-    if isinstance(error, FailedBy):
-        return [PredictionFailed.__name__, "", [error.model.name, error.model.version]]
     return [name if name in _ERRORS else PredictionFailed.__name__, "", []]
 
 
@@ -160,8 +158,6 @@ def _error(item: list[Any]) -> PlatformError:  # Any: JSON
     kind = _ERRORS.get(name, PredictionFailed)
     if issubclass(kind, InputError):
         return kind(str(message), location=tuple(location))
-    if kind is PredictionFailed and location:
-        return FailedBy(_MESSAGES[name], ModelRef(str(location[0]), str(location[1])))
     return kind(_MESSAGES[kind.__name__])
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from python_multipart.multipart import MultipartParser
+from multipart import MultipartSegment, PushMultipartParser
 
 from benchmarks.cases import Case, accepts, overhead_cases, random_rows
 from benchmarks.payloads import Style, build_request
@@ -31,12 +31,10 @@ def test_every_format_decodes_the_result_of_its_response() -> None:
 def test_a_form_contains_the_bytes_of_the_image() -> None:
     request = build_request("ours", "image", Case(IMAGE, 3))
     file = bytearray()
-    parser = MultipartParser(
-        request.content_type.partition("boundary=")[2].encode(),
-        {"on_part_data": lambda data, start, end: file.extend(data[start:end])},
-    )
-    parser.write(request.body)
-    parser.finalize()
+    with PushMultipartParser(request.content_type.partition("boundary=")[2]) as parser:
+        for event in parser.parse(request.body):
+            if event is not None and not isinstance(event, MultipartSegment):
+                file += event
     assert bytes(file) == IMAGE
 
 

@@ -21,6 +21,7 @@ from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.stack import middleware_stack
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import ServiceMetrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.routes.health import Metrics
 from serving.runners.interface import RunnerResponse
 from tests.live.server import wait_for
@@ -206,7 +207,7 @@ def test_idle_limit_ignores_connections_with_requests_in_flight(local_service: L
 def test_messages_and_connections_are_in_metrics_and_log(local_service: LocalService) -> None:
     telemetry, stream = ServiceMetrics(), io.StringIO()
     log = AccessLog(stream)
-    app = RequestId(RequestMetrics(local_service.edged, metrics=telemetry, access_log=log))
+    app = RequestId(RequestMetrics(local_service.edged, recorder=RequestRecorder(telemetry, log)))
     with listening(app) as address:
         url = f"ws://{address}/v1/ws/predict"
         with connect(url, additional_headers={"X-Request-ID": "socket-1"}) as socket:

@@ -13,8 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.context import current_request_id
 from serving.http.middleware.websocket_metrics import WebSocketMetrics
-from serving.observability.access_log import AccessLog
-from serving.observability.metrics import ServiceMetrics
+from serving.observability.request_recorder import RequestRecorder
 
 UNMATCHED = "unmatched"
 OTHER_METHOD = "OTHER"
@@ -27,12 +26,9 @@ class RequestMetrics:
     `native` are the paths of BentoML's own application, which are logged as they are.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, metrics: ServiceMetrics, access_log: AccessLog | None, native: Collection[str] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, recorder: RequestRecorder, native: Collection[str] = ()) -> None:
         self.app = app
-        self._metrics = metrics
-        self._access_log = access_log
+        self._recorder = recorder
         self._native = frozenset(native)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,19 +49,17 @@ class RequestMetrics:
                 message["headers"] = [*message.get("headers", ()), (b"x-process-time", elapsed_ms)]
             await send(message)
 
-        self._metrics.request_started()
+        self._recorder.started()
         try:
             await self.app(scope, receive, send_timed)
         finally:
             seconds = time.perf_counter() - started
             route = self._route(scope)
             method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
-            self._metrics.request_ended(route, method, status, seconds)
-            if self._access_log is not None:
-                self._access_log.write(current_request_id(), method, route, status, 1000 * seconds)
+            self._recorder.ended(current_request_id(), method, route, status, seconds)
 
     async def _measure_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = WebSocketMetrics(scope, route=self._route, metrics=self._metrics, access_log=self._access_log)
+        socket = WebSocketMetrics(scope, route=self._route, recorder=self._recorder)
         try:
             await self.app(scope, socket.wrap_receive(receive), socket.wrap_send(send))
         finally:

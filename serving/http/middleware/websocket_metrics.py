@@ -13,8 +13,7 @@ from typing import Final
 from starlette.types import Message, Receive, Scope, Send
 
 from serving.context import current_request_id
-from serving.observability.access_log import AccessLog
-from serving.observability.metrics import ServiceMetrics
+from serving.observability.request_recorder import RequestRecorder
 
 WEBSOCKET: Final = "WEBSOCKET"
 # The key of a scope under which the function is stored that counts an answered message: `(status, seconds)`.
@@ -29,13 +28,10 @@ OTHER: Final = "other"
 class WebSocketMetrics:
     """The measurements of one WebSocket. `route` returns the route template of a scope."""
 
-    def __init__(
-        self, scope: Scope, *, route: Callable[[Scope], str], metrics: ServiceMetrics, access_log: AccessLog | None
-    ) -> None:
+    def __init__(self, scope: Scope, *, route: Callable[[Scope], str], recorder: RequestRecorder) -> None:
         self._scope = scope
         self._route = route
-        self._metrics = metrics
-        self._access_log = access_log
+        self._recorder = recorder
         self._started = time.perf_counter()
         self._is_open = False
         self._code = ABNORMAL_CLOSURE
@@ -44,9 +40,7 @@ class WebSocketMetrics:
     def answered(self, status: int, seconds: float) -> None:
         """Count an answered message by its HTTP `status` and duration."""
         route = self._route(self._scope)
-        self._metrics.count_response(route, WEBSOCKET, status, seconds)
-        if self._access_log is not None:
-            self._access_log.write(current_request_id(), WEBSOCKET, route, status, 1000 * seconds)
+        self._recorder.answered(current_request_id(), WEBSOCKET, route, status, seconds)
 
     def wrap_receive(self, receive: Receive) -> Receive:
         """Return `receive`, extended to record the close code of the client."""
@@ -67,7 +61,7 @@ class WebSocketMetrics:
             kind = message["type"]
             if kind == "websocket.accept":
                 self._is_open = True
-                self._metrics.websocket_opened()
+                self._recorder.metrics.websocket_opened()
             elif kind == "websocket.close":
                 self._code = message.get("code") or 1000
             elif kind == "websocket.http.response.start":
@@ -84,9 +78,9 @@ class WebSocketMetrics:
                 # Closed before it was accepted: the server answers 403.
                 self.answered(403, time.perf_counter() - self._started)
             return
-        self._metrics.websocket_closed(str(self._code) if self._code in _KNOWN_CODES else OTHER)
-        if self._access_log is not None:
+        self._recorder.metrics.websocket_closed(str(self._code) if self._code in _KNOWN_CODES else OTHER)
+        if self._recorder.access_log is not None:
             seconds = time.perf_counter() - self._started
-            self._access_log.write(
+            self._recorder.access_log.write(
                 current_request_id(), WEBSOCKET, self._route(self._scope), self._code, 1000 * seconds
             )

@@ -18,7 +18,7 @@ from models.errors import DeadlineExceeded, InputError, PredictionFailed, Versio
 from serving.concurrency import ThreadPool
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
-from serving.runners.interface import FailedBy, ModelRef
+from serving.runners.interface import ModelRef
 from serving.runners.wire import Payload, WireRequest, WireResponse
 
 log = logging.getLogger("makunouchi.runner")
@@ -159,7 +159,7 @@ class BatchMethod:
             return error
         # The model's message stays in this log: it may quote the input or name files.
         log.error("%s failed for request %s", self._name, request.request_id or "-", exc_info=error)
-        return FailedBy(FAILED, self._last_used())
+        return PredictionFailed(FAILED)
 
 
 class _NotFinite(ValueError):

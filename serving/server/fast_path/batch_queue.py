@@ -18,8 +18,7 @@ from serving.context import RequestContext, set_context, set_request_id
 from serving.errors.exceptions import ServiceStopping
 from serving.http.middleware.timeout import HEADER as TIMEOUT_HEADER
 from serving.http.problem_details import problem_of
-from serving.observability.access_log import AccessLog
-from serving.observability.metrics import ServiceMetrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.runners.batching import TOO_LATE
 from serving.server.fast_path.request import FastRequest
@@ -57,8 +56,7 @@ class BatchQueue:
     """The requests to one operation. One batch is in flight at a time."""
 
     operation: FastOperation
-    metrics: ServiceMetrics
-    access_log: AccessLog | None
+    recorder: RequestRecorder
     shutdown: GracefulShutdown
     timeout_s: float
     _waiting: deque[FastRequest] = field(default_factory=deque)
@@ -81,7 +79,7 @@ class BatchQueue:
 
     def submit(self, request: FastRequest) -> None:
         """Answer `request` from the cache or with the next batch."""
-        self.metrics.request_started()
+        self.recorder.started()
         self.shutdown.enter()
         if self.operation.from_cache is not None and self.operation.from_cache(request):
             return
@@ -93,15 +91,13 @@ class BatchQueue:
 
     def on_answered(self, request: FastRequest, status: int, seconds: float) -> None:
         """Count and log a request whose response was sent."""
-        self.metrics.request_ended(self.path, "POST", status, seconds)
-        if self.access_log is not None:
-            self.access_log.write(request.request_id, "POST", self.path, status, 1000 * seconds)
+        self.recorder.ended(request.request_id, "POST", self.path, status, seconds)
         self.shutdown.leave()
 
     def on_fall_back(self, request: FastRequest) -> None:
         """Leave the counting of a request to the application."""
         if not request.more_body:
-            self.metrics.request_released()
+            self.recorder.released()
             self.shutdown.leave()
 
     def on_failed_wait(self, request: FastRequest) -> None:
@@ -134,7 +130,7 @@ class BatchQueue:
                     request.fall_back()
                 else:
                     request.answer(outcome)
-            self.metrics.count_fast_path(self.path, sum(isinstance(outcome, bytes) for outcome in outcomes))
+            self.recorder.metrics.count_fast_path(self.path, sum(isinstance(outcome, bytes) for outcome in outcomes))
         except _RUNNER_ERRORS as error:
             for request in batch:
                 self._refuse(request, error)

@@ -69,5 +69,5 @@ def _repeat(request: FastRequest, entry: bytes) -> None:
         request.fall_back()
         return
     request.extra_headers = _HEADER_LINES["hit"]
-    request.queue.metrics.count_fast_path(request.queue.path, 1)
+    request.queue.recorder.metrics.count_fast_path(request.queue.path, 1)
     request.answer(body)

@@ -11,8 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from serving.http.middleware.metrics import OTHER_METHOD, UNMATCHED
-from serving.observability.access_log import AccessLog
-from serving.observability.metrics import ServiceMetrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.server.fast_path.batch_queue import BatchQueue, FastOperation
 from serving.server.fast_path.protocol import FastPathProtocol
@@ -25,8 +24,7 @@ log = logging.getLogger("makunouchi.fast_path")
 def install(
     operations: Iterable[FastOperation],
     *,
-    metrics: ServiceMetrics,
-    access_log: AccessLog | None,
+    recorder: RequestRecorder,
     shutdown: GracefulShutdown,
     timeout_s: float,
     head_timeout_s: float,
@@ -40,14 +38,12 @@ def install(
         log.warning("no fast path and no bounds of headers: the server of this process is not uvicorn with httptools")
         return False
     queues = {
-        operation.path.encode("ascii"): BatchQueue(operation, metrics, access_log, shutdown, timeout_s=timeout_s)
+        operation.path.encode("ascii"): BatchQueue(operation, recorder, shutdown, timeout_s=timeout_s)
         for operation in operations
     }
 
     def count(request_id: str, status: int) -> None:
-        metrics.count_response(UNMATCHED, OTHER_METHOD, status, 0.0)
-        if access_log is not None:
-            access_log.write(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
+        recorder.answered(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
 
     server.config.http_protocol_class = FastPathProtocol.using(queues, HttpBounds(head_timeout_s, count))
     if server.config.ws_protocol_class is WebSocketsSansIOProtocol:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from serving.access.guard import Guard
@@ -39,7 +38,7 @@ def _fast_operation(
     return FastOperation(
         main.path,
         handler.answer_json,
-        functools.partial(guard.admits_at_once, access=main.access),
+        lambda headers: guard.admit_now(headers, main.access) is not None,
         lambda: handler.model.is_plain,
         max_waiting,
         from_cache=cached,

@@ -19,6 +19,7 @@ from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import ServiceMetrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from tests.serving.event_loop import in_loop, until
 
@@ -223,7 +224,7 @@ async def test_requests_are_measured_and_logged_by_route_template() -> None:
         await fine(scope, receive, send)
 
     log = AccessLog(written)
-    app = RequestId(RequestMetrics(routed, metrics=metrics, access_log=log, native=["/native"]))
+    app = RequestId(RequestMetrics(routed, recorder=RequestRecorder(metrics, log), native=["/native"]))
     reply = await ask(app, "/things/secret-id", headers={"X-Request-ID": "id-1"})
     await ask(app, "/native", method="POST")
     await ask(app, "/scanned.php", method="MADEUP")
@@ -247,7 +248,7 @@ async def test_requests_are_measured_and_logged_by_route_template() -> None:
 async def test_a_failed_request_is_counted() -> None:
     metrics = ServiceMetrics()
     with pytest.raises(KeyError):
-        await ask(RequestMetrics(broken, metrics=metrics, access_log=None))
+        await ask(RequestMetrics(broken, recorder=RequestRecorder(metrics, None)))
     metrics.flush()
     assert "makunouchi_requests_in_flight 0.0" in metrics.content()[0].decode()
 
@@ -259,7 +260,7 @@ async def test_a_full_disk_does_not_fail_a_request() -> None:
             raise OSError(28, "No space left on device")
 
     log = AccessLog(Full())
-    app = RequestMetrics(fine, metrics=ServiceMetrics(), access_log=log)
+    app = RequestMetrics(fine, recorder=RequestRecorder(ServiceMetrics(), log))
     assert (await ask(app)).status == 200
     log.flush()
 
@@ -273,6 +274,6 @@ async def test_other_scopes_pass_through() -> None:
 
     app: ASGIApp = Timeout(inner, timeout_s=1)
     app = CloseConnections(app, draining=GracefulShutdown(grace_s=1))
-    app = RequestId(RequestMetrics(ServerErrors(app), metrics=ServiceMetrics(), access_log=None))
+    app = RequestId(RequestMetrics(ServerErrors(app), recorder=RequestRecorder(ServiceMetrics(), None)))
     await app({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from models.errors import InvalidInput
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import service_metrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.server.fast_path.batch_queue import MAX_WAITING, BatchQueue, FastOperation, Headers
 from serving.server.fast_path.protocol import FastPathProtocol
@@ -124,7 +125,10 @@ async def listening(fast_server: FastPathServer) -> AsyncIterator[FastPathServer
         fast_server.max_waiting,
     )
     batches = BatchQueue(
-        call, service_metrics(), AccessLog(fast_server.lines), fast_server.draining, timeout_s=fast_server.timeout_s
+        call,
+        RequestRecorder(service_metrics(), AccessLog(fast_server.lines)),
+        fast_server.draining,
+        timeout_s=fast_server.timeout_s,
     )
     bounds = HttpBounds(fast_server.head_timeout_s, lambda *answer: fast_server.counted.append(answer))
     protocol = FastPathProtocol.using({call.path.encode(): batches}, bounds)
@@ -151,6 +155,6 @@ async def listening(fast_server: FastPathServer) -> AsyncIterator[FastPathServer
         server.should_exit = True
         await task
         assert fast_server.draining.in_flight == 0
-        assert batches.access_log is not None
-        batches.access_log.flush()
+        assert batches.recorder.access_log is not None
+        batches.recorder.access_log.flush()
         service_metrics().flush()

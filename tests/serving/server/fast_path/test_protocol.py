@@ -9,6 +9,7 @@ import pytest
 from serving.http.middleware.metrics import RequestMetrics
 from serving.http.middleware.request_id import RequestId
 from serving.observability.metrics import service_metrics
+from serving.observability.request_recorder import RequestRecorder
 from serving.server.fast_path import protocol
 from serving.server.fast_path.protocol import MAX_BODY_BYTES
 from tests.serving.event_loop import in_loop, until
@@ -138,7 +139,9 @@ async def test_unavailable_operation_goes_to_the_application() -> None:
 @in_loop
 async def test_response_heads_are_equal_on_both_paths() -> None:
     server = FastPathServer()
-    server.application = RequestMetrics(RequestId(server.application), metrics=service_metrics(), access_log=None)  # type: ignore[method-assign]
+    server.application = RequestMetrics(
+        RequestId(server.application), recorder=RequestRecorder(service_metrics(), None)
+    )  # type: ignore[method-assign]
     heads = []
     async with listening(server):
         for more in ([], [b"X-Plain: no"]):

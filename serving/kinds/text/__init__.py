@@ -1,0 +1,1 @@
+"""Text classifiers: texts in, classes with probabilities out."""
