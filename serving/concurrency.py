@@ -2,7 +2,7 @@
 
 The threads are daemons, so a model that hangs does not prevent the process from exiting. A call through the pool takes
 17 us of processor time, and 29 us through `loop.run_in_executor`, which chains two kinds of future (`python -m
-tests.measure.threads`, 2 Xeon cores, loaded).
+tests.measure.thread_pool`, 2 Xeon cores, loaded).
 """
 
 from __future__ import annotations

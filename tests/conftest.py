@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark tests by the fixtures that they use, and group them for `pytest -n 2 --dist loadgroup`.
 
     The live tests are one group and start first, so that servers do not compete with each other. Every other file
-    is a group, so that its module fixtures are set up once.
+    is a group, so that its module fixtures are set up once. Files with slow tests start before the others.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
@@ -41,10 +41,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if fixtures & _TRAINED:
             item.add_marker("slow")
     if hasattr(config, "workerinput"):
+        slow = {_file(item) for item in items if item.get_closest_marker("slow")}
         for item in items:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
-        items.sort(key=lambda item: (_group(item) != "live", item.get_closest_marker("slow") is None))
+        items.sort(key=lambda item: (_group(item) != "live", _file(item) not in slow))
 
 
 def _group(item: pytest.Item) -> str:
-    return "live" if item.get_closest_marker("live") else item.nodeid.partition("::")[0]
+    return "live" if item.get_closest_marker("live") else _file(item)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Return the argument's name as the id of binary values.
+
+    The default id contains the bytes. Generated archives contain times, so that two workers would collect tests with
+    different names.
+    """
+    return argname if isinstance(val, bytes) and (len(val) > 30 or not val.isascii()) else None

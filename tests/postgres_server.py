@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a free port with a database of its own in a temporary folder, for tests that write to one."""
+"""A real PostgreSQL server on a free port, with its data in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _USER = "postgres"
 
 
 def programs() -> Path:
-    """The folder of initdb and postgres, which Debian keeps out of PATH; skips with what is missing."""
+    """Return the folder of initdb and postgres, which is not in PATH on Debian. Skip the test without PostgreSQL."""
     on_path = shutil.which("initdb")
-    found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    return found[-1]
+    folders = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not installed; run: apt-get install postgresql")
+    return folders[-1]
 
 
 @contextlib.contextmanager
 def postgres(encoding: str = "UTF8") -> Iterator[str]:
-    """A running server; gives the SQLAlchemy URL of its one database."""
+    """Run a server. Return the SQLAlchemy URL of its database."""
     folder = programs()
-    # Readable by the server's own user, which pytest's folders are not: as root it refuses to run.
+    # The server does not run as root, and its user cannot read the folders of pytest.
     scratch = Path(tempfile.mkdtemp(prefix="postgres-"))
     user = _server_user(scratch)
     data, port = scratch / "data", free_port()
@@ -67,7 +67,7 @@ def _server_user(scratch: Path) -> str | None:
     try:
         owner = pwd.getpwnam(_USER)
     except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        pytest.skip("PostgreSQL does not run as root, and the user postgres does not exist")
     os.chown(scratch, owner.pw_uid, owner.pw_gid)
     return _USER
 

@@ -1,4 +1,4 @@
-"""The maps of these packages, which are their docstrings, name every module."""
+"""Tests that the package docstrings, which list the modules, are complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("package", ["deploy", "benchmarks"])
-def test_a_map_names_every_module(package: str) -> None:
-    map_ = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
+def test_package_docstring_lists_every_module(package: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
     modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
-    assert modules - set(re.findall(r"\w+", map_)) == set()
+    assert modules - set(re.findall(r"\w+", docstring)) == set()

@@ -17,6 +17,8 @@ from models.tabular.row_encoder import RowEncoder
 from tests.training.example_tables import mixed_frame
 from training.tabular.columns import ColumnRules, read_inputs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "own-models.md").read_text()
 

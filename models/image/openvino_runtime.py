@@ -23,7 +23,8 @@ IR_FILE = "model.xml"
 
 # Streams are independent; the threads of one stream synchronise at every layer, and wait long when other work uses the
 # cores: on 2 cores that also decode, 2 streams of 1 thread have 1.25 times the throughput of 1 stream of 2 threads (f32
-# and bf16, `python -m tests.measure.streams`). With many cores, streams of one thread would be slow for a single image.
+# and bf16, `python -m tests.measure.inference_streams`). With many cores, streams of one thread would be slow for a
+# single image.
 _MAX_SINGLE_THREAD_STREAMS = 4
 _THREADS_PER_STREAM = 4
 # Latency matters for a single image; more threads than this do not reduce it noticeably.

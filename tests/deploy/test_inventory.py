@@ -17,6 +17,8 @@ import pytest
 from deploy.inventory import bill_of_materials
 from deploy.lock import ROOT
 
+pytestmark = pytest.mark.slow
+
 STATUS = """\
 Package: {name}
 Status: {status}

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tests.fuzz.corpus import fuzzing_calls, mutated, seeds
 from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService
 
+pytestmark = pytest.mark.slow
+
 CALLS = (
     "/v1/tabular/predict",
     "/v1/recommendations",

@@ -17,6 +17,8 @@ import pytest
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import ROW, LocalService, png
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "makunouchi_client"
 # The generator does not know image types, and its hooks require ruff on the path.
 CONFIG = {

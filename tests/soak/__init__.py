@@ -1,1 +1,1 @@
-"""The engine under load for longer than a test may take, with faults in between: `make soak`."""
+"""Soak test of the engine, with load and faults for minutes: `make soak`."""

@@ -1,6 +1,6 @@
-"""`python -m tests.soak --seconds 600`: load and faults, what clients saw and what each process holds, at intervals.
+"""Soak test with load and faults: `python -m tests.soak --seconds 600`. It prints responses and memory at intervals.
 
-Ends with status 1 when an answer was wrong or none, when a process grew, or when the service was not well at the end.
+The exit status is 1 after a wrong or missing response, if a process has grown, or if the service does not recover.
 """
 
 from __future__ import annotations
@@ -23,59 +23,59 @@ from tests.live.server import ROOT, Server, serving
 PROJECT = ROOT / "tests" / "live" / "projects" / "overhead"
 RAISE, SLEEP = -1.0, -4.0
 RESTART_S = 40.0
-# What a process may weigh at the end, of what it weighed after the first quarter.
+# Limit of the memory of a process at the end, relative to its memory after the first quarter.
 GROWTH, SLACK_MB = 1.05, 4.0
 
 
 class Soak:
-    """One run. `seen` counts what the steady clients got, by status."""
+    """One run. `responses` counts the results of the regular clients by status or error."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.seen: Counter[int | str] = Counter()
-        self.is_over = False
+        self.responses: Counter[int | str] = Counter()
+        self.is_stopped = False
 
     async def run(self, *, seconds: float, every_s: float, connections: int, kills: bool) -> list[str]:
-        """What went wrong; nothing when all is well."""
-        ends, asking = time.monotonic() + seconds, [asyncio.create_task(self._ask(n)) for n in range(connections)]
+        """Run load and faults, and return the failures."""
+        ends, clients = time.monotonic() + seconds, [asyncio.create_task(self._client(n)) for n in range(connections)]
         faults = asyncio.create_task(self._faults(kills))
         first: dict[int, float] = {}
         started = time.monotonic()
         while (left_s := ends - time.monotonic()) > 0:
             await asyncio.sleep(min(every_s, left_s))
-            weights = self._report(time.monotonic() - started)
+            memory_mb = self._report(time.monotonic() - started)
             if time.monotonic() - started > seconds / 4:
-                first = {**weights, **first}
-        self.is_over = True
+                first = {**memory_mb, **first}
+        self.is_stopped = True
         faults.cancel()
-        await asyncio.gather(*asking, faults, return_exceptions=True)
-        wrong = [f"{number} x {what}" for what, number in self.seen.items() if what not in (200, 503, 504)]
-        wrong += [task.exception().__repr__() for task in asking if task.exception()]
+        await asyncio.gather(*clients, faults, return_exceptions=True)
+        failures = [f"{number} x {what}" for what, number in self.responses.items() if what not in (200, 503, 504)]
+        failures += [task.exception().__repr__() for task in clients if task.exception()]
         await asyncio.to_thread(self.server.wait_ready, timeout_s=RESTART_S)
-        for pid, weight_mb in self._weights().items():
-            if pid in first and weight_mb > GROWTH * first[pid] + SLACK_MB:
-                wrong.append(f"process {pid} grew from {first[pid]:.0f} to {weight_mb:.0f} MB")
-        return wrong
+        for pid, process_mb in self._memory_mb().items():
+            if pid in first and process_mb > GROWTH * first[pid] + SLACK_MB:
+                failures.append(f"process {pid} grew from {first[pid]:.0f} to {process_mb:.0f} MB")
+        return failures
 
-    async def _ask(self, number: int) -> None:
+    async def _client(self, number: int) -> None:
         body = orjson.dumps([float(number), *[1.0] * 29])
-        while not self.is_over:
+        while not self.is_stopped:
             async with connected(self.server, 1) as (client,):
-                while not self.is_over:
+                while not self.is_stopped:
                     try:
-                        status, headers, said = await asyncio.wait_for(client.ask(body), 30)
+                        status, headers, payload = await asyncio.wait_for(client.ask(body), 30)
                     except (OSError, EOFError, TimeoutError) as error:
-                        self.seen[type(error).__name__] += 1
+                        self.responses[type(error).__name__] += 1
                         break
-                    self.seen[status] += 1
+                    self.responses[status] += 1
                     if status == 200:
-                        assert said["sums"] == [29.0 + number], said
+                        assert payload["sums"] == [29.0 + number], payload
                     else:
                         assert status != 503 or "retry-after" in headers
                         await asyncio.sleep(0.05)
 
     async def _faults(self, kills: bool) -> None:
-        """One after another, for ever."""
+        """Cause one fault after another until cancelled."""
         faults: list[Callable[[], Awaitable[object]]] = [
             self._reload, self._leave_early, self._reload, self._bad_rows, self._hang, self._slow_upload,
         ]  # fmt: skip
@@ -112,26 +112,26 @@ class Soak:
         await asyncio.sleep(1)
         await asyncio.to_thread(self.server.wait_ready, timeout_s=RESTART_S)
 
-    def _weights(self) -> dict[int, float]:
-        """Resident memory of each process in MB, by its number."""
-        found = {}
+    def _memory_mb(self) -> dict[int, float]:
+        """Return the resident memory of each process in MB, by process id."""
+        memory = {}
         for process in psutil.Process(self.server.process.pid).children():
             try:
-                found[process.pid] = process.memory_info().rss / 2**20
+                memory[process.pid] = process.memory_info().rss / 2**20
             except psutil.NoSuchProcess:
                 continue
-        return found
+        return memory
 
     def _report(self, elapsed_s: float) -> dict[int, float]:
-        weights = self._weights()
+        memory_mb = self._memory_mb()
         try:
-            held = Footprint.of(self.server)
-            holds = f"files {held.files} tasks {held.tasks}"
+            footprint = Footprint.of(self.server)
+            resources = f"files {footprint.files} tasks {footprint.tasks}"
         except (httpx.TransportError, psutil.Error):
-            holds = "restarting"
-        each = " ".join(f"{pid}:{weight_mb:.1f}" for pid, weight_mb in sorted(weights.items()))
-        print(f"{elapsed_s:7.0f} s  {dict(self.seen)}  {holds}  MB {each}", flush=True)
-        return weights
+            resources = "restarting"
+        each = " ".join(f"{pid}:{process_mb:.1f}" for pid, process_mb in sorted(memory_mb.items()))
+        print(f"{elapsed_s:7.0f} s  {dict(self.responses)}  {resources}  MB {each}", flush=True)
+        return memory_mb
 
 
 async def _upload_slowly(client: Raw) -> None:
@@ -144,18 +144,19 @@ async def _upload_slowly(client: Raw) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    """Run the soak test and return the exit status."""
     env = {"OVERHEAD_PLACEMENT": options.placement, "OVERHEAD_BODY_TIMEOUT_S": "2"}
     with serving("service:Gateway", folder=PROJECT, env=env) as server:
         soak = Soak(server)
         running = soak.run(
             seconds=options.seconds, every_s=options.every, connections=options.connections, kills=options.kills
         )
-        wrong = asyncio.run(running)
+        failures = asyncio.run(running)
         status = server.stop()
     if status:
-        wrong.append(f"it ended with status {status}")
-    print("\n".join(wrong) or "nothing wrong")
-    return 1 if wrong else 0
+        failures.append(f"exit status {status}")
+    print("\n".join(failures) or "no failures")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

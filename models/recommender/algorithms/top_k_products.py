@@ -2,7 +2,7 @@
 
 Blocks of items times all vectors stay in the cache of the processor; one comparison drops the scores that are not above
 the n-th best so far. A million items x 64 for 16 users take 42 ms; the full product and a partition of each row take
-92 ms (one core of an AMD EPYC with AVX-512; `python -m tests.measure.products`).
+92 ms (one core of an AMD EPYC with AVX-512; `python -m tests.measure.top_k_products`).
 """
 
 from __future__ import annotations

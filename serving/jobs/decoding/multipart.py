@@ -71,7 +71,7 @@ def _events(path: Path, content_type: str) -> Iterator[FormEvent]:
 
 def _check(header: PartHeader, names: tuple[str, ...]) -> None:
     if header.name not in names:
-        raise _fault(header, "There is no such field", "string")
+        raise _fault(header, "Unknown field", "string")
     if header.file_name is None and not header.content_type:
         message = f"'{header.name}' has to be a file part, with a filename; text and addresses are not read"
         raise _fault(header, message, "string")

@@ -1,6 +1,6 @@
 """Decides whether a batch runs on the event loop or in a thread.
 
-A hand-over to a thread and back takes 20 us on an idle machine (`python -m tests.measure.threads`), and under load,
+A hand-over to a thread and back takes 20 us on an idle machine (`python -m tests.measure.thread_pool`), and under load,
 when both threads want the interpreter, up to its switch interval of 5 ms. Small tabular models answer faster. Such a
 batch runs on the event loop, which it blocks for no longer than the hand-over would. A model whose warm-up was slow
 always runs in a thread.

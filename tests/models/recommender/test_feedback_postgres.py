@@ -12,6 +12,8 @@ from models.recommender.feedback_log import FeedbackLog, LogTail
 from tests.models.recommender.test_feedback_log import Event
 from tests.postgres_server import postgres
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:

@@ -13,6 +13,8 @@ import pytest
 from models.store.artifacts import find, saving, versions
 from tests.models.test_card import make_card
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent.parent
 
 

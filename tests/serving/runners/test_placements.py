@@ -32,6 +32,8 @@ from tests.serving.event_loop import in_loop, until
 from tests.serving.runners.runner_servers import RunnerServer, listening, warm
 from tests.serving.runners.sum_predictors import MODEL_WORDS, NAN, RAISE, REFUSE, SHORT, WAIT, EchoRunner, SumsRunner
 
+pytestmark = pytest.mark.slow
+
 PLACEMENTS = ["inline", "process", "url"]
 everywhere = pytest.mark.parametrize("placement", PLACEMENTS)
 

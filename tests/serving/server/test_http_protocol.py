@@ -64,7 +64,7 @@ async def test_invalid_chunks_are_answered_in_the_order_of_requests() -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()
         writer.write(request() + CHUNKED + b"zz\r\n")
-        assert (await read_answer(reader))[2] == b"short " + BODY
+        assert (await read_answer(reader))[2] == b"fast " + BODY
         await expect_refusal(reader, 400, "not-http")
         writer.close()
         reader, writer = await server.connect()
@@ -139,7 +139,7 @@ async def test_a_large_head_is_refused_however_it_is_segmented() -> None:
             await expect_refusal(reader, 431, "headers-too-large")
             writer.close()
         small = request(more=[b"User-Agent: " + b"u" * (MAX_HEAD_BYTES - 1000)])
-        assert await server.send(small) == [b"short " + BODY]
+        assert await server.send(small) == [b"fast " + BODY]
 
 
 @in_loop
@@ -148,7 +148,7 @@ async def test_a_body_does_not_count_for_the_next_head() -> None:
     async with listening(FastPathServer()) as server:
         second = request()
         answers = await server.send(request(body) + second[:20], second[20:], answers=2)
-        assert answers == [b"ordinary " + body, b"short " + BODY]
+        assert answers == [b"application " + body, b"fast " + BODY]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
         writer.write(request()[:10])
         await asyncio.sleep(0.3)
         writer.write(request()[10:])
-        assert (await read_answer(reader))[2] == b"short " + BODY
+        assert (await read_answer(reader))[2] == b"fast " + BODY
         writer.close()
 
 
@@ -215,7 +215,7 @@ async def test_trailers_are_discarded(gap_s: float) -> None:
         writer.write(CHUNKED)
         await asyncio.sleep(gap_s)
         writer.write(b"2\r\n{}\r\n0\r\nX-API-Key: stolen\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")
-        assert (await read_answer(reader))[2] == b"ordinary {}"
+        assert (await read_answer(reader))[2] == b"application {}"
         writer.write(request(more=[b"X-Request-ID: mine.6", NOT_FAST]))
         await read_answer(reader)
         writer.close()
@@ -240,7 +240,7 @@ async def test_an_offer_of_http_2_is_ignored(cut: int | None, before: bytes) -> 
         bodies = [(await read_answer(reader))[2] for _ in range(3 if before else 2)]
         # The connection remains usable.
         writer.write(request(b'{"n": 3}'))
-        assert (await read_answer(reader))[2] == b'short {"n": 3}'
+        assert (await read_answer(reader))[2] == b'fast {"n": 3}'
         writer.close()
     assert [body.split(b" ", 1)[1] for body in bodies] == [*([b'{"n": 0}'] if before else []), BODY, b'{"n": 2}']
 
@@ -253,7 +253,7 @@ async def test_other_headers_of_a_request_with_an_offer_are_kept() -> None:
         writer.write(request(line=b"POST /other?a=b HTTP/1.1", more=more))
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         status, headers, body = await read_answer(reader)
-        assert (status, body, headers["connection"]) == (200, b"ordinary " + BODY, "close")
+        assert (status, body, headers["connection"]) == (200, b"application " + BODY, "close")
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
     (scope,) = server.by_application

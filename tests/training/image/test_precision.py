@@ -22,6 +22,8 @@ from training.image.export import agree, write_network
 from training.image.params import Params
 from training.image.train import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent.parent
 SMALL = Preprocessing(resize=36, crop=32)
 

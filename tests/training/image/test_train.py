@@ -28,6 +28,8 @@ from training.image.params import Params
 from training.image.train import train
 from training.image.weights import preprocessing_of
 
+pytestmark = pytest.mark.slow
+
 # Small enough for seconds, and with every part of the real thing.
 QUICK = Params(
     arch="mobilenet_v2", weights="none", size=32, augment="light", flip=False, epochs=2, batch=16, min_agreement=0.5
@@ -69,7 +71,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
     return root, train(params, store=root / "models")
 
 
-@pytest.mark.slow
 def test_digits_are_classified(digits: tuple[Path, Artifact]) -> None:
     _, artifact = digits
     card = artifact.card
@@ -81,7 +82,6 @@ def test_digits_are_classified(digits: tuple[Path, Artifact]) -> None:
     assert sum(part["support"] for part in card.slices.values()) == pytest.approx(1797 / 5, abs=5)
 
 
-@pytest.mark.slow
 def test_the_report_holds_the_confusion_matrix(digits: tuple[Path, Artifact]) -> None:
     _, artifact = digits
     counts = np.array(json.loads((artifact.folder / "confusion.json").read_text())["counts"])
@@ -91,7 +91,6 @@ def test_the_report_holds_the_confusion_matrix(digits: tuple[Path, Artifact]) ->
     assert "class=7" in report
 
 
-@pytest.mark.slow
 def test_the_saved_classifier_reads_digits(digits: tuple[Path, Artifact]) -> None:
     root, artifact = digits
     classifier = ImageClassifier.load(artifact, threads=2, device="cpu")
@@ -102,7 +101,6 @@ def test_the_saved_classifier_reads_digits(digits: tuple[Path, Artifact]) -> Non
     assert np.mean([name == file.parent.name for name, file in zip(predicted, files, strict=True)]) > 0.97
 
 
-@pytest.mark.slow
 def test_a_finished_run_leaves_no_checkpoint(digits: tuple[Path, Artifact]) -> None:
     root, _ = digits
     assert not (root / "work").exists()

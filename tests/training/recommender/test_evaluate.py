@@ -9,6 +9,8 @@ import pytest
 from models.errors import DataInvalid
 from training.recommender.evaluate import Params, main
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_published_figures_of_popularity_and_ease_come_out(capsys: pytest.CaptureFixture[str]) -> None:
     means = main(Params(algorithms=("popular", "ease"), seed=7, seeds=2, slices=True, json=True))

@@ -15,6 +15,8 @@ from models.tabular.row_encoder import MISSING, NONE_OF_THESE
 from training.tabular.onnx_graph import to_onnx
 from training.tabular.pipelines import Values, calibrated, candidates, predict
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = (
     Column("a", "number", nullable=True),
     Column("b", "number"),

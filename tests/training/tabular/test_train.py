@@ -23,6 +23,8 @@ from training.tabular import train as train_module
 from training.tabular.params import Params
 from training.tabular.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Artifact:

@@ -1,4 +1,4 @@
-"""Thirty floats in, their sum out: nothing but the engine. The sum misbehaves when its first number says so."""
+"""A service that sums thirty floats, to test the engine. Some first numbers make the model fail or wait."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
-# What is held is let go while there is a file of this name.
+# Held requests and predictions end when this file exists.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
 SETTINGS = ServiceSettings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
@@ -45,7 +45,7 @@ SETTINGS = ServiceSettings(
 PLACEMENT = os.environ.get("OVERHEAD_PLACEMENT", "process")
 
 
-class Named:
+class SumArtifact:
     name = "sum"
 
     def __init__(self, version: str) -> None:
@@ -56,23 +56,23 @@ class Sum:
     """A predictor: float32 (N, 30) -> (N, 1)."""
 
     def __init__(self, version: str) -> None:
-        self.artifact = Named(version)
+        self.artifact = SumArtifact(version)
         self.largest_batch = 0
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        told = rows[:, 0]
+        commands = rows[:, 0]
         self.largest_batch = max(self.largest_batch, len(rows))
-        if (told == RAISE).any():
+        if (commands == RAISE).any():
             raise ValueError("the secret of row 17 at /var/lib/secret")
-        if (told == SLEEP).any():
-            time.sleep(float(rows[told == SLEEP][0, 1]))
-        while (told == HOLD).any() and not GATE.exists():
+        if (commands == SLEEP).any():
+            time.sleep(float(rows[commands == SLEEP][0, 1]))
+        while (commands == HOLD).any() and not GATE.exists():
             time.sleep(0.01)
         values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
-        values[told == LARGEST] = self.largest_batch
-        if (told == NAN).any():
-            values[told == NAN] = np.nan
-        return values[:-1] if (told == WRONG_SHAPE).any() else values
+        values[commands == LARGEST] = self.largest_batch
+        if (commands == NAN).any():
+            values[commands == NAN] = np.nan
+        return values[:-1] if (commands == WRONG_SHAPE).any() else values
 
     def example(self) -> NDArray[np.float32]:
         return np.ones((1, 30), np.float32)
@@ -118,14 +118,14 @@ sum_rows = connect(sums, LIMITS, name="sum")
 echo_queries = connect(echoes, LIMITS, name="echo", method="ask")
 
 
-async def total(request: Request) -> Response:
+async def sum_one(request: Request) -> Response:
     rows = np.array(orjson.loads(await request.body()), dtype=np.float32)
     answer = await sum_rows.predict(np.atleast_2d(rows), deadline=current_context().deadline)
-    said = {"sums": answer.values[:, 0].tolist(), "version": answer.model.version}
-    return Response(orjson.dumps(said), media_type="application/json")
+    payload = {"sums": answer.values[:, 0].tolist(), "version": answer.model.version}
+    return Response(orjson.dumps(payload), media_type="application/json")
 
 
-async def total_each(bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
+async def sum_each(bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
     each = [np.atleast_2d(np.array(orjson.loads(body), np.float32)) for body in bodies]
     answer = await sum_rows.predict(np.concatenate(each), deadline=current_context().deadline)
     sums = iter(answer.values[:, 0].tolist())
@@ -156,8 +156,8 @@ async def livez(_: Request) -> Response:
 
 async def readyz(_: Request) -> Response:
     state = service.readiness()
-    said = {name: [status.ready, status.detail] for name, status in state.runners.items()}
-    return JSONResponse({"runners": said, "stopping": state.is_stopping}, 200 if state.is_ready else 503)
+    runners = {name: [status.ready, status.detail] for name, status in state.runners.items()}
+    return JSONResponse({"runners": runners, "stopping": state.is_stopping}, 200 if state.is_ready else 503)
 
 
 async def metrics(_: Request) -> Response:
@@ -200,7 +200,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 app = Starlette(
     routes=[
-        Route("/sum", total, methods=["POST"]),
+        Route("/sum", sum_one, methods=["POST"]),
         Route("/echo", echo, methods=["POST"]),
         Route("/reload/{version}", reload, methods=["POST"]),
         Route("/slow/{seconds}", slow),
@@ -231,4 +231,4 @@ class Gateway:
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_EXPRESS", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
-    service.fast_operations = [FastOperation("/sum", total_each, _admits, _is_ready, waiting)]
+    service.fast_operations = [FastOperation("/sum", sum_each, _admits, _is_ready, waiting)]

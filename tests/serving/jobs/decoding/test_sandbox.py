@@ -17,6 +17,8 @@ from serving.jobs.decoding.task import PARQUET, DecodeLimits
 from tests.serving.jobs.decoding.uploads import ROW, form, parquet
 from tests.serving.jobs.job_fixtures import decode_task
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_child_process_returns_and_raises_the_same(tmp_path: Path) -> None:
     data = parquet([ROW] * 3)

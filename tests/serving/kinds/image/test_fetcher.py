@@ -1,4 +1,4 @@
-"""Images by URL: which addresses are let through, what is read, and for how long. Real servers on this machine."""
+"""Tests of images by URL with real local servers: allowed addresses, size and time limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.serving.event_loop import in_loop
 from tests.serving.in_process_service import LocalService, png
 
 HERE = ("127.0.0.0/8",)
-# 127.0.0.1 in digits that a browser takes for the usual ones.
+# 127.0.0.1 in Unicode digits that browsers accept.
 FULL_WIDTH = "127.0.0.1".translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
 Answer = Callable[[str], bytes]
 
@@ -35,16 +35,16 @@ def to(location: str, status: str = "302 Found") -> bytes:
 
 @contextlib.asynccontextmanager
 async def server(answer: Answer, *, hangs: bool = False) -> AsyncIterator[tuple[str, list[str]]]:
-    """Answers each path with bytes; `asked` are the paths."""
-    asked: list[str] = []
+    """Serve bytes by path. Return the URL and the list of requested paths."""
+    requested: list[str] = []
 
     handling: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handling.add(asyncio.current_task())  # type: ignore[arg-type]  # in a task of its own
+        handling.add(asyncio.current_task())  # type: ignore[arg-type]  # runs in a task
         head = await reader.readuntil(b"\r\n\r\n")
-        asked.append(head.split()[1].decode())
-        writer.write(answer(asked[-1]))
+        requested.append(head.split()[1].decode())
+        writer.write(answer(requested[-1]))
         with contextlib.suppress(OSError):
             await writer.drain()
             if hangs:
@@ -54,7 +54,7 @@ async def server(answer: Answer, *, hangs: bool = False) -> AsyncIterator[tuple[
 
     listener = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", asked
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", requested
     finally:
         listener.close()
         await listener.wait_closed()
@@ -82,21 +82,21 @@ async def refused(by: ImageFetcher, url: str) -> str:
         "2002:7f00:1::", "2001:0:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2001:db8::1",
     ],
 )  # fmt: skip
-def test_addresses_that_are_not_public_are_not(address: str) -> None:
+def test_private_and_special_addresses_are_not_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::"])
-def test_public_addresses_are(address: str) -> None:
+def test_public_addresses_are_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
 @in_loop
-async def test_an_image_is_fetched_through_redirects() -> None:
+async def test_redirects_are_followed() -> None:
     pages = {"/a": to("/b?x=1", "301 Moved"), "/b?x=1": to("c"), "/c": ok(png())}
-    async with server(pages.__getitem__) as (url, asked):
+    async with server(pages.__getitem__) as (url, requested):
         assert await fetcher().fetch(f"{url}/a") == png()
-        assert asked == ["/a", "/b?x=1", "/c"]
+        assert requested == ["/a", "/b?x=1", "/c"]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ async def test_an_image_is_fetched_through_redirects() -> None:
     ],
 )  # fmt: skip
 @in_loop
-async def test_every_way_to_write_an_inner_address_is_refused(url: str) -> None:
-    # Some are no address on some systems, and never get as far as being one that is not public.
-    said = await refused(fetcher(networks=()), url)
-    assert "not a public one" in said or "did not answer" in said
+async def test_private_addresses_are_refused_in_every_notation(url: str) -> None:
+    # Some systems do not resolve some of these, so the check of the address is not reached.
+    detail = await refused(fetcher(networks=()), url)
+    assert "not a public one" in detail or "did not answer" in detail
 
 
 @pytest.mark.parametrize(
@@ -130,88 +130,88 @@ async def test_every_way_to_write_an_inner_address_is_refused(url: str) -> None:
     ],
 )
 @in_loop
-async def test_urls_that_are_not_for_the_web_are_refused(url: str, message: str) -> None:
-    said = await refused(fetcher(networks=()), url)
-    assert any(each in said for each in message.split("|"))
+async def test_other_url_schemes_and_ports_are_refused(url: str, message: str) -> None:
+    detail = await refused(fetcher(networks=()), url)
+    assert any(each in detail for each in message.split("|"))
 
 
 @in_loop
-async def test_a_network_that_is_let_through_opens_no_port_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_allowed_network_does_not_allow_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, ["93.184.215.14"])
     for url in ("http://8.8.8.8:22/", "http://[2606:4700::1111]:8080/", "http://images.example:22/"):
         assert "only the ports 80 and 443" in await refused(fetcher(), url)
 
 
 @in_loop
-async def test_a_redirect_to_an_inner_address_is_refused() -> None:
+async def test_redirect_to_a_private_address_is_refused() -> None:
     for target in ("http://127.0.0.2/", "http://10.0.0.1/", "http://[::1]/", "//127.0.0.3/x", "file:///etc/passwd"):
-        async with server(lambda _, target=target: to(target)) as (url, asked):  # type: ignore[misc]
-            said = await refused(fetcher(networks=("127.0.0.1/32",)), f"{url}/a")
-            assert "not a public one" in said or "only http" in said
-            assert asked == ["/a"]
+        async with server(lambda _, target=target: to(target)) as (url, requested):  # type: ignore[misc]
+            detail = await refused(fetcher(networks=("127.0.0.1/32",)), f"{url}/a")
+            assert "not a public one" in detail or "only http" in detail
+            assert requested == ["/a"]
 
 
 @in_loop
-async def test_a_redirect_to_a_host_that_is_not_allowed_is_refused() -> None:
+async def test_redirect_to_another_host_is_refused() -> None:
     async with server(lambda _: to("http://other.example/")) as (url, _):
         assert "not fetched from this host" in await refused(fetcher(hosts=("127.0.0.1",)), url)
 
 
 @in_loop
-async def test_redirects_in_a_circle_end() -> None:
-    async with server(lambda _: to("/again")) as (url, asked):
+async def test_redirect_loop_ends() -> None:
+    async with server(lambda _: to("/again")) as (url, requested):
         assert "more than 3 redirects" in await refused(fetcher(), url)
-        assert len(asked) == 4
+        assert len(requested) == 4
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Names resolve to each of `answers` in turn, as a rebinding name server has it."""
-    asked: list[str] = []
+    """Resolve names to each of `answers` in turn, like a DNS rebinding server. Return the resolved names."""
+    requested: list[str] = []
 
     async def resolve(self: Any, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
-        found = answers[min(len(asked), len(answers) - 1)]
-        asked.append(host)
+        found = answers[min(len(requested), len(answers) - 1)]
+        requested.append(host)
         return [
             {"hostname": host, "host": each, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
             for each in found
         ]
 
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
-    return asked
+    return requested
 
 
-def test_a_name_that_has_one_inner_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, ["93.184.215.14", "127.0.0.1"])
 
     assert "not a public one" in asyncio.run(refused(fetcher(networks=()), "http://images.example/a"))
 
 
-def test_a_name_is_resolved_once_for_each_hop_and_the_checked_address_is_connected_to(
+def test_connection_uses_the_checked_address_after_each_redirect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # 127.0.0.1 is let through and answers with a redirect to the same name; the second time the name is 127.0.0.2.
-    asked = resolving(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
+    # 127.0.0.1 is allowed and redirects to the same name, which then resolves to 127.0.0.2.
+    requested = resolving(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
 
     async def run() -> list[str]:
         async with server(lambda path: ok(png()) if path == "/b" else to("/b")) as (url, paths):
             port = url.rpartition(":")[2]
-            said = await refused(fetcher(networks=("127.0.0.1/32",)), f"http://rebind.example:{port}/a")
-            assert "not a public one" in said
+            detail = await refused(fetcher(networks=("127.0.0.1/32",)), f"http://rebind.example:{port}/a")
+            assert "not a public one" in detail
             return paths
 
     assert asyncio.run(run()) == ["/a"]
-    assert asked == ["rebind.example", "rebind.example"]
+    assert requested == ["rebind.example", "rebind.example"]
 
 
 @in_loop
-async def test_only_hosts_of_the_list_are_fetched_from() -> None:
+async def test_only_listed_hosts_are_allowed() -> None:
     by = fetcher(hosts=("images.example", ".cdn.example"))
     for host in ("other.example", "images.example.evil.example", "cdn.example", "xcdn.example"):
         assert "not fetched from this host" in await refused(by, f"http://{host}/")
 
 
 @in_loop
-async def test_an_image_that_is_too_large_is_not_read_to_its_end() -> None:
+async def test_too_large_image_is_not_read_completely() -> None:
     for headers in ((), ("Content-Length: 10001",)):
         async with server(lambda _, headers=headers: ok(b"x" * 10_001, *headers)) as (url, _):  # type: ignore[misc]
             with pytest.raises(InputTooLarge):
@@ -219,7 +219,7 @@ async def test_an_image_that_is_too_large_is_not_read_to_its_end() -> None:
 
 
 @in_loop
-async def test_a_server_that_takes_too_long_is_given_up() -> None:
+async def test_slow_server_times_out() -> None:
     for start in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"):
         async with server(lambda _, start=start: start, hangs=True) as (url, _):  # type: ignore[misc]
             assert "no complete response within 0.2 s" in await refused(fetcher(timeout_s=0.2), url)
@@ -236,14 +236,14 @@ async def test_a_server_that_takes_too_long_is_given_up() -> None:
     ],
 )
 @in_loop
-async def test_answers_that_are_no_image_say_so_and_nothing_of_themselves(answer: bytes, message: str) -> None:
+async def test_other_content_is_refused_without_showing_it(answer: bytes, message: str) -> None:
     async with server(lambda _: answer) as (url, _):
-        said = await refused(fetcher(), url)
-        assert message in said
-        assert "OpenSSH" not in said
+        detail = await refused(fetcher(), url)
+        assert message in detail
+        assert "OpenSSH" not in detail
 
 
-def test_it_is_off_unless_a_setting_names_hosts(local_service: LocalService) -> None:
+def test_fetching_is_disabled_by_default(local_service: LocalService) -> None:
     response = local_service.post("/v1/images/classify", json={"url": "http://127.0.0.1:1/cat.png"})
 
     assert response.status_code == 422
@@ -263,14 +263,14 @@ def test_classify_by_url() -> None:
     asyncio.run(run())
 
 
-def test_what_was_fetched_is_fetched_again() -> None:
+def test_fetched_images_are_not_cached() -> None:
     async def run() -> None:
         colours = [(0, 0, 255), (255, 0, 0)]
-        async with server(lambda _: ok(png(colours.pop(0)))) as (url, asked):
+        async with server(lambda _: ok(png(colours.pop(0)))) as (url, requested):
             local_service = LocalService(image_url_hosts=("127.0.0.1",), image_url_networks=HERE, cache_bytes=1_000_000)
             async with local_service.client() as client:
                 answers = [await client.post("/v1/images/classify", json={"url": url, "top_k": 1}) for _ in range(2)]
-            assert len(asked) == 2
+            assert len(requested) == 2
             assert answers[0].headers["X-Cache"] == answers[1].headers["X-Cache"] == "miss"
             first, second = (answer.json()["predictions"] for answer in answers)
             assert first[0]["label"] == "blue"
@@ -279,12 +279,12 @@ def test_what_was_fetched_is_fetched_again() -> None:
     asyncio.run(run())
 
 
-def test_a_network_that_is_none_stops_the_start() -> None:
+def test_invalid_network_setting_stops_the_start() -> None:
     with pytest.raises(ValueError, match="image_url_networks"):
         ServiceSettings(image_url_networks=("10.0.0.1/8",))
 
 
-def test_fetching_more_than_so_many_at_once_is_refused() -> None:
+def test_concurrent_fetches_are_limited() -> None:
     by = fetcher()
     by._fetching = 16
 

@@ -1,4 +1,4 @@
-"""Images of a job that cannot be read fail without the others."""
+"""Tests of the images of a job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.serving.jobs.job_fixtures import statuses
 
 
 @in_loop
-async def test_images_that_cannot_be_read_fail_alone() -> None:
+async def test_invalid_images_fail_alone() -> None:
     local_service = LocalService()
     items = [JobItem({"name": "a"}, png((0, 0, 255))), JobItem({"name": "b"}, b"no image"), JobItem({"name": "c"})]
 

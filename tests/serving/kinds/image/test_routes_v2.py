@@ -1,4 +1,4 @@
-"""Version 2 of the classification of an image: by its path and by a header, beside version 1."""
+"""Tests of version 2 of the image classification, by path and by header."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ask(local_service: LocalService, path: str = V2, *, version: str | None = No
     return local_service.post(path, json={"image": TEXT, **body}, headers=headers)
 
 
-def test_the_embedding_comes_where_it_is_asked_for_and_costs_nothing_where_it_is_not(
+def test_embedding_is_returned_and_computed_only_on_request(
     local_service: LocalService,
 ) -> None:
     plain = ask(local_service, top_k=1).json()
@@ -39,7 +39,7 @@ def test_the_embedding_comes_where_it_is_asked_for_and_costs_nothing_where_it_is
     assert plain["predictions"][0]["label"] == "blue"
 
 
-def test_every_form_of_a_body_takes_the_options(local_service: LocalService) -> None:
+def test_every_body_format_accepts_the_options(local_service: LocalService) -> None:
     expected = ask(local_service, embedding=True, min_confidence=0.1, model="image").json()
     form = local_service.post(
         V2,
@@ -54,7 +54,7 @@ def test_every_form_of_a_body_takes_the_options(local_service: LocalService) -> 
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "detail"),
     [
         ({"model": "other"}, 404, "no image model 'other' is served; known: image"),
         ({"threshold": 0.5}, 422, "Unknown field"),
@@ -62,13 +62,15 @@ def test_every_form_of_a_body_takes_the_options(local_service: LocalService) -> 
         ({"min_confidence": 2}, 422, "less than or equal to 1"),
     ],
 )
-def test_what_cannot_be_says_why(local_service: LocalService, body: dict[str, Any], status: int, said: str) -> None:
+def test_invalid_options_are_explained(
+    local_service: LocalService, body: dict[str, Any], status: int, detail: str
+) -> None:
     answer = ask(local_service, **body)
     assert answer.status_code == status
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
 
 
-def test_a_version_without_embeddings_says_what_to_do(local_service: LocalService) -> None:
+def test_model_without_embeddings_explains_the_remedy(local_service: LocalService) -> None:
     local_service.images.embeds = False
     answer = ask(local_service, embedding=True)
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/no-embedding")
@@ -76,7 +78,7 @@ def test_a_version_without_embeddings_says_what_to_do(local_service: LocalServic
     assert ask(local_service).status_code == 200
 
 
-def test_the_version_of_the_model_is_a_field_and_comes_before_the_header(local_service: LocalService) -> None:
+def test_model_version_field_overrides_the_header(local_service: LocalService) -> None:
     traffic = local_service.image_traffic
     local_service.images.held = ("v2",)
     traffic.split = TrafficSplit({"v1": 1.0, "v2": 0.0})
@@ -90,9 +92,7 @@ def test_the_version_of_the_model_is_a_field_and_comes_before_the_header(local_s
 
 
 @pytest.mark.parametrize(("version", "answered"), [(None, "1"), ("1", "1"), ("2", "2")])
-def test_a_header_says_the_version_where_the_path_does_not(
-    local_service: LocalService, version: str | None, answered: str
-) -> None:
+def test_header_selects_the_api_version(local_service: LocalService, version: str | None, answered: str) -> None:
     answer = ask(local_service, EITHER, version=version)
     assert answer.headers["API-Version"] == answered
     assert answer.headers["Vary"] == "API-Version"
@@ -100,14 +100,14 @@ def test_a_header_says_the_version_where_the_path_does_not(
 
 
 @pytest.mark.parametrize("version", ["3", "v2", "", "1, 2", "2.0"])
-def test_an_unknown_version_of_the_api_lists_the_known_ones(local_service: LocalService, version: str) -> None:
+def test_unknown_api_version_lists_the_known_versions(local_service: LocalService, version: str) -> None:
     answer = ask(local_service, EITHER, version=version)
     assert (answer.status_code, answer.json()["type"]) == (400, "/problems/unknown-api-version")
     assert answer.json()["detail"].endswith("known: 1, 2")
 
 
 @pytest.mark.parametrize("path", ["/v1/images/classify", EITHER, "/classify_image"])
-def test_a_deprecated_field_is_said_where_it_is_used_and_nowhere_else(local_service: LocalService, path: str) -> None:
+def test_deprecation_headers_appear_only_with_a_deprecated_field(local_service: LocalService, path: str) -> None:
     used = ask(local_service, path, threshold=0.2)
     assert used.status_code == 200
     assert datetime.fromtimestamp(int(used.headers["Deprecation"].removeprefix("@")), UTC).year == 2026
@@ -117,7 +117,7 @@ def test_a_deprecated_field_is_said_where_it_is_used_and_nowhere_else(local_serv
     assert "Deprecation" not in ask(local_service, min_confidence=0.2).headers
 
 
-def test_a_cached_answer_says_it_each_time() -> None:
+def test_cached_response_has_the_deprecation_headers() -> None:
     local_service = LocalService(cache_bytes=1 << 20)
     for found in ("miss", "hit"):
         answer = ask(local_service, EITHER, version="1", threshold=0.2)
@@ -126,7 +126,7 @@ def test_a_cached_answer_says_it_each_time() -> None:
     assert ask(local_service, EITHER, version="2").headers["X-Cache"] == "miss"
 
 
-def test_the_document_marks_what_is_deprecated_and_nothing_that_has_no_successor(local_service: LocalService) -> None:
+def test_document_marks_deprecated_fields_with_a_successor(local_service: LocalService) -> None:
     document = local_service.get("/openapi.json").json()
     components = document["components"]["schemas"]
     operation = document["paths"]["/v1/images/classify"]["post"]
@@ -138,9 +138,9 @@ def test_the_document_marks_what_is_deprecated_and_nothing_that_has_no_successor
     assert "deprecated" not in components["ClassifyBatchForm"]["properties"]["threshold"]
 
 
-def test_the_changelog_is_of_the_version_that_is_served(local_service: LocalService) -> None:
+def test_changelog_matches_the_served_version(local_service: LocalService) -> None:
     text = CHANGELOG.read_text()
     newest = next(line for line in text.splitlines() if line.startswith("## "))
     assert newest.split()[1] == VERSION == local_service.get("/openapi.json").json()["info"]["version"]
-    for told in ("API-Version", "min_confidence", "threshold", "Tue, 30 Nov 2027"):
-        assert told in text
+    for entry in ("API-Version", "min_confidence", "threshold", "Tue, 30 Nov 2027"):
+        assert entry in text

@@ -1,4 +1,4 @@
-"""One image as a form, as base64, or as the body: the same answer."""
+"""Tests of image uploads as a form, as base64 and as the body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def predictions(response: Any) -> Any:
     return response.json()["predictions"]
 
 
-def test_every_form_of_an_image_gets_the_same_answer(local_service: LocalService) -> None:
+def test_every_upload_format_gets_the_same_response(local_service: LocalService) -> None:
     form = predictions(local_service.post_image(png(BLUE), top_k="2"))
     raw = local_service.post("/v1/images/classify?top_k=2", content=png(BLUE), headers={"Content-Type": "image/png"})
 
@@ -28,13 +28,13 @@ def test_every_form_of_an_image_gets_the_same_answer(local_service: LocalService
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_the_body_may_be_any_image_that_is_read(local_service: LocalService, format_: str) -> None:
+def test_body_may_be_any_supported_image_format(local_service: LocalService, format_: str) -> None:
     headers = {"Content-Type": f"image/{format_.lower()}"}
 
     assert predictions(local_service.post("/v1/images/classify", content=encoded(format_, BLUE), headers=headers))
 
 
-def test_fields_of_the_body_count_before_the_query(local_service: LocalService) -> None:
+def test_body_fields_override_the_query(local_service: LocalService) -> None:
     found = local_service.post("/v1/images/classify?top_k=4&threshold=0", json={"image": TEXT, "top_k": 1})
 
     assert len(predictions(found)) == 1
@@ -56,7 +56,9 @@ def test_fields_of_the_body_count_before_the_query(local_service: LocalService) 
         ({"json": {"image": TEXT}, "params": {"size": "1"}}, 422, "Unknown field"),
     ],
 )
-def test_bad_forms_of_an_image(local_service: LocalService, request_: dict[str, Any], status: int, says: str) -> None:
+def test_invalid_uploads_are_refused(
+    local_service: LocalService, request_: dict[str, Any], status: int, says: str
+) -> None:
     response = local_service.post("/v1/images/classify", **request_)
 
     assert response.status_code == status

@@ -18,18 +18,18 @@ def send(local_service: LocalService, *events: dict[str, Any], **headers: str) -
     return counts
 
 
-def test_events_are_kept_and_counted(local_service: LocalService) -> None:
+def test_events_are_stored_and_counted(local_service: LocalService) -> None:
     timed = {**EVENT, "kind": "rating", "value": 4.5, "time": "2026-01-31T12:00:00+01:00"}
     assert send(local_service, EVENT, timed) == {"accepted": 2, "duplicates": 0}
-    kept = list(local_service.feedback.events.values())
-    assert [(each.user_id, each.item_id, each.kind, each.value) for each in kept] == [
+    events = list(local_service.feedback.events.values())
+    assert [(each.user_id, each.item_id, each.kind, each.value) for each in events] == [
         ("7", "3", "like", None),
         ("7", "3", "rating", 4.5),
     ]
-    assert kept[1].time == 1769857200.0
+    assert events[1].time == 1769857200.0
 
 
-def test_the_same_event_is_told_by_its_key_its_request_or_its_content(local_service: LocalService) -> None:
+def test_duplicates_are_detected_by_key_request_or_content(local_service: LocalService) -> None:
     keyed = {**EVENT, "idempotency_key": "a"}
     assert send(local_service, keyed, keyed) == {"accepted": 1, "duplicates": 1}
     assert send(local_service, {**keyed, "item_id": "4"})["accepted"] == 0
@@ -54,7 +54,7 @@ def test_the_same_event_is_told_by_its_key_its_request_or_its_content(local_serv
         ({"item_id": "\0"}, "item_id"),
     ],
 )
-def test_a_fault_is_located_and_nothing_is_kept(
+def test_invalid_event_is_located_and_nothing_is_stored(
     local_service: LocalService, change: dict[str, Any], where: str
 ) -> None:
     response = local_service.post("/v1/feedback", json={"events": [EVENT, {**EVENT, **change}]})
@@ -63,22 +63,22 @@ def test_a_fault_is_located_and_nothing_is_kept(
     assert not local_service.feedback.events
 
 
-def test_what_is_wrong_is_said_in_words_of_the_request(local_service: LocalService) -> None:
-    def said(**change: Any) -> str:
+def test_error_messages_use_the_terms_of_the_request(local_service: LocalService) -> None:
+    def message(**change: Any) -> str:
         response = local_service.post("/v1/feedback", json={"events": [{**EVENT, **change}]})
         return str(response.json()["errors"][0]["message"])
 
-    assert said(user_id="x" * 257) == "String should have at most 256 characters"
-    assert said(time="yesterday") == "should be a time as RFC 3339 writes it, with a time zone"
+    assert message(user_id="x" * 257) == "String should have at most 256 characters"
+    assert message(time="yesterday") == "should be a time as RFC 3339 writes it, with a time zone"
 
 
-def test_a_clock_that_is_ahead_decides_nothing(local_service: LocalService) -> None:
+def test_future_times_are_limited_to_now(local_service: LocalService) -> None:
     send(local_service, {**EVENT, "time": "2999-01-01T00:00:00Z"}, {**EVENT, "kind": "dislike"})
     liked, disliked = local_service.feedback.events.values()
     assert liked.time == disliked.time
 
 
-def test_no_event_and_too_many_are_refused() -> None:
+def test_number_of_events_is_limited() -> None:
     local_service = LocalService(max_feedback_events=2)
     assert local_service.post("/v1/feedback", json={"events": []}).status_code == 422
     assert local_service.post("/v1/feedback", json={"events": [EVENT] * 3}).status_code == 422
@@ -86,7 +86,7 @@ def test_no_event_and_too_many_are_refused() -> None:
     assert bad.json()["errors"][0]["location"] == ["header", "Idempotency-Key"]
 
 
-def test_a_log_that_is_gone_is_503_and_says_nothing_of_it(local_service: LocalService) -> None:
+def test_unavailable_log_is_503_without_details(local_service: LocalService) -> None:
     local_service.feedback.error = FeedbackUnavailable(INTERNAL_TEXT)
     response = local_service.post("/v1/feedback", json={"events": [EVENT]})
     assert (response.status_code, response.json()["type"]) == (503, "/problems/feedback-unavailable")

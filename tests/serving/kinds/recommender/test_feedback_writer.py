@@ -1,4 +1,4 @@
-"""Feedback in the gateway: one transaction for all that waits, and each caller told of its own events."""
+"""Tests of the feedback writer: waiting events share a transaction, and each request gets its own result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Seen:
 
 
 class Store:
-    """A log that writes only when it is let."""
+    """A log whose writes wait for an event."""
 
     def __init__(self) -> None:
         self.commits: list[list[str]] = []
@@ -41,7 +41,7 @@ class Store:
         return [not event.key.startswith("old") for event in events]
 
 
-def test_what_waits_while_one_is_written_goes_together() -> None:
+def test_waiting_events_share_a_transaction() -> None:
     store = Store()
 
     async def run() -> list[list[bool]]:
@@ -59,7 +59,7 @@ def test_what_waits_while_one_is_written_goes_together() -> None:
     assert len(store.commits) <= 2
 
 
-def test_a_commit_that_fails_is_told_to_those_in_it_and_the_next_goes_on() -> None:
+def test_failed_commit_affects_only_its_requests() -> None:
     store = Store()
 
     async def run() -> list[bool]:
@@ -76,7 +76,7 @@ def test_a_commit_that_fails_is_told_to_those_in_it_and_the_next_goes_on() -> No
     assert store.commits == [["b"]]
 
 
-def test_too_many_that_wait_are_refused_and_nothing_of_them_is_written() -> None:
+def test_requests_beyond_the_queue_limit_are_refused() -> None:
     store = Store()
 
     async def run() -> None:
@@ -90,7 +90,7 @@ def test_too_many_that_wait_are_refused_and_nothing_of_them_is_written() -> None
     assert store.commits == [["a"]]
 
 
-def test_a_caller_who_goes_away_does_not_take_the_others_along() -> None:
+def test_cancelled_request_does_not_affect_others() -> None:
     store = Store()
 
     async def run() -> list[bool]:
@@ -109,7 +109,7 @@ def test_a_caller_who_goes_away_does_not_take_the_others_along() -> None:
     assert sorted(key for commit in store.commits for key in commit) == ["gone", "stays"]
 
 
-def test_a_commit_is_bounded() -> None:
+def test_commit_has_a_size_limit() -> None:
     store = Store()
 
     async def run() -> None:

@@ -10,13 +10,13 @@ from tests.models.recommender import film_library
 from tests.serving.in_process_service import LocalService
 
 
-def test_items_are_found_in_spite_of_wrong_letters(local_service: LocalService) -> None:
+def test_search_tolerates_misspellings(local_service: LocalService) -> None:
     response = local_service.get("/v1/items", params={"query": "miserables"})
     assert response.json()["items"][0]["title"] == "Les Misérables (1995)"
     assert response.headers["etag"]
 
 
-def test_pages_follow_each_other_to_the_last(local_service: LocalService) -> None:
+def test_pages_cover_all_items(local_service: LocalService) -> None:
     found: list[str] = []
     token: str | None = None
     for _ in range(20):
@@ -31,33 +31,33 @@ def test_pages_follow_each_other_to_the_last(local_service: LocalService) -> Non
 
 
 @pytest.mark.parametrize("token", ["x", "W10", "WzEsImEiXQ", "é", "bnVsbA", "WzEsMSwiYSJd"])
-def test_a_token_of_nothing_is_refused(local_service: LocalService, token: str) -> None:
+def test_invalid_page_token_is_refused(local_service: LocalService, token: str) -> None:
     response = local_service.get("/v1/items", params={"page_token": token})
     assert response.status_code == 422
     assert response.json()["errors"][0]["location"] == ["query", "page_token"]
 
 
-def test_a_token_goes_with_its_own_question(local_service: LocalService) -> None:
+def test_page_token_is_valid_for_its_query_only(local_service: LocalService) -> None:
     token = local_service.get("/v1/items?page_size=5&category=drama").json()["next_page_token"]
     assert local_service.get("/v1/items", params={"page_token": token, "category": "horror"}).status_code == 422
     assert local_service.get("/v1/items", params={"page_token": token, "category": "drama"}).status_code == 200
 
 
 @pytest.mark.parametrize("query", ["", "item"])
-def test_a_page_of_another_version_begins_after_the_same_item(query: str) -> None:
+def test_page_of_another_version_starts_after_the_same_item(query: str) -> None:
     local_service = LocalService()
     every = ids(local_service.get("/v1/items", params={"query": query, "page_size": 100}).json())
-    asked: dict[str, str | int] = {"query": query, "page_size": 7}
-    first = local_service.get("/v1/items", params=asked).json()
-    # What was last of the first hundred is the most popular now, and everything between one place further.
+    params: dict[str, str | int] = {"query": query, "page_size": 7}
+    first = local_service.get("/v1/items", params=params).json()
+    # The last of the first hundred items is now the most popular, and the items before it move by one.
     local_service.recommender.desk = film_library.retrained(every[-1])
-    second = local_service.get("/v1/items", params={**asked, "page_token": first["next_page_token"]}).json()
+    second = local_service.get("/v1/items", params={**params, "page_token": first["next_page_token"]}).json()
     assert ids(second) == every[7:14]
-    third = local_service.get("/v1/items", params={**asked, "page_token": second["next_page_token"]}).json()
+    third = local_service.get("/v1/items", params={**params, "page_token": second["next_page_token"]}).json()
     assert ids(third) == every[14:21]
 
 
-def test_a_page_after_an_item_that_is_gone_begins_at_its_place() -> None:
+def test_page_after_a_removed_item_starts_at_its_position() -> None:
     local_service = LocalService()
     first = local_service.get("/v1/items", params={"page_size": 7}).json()
     local_service.recommender.desk = film_library.retrained(
@@ -69,10 +69,10 @@ def test_a_page_after_an_item_that_is_gone_begins_at_its_place() -> None:
 
 
 @pytest.mark.parametrize("character", ["\x01", "💡", "a"])
-def test_a_token_of_the_longest_id_is_taken(local_service: LocalService, character: str) -> None:
-    asked: dict[str, str | int | None] = {"query": None, "category": None, "year_from": None, "year_to": None}
+def test_page_token_with_the_longest_id_is_accepted(local_service: LocalService, character: str) -> None:
+    params: dict[str, str | int | None] = {"query": None, "category": None, "year_from": None, "year_to": None}
     for length in (MAX_ID_CHARACTERS, MAX_ID_CHARACTERS + 1):
-        token = _token(character * length, MAX_SAFE_INTEGER, asked)
+        token = _token(character * length, MAX_SAFE_INTEGER, params)
         assert local_service.get("/v1/items", params={"page_token": token}).status_code == 200
 
 
@@ -80,13 +80,13 @@ def ids(page: dict[str, Any]) -> list[str]:
     return [item["item_id"] for item in page["items"]]
 
 
-def test_a_catalogue_has_no_end_before_its_last_item(local_service: LocalService) -> None:
+def test_paging_reaches_the_last_item(local_service: LocalService) -> None:
     token = _token("none of these", 1_000_000, {"query": None, "category": None, "year_from": None, "year_to": None})
     page = local_service.get("/v1/items", params={"page_token": token})
     assert (page.status_code, page.json()["items"], page.json()["next_page_token"]) == (200, [], None)
 
 
-def test_years_narrow(local_service: LocalService) -> None:
+def test_year_filters(local_service: LocalService) -> None:
     items = local_service.get("/v1/items?year_from=1960&year_to=1961&page_size=100").json()["items"]
     assert {item["year"] for item in items} == {1960, 1961}
 
@@ -99,7 +99,7 @@ def test_an_item(local_service: LocalService) -> None:
     assert local_service.get("/v1/items/nothing/similar").status_code == 404
 
 
-def test_items_alike_by_a_model_that_cannot_lists_who_can(local_service: LocalService) -> None:
+def test_similar_items_by_an_unsupported_algorithm_lists_the_supported_ones(local_service: LocalService) -> None:
     assert len(local_service.get("/v1/items/50/similar?n=4").json()["items"]) == 4
     response = local_service.get("/v1/items/50/similar?model=popular")
     assert response.status_code == 422
@@ -113,7 +113,7 @@ def test_top_items_of_a_window(local_service: LocalService) -> None:
 
 
 @pytest.mark.parametrize("item", ["a%2Fb", "a%2fsimilar"])
-def test_an_id_with_a_slash_is_one_step_of_the_path(local_service: LocalService, item: str) -> None:
+def test_encoded_slash_in_an_id_is_one_path_segment(local_service: LocalService, item: str) -> None:
     named = item.replace("%2F", "/").replace("%2f", "/")
     assert f"no item '{named}'" in local_service.get(f"/v1/items/{item}").json()["detail"]
     assert f"no item '{named}'" in local_service.get(f"/v1/%69tems/{item}/similar").json()["detail"]

@@ -18,7 +18,7 @@ from tests.serving.jobs.job_fixtures import decode_task
 USERS = "serving.kinds.recommender.job_items:decode_users"
 
 
-def test_users_come_as_json_with_options(tmp_path: Path) -> None:
+def test_users_from_json_with_options(tmp_path: Path) -> None:
     decoded = decode(
         decode_task(tmp_path, b'{"user_ids":["a",7],"n":3,"explain":true}', "application/json", USERS, columns=COLUMNS)
     )
@@ -26,7 +26,7 @@ def test_users_come_as_json_with_options(tmp_path: Path) -> None:
     assert [item.head for item in read_items(tmp_path, 0, 9)] == [{"user_id": "a"}, {"user_id": "7"}]
 
 
-def test_users_come_as_lines(tmp_path: Path) -> None:
+def test_users_from_lines(tmp_path: Path) -> None:
     lines = b'"a"\n7\n{"user_id":"c","history":["1"]}\n{"user_id":""}\nnull\n{"user_id":"d","x":1}\n{"'
     users = heads(tmp_path, lines, NDJSON, USERS, columns=COLUMNS)
     assert users[:3] == [{"user_id": "a"}, {"user_id": "7"}, {"user_id": "c", "history": ["1"]}]

@@ -1,4 +1,4 @@
-"""Users of a job are answered one by one."""
+"""Tests of the users of a recommendation job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.serving.runners.small_runners import INTERNAL_TEXT
 
 
 @in_loop
-async def test_users_are_answered_by_their_history() -> None:
+async def test_users_get_recommendations_for_their_history() -> None:
     local_service = LocalService()
     heads = ({"user_id": "alice"}, {"user_id": "broken"}, {"user_id": "new", "history": ["5"]})
 
@@ -26,7 +26,7 @@ async def test_users_are_answered_by_their_history() -> None:
 
 
 @in_loop
-async def test_two_lines_of_one_user_keep_their_histories() -> None:
+async def test_repeated_user_keeps_the_history_of_each_line() -> None:
     heads = ({"user_id": "new", "history": ["5"]}, {"user_id": "new"})
 
     outcomes = await UserProcessor(LocalService().recommender_handler).process([JobItem(head) for head in heads], {})

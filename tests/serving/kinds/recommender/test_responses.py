@@ -21,7 +21,7 @@ SCORES = st.floats(allow_nan=False, allow_infinity=False)
     st.sampled_from([None, "segment", "unknown_user"]),
     st.floats(0, 1e9),
 )
-def test_the_json_of_a_recommendation_is_that_of_its_schema(
+def test_json_of_a_recommendation_matches_its_schema(
     items: list[ScoredItem], user_id: str, algorithm: str, reason: str | None, inference_time_ms: float
 ) -> None:
     answer = Answer(tuple(items), algorithm, reason)  # type: ignore[arg-type]  # one of the reasons
@@ -32,6 +32,6 @@ def test_the_json_of_a_recommendation_is_that_of_its_schema(
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
-def test_a_score_that_is_not_finite_is_an_error(score: float) -> None:
+def test_non_finite_score_is_an_error(score: float) -> None:
     with pytest.raises(PredictionFailed):
         check(Answer((ScoredItem("1", "", score),), "ease"), "u", RecommendOptions())

@@ -1,4 +1,4 @@
-"""Rows of a job that do not fit fail without the others."""
+"""Tests of the rows of a tabular job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.serving.jobs.job_fixtures import statuses
 
 
 @in_loop
-async def test_rows_that_do_not_fit_fail_alone_and_the_others_are_one_batch() -> None:
+async def test_invalid_rows_fail_alone_and_the_others_are_one_batch() -> None:
     local_service = LocalService()
     rows = [ROW, {**ROW, "age": "x"}, {}, ROW, {**ROW, "sex": "other"}, {**ROW, "more": 1}, ROW]
 

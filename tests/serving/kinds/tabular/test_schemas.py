@@ -1,4 +1,4 @@
-"""The request's types are those of the card, whatever its columns are called."""
+"""Tests of the request and response schemas that are generated from a card."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_value_has_the_type_of_its_column(column: Column, good: list[object], 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
 @pytest.mark.parametrize("kind", ["number", "integer"])
-def test_numbers_that_json_does_not_have_are_refused(literal: str, kind: Any) -> None:
+def test_nan_and_infinity_are_refused(literal: str, kind: Any) -> None:
     schema = schema_of(Column("x", kind, nullable=True))
 
     with pytest.raises(ValidationError) as raised:
@@ -77,7 +77,7 @@ def test_numbers_that_json_does_not_have_are_refused(literal: str, kind: Any) ->
     assert [each["loc"] for each in raised.value.errors()] == [("instances", 0, "x")]
 
 
-def test_only_what_is_not_required_may_be_left_out() -> None:
+def test_only_optional_columns_may_be_missing() -> None:
     schema = schema_of(Column("a", "number"), Column("b", "number", required=False, nullable=True))
 
     assert accepts(schema, {"a": 1}) == {"a": 1.0}
@@ -85,7 +85,7 @@ def test_only_what_is_not_required_may_be_left_out() -> None:
     assert schema.request.json_schema()["$defs"]["Row"]["required"] == ["a"]
 
 
-def test_a_field_that_is_no_column_is_refused() -> None:
+def test_unknown_column_is_refused() -> None:
     assert fault(schema_of(Column("a", "number")), {"a": 1, "b": 2}) == ("extra_forbidden", ("instances", 0, "b"))
 
 
@@ -118,7 +118,7 @@ def test_the_example_row_is_accepted(column: Column) -> None:
     assert set(accepts(schema, schema.example_row)) == {column.name}
 
 
-def test_descriptions_tell_what_the_training_data_held() -> None:
+def test_descriptions_show_the_range_of_the_training_data() -> None:
     schema = schema_of(
         Column("a", "number", "Height in cm.", minimum=150, maximum=199.5, nullable=True),
         Column("b", "category", categories=("u", "v"), accepts_unknown=True),
@@ -129,13 +129,13 @@ def test_descriptions_tell_what_the_training_data_held() -> None:
     assert properties["b"]["description"] == "In the training data: u, v; other values count as unknown"
 
 
-def test_the_answer_follows_the_task() -> None:
+def test_response_schema_follows_the_task() -> None:
     assert schema_of(Column("a", "number")).answer is ClassifiedRows
     regression = card("t", "tabular-regression", (Column("a", "number"),))
     assert tabular_schema(regression, max_rows=1).answer is EstimatedRows
 
 
-def test_a_thousand_classes_are_not_spelled_out() -> None:
+def test_many_classes_are_not_listed_in_the_schema() -> None:
     many = card("t", "tabular-classification", (Column("a", "number"),), classes=tuple(map(str, range(1000))))
     schema: dict[str, Any] = ClassifiedRows.model_json_schema()["$defs"]["ClassifiedRow"]
 

@@ -28,6 +28,8 @@ from tests.serving.runners.runner_servers import RunnerServer, listening, warm
 from tests.serving.runners.sum_predictors import RAISE, WAIT, SumsRunner
 from tests.serving.runners.test_placements import row, soon
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 
 

@@ -1,4 +1,4 @@
-"""A server of one hot call, `/hot`, in the event loop of a test; and an application for everything else."""
+"""A server in the event loop of a test, with one fast operation, `/hot`, and an application for other requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BODY = b'{"a": 1}'
 
 @dataclass
 class FastPathServer:
-    """What the server answers, and what it was asked. `call` is another hot call than `/hot`."""
+    """The behaviour of the server and the requests that it received. `call` replaces the fast operation `/hot`."""
 
     call: FastOperation | None = None
     admits: Callable[[Headers], bool] = lambda headers: True
@@ -36,12 +36,12 @@ class FastPathServer:
     timeout_s: float = 30.0
     max_waiting: int = MAX_WAITING
     head_timeout_s: float = 20.0
-    # Ids and statuses of what the protocol answered itself.
+    # Request ids and statuses of responses by the protocol itself.
     counted: list[tuple[str, int]] = field(default_factory=list)
     hold: asyncio.Event | None = None
     error: Exception | None = None
     batches: list[list[bytes]] = field(default_factory=list)
-    # What the application was asked, before it has read the body, and then.
+    # Requests to the application, before and after it has read the body.
     begun_by_application: list[Scope] = field(default_factory=list)
     by_application: list[Scope] = field(default_factory=list)
     draining: GracefulShutdown = field(default_factory=lambda: GracefulShutdown(grace_s=5))
@@ -50,16 +50,16 @@ class FastPathServer:
     port: int = 0
 
     async def answer_each(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
-        """Return `short` and each body; an error for one that holds `odd`."""
+        """Return `fast` and each body, or an error for a body with `odd`."""
         self.batches.append([bytes(body) for body in bodies])
         if self.hold is not None:
             await self.hold.wait()
         if self.error is not None:
             raise self.error
-        return [InvalidInput("odd") if b"odd" in body else b"short " + bytes(body) for body in bodies]
+        return [InvalidInput("odd") if b"odd" in body else b"fast " + bytes(body) for body in bodies]
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ordinary road: `ordinary` around the body, or `early` before it; WebSockets are let in."""
+        """Respond with `application` and the body, or `early` before the body arrives. Accept WebSockets."""
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
@@ -72,11 +72,11 @@ class FastPathServer:
         body = await Request(scope, receive).body()
         self.by_application.append(scope)
         # As `routes.body.answer` does.
-        answer = Response(b"ordinary " + body, 200, {"Cache-Control": "no-store"}, "application/json")
+        answer = Response(b"application " + body, 200, {"Cache-Control": "no-store"}, "application/json")
         await answer(scope, receive, send)
 
     async def send(self, data: bytes, *more: bytes, answers: int = 1) -> list[bytes]:
-        """Send `data`, then each of `more` some time later, over one connection; the bodies of the answers."""
+        """Send `data` and then each of `more` over one connection, and return the bodies of the responses."""
         reader, writer = await self.connect()
         try:
             for part in (data, *more):
@@ -90,7 +90,7 @@ class FastPathServer:
 
     @property
     def connections(self) -> int:
-        """Those that are open as far as the server has noticed."""
+        """The number of open connections of the server."""
         assert self.server is not None
         return len(self.server.server_state.connections)
 
@@ -101,33 +101,40 @@ class FastPathServer:
 def request(
     body: bytes = BODY, *, line: bytes = b"POST /hot HTTP/1.1", without: bytes = b"", more: Sequence[bytes] = ()
 ) -> bytes:
-    """A plain request, with header lines `more`, without those that start with `without`."""
+    """Return a request with additional header lines `more`, without lines that start with `without`."""
     lines = [b"Host: x", b"Content-Type: application/json", b"Content-Length: %d" % len(body), *more]
-    kept = [each for each in lines if not (without and each.lower().startswith(without))]
-    return b"\r\n".join([line, *kept, b"", body])
+    selected = [each for each in lines if not (without and each.lower().startswith(without))]
+    return b"\r\n".join([line, *selected, b"", body])
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the next answer."""
+    """Return status, headers and body of the next response."""
     head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).decode("latin-1").split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
     return int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
 
 
 @contextlib.asynccontextmanager
-async def listening(lane: FastPathServer) -> AsyncIterator[FastPathServer]:
-    """`lane` behind a socket."""
-    call = lane.call or FastOperation(
-        "/hot", lane.answer_each, lambda headers: lane.admits(headers), lambda: lane.is_available, lane.max_waiting
+async def listening(fast_server: FastPathServer) -> AsyncIterator[FastPathServer]:
+    """Run `fast_server` on a free port."""
+    call = fast_server.call or FastOperation(
+        "/hot",
+        fast_server.answer_each,
+        lambda headers: fast_server.admits(headers),
+        lambda: fast_server.is_available,
+        fast_server.max_waiting,
     )
-    road = BatchQueue(
-        call, RequestRecorder(service_metrics(), AccessLog(lane.lines)), lane.draining, timeout_s=lane.timeout_s
+    batches = BatchQueue(
+        call,
+        RequestRecorder(service_metrics(), AccessLog(fast_server.lines)),
+        fast_server.draining,
+        timeout_s=fast_server.timeout_s,
     )
-    bounds = HttpBounds(lane.head_timeout_s, lambda *answer: lane.counted.append(answer))
-    protocol = FastPathProtocol.using({call.path.encode(): road}, bounds)
-    server = lane.server = uvicorn.Server(
+    bounds = HttpBounds(fast_server.head_timeout_s, lambda *answer: fast_server.counted.append(answer))
+    protocol = FastPathProtocol.using({call.path.encode(): batches}, bounds)
+    server = fast_server.server = uvicorn.Server(
         uvicorn.Config(
-            lane.application,
+            fast_server.application,
             port=0,
             http=protocol,
             ws=WebSocketProtocol,
@@ -141,13 +148,13 @@ async def listening(lane: FastPathServer) -> AsyncIterator[FastPathServer]:
     while not server.started:
         await asyncio.sleep(0.005)
         assert not task.done()
-    lane.port = server.servers[0].sockets[0].getsockname()[1]
+    fast_server.port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield lane
+        yield fast_server
     finally:
         server.should_exit = True
         await task
-        assert lane.draining.in_flight == 0
-        assert road.recorder.access_log is not None
-        road.recorder.access_log.flush()
+        assert fast_server.draining.in_flight == 0
+        assert batches.recorder.access_log is not None
+        batches.recorder.access_log.flush()
         service_metrics().flush()

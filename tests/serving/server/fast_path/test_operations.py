@@ -1,4 +1,4 @@
-"""Each hot call answers by the short road what it answers by the ordinary one."""
+"""Tests that fast operations return the same responses as the application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.serving.access.credentials import API_KEYS, KEYS
 from tests.serving.in_process_service import ROW, LocalService
 
 TABLE, USERS = "/v1/tabular/predict", "/v1/recommendations"
-GOOD: dict[str, list[Any]] = {
+VALID: dict[str, list[Any]] = {
     TABLE: [{"instances": [ROW]}, {"instances": [ROW | {"age": 20.0}, ROW]}, {"instances": [ROW | {"sex": "female"}]}],
     USERS: [
         {"user_id": "alice", "n": 3},
@@ -27,7 +27,7 @@ GOOD: dict[str, list[Any]] = {
         {"user_id": "bob", "n": 2, "deny": {"ids": ["6"]}, "explain": True},
     ],
 }
-BAD = {
+INVALID = {
     TABLE: [b"", b"{", b"[]", b'{"instances": []}', orjson.dumps({"instances": [ROW | {"sex": "x"}]})],
     USERS: [
         b"",
@@ -42,50 +42,50 @@ BAD = {
 
 def call_of(local_service: LocalService, path: str, guard: Guard | None = None) -> FastOperation:
     operations = fast_operations(local_service.handlers, local_service.settings, guard or Guard(), local_service.cache)
-    (found,) = [operation for operation in operations if operation.path == path]
-    return found
+    (match,) = [operation for operation in operations if operation.path == path]
+    return match
 
 
-def answered(local_service: LocalService, path: str, *bodies: bytes) -> list[bytes | Exception]:
-    async def each() -> list[bytes | Exception]:
+def fast_responses(local_service: LocalService, path: str, *bodies: bytes) -> list[bytes | Exception]:
+    async def answer_each() -> list[bytes | Exception]:
         return list(await call_of(local_service, path).answer_each([bytearray(body) for body in bodies]))
 
-    return asyncio.run(each())
+    return asyncio.run(answer_each())
 
 
-def untimed(body: bytes | Exception) -> Any:
+def without_time(body: bytes | Exception) -> Any:
     assert isinstance(body, bytes)
-    read = orjson.loads(body)
-    assert read.pop("inference_time_ms") >= 0
-    return read
+    response = orjson.loads(body)
+    assert response.pop("inference_time_ms") >= 0
+    return response
 
 
 @pytest.mark.parametrize("path", [TABLE, USERS])
-def test_both_roads_give_the_same_answers(local_service: LocalService, path: str) -> None:
-    bodies = [orjson.dumps(body) for body in GOOD[path]]
-    for body, short in zip(bodies, answered(local_service, path, *bodies), strict=True):
-        ordinary = local_service.post_json(path, body)
-        assert ordinary.status_code == 200, ordinary.text
-        assert untimed(short) == untimed(ordinary.content)
-        assert isinstance(short, bytes)
-        assert list(orjson.loads(short)) == list(ordinary.json())
+def test_fast_operation_returns_the_response_of_the_application(local_service: LocalService, path: str) -> None:
+    bodies = [orjson.dumps(body) for body in VALID[path]]
+    for body, fast in zip(bodies, fast_responses(local_service, path, *bodies), strict=True):
+        response = local_service.post_json(path, body)
+        assert response.status_code == 200, response.text
+        assert without_time(fast) == without_time(response.content)
+        assert isinstance(fast, bytes)
+        assert list(orjson.loads(fast)) == list(response.json())
 
 
-@pytest.mark.parametrize(("path", "bad"), [(path, bad) for path, bodies in BAD.items() for bad in bodies])
-def test_what_is_wrong_is_left_to_the_ordinary_road_and_harms_no_other(
-    local_service: LocalService, path: str, bad: bytes
+@pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in INVALID.items() for body in bodies])
+def test_invalid_requests_fall_back_and_do_not_affect_others(
+    local_service: LocalService, path: str, body: bytes
 ) -> None:
-    good = [orjson.dumps(body) for body in GOOD[path]]
-    alone = [untimed(answer) for answer in answered(local_service, path, *good)]
-    first, *others = answered(local_service, path, bad, *good)
+    valid = [orjson.dumps(body) for body in VALID[path]]
+    alone = [without_time(answer) for answer in fast_responses(local_service, path, *valid)]
+    first, *others = fast_responses(local_service, path, body, *valid)
     assert isinstance(first, Exception)
-    assert [untimed(answer) for answer in others] == alone
-    assert local_service.post_json(path, bad).status_code >= 400
+    assert [without_time(answer) for answer in others] == alone
+    assert local_service.post_json(path, body).status_code >= 400
 
 
-def test_one_call_to_the_runner_answers_them_all(local_service: LocalService) -> None:
-    bodies = [orjson.dumps(body) for body in GOOD[TABLE]]
-    answered(local_service, TABLE, *bodies)
+def test_batch_is_one_call_to_the_runner(local_service: LocalService) -> None:
+    bodies = [orjson.dumps(body) for body in VALID[TABLE]]
+    fast_responses(local_service, TABLE, *bodies)
     assert local_service.table.calls == [4]
 
 
@@ -99,30 +99,30 @@ def test_one_call_to_the_runner_answers_them_all(local_service: LocalService) ->
          {TABLE, USERS}),
     ],
 )  # fmt: skip
-def test_answers_that_redis_keeps_have_no_short_road(settings: dict[str, Any], expected: set[str]) -> None:
+def test_operations_cached_in_redis_are_not_fast(settings: dict[str, Any], expected: set[str]) -> None:
     service = LocalService(**settings)
     operations = fast_operations(service.handlers, service.settings, Guard(), service.cache)
     assert {operation.path for operation in operations} == expected
 
 
-def test_a_runner_that_does_not_say_that_it_is_ready_closes_its_road(local_service: LocalService) -> None:
+def test_operation_is_unavailable_without_a_ready_runner(local_service: LocalService) -> None:
     assert call_of(local_service, TABLE).is_available()
-    silent: Any = SimpleNamespace(last_status=RunnerStatus(ready=False, model=None))
-    local_service.table_handler.model.runner = silent
+    unready: Any = SimpleNamespace(last_status=RunnerStatus(ready=False, model=None))
+    local_service.table_handler.model.runner = unready
     assert not call_of(local_service, TABLE).is_available()
 
 
 @pytest.mark.parametrize(
     "plan", [TrafficSplit(weights={"v1": 0.5, "v2": 0.5}), TrafficSplit(shadow="v2")], ids=["weights", "shadow"]
 )
-def test_a_plan_for_the_traffic_closes_the_road(local_service: LocalService, plan: TrafficSplit) -> None:
+def test_operation_is_unavailable_during_a_traffic_split(local_service: LocalService, plan: TrafficSplit) -> None:
     call = call_of(local_service, USERS)
     assert call.is_available()
     local_service.recommender_handler.model.router.split = plan
     assert not call.is_available()
 
 
-def test_with_keys_only_those_who_may_predict_come_this_way() -> None:
+def test_fast_path_admits_only_keys_that_may_predict() -> None:
     local_service = LocalService(api_keys=API_KEYS)
     admits = call_of(local_service, TABLE, build_guard(local_service.settings)).admits
     assert admits([(b"x-api-key", KEYS["predict"].encode())])
@@ -132,7 +132,7 @@ def test_with_keys_only_those_who_may_predict_come_this_way() -> None:
     assert not admits([])
 
 
-def test_where_requests_are_counted_none_comes_this_way() -> None:
+def test_fast_path_admits_no_request_with_a_rate_limit() -> None:
     local_service = LocalService(api_keys=API_KEYS, rate_limit=5)
     admits = call_of(local_service, TABLE, build_guard(local_service.settings)).admits
     assert not admits([(b"x-api-key", KEYS["predict"].encode())])

@@ -1,4 +1,4 @@
-"""Which requests turn off, and that they are answered like all others."""
+"""Tests of the requests that take the fast path, and of equal responses by the application."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer
 
 
 @in_loop
-async def test_a_plain_request_is_answered_by_the_short_road() -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+async def test_plain_request_takes_the_fast_path() -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         for _ in range(2):
             writer.write(request(more=[b"X-Request-ID: mine.1", b"Accept: */*", b"Connection: keep-alive"]))
             status, headers, body = await read_answer(reader)
-            assert (status, body) == (200, b"short " + BODY)
+            assert (status, body) == (200, b"fast " + BODY)
             assert headers["x-request-id"] == "mine.1"
             assert headers["content-type"] == "application/json"
             assert headers["cache-control"] == "no-store"
             assert float(headers["x-process-time"]) > 0
             assert "date" in headers
         writer.close()
-    assert not lane.by_application
-    assert lane.lines.getvalue().count("request_id=mine.1 method=POST route=/hot status=200") == 2
+    assert not server.by_application
+    assert server.lines.getvalue().count("request_id=mine.1 method=POST route=/hot status=200") == 2
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ async def test_a_plain_request_is_answered_by_the_short_road() -> None:
         request(more=[b"X-Request-Timeout: 1"]),
         request(more=[b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]),
         request(more=[b"Cache-Control: no-cache"]),
-        # The ordinary road reads the first of each.
+        # The application reads the first of repeated headers.
         request(more=[b"Content-Type: application/json"]),
         request(more=[b"X-Request-ID: a", b"X-Request-ID: b"]),
         request(b"x" * (MAX_BODY_BYTES + 1)),
@@ -58,95 +58,97 @@ async def test_a_plain_request_is_answered_by_the_short_road() -> None:
     ids=lambda sent: sent[:60].decode(),
 )
 @in_loop
-async def test_whatever_is_not_plain_goes_the_ordinary_road(sent: bytes) -> None:
-    async with listening(FastPathServer()) as lane:
-        assert (await lane.send(sent))[0].startswith(b"ordinary ")
-    assert not lane.batches
+async def test_other_requests_go_to_the_application(sent: bytes) -> None:
+    async with listening(FastPathServer()) as server:
+        assert (await server.send(sent))[0].startswith(b"application ")
+    assert not server.batches
 
 
 @in_loop
-async def test_a_body_in_chunks_goes_the_ordinary_road() -> None:
+async def test_chunked_body_goes_to_the_application() -> None:
     sent = request(b"", without=b"content-length", more=[b"Transfer-Encoding: chunked"])
-    async with listening(FastPathServer()) as lane:
-        assert await lane.send(sent + b"8\r\n" + BODY + b"\r\n0\r\n\r\n") == [b"ordinary " + BODY]
+    async with listening(FastPathServer()) as server:
+        assert await server.send(sent + b"8\r\n" + BODY + b"\r\n0\r\n\r\n") == [b"application " + BODY]
 
 
 @in_loop
-async def test_a_body_may_come_after_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_in_later_packets_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "BODY_WAIT_S", 60.0)
     sent = request()
-    async with listening(FastPathServer()) as lane:
-        assert await lane.send(sent[:-8], sent[-8:-3], sent[-3:]) == [b"short " + BODY]
+    async with listening(FastPathServer()) as server:
+        assert await server.send(sent[:-8], sent[-8:-3], sent[-3:]) == [b"fast " + BODY]
 
 
 @in_loop
-async def test_a_body_that_is_late_is_waited_for_by_the_ordinary_road() -> None:
+async def test_late_body_goes_to_the_application() -> None:
     sent = request()
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(sent[:-3])
-        await until(lambda: lane.begun_by_application)
+        await until(lambda: server.begun_by_application)
         writer.write(sent[-3:])
-        assert (await read_answer(reader))[2] == b"ordinary " + BODY
+        assert (await read_answer(reader))[2] == b"application " + BODY
         writer.close()
-    assert not lane.batches
+    assert not server.batches
 
 
 @in_loop
-async def test_credentials_are_looked_at_and_not_admitted_means_the_ordinary_road() -> None:
-    async with listening(FastPathServer(admits=lambda headers: (b"x-api-key", b"right") in headers)) as lane:
-        assert await lane.send(request(more=[b"X-API-Key: right"])) == [b"short " + BODY]
-        assert await lane.send(request(more=[b"X-API-Key: wrong"])) == [b"ordinary " + BODY]
-        assert await lane.send(request()) == [b"ordinary " + BODY]
+async def test_request_without_valid_credentials_goes_to_the_application() -> None:
+    async with listening(FastPathServer(admits=lambda headers: (b"x-api-key", b"right") in headers)) as server:
+        assert await server.send(request(more=[b"X-API-Key: right"])) == [b"fast " + BODY]
+        assert await server.send(request(more=[b"X-API-Key: wrong"])) == [b"application " + BODY]
+        assert await server.send(request()) == [b"application " + BODY]
 
 
 @in_loop
 async def test_pipelined_requests_are_answered_in_order() -> None:
     hold = asyncio.Event()
-    async with listening(FastPathServer(hold=hold)) as lane:
+    async with listening(FastPathServer(hold=hold)) as server:
         asyncio.get_running_loop().call_later(0.1, hold.set)
         sent = [request(b'{"n": %d}' % n) for n in range(4)]
-        answers = await lane.send(b"".join(sent), answers=4)
+        answers = await server.send(b"".join(sent), answers=4)
         assert [answer.split()[-1] for answer in answers] == [b"%d}" % n for n in range(4)]
-        assert answers[0].startswith(b"short")
+        assert answers[0].startswith(b"fast")
 
 
 @in_loop
-async def test_the_application_answers_what_the_short_road_will_not() -> None:
-    async with listening(FastPathServer()) as lane:
-        reader, writer = await lane.connect()
+async def test_request_refused_by_the_fast_path_goes_to_the_application() -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
         writer.write(request(b'{"odd": 1}', more=[b"X-Request-ID: mine.2"]))
-        assert (await read_answer(reader))[2] == b'ordinary {"odd": 1}'
-        # The connection goes on.
+        assert (await read_answer(reader))[2] == b'application {"odd": 1}'
+        # The connection stays open.
         writer.write(request())
-        assert (await read_answer(reader))[2] == b"short " + BODY
+        assert (await read_answer(reader))[2] == b"fast " + BODY
         writer.close()
-    (scope,) = lane.by_application
+    (scope,) = server.by_application
     assert (scope["method"], scope["path"], scope["raw_path"], scope["query_string"]) == ("POST", "/hot", b"/hot", b"")
     assert (b"x-request-id", b"mine.2") in scope["headers"]
 
 
 @in_loop
-async def test_a_closed_road_is_not_taken() -> None:
-    async with listening(FastPathServer(is_available=False)) as lane:
-        assert await lane.send(request()) == [b"ordinary " + BODY]
-        lane.is_available = True
-        assert await lane.send(request()) == [b"short " + BODY]
-        lane.draining.is_begun = True
-        assert await lane.send(request()) == [b"ordinary " + BODY]
+async def test_unavailable_operation_goes_to_the_application() -> None:
+    async with listening(FastPathServer(is_available=False)) as server:
+        assert await server.send(request()) == [b"application " + BODY]
+        server.is_available = True
+        assert await server.send(request()) == [b"fast " + BODY]
+        server.draining.is_begun = True
+        assert await server.send(request()) == [b"application " + BODY]
 
 
 @in_loop
-async def test_the_heads_of_both_roads_are_the_same_bytes() -> None:
-    lane = FastPathServer()
-    lane.application = RequestMetrics(RequestId(lane.application), recorder=RequestRecorder(service_metrics(), None))  # type: ignore[method-assign]
+async def test_response_heads_are_equal_on_both_paths() -> None:
+    server = FastPathServer()
+    server.application = RequestMetrics(
+        RequestId(server.application), recorder=RequestRecorder(service_metrics(), None)
+    )  # type: ignore[method-assign]
     heads = []
-    async with listening(lane):
+    async with listening(server):
         for more in ([], [b"X-Plain: no"]):
-            reader, writer = await lane.connect()
+            reader, writer = await server.connect()
             writer.write(request(more=[b"X-Request-ID: mine.4", *more]))
             head = await reader.readuntil(b"\r\n\r\n")
             heads.append([line for line in head.split(b"\r\n") if not line.startswith((b"date", b"x-process-time"))])
             writer.close()
-    assert len(lane.by_application) == 1
-    assert heads[0] == [line.replace(b": 17", b": 14") for line in heads[1]]
+    assert len(server.by_application) == 1
+    assert heads[0] == [line.replace(b": 20", b": 13") for line in heads[1]]
