@@ -49,13 +49,15 @@ check: $(READY)  ## ruff, deptry, mypy --strict, import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --quiet tests/test_imports.py
 
-test: check  ## check, then the whole test suite
-	@$(BIN)/python -m pytest
+# Two processes, because most time goes by in the start of servers and in training. WORKERS=1 runs one process.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgroup
+
+test: check  ## check, then the whole test suite, in two processes
+	@$(PYTEST)
 
 # No check, no server, no container, no training of minutes. WORKERS=1 runs the tests in one process.
 test-fast: $(READY)  ## the fast tests, in two processes: TESTS=tests/models narrows them down
-	@$(BIN)/python -m pytest --quiet --numprocesses $(or $(WORKERS),2) --dist loadfile \
-		-m "not live and not slow and not container" $(TESTS)
+	@$(PYTEST) --quiet -m "not live and not slow and not container" $(TESTS)
 
 # ONLY=tabular PEERS=ours,fastapi ROUNDS=1 SECONDS=2 restrict the run; `$(BIN)/python -m benchmarks --help` lists the options.
 BENCH = $(BIN)/python -m benchmarks
