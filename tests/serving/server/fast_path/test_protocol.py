@@ -139,9 +139,8 @@ async def test_unavailable_operation_goes_to_the_application() -> None:
 @in_loop
 async def test_response_heads_are_equal_on_both_paths() -> None:
     server = FastPathServer()
-    server.application = RequestMetrics(
-        RequestId(server.application), recorder=RequestRecorder(service_metrics(), None)
-    )  # type: ignore[method-assign]
+    recorder = RequestRecorder(service_metrics(), None)
+    server.application = RequestMetrics(RequestId(server.application), recorder=recorder)  # type: ignore[method-assign]
     heads = []
     async with listening(server):
         for more in ([], [b"X-Plain: no"]):
