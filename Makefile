@@ -50,7 +50,7 @@ check: $(READY)  ## ruff, deptry, mypy --strict, import rules
 	@$(BIN)/python -m pytest --quiet tests/test_imports.py
 
 # Two processes, because most time goes by in the start of servers and in training. WORKERS=1 runs one process.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgroup --no-loadscope-reorder
 
 test: check  ## check, then the whole test suite, in two processes
 	@$(PYTEST)
