@@ -75,7 +75,7 @@ UNSUPPORTED = ProblemType(
     "unsupported-media-type", 415, "Unsupported media type", "The Content-Type or the file format is not supported."
 )
 VALIDATION = ProblemType(
-    "validation", 422, "Validation failed", "The request is well-formed but invalid. `errors` lists each fault."
+    "validation", 422, "The request is not valid", "The request is well-formed but invalid. `errors` lists each fault."
 )
 RATE_LIMITED = ProblemType(
     "rate-limited",

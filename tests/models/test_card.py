@@ -94,7 +94,7 @@ def test_a_malformed_card_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("task", "cooking"), ("created", "yesterday"), ("metrics", {"a": "good"}), ("inputs", [{"name": "a"}])],
+    [("task", 7), ("created", "yesterday"), ("metrics", {"a": "good"}), ("inputs", [{"name": "a"}])],
 )
 def test_a_card_with_one_wrong_field_is_refused(tmp_path: Path, field: str, value: object) -> None:
     write_card(make_card(), tmp_path)
