@@ -229,6 +229,6 @@ class Gateway:
 
 
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
-if os.environ.get("OVERHEAD_EXPRESS", "1") == "1":
+if os.environ.get("OVERHEAD_FAST_PATH", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
     service.fast_operations = [FastOperation("/sum", sum_each, _admits, _is_ready, waiting)]
