@@ -1,4 +1,4 @@
-"""Reads the state files of the first edition: one pin and one traffic split per model, in two folders.
+"""Reads the state files of version 0.1: one pin and one traffic split per model, in two folders.
 
 They count until `deployment.json` is written, which includes them.
 """
@@ -30,7 +30,7 @@ def read_first_edition(folder: Path) -> dict[str, dict[str, Any]]:  # Any: JSON
 
 
 def remove_first_edition(folder: Path) -> None:
-    """Remove the files of the first edition. Call it when `deployment.json` includes them."""
+    """Remove the files of version 0.1. Call it when `deployment.json` includes them."""
     for old in (folder / PIN_FOLDER, folder / SPLIT_FOLDER):
         try:
             for file in old.glob("*.json"):

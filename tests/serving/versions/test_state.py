@@ -1,4 +1,4 @@
-"""The desired state survives restarts, concurrent writers, unreadable files and the files of the first edition."""
+"""The desired state survives restarts, concurrent writers, unreadable files and the files of version 0.1."""
 
 from __future__ import annotations
 
