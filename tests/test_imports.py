@@ -155,12 +155,12 @@ def cycle_in(graph: dict[str, set[str]]) -> list[str]:
         if node in done:
             return []
         for following in sorted(graph.get(node, ())):
-            if found := visit(following, [*path, node]):
-                return found
+            if cycle := visit(following, [*path, node]):
+                return cycle
         done.add(node)
         return []
 
-    return next((found for node in sorted(graph) if (found := visit(node, []))), [])
+    return next((cycle for node in sorted(graph) if (cycle := visit(node, []))), [])
 
 
 @pytest.mark.parametrize("tree", ["models", "training", "serving"])

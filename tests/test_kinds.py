@@ -54,18 +54,18 @@ def imports_of_kinds(path: Path) -> Iterator[str]:
 def names_of_kinds(path: Path) -> Iterator[str]:
     """The identifiers and texts of a file that are the name of a kind."""
     for node in ast.walk(ast.parse(path.read_text())):
-        found: list[str] = []
+        identifiers: list[str] = []
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found = [node.value]
+            identifiers = [node.value]
         elif isinstance(node, ast.Name):
-            found = [node.id]
+            identifiers = [node.id]
         elif isinstance(node, ast.Attribute):
-            found = [node.attr]
+            identifiers = [node.attr]
         elif isinstance(node, ast.arg | ast.keyword) and node.arg:
-            found = [node.arg]
+            identifiers = [node.arg]
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found = [node.name]
-        for name in found:
+            identifiers = [node.name]
+        for name in identifiers:
             if name in NAMES:
                 yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)} names {name!r}"
 

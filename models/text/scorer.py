@@ -65,15 +65,15 @@ class TextScorer:
     def _counts(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return row, column and count of each different n-gram of each text, ordered by row and column."""
         strip_accents = self._weights.vocabulary.strip_accents
-        found, lengths = array("q"), []
+        indexes, lengths = array("q"), []
         for text in texts:
-            before = len(found)
+            before = len(indexes)
             normalized = normalize(text, strip_accents=strip_accents)
             for index in self._indexes:
-                found.extend(index.columns(normalized))
-            lengths.append(len(found) - before)
+                indexes.extend(index.columns(normalized))
+            lengths.append(len(indexes) - before)
         width = max(1, self._weights.vocabulary.size)
-        keys = np.frombuffer(found, dtype=np.int64) if found else np.empty(0, np.int64)
+        keys = np.frombuffer(indexes, dtype=np.int64) if indexes else np.empty(0, np.int64)
         keys = keys + np.repeat(np.arange(len(texts)), lengths) * width
         distinct, counts = np.unique(keys, return_counts=True)
         return distinct // width, distinct % width, counts

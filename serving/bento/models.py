@@ -113,14 +113,14 @@ def _build(
 
 def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
     """Return what gives the gateway's side of a version. Artifacts never change: each is made once."""
-    made: dict[str, Any] = {}
+    loaded: dict[str, Any] = {}
 
     def version(name: str) -> Any:
-        if name not in made:
+        if name not in loaded:
             artifact = artifacts.read(name or None)
-            made[name] = made.get(artifact.version) or kind.version(artifact, settings)
-            made[artifact.version] = made[name]
-        return made[name]
+            loaded[name] = loaded.get(artifact.version) or kind.version(artifact, settings)
+            loaded[artifact.version] = loaded[name]
+        return loaded[name]
 
     return version
 

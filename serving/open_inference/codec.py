@@ -60,22 +60,22 @@ def read(body: bytes, header_length: str | None) -> DecodedRequest:
     )
 
 
-def write(asked: DecodedRequest, outputs: Sequence[Tensor], *, model: str, version: str) -> tuple[bytes, int | None]:
+def write(decoded: DecodedRequest, outputs: Sequence[Tensor], *, model: str, version: str) -> tuple[bytes, int | None]:
     """The answer, and the length of its JSON where bytes follow it."""
-    parameters = {each.name: each.parameters or {} for each in asked.outputs}
+    parameters = {each.name: each.parameters or {} for each in decoded.outputs}
     described: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for tensor in outputs:
         output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-        if parameters.get(tensor.name, {}).get("binary_data", asked.wants_binary) is True:
+        if parameters.get(tensor.name, {}).get("binary_data", decoded.wants_binary) is True:
             tail.append(to_binary(tensor))
             output["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
             output["data"] = to_json(tensor)
         described.append(output)
     answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": described}
-    if asked.id is not None:
-        answer["id"] = asked.id
+    if decoded.id is not None:
+        answer["id"] = decoded.id
     head = orjson.dumps(answer)
     return (b"".join((head, *tail)), len(head)) if tail else (head, None)
 

@@ -24,14 +24,14 @@ class Inferred:
 def select_outputs(outputs: list[Tensor], wanted: Sequence[InferWanted], classes: Sequence[str]) -> list[Tensor]:
     """Return the outputs that `wanted` names, in that order; all of them for no names. Raises InvalidInput."""
     known = {tensor.name: tensor for tensor in outputs}
-    found: list[Tensor] = []
+    selected: list[Tensor] = []
     for index, each in enumerate(wanted):
         if each.name not in known:
             message = f"no output '{each.name[:100]}'; known: {', '.join(known)}"
             raise InvalidInput(message, location=("body", "outputs", index, "name"))
         best = (each.parameters or {}).get("classification")
-        found.append(known[each.name] if best is None else _classified(known[each.name], best, classes, index))
-    return found or outputs
+        selected.append(known[each.name] if best is None else _classified(known[each.name], best, classes, index))
+    return selected or outputs
 
 
 def _classified(tensor: Tensor, best: object, classes: Sequence[str], index: int) -> Tensor:

@@ -108,18 +108,18 @@ def to_binary(tensor: Tensor) -> bytes:
 
 
 def _elements(data: memoryview, count: int) -> list[bytes | None]:
-    found: list[bytes | None] = []
+    elements: list[bytes | None] = []
     place = 0
     while place < len(data):
-        if len(found) == count or place + _LENGTH.size > len(data):
+        if len(elements) == count or place + _LENGTH.size > len(data):
             raise Malformed(f"the bytes of a BYTES tensor are not {count} elements, each after its length")
         (length,) = _LENGTH.unpack_from(data, place)
         place += _LENGTH.size
         if place + length > len(data):
             raise Malformed("a BYTES element is longer than what is left of its tensor")
-        found.append(bytes(data[place : place + length]))
+        elements.append(bytes(data[place : place + length]))
         place += length
-    return found
+    return elements
 
 
 def _check_count(count: int, shape: Sequence[int]) -> None:

@@ -93,8 +93,8 @@ def _live() -> Operation:
 
 def _ready(calls: OpenInferenceHandler, is_stopping: Callable[[], bool]) -> Operation:
     async def ready(request: Request) -> Response:
-        found = await readiness(calls.runners)
-        missing = [name for name, runner in found.items() if not runner.ready]
+        states = await readiness(calls.runners)
+        missing = [name for name, runner in states.items() if not runner.ready]
         if not missing and not is_stopping():
             return answer(ServerReady(ready=True))
         why = f"not ready: {', '.join(missing)}" if missing else "the service is stopping"
@@ -166,11 +166,11 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
             # Clients send tensors as bytes under either type, or under none.
             given = request.headers["content-type"].partition(";")[0].strip().lower()
             check_content_type(request, BINARY if given == BINARY else JSON)
-        asked = read(await request.body(), request.headers.get(HEADER_LENGTH))
+        decoded = read(await request.body(), request.headers.get(HEADER_LENGTH))
         name, version = _named(request)
         name = model.alias if model is not None else name
-        inferred = await calls.infer(name, version, asked)
-        body, header_length = write(asked, inferred.outputs, model=name, version=inferred.version)
+        inferred = await calls.infer(name, version, decoded)
+        body, header_length = write(decoded, inferred.outputs, model=name, version=inferred.version)
         if header_length is None:
             return Response(body, 200, {"Cache-Control": "no-store"}, JSON)
         return Response(body, 200, {"Cache-Control": "no-store", HEADER_LENGTH: str(header_length)}, BINARY)

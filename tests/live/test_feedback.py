@@ -135,7 +135,7 @@ def test_acknowledged_events_survive_kill_9(service: Server, log_url: str) -> No
         thread.join(END_S)
         assert not thread.is_alive()
 
-    kept = {each.key for each in FeedbackLog(log_url).read_all()}
+    stored = {each.key for each in FeedbackLog(log_url).read_all()}
     sent = {hashlib.sha256(f"event\0{key}".encode()).hexdigest() for keys in acknowledged for key in keys}
     assert len(sent) >= 600
-    assert sent <= kept
+    assert sent <= stored

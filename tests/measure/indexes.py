@@ -74,8 +74,8 @@ def vectors(items: int) -> tuple[Matrix, Matrix]:
     return np.concatenate([parts[0], biases], axis=1), parts[1]
 
 
-def _recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
-    return float(np.mean([len(set(a) & set(b)) / _N for a, b in zip(found.tolist(), truth.tolist(), strict=True)]))
+def _recall(nearest: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
+    return float(np.mean([len(set(a) & set(b)) / _N for a, b in zip(nearest.tolist(), truth.tolist(), strict=True)]))
 
 
 def _best_time(find: Find, users: Matrix, size: int) -> float:
@@ -128,10 +128,10 @@ def _faiss_ivf_sq8(items: Matrix) -> Iterator[tuple[int, Find]]:
         yield effort, search
 
 
-def _rescored(users: Matrix, items: Matrix, found: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    scores = np.einsum("nd,nkd->nk", users, items[found])
+def _rescored(users: Matrix, items: Matrix, nearest: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    scores = np.einsum("nd,nkd->nk", users, items[nearest])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :n]
-    return np.take_along_axis(found, order, axis=1)
+    return np.take_along_axis(nearest, order, axis=1)
 
 
 def _usearch(items: Matrix, dtype: str = "f32") -> Iterator[tuple[int, Find]]:
@@ -143,8 +143,8 @@ def _usearch(items: Matrix, dtype: str = "f32") -> Iterator[tuple[int, Find]]:
     def search(users: Matrix, n: int) -> NDArray[np.int64]:
         padded = np.concatenate([users, np.zeros((len(users), 1), np.float32)], axis=1)
         wanted = n if dtype == "f32" else 4 * n
-        found = index.search(padded, wanted).keys.astype(np.int64).reshape(len(users), wanted)
-        return found if dtype == "f32" else _rescored(users, items, found, n)
+        nearest = index.search(padded, wanted).keys.astype(np.int64).reshape(len(users), wanted)
+        return nearest if dtype == "f32" else _rescored(users, items, nearest, n)
 
     for effort in _EFFORTS:
         index.expansion_search = effort

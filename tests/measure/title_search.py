@@ -39,10 +39,10 @@ def _report(titles: Sequence[str], rows: Sequence[int], draw: random.Random) -> 
     for number, row in enumerate(rows):
         query = _mistyped(normalise(titles[row]), draw)
         started = time.process_time()
-        found = [normal[each] for each, _ in search.find(query)[:5]]
+        suggested = [normal[each] for each, _ in search.find(query)[:5]]
         ours_ms.append(1e3 * (time.process_time() - started))
-        first += found[:1] == [normal[row]]
-        among_five += normal[row] in found
+        first += suggested[:1] == [normal[row]]
+        among_five += normal[row] in suggested
         if number < 20:
             started = time.process_time()
             process.extract(query, normal, scorer=fuzz.WRatio, limit=5)

@@ -32,8 +32,8 @@ for format_ in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
 def uploads() -> dict[str, bytes]:
     """Return an archive of each type that a job accepts."""
     archive, tarred = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as made:
-        made.writestr("red.png", encoded("PNG", COLOURS[0]))
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("red.png", encoded("PNG", COLOURS[0]))
     with tarfile.open(fileobj=tarred, mode="w:gz") as packed:
         image = encoded("PNG", COLOURS[0])
         member = tarfile.TarInfo("red.png")

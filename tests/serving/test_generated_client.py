@@ -64,9 +64,11 @@ class Calls:
         self.types = importlib.import_module(f"{PACKAGE}.types")
 
     def __call__(self, tag: str, name: str, *args: Any, **fields: Any) -> Any:
-        made = importlib.import_module(f"{PACKAGE}.api.{tag}.{name}").sync_detailed(*args, client=self.client, **fields)
-        assert made.status_code == 200, made.content
-        return made.parsed
+        response = importlib.import_module(f"{PACKAGE}.api.{tag}.{name}").sync_detailed(
+            *args, client=self.client, **fields
+        )
+        assert response.status_code == 200, response.content
+        return response.parsed
 
 
 @pytest.fixture

@@ -60,7 +60,9 @@ def choose(texts: Sequence[str], values: NDArray[np.int64], splitting: Splitting
     if len(texts) > _CHOICE_ROWS:
         some = np.random.default_rng(seed).choice(len(texts), _CHOICE_ROWS, replace=False)
         texts, values = [texts[row] for row in some], values[some]
-    counts = {ngrams: found for ngrams in (WORDS, CHARACTERS) if (found := count(texts, ngrams, splitting)) is not None}
+    counts = {
+        ngrams: counted for ngrams in (WORDS, CHARACTERS) if (counted := count(texts, ngrams, splitting)) is not None
+    }
     if not counts:
         raise DataInvalid("no word and no sequence of letters is in two of the texts: nothing can be learnt from them")
     splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(texts, values))
@@ -112,4 +114,4 @@ def _score(
             predicted = model.fit(seen, values[train]).predict(unseen)
             score = f1_score(values[test], predicted, average="macro", labels=np.unique(values), zero_division=0.0)
             by_candidate[candidate].append(float(score))
-    scores |= {candidate: (float(np.mean(found)), float(np.std(found))) for candidate, found in by_candidate.items()}
+    scores |= {candidate: (float(np.mean(f1)), float(np.std(f1))) for candidate, f1 in by_candidate.items()}

@@ -64,7 +64,7 @@ def sentences() -> Corpus:
             digest.update(file_sha256(path).encode())
             for sentence in _read(path):
                 languages[sentence].add(language)
-    rows = sorted((sentence, next(iter(found))) for sentence, found in languages.items() if len(found) == 1)
+    rows = sorted((sentence, next(iter(names))) for sentence, names in languages.items() if len(names) == 1)
     return Corpus(
         texts=tuple(sentence for sentence, _ in rows),
         labels=tuple(language for _, language in rows),

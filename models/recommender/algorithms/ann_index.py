@@ -105,9 +105,9 @@ def _augmented(items: Matrix, biases: Matrix) -> Matrix:
     return np.ascontiguousarray(np.concatenate([items, biases[:, None]], axis=1), np.float32)
 
 
-def _recall(found: Items, exact: Items) -> float:
+def _recall(approximate: Items, exact: Items) -> float:
     shares = [
         len(set(a) & set(b)) / max(1, len(set(b) - {PADDING}))
-        for a, b in zip(found.tolist(), (row[row != PADDING].tolist() for row in exact), strict=True)
+        for a, b in zip(approximate.tolist(), (row[row != PADDING].tolist() for row in exact), strict=True)
     ]
     return float(np.mean(shares)) if shares else 0.0

@@ -78,10 +78,10 @@ def test_what_is_saved_answers_as_before(classifier: TextClassifier) -> None:
 
 
 def test_answers_are_probabilities(classifier: TextClassifier) -> None:
-    found = np.array(answers(classifier, *TEXTS))
-    assert found.shape == (len(TEXTS), 3)
-    assert ((found > 0) & (found < 1)).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
+    results = np.array(answers(classifier, *TEXTS))
+    assert results.shape == (len(TEXTS), 3)
+    assert ((results > 0) & (results < 1)).all()
+    np.testing.assert_allclose(results.sum(axis=1), 1, atol=1e-12)
 
 
 @pytest.mark.parametrize("text", ["", "   \n\t ", "nothing known", "Ω≈ç√∫", "\x00", "\ud83c"])
@@ -98,8 +98,8 @@ def test_case_space_and_script_do_not_matter(classifier: TextClassifier, text: s
 
 
 def test_accents_matter_unless_they_are_stripped() -> None:
-    kept = TextScorer(WEIGHTS).probabilities(["café", "cafe"])
-    assert abs(kept[0] - kept[1]).max() > 0.01
+    rows = TextScorer(WEIGHTS).probabilities(["café", "cafe"])
+    assert abs(rows[0] - rows[1]).max() > 0.01
     plain = dataclasses.replace(WEIGHTS.vocabulary.groups[0], terms=("cafe", "rain", "rain today", "寿司"))
     vocabulary = Vocabulary((plain, WEIGHTS.vocabulary.groups[1]), strip_accents=True)
     stripped = TextScorer(dataclasses.replace(WEIGHTS, vocabulary=vocabulary)).probabilities(["café", "cafe"])
@@ -108,8 +108,8 @@ def test_accents_matter_unless_they_are_stripped() -> None:
 
 @pytest.mark.parametrize("text", ["rain today " * 100_000, "r" * 1_000_000])
 def test_a_very_long_text_is_answered(classifier: TextClassifier, text: str) -> None:
-    (found,) = answers(classifier, text)
-    assert sum(found) == pytest.approx(1)
+    (results,) = answers(classifier, text)
+    assert sum(results) == pytest.approx(1)
 
 
 def test_a_text_has_the_same_answer_alone_and_in_any_batch(classifier: TextClassifier) -> None:
@@ -121,8 +121,8 @@ def test_a_text_has_the_same_answer_alone_and_in_any_batch(classifier: TextClass
 def test_threads_get_their_own_answers(classifier: TextClassifier) -> None:
     expected = answers(classifier, *TEXTS)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda number: answers(classifier, TEXTS[number % len(TEXTS)])[0], range(600)))
-    assert found == expected * 100
+        results = list(pool.map(lambda number: answers(classifier, TEXTS[number % len(TEXTS)])[0], range(600)))
+    assert results == expected * 100
 
 
 def test_two_classes_have_one_score(tmp_path: Path) -> None:

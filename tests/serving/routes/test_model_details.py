@@ -30,8 +30,8 @@ def test_metrics_are_overall_by_class_and_by_slice(
 ) -> None:
     answer = local_service.get(f"/v1/models/tabular/metrics{query}").json()
 
-    told = {"overall": overall, "classes": classes, "slices": slices, "notes": []}
-    assert answer == {"name": "tabular", "version": "v1"} | told
+    evaluation = {"overall": overall, "classes": classes, "slices": slices, "notes": []}
+    assert answer == {"name": "tabular", "version": "v1"} | evaluation
 
 
 def test_metrics_that_were_not_measured_by_class_say_so(local_service: LocalService) -> None:

@@ -46,7 +46,7 @@ def test_a_rollback_is_the_same_call_and_is_saved(locked: LocalService) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "version", "status", "type_", "said"),
+    ("path", "version", "status", "type_", "detail"),
     [
         (PATH, "v9", 404, "not-known", "known: v0, v1"),
         ("/v1/models/other/reload", "v1", 404, "not-known", "served: tabular"),
@@ -56,13 +56,13 @@ def test_a_rollback_is_the_same_call_and_is_saved(locked: LocalService) -> None:
     ],
 )
 def test_a_refused_reload_says_why_and_changes_nothing(
-    locked: LocalService, path: str, version: object, status: int, type_: str, said: str
+    locked: LocalService, path: str, version: object, status: int, type_: str, detail: str
 ) -> None:
     answer = locked.post(path, headers=ADMIN, json={"version": version})
 
     assert answer.status_code == status
     assert answer.json()["type"] == f"/problems/{type_}"
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert locked.table.version == "v1"
     assert locked.state.models() == {}
 

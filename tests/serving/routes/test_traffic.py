@@ -62,11 +62,11 @@ def test_without_a_split_the_default_version_has_all(locked: LocalService) -> No
 
 
 def test_a_split_is_returned_saved_and_reset(locked: LocalService) -> None:
-    said = put(locked, {"weights": {"v1": 0.9, "v0": 0.1, "v2": 0}, "shadow": "v2"}).json()
+    detail = put(locked, {"weights": {"v1": 0.9, "v0": 0.1, "v2": 0}, "shadow": "v2"}).json()
 
-    assert said == locked.get(PATH, headers=ADMIN).json()
-    assert said["weights"] == {"v1": 0.9, "v0": 0.1, "v2": 0.0}
-    assert [(each["version"], each["roles"], each["share"]) for each in said["versions"]] == [
+    assert detail == locked.get(PATH, headers=ADMIN).json()
+    assert detail["weights"] == {"v1": 0.9, "v0": 0.1, "v2": 0.0}
+    assert [(each["version"], each["roles"], each["share"]) for each in detail["versions"]] == [
         ("v1", ["default", "weighted"], 0.9),
         ("v0", ["weighted"], 0.1),
         ("v2", ["named", "shadow"], 0.0),
@@ -80,7 +80,7 @@ def test_a_split_is_returned_saved_and_reset(locked: LocalService) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "detail"),
     [
         ({"weights": {"v1": 0.9, "v2": 0.2}}, 422, "add up to 1.1"),
         ({"weights": {"v1": 1.5, "v2": -0.5}}, 422, "less than or equal to 1"),
@@ -95,14 +95,14 @@ def test_a_split_is_returned_saved_and_reset(locked: LocalService) -> None:
     ],
 )
 def test_a_refused_split_says_why_and_changes_nothing(
-    locked: LocalService, body: object, status: int, said: str
+    locked: LocalService, body: object, status: int, detail: str
 ) -> None:
     put(locked, {"weights": {"v1": 1.0}, "shadow": "v2"})
     before = locked.get(PATH, headers=ADMIN).json()
     answer = put(locked, body)
 
     assert answer.status_code == status, answer.text
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert locked.get(PATH, headers=ADMIN).json() == before
 
 
@@ -137,8 +137,8 @@ def test_sessions_are_split_by_weight_and_keep_their_version(locked: LocalServic
     put(locked, {"weights": {"v1": 0.5, "v0": 0.5}})
     split = TrafficSplit({"v1": 0.5, "v0": 0.5})
     for number in range(20):
-        found = {version_of(locked, **{"X-Session-ID": f"s{number}"}) for _ in range(2)}
-        assert found == {split.choose(f"tabular\0session:s{number}")}
+        cache = {version_of(locked, **{"X-Session-ID": f"s{number}"}) for _ in range(2)}
+        assert cache == {split.choose(f"tabular\0session:s{number}")}
     # Without a session the API key identifies the caller, from every address.
     assert {version_of(locked) for _ in range(5)} == {split.choose("tabular\0key:predicter")}
 
@@ -166,9 +166,9 @@ def test_a_version_that_is_not_loaded_falls_back_to_the_default_one_unless_it_is
 def test_the_cache_separates_versions() -> None:
     local_service = LocalService(api_keys=API_KEYS, cache_bytes=1 << 20)
     put(local_service, {"weights": {"v1": 1.0, "v0": 0.0}})
-    for version, found in (("v0", "miss"), ("v1", "miss"), ("v0", "hit"), ("v1", "hit")):
+    for version, cache in (("v0", "miss"), ("v1", "miss"), ("v0", "hit"), ("v1", "hit")):
         answer = local_service.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": version})
-        assert (answer.headers["X-Cache"], answer.json()["model"]["version"]) == (found, version)
+        assert (answer.headers["X-Cache"], answer.json()["model"]["version"]) == (cache, version)
     unknown = local_service.post("/v1/tabular/predict", json=ROWS, headers=ADMIN | {"X-Model-Version": "v9"})
     assert unknown.status_code == 404
 
@@ -195,9 +195,9 @@ def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
 
     async def run() -> list[str]:
         async with local_service.client() as client:
-            said = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
+            detail = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
             await local_service.traffic.wait_for_shadows()
-            return [answer.json()["model"]["version"] for answer in said]
+            return [answer.json()["model"]["version"] for answer in detail]
 
     return asyncio.run(run())
 
@@ -223,10 +223,10 @@ def test_a_shadow_that_fails_or_is_full_affects_no_request_and_is_counted(
     put(locked, {"shadow": "v0"})
     predict = locked.table.predict
 
-    async def failing(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RunnerResponse:
+    async def failing(rows: Any, *, is_low_priority: bool = False, **options: Any) -> RunnerResponse:
         if is_low_priority:
             raise error
-        return await predict(rows, **asked)
+        return await predict(rows, **options)
 
     monkeypatch.setattr(locked.table, "predict", failing)
     labels = {"model": "tabular", "version": "v0", "role": "shadow", "outcome": outcome}
@@ -243,11 +243,11 @@ def test_a_shadow_that_hangs_delays_no_request_and_further_ones_are_dropped(
     predict = locked.table.predict
     hanging: list[asyncio.Event] = []
 
-    async def hang(rows: Any, *, is_low_priority: bool = False, **asked: Any) -> RunnerResponse:
+    async def hang(rows: Any, *, is_low_priority: bool = False, **options: Any) -> RunnerResponse:
         if is_low_priority:
             hanging.append(asyncio.Event())
             await hanging[-1].wait()
-        return await predict(rows, **asked)
+        return await predict(rows, **options)
 
     monkeypatch.setattr(locked.table, "predict", hang)
     labels = {"model": "tabular", "version": "v0", "role": "shadow", "outcome": "dropped"}

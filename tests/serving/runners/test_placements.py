@@ -83,17 +83,17 @@ async def test_queries_are_answered_in_order(placement: str, tmp_path: Path) -> 
     async with connected(
         placement, tmp_path, RunnerHandle("q", BatchLimits(), method="ask"), EchoRunner(), "ask"
     ) as runner:
-        asked = [runner.predict([{"n": n}, {"m": n}], deadline=soon()) for n in range(20)]
-        for number, answer in enumerate(await asyncio.gather(*asked)):
+        requests = [runner.predict([{"n": n}, {"m": n}], deadline=soon()) for n in range(20)]
+        for number, answer in enumerate(await asyncio.gather(*requests)):
             assert answer.values == [{"heard": {"n": number}}, {"heard": {"m": number}}]
-        said = await asyncio.gather(
+        results = await asyncio.gather(
             runner.predict([{"n": 1}], deadline=soon()),
             runner.predict([{"bad": True}], deadline=soon()),
             runner.predict([{"n": 2}], deadline=soon()),
             return_exceptions=True,
         )
-        assert isinstance(said[1], PredictionFailed)
-        assert type(said[0]) is type(said[2]) is RunnerResponse
+        assert isinstance(results[1], PredictionFailed)
+        assert type(results[0]) is type(results[2]) is RunnerResponse
 
 
 @everywhere
@@ -113,9 +113,9 @@ async def test_many_callers_get_their_own_answers(placement: str, tmp_path: Path
 @in_loop
 async def test_shapes_that_differ_do_not_spoil_each_other(placement: str, tmp_path: Path) -> None:
     async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
-        asked = [runner.predict(np.ones((1, columns), np.float32), deadline=soon()) for columns in (3, 5, 3, 7, 5)]
-        said = [answer.values[0, 0] for answer in await asyncio.gather(*asked)]
-        assert said == [3, 5, 3, 7, 5]
+        requests = [runner.predict(np.ones((1, columns), np.float32), deadline=soon()) for columns in (3, 5, 3, 7, 5)]
+        results = [answer.values[0, 0] for answer in await asyncio.gather(*requests)]
+        assert results == [3, 5, 3, 7, 5]
 
 
 @everywhere
@@ -125,11 +125,11 @@ def test_a_bad_request_fails_alone(placement: str, first: float, error: type[Exc
     @in_loop
     async def test() -> None:
         async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), SumsRunner(), "predict") as runner:
-            asked = [runner.predict(row(each), deadline=soon()) for each in (1, 2, first, 3, 4)]
-            said: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
-            assert isinstance(said[2], error)
-            assert MODEL_WORDS not in str(said[2])
-            assert [said[index].values[0, 0] for index in (0, 1, 3, 4)] == [3, 6, 9, 12]
+            requests = [runner.predict(row(each), deadline=soon()) for each in (1, 2, first, 3, 4)]
+            results: list[Any] = await asyncio.gather(*requests, return_exceptions=True)
+            assert isinstance(results[2], error)
+            assert MODEL_WORDS not in str(results[2])
+            assert [results[index].values[0, 0] for index in (0, 1, 3, 4)] == [3, 6, 9, 12]
 
     test()
 
@@ -157,9 +157,9 @@ async def test_no_request_waits_beyond_its_deadline(placement: str, tmp_path: Pa
     instance = SumsRunner()
     async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), instance, "predict") as runner:
         started = time.monotonic()
-        asked = [runner.predict(row(each), deadline=soon(0.2)) for each in (WAIT, 1, 2)]
-        said = await asyncio.gather(*asked, return_exceptions=True)
-        assert all(isinstance(each, DeadlineExceeded) for each in said)
+        requests = [runner.predict(row(each), deadline=soon(0.2)) for each in (WAIT, 1, 2)]
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        assert all(isinstance(each, DeadlineExceeded) for each in results)
         assert time.monotonic() - started < 60
         instance.model.predictor.gate.set()
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
@@ -214,10 +214,12 @@ async def test_several_versions_answer_side_by_side_and_no_batch_mixes_them(plac
     async with connected(placement, tmp_path, RunnerHandle("r", BatchLimits()), instance, "predict") as runner:
         assert await runner.hold(["v2", "v3"]) == ("v2", "v3")
         assert runner.last_status.versions == ("v2", "v3")
-        asked = ["", "v1", "v2", "v3", "v2", "", "v3"] * 10
-        said = await asyncio.gather(*(runner.predict(row(n), deadline=soon(), version=v) for n, v in enumerate(asked)))
-        assert [answer.model.version for answer in said] == [version or "v1" for version in asked]
-        assert [answer.values[0, 0] for answer in said] == [3 * n for n in range(len(asked))]
+        wanted = ["", "v1", "v2", "v3", "v2", "", "v3"] * 10
+        results = await asyncio.gather(
+            *(runner.predict(row(n), deadline=soon(), version=v) for n, v in enumerate(wanted))
+        )
+        assert [answer.model.version for answer in results] == [version or "v1" for version in wanted]
+        assert [answer.values[0, 0] for answer in results] == [3 * n for n in range(len(wanted))]
         # Rows of each version reached it and no other: one of the warm-up, and its own.
         assert {model.version: sum(model.calls) for model in instance.loaded if model.version != "v1"} == {
             "v2": 1 + 20, "v3": 1 + 20,

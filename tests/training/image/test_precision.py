@@ -69,9 +69,9 @@ def test_the_first_layers_are_computed_exactly(arch: str, exact: int, tmp_path: 
 
 def test_agreement_on_images_with_a_clear_class_is_recorded(tmp_path: Path) -> None:
     model = write("resnet18", tmp_path)
-    found = agree(model, tmp_path, random_pixels(6), precision="f32", least=1.0)
-    assert found.by_precision == found.clear == {"f32": 1.0}
-    np.testing.assert_allclose(found.answers, found.reference, atol=1e-4)
+    agreement = agree(model, tmp_path, random_pixels(6), precision="f32", least=1.0)
+    assert agreement.by_precision == agreement.clear == {"f32": 1.0}
+    np.testing.assert_allclose(agreement.answers, agreement.reference, atol=1e-4)
 
 
 def test_an_int8_artifact_computes_in_int8(quantized: Artifact) -> None:

@@ -122,9 +122,9 @@ def test_a_killed_run_continues_to_the_same_weights(few: Path, tmp_path: Path, m
         monkeypatch.setattr(training.image.finetune, "write_checkpoint", write_checkpoint)
         resumed = train(replace(params, work=work), store=store)
         assert resumed.card.metrics == pytest.approx(whole.card.metrics, abs=1e-4)
-        expected, found = (load_file(each.folder / "weights.safetensors") for each in (whole, resumed))
+        expected, actual = (load_file(each.folder / "weights.safetensors") for each in (whole, resumed))
         for name, tensor in expected.items():
-            torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(actual[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 class KilledAfter:

@@ -24,8 +24,8 @@ def read(rules: ColumnRules | None = None, **columns: object) -> Inputs:
 
 
 def column(values: object, rules: ColumnRules | None = None) -> Column:
-    (_, found) = read(rules, x=values).columns
-    return found
+    (_, result) = read(rules, x=values).columns
+    return result
 
 
 def reason(values: object, name: str = "x") -> str:
@@ -63,8 +63,8 @@ def test_the_examples_are_one_row_of_the_table() -> None:
 
 
 def test_limits_are_those_of_the_data() -> None:
-    found = column([-3] + [4] * (N - 2) + [9])
-    assert (found.kind, found.minimum, found.maximum) == ("integer", -3.0, 9.0)
+    result = column([-3] + [4] * (N - 2) + [9])
+    assert (result.kind, result.minimum, result.maximum) == ("integer", -3.0, 9.0)
     assert column(np.arange(N) % 5 / 2).maximum == 2.0
 
 
@@ -86,8 +86,8 @@ def test_zero_and_one_stay_integers() -> None:
 
 
 def test_a_constant_with_gaps_is_used_for_the_gaps() -> None:
-    found = column([1.5, None] * (N // 2))
-    assert (found.kind, found.nullable) == ("number", True)
+    result = column([1.5, None] * (N // 2))
+    assert (result.kind, result.nullable) == ("number", True)
 
 
 @pytest.mark.parametrize(

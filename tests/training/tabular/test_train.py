@@ -46,12 +46,12 @@ def check_profile(card: Card) -> None:
     assert profile is not None
     assert set(profile.numeric) | set(profile.categories) == {column.name for column in card.inputs}
     assert set(profile.outputs) == {column.name for column in card.outputs}
-    for found in (*profile.numeric.values(), *profile.categories.values(), *profile.outputs.values()):
-        counts = found.counts.values() if isinstance(found, CategoryProfile) else found.counts
-        assert sum(counts) + found.missing == profile.rows
-        if isinstance(found, NumericProfile):
-            assert len(found.edges) == len(found.counts) + 1
-            assert list(found.edges) == sorted(set(found.edges))
+    for entry in (*profile.numeric.values(), *profile.categories.values(), *profile.outputs.values()):
+        counts = entry.counts.values() if isinstance(entry, CategoryProfile) else entry.counts
+        assert sum(counts) + entry.missing == profile.rows
+        if isinstance(entry, NumericProfile):
+            assert len(entry.edges) == len(entry.counts) + 1
+            assert list(entry.edges) == sorted(set(entry.edges))
 
 
 def test_the_card_describes_the_default_model(tabular_artifact: Artifact) -> None:
@@ -77,7 +77,7 @@ def test_the_card_describes_the_default_model(tabular_artifact: Artifact) -> Non
     assert sum(each["support"] for each in classes) == card.params["rows_tested"]
     assert all(0 < each["precision"] <= 1 and 0 < each["recall"] <= 1 for each in classes)
     assert next(iter(card.importance)) == "checking_account"
-    assert sum(found.rows for found in card.calibration) == 200
+    assert sum(entry.rows for entry in card.calibration) == 200
     assert (card.params["target"], card.params["rows_trained"], card.params["rows_tested"]) == ("risk", 800, 200)
     assert (card.data.rows, len(card.data.sha256)) == (1000, 64)
     check_profile(card)

@@ -11,19 +11,19 @@ from training.text.evaluation import length_slices, scores
 
 def test_perfect_answers_have_perfect_scores() -> None:
     values = np.arange(60) % 3
-    found = scores(values, np.eye(3)[values])
-    assert (found["f1_macro"], found["accuracy"], found["balanced_accuracy"]) == (1, 1, 1)
-    assert (found["brier"], found["ece"]) == (0, 0)
-    assert found["log_loss"] == pytest.approx(0, abs=1e-12)
-    assert found["accuracy_of_the_commonest_class"] == pytest.approx(1 / 3)
+    metrics = scores(values, np.eye(3)[values])
+    assert (metrics["f1_macro"], metrics["accuracy"], metrics["balanced_accuracy"]) == (1, 1, 1)
+    assert (metrics["brier"], metrics["ece"]) == (0, 0)
+    assert metrics["log_loss"] == pytest.approx(0, abs=1e-12)
+    assert metrics["accuracy_of_the_commonest_class"] == pytest.approx(1 / 3)
 
 
 def test_two_classes_are_scored_by_the_second() -> None:
     values = np.array([0, 1, 1, 1])
-    found = scores(values, np.array([[0.25, 0.75]] * 4))
-    assert found["accuracy"] == 0.75
-    assert found["brier"] == pytest.approx((0.75**2 + 3 * 0.25**2) / 4)
-    assert found["ece"] == pytest.approx(0)
+    metrics = scores(values, np.array([[0.25, 0.75]] * 4))
+    assert metrics["accuracy"] == 0.75
+    assert metrics["brier"] == pytest.approx((0.75**2 + 3 * 0.25**2) / 4)
+    assert metrics["ece"] == pytest.approx(0)
     (only,) = calibration(values, np.array([[0.25, 0.75]] * 4))
     assert (only.lower, only.upper, only.rows, only.mean_probability, only.observed_share) == (0.7, 0.8, 4, 0.75, 0.75)
 

@@ -66,9 +66,9 @@ def test_the_profile_is_of_the_held_out_rows(topics: Artifact) -> None:
     assert profile.rows == 60
     assert set(profile.numeric) == {"text_length"}
     assert set(profile.outputs) == {column.name for column in topics.card.outputs}
-    for found in (*profile.numeric.values(), *profile.outputs.values()):
-        counts = found.counts.values() if isinstance(found, CategoryProfile) else found.counts
-        assert sum(counts) + found.missing == profile.rows
+    for entry in (*profile.numeric.values(), *profile.outputs.values()):
+        counts = entry.counts.values() if isinstance(entry, CategoryProfile) else entry.counts
+        assert sum(counts) + entry.missing == profile.rows
     assert isinstance(profile.outputs["prediction"], CategoryProfile)
     assert isinstance(profile.outputs["probability of food"], NumericProfile)
 

@@ -45,35 +45,35 @@ def test_its_recall_is_the_measured_one() -> None:
     assert index is not None
     assert index.settings.recall >= 0.99
     exact_items, scores = product_top_k(users, algorithm.item_factors_, algorithm.item_biases_, 10)
-    found, approximate_scores = index.find(users, 10)
-    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), exact_items.tolist(), strict=True)])
+    nearest, nearest_scores = index.find(users, 10)
+    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(nearest.tolist(), exact_items.tolist(), strict=True)])
     assert shared == pytest.approx(index.settings.recall)
-    np.testing.assert_allclose(approximate_scores[:, 0], scores[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(nearest_scores[:, 0], scores[:, 0], rtol=1e-4)
 
 
 def test_excluded_items_are_replaced_by_others() -> None:
     algorithm, users = model()
     exact_items, _ = product_top_k(users, algorithm.item_factors_, algorithm.item_biases_, 30)
     excluded = ExcludedItems([row[:20] for row in exact_items])
-    found, scores = algorithm.top_items(users, 10, excluded=excluded)
+    nearest, scores = algorithm.top_items(users, 10, excluded=excluded)
     expected, _ = product_top_k(users, algorithm.item_factors_, algorithm.item_biases_, 10, excluded=excluded)
-    assert not any(set(row[:20]) & set(own) for row, own in zip(exact_items.tolist(), found.tolist(), strict=True))
-    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, expected, strict=True)]) > 0.97
+    assert not any(set(row[:20]) & set(own) for row, own in zip(exact_items.tolist(), nearest.tolist(), strict=True))
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(nearest, expected, strict=True)]) > 0.97
     assert (np.diff(scores, axis=1) <= 0).all()
-    assert (found >= 0).all()
+    assert (nearest >= 0).all()
 
 
 def test_incomplete_results_are_replaced_by_exact_search() -> None:
     algorithm, users = model()
     all_but_few = ExcludedItems([np.arange(ITEMS - 5)] * 2)
-    found, _ = algorithm.top_items(users[:2], 10, excluded=all_but_few)
-    assert [sorted(row[:5].tolist()) for row in found] == [list(range(ITEMS - 5, ITEMS))] * 2
+    nearest, _ = algorithm.top_items(users[:2], 10, excluded=all_but_few)
+    assert [sorted(row[:5].tolist()) for row in nearest] == [list(range(ITEMS - 5, ITEMS))] * 2
     # One list with fewer items than requested.
     assert algorithm.index_ is not None
     algorithm.index_.settings = dataclasses.replace(algorithm.index_.settings, probes=1)
-    found, _ = algorithm.top_items(users[:3], 600)
+    nearest, _ = algorithm.top_items(users[:3], 600)
     exact, _ = product_top_k(users[:3], algorithm.item_factors_, algorithm.item_biases_, 600)
-    np.testing.assert_array_equal(found, exact)
+    np.testing.assert_array_equal(nearest, exact)
 
 
 def test_random_vectors_without_any_order_get_no_index() -> None:
@@ -102,8 +102,8 @@ def test_an_index_is_saved_and_opened_again(saved: Path) -> None:
     assert isinstance(opened, Factors)
     assert opened.index_ is not None
     assert json.loads((saved / "recommender.json").read_text())["indexes"]["als"]["recall"] >= 0.1
-    found, _ = opened.index_.find(opened.user_factors_[:4], 3)
-    assert found.shape == (4, 3)
+    nearest, _ = opened.index_.find(opened.user_factors_[:4], 3)
+    assert nearest.shape == (4, 3)
 
 
 def test_without_faiss_the_artifact_uses_exact_search(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ def test_it_equals_the_full_product(items: int, n: int, kind: str) -> None:
     for row, columns in zip(scores, excluded, strict=True):
         row[columns] = -np.inf
     expected_items, expected_scores = select_top_k(scores, n)
-    found, found_scores = product_top_k(vectors, factors, biases, n, excluded=ExcludedItems(excluded))
-    np.testing.assert_array_equal(found, expected_items)
+    top, found_scores = product_top_k(vectors, factors, biases, n, excluded=ExcludedItems(excluded))
+    np.testing.assert_array_equal(top, expected_items)
     np.testing.assert_array_equal(found_scores, expected_scores)
 
 
@@ -47,11 +47,11 @@ def test_parallel_search_gives_the_same_result(cores: int, kind: str, monkeypatc
     monkeypatch.setattr(top_k_products, "_MIN_BLOCKS", 1)
     vectors, factors, biases = factors_of(5 * BLOCK_ITEMS + 3, MAX_VECTORS + 3, kind)
     excluded = ExcludedItems([np.arange(row, 3 * BLOCK_ITEMS, 7) for row in range(len(vectors))])
-    found = {}
+    top = {}
     for number in (1, cores):
         monkeypatch.setattr(top_k_products, "_cores", lambda number=number: number)
-        found[number] = product_top_k(vectors, factors, biases, 20, excluded=excluded)
-    for one, shared in zip(found[1], found[cores], strict=True):
+        top[number] = product_top_k(vectors, factors, biases, 20, excluded=excluded)
+    for one, shared in zip(top[1], top[cores], strict=True):
         np.testing.assert_array_equal(one, shared)
 
 
@@ -59,16 +59,16 @@ def test_scales_multiply_the_product_and_not_the_bias() -> None:
     vectors, factors, biases = factors_of(50, 3, "plain")
     scales = np.linspace(0.5, 2, 50).astype(np.float32)
     expected = select_top_k((vectors @ factors.T) * scales + biases, 5)
-    found = product_top_k(vectors, factors, biases, 5, scales=scales)
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_allclose(found[1], expected[1])
+    top = product_top_k(vectors, factors, biases, 5, scales=scales)
+    np.testing.assert_array_equal(top[0], expected[0])
+    np.testing.assert_allclose(top[1], expected[1])
 
 
 def test_nan_is_not_selected() -> None:
     vectors, factors, biases = factors_of(20_000, 2, "plain")
     factors[::2] = np.nan
-    found, _ = product_top_k(vectors, factors, biases, 50)
-    assert (found % 2 == 1).all()
+    top, _ = product_top_k(vectors, factors, biases, 50)
+    assert (top % 2 == 1).all()
 
 
 def test_without_vectors_or_items_the_result_is_empty() -> None:
@@ -79,7 +79,7 @@ def test_without_vectors_or_items_the_result_is_empty() -> None:
 
 def test_rows_with_too_few_items_are_padded() -> None:
     vectors, factors, biases = factors_of(4, 1, "plain")
-    found, scores = product_top_k(vectors, factors, biases, 4, excluded=ExcludedItems([np.array([0, 1, 1])]))
-    assert set(found[0, :2]) == {2, 3}
-    assert found[0, 2:].tolist() == [PADDING, PADDING]
+    top, scores = product_top_k(vectors, factors, biases, 4, excluded=ExcludedItems([np.array([0, 1, 1])]))
+    assert set(top[0, :2]) == {2, 3}
+    assert top[0, 2:].tolist() == [PADDING, PADDING]
     assert np.isneginf(scores[0, 2:]).all()

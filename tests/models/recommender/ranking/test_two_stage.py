@@ -234,9 +234,9 @@ def test_tables_that_change_while_serving_change_the_input_of_the_ranker(fitted:
         features=FeatureStore(tables(tmp_path, ids)),
     )
     before = two_stage.candidate_features(np.arange(9))
-    found, missing = recommender.recommend([Query("0"), Query("1")])
-    assert (found.features, missing.features) == ("found", "missing")
-    assert (found.reason, missing.reason, found.model) == (None, None, "two-level")
+    match, missing = recommender.recommend([Query("0"), Query("1")])
+    assert (match.features, missing.features) == ("found", "missing")
+    assert (match.reason, missing.reason, match.model) == (None, None, "two-level")
     recommender.state.wait()
     changed = (two_stage.candidate_features(np.arange(9)) != before).any(axis=0)
     assert changed[feature_names(PARAMS.retrievers).index("affinity")]

@@ -75,9 +75,9 @@ def test_a_cancelled_job_expires_and_is_deleted_after_the_same_time_again(storag
 
     storage.clock.now += 100
     assert [each.id for each in storage.store.expire()] == [job.id]
-    found = storage.store.find(job.id, owner="ann")
-    assert found is not None
-    assert found.status == "expired"
+    match = storage.store.find(job.id, owner="ann")
+    assert match is not None
+    assert match.status == "expired"
     assert storage.store.with_files() == set()
     assert storage.store.find_by_key("ann", "k") is None
 

@@ -169,11 +169,11 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]
     requested: list[str] = []
 
     async def resolve(self: Any, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
-        found = answers[min(len(requested), len(answers) - 1)]
+        addresses = answers[min(len(requested), len(answers) - 1)]
         requested.append(host)
         return [
             {"hostname": host, "host": each, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-            for each in found
+            for each in addresses
         ]
 
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)

@@ -49,8 +49,8 @@ def test_every_body_format_accepts_the_options(local_service: LocalService) -> N
     raw = local_service.post(
         f"{V2}?embedding=true&min_confidence=0.1&model=image", content=BLUE, headers={"Content-Type": "image/png"}
     ).json()
-    for found in (form, raw):
-        assert {**found, "inference_time_ms": 0} == {**expected, "inference_time_ms": 0}
+    for payload in (form, raw):
+        assert {**payload, "inference_time_ms": 0} == {**expected, "inference_time_ms": 0}
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_deprecation_headers_appear_only_with_a_deprecated_field(local_service: 
 
 def test_cached_response_has_the_deprecation_headers() -> None:
     local_service = LocalService(cache_bytes=1 << 20)
-    for found in ("miss", "hit"):
+    for payload in ("miss", "hit"):
         answer = ask(local_service, EITHER, version="1", threshold=0.2)
-        assert answer.headers["X-Cache"] == found
+        assert answer.headers["X-Cache"] == payload
         assert {"deprecation", "sunset", "link", "api-version", "vary"} <= set(answer.headers)
     assert ask(local_service, EITHER, version="2").headers["X-Cache"] == "miss"
 

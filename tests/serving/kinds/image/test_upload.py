@@ -35,9 +35,9 @@ def test_body_may_be_any_supported_image_format(local_service: LocalService, for
 
 
 def test_body_fields_override_the_query(local_service: LocalService) -> None:
-    found = local_service.post("/v1/images/classify?top_k=4&threshold=0", json={"image": TEXT, "top_k": 1})
+    limited = local_service.post("/v1/images/classify?top_k=4&threshold=0", json={"image": TEXT, "top_k": 1})
 
-    assert len(predictions(found)) == 1
+    assert len(predictions(limited)) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,17 @@ def test_search_tolerates_misspellings(local_service: LocalService) -> None:
 
 
 def test_pages_cover_all_items(local_service: LocalService) -> None:
-    found: list[str] = []
+    item_ids: list[str] = []
     token: str | None = None
     for _ in range(20):
         params = {"category": "drama", "page_size": 7} | ({"page_token": token} if token else {})
         page = local_service.get("/v1/items", params=params).json()
-        found += [item["item_id"] for item in page["items"]]
+        item_ids += [item["item_id"] for item in page["items"]]
         token = page["next_page_token"]
         if token is None:
             break
     assert token is None
-    assert len(found) == len(set(found)) == page["total"] > 30
+    assert len(item_ids) == len(set(item_ids)) == page["total"] > 30
 
 
 @pytest.mark.parametrize("token", ["x", "W10", "WzEsImEiXQ", "é", "bnVsbA", "WzEsMSwiYSJd"])

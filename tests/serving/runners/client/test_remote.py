@@ -157,10 +157,10 @@ async def test_a_socket_that_accepts_and_never_answers_does_not_hang_callers(
             monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 0.5)
             server.cut_connections()
             # Long before their deadline, and with another error.
-            said = await asyncio.gather(
+            results = await asyncio.gather(
                 *(runner.predict(row(1), deadline=soon()) for _ in range(20)), return_exceptions=True
             )
-            assert all(isinstance(each, RunnerUnavailable) for each in said)
+            assert all(isinstance(each, RunnerUnavailable) for each in results)
             # The runner is known to be down: no call waits.
             monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 30.0)
             refused = asyncio.create_task(runner.predict(row(1), deadline=soon()))
