@@ -21,7 +21,7 @@ from serving.open_inference.handler import OpenInferenceHandler
 from serving.open_inference.model import InferenceModel
 from serving.routes import health, job_submissions, model_details, models, open_inference, pages, streams, websocket
 from serving.routes import jobs as job_routes
-from serving.routes import problems as problem_routes
+from serving.routes import problem_types as problem_routes
 from serving.routes import reload as reload_routes
 from serving.routes import traffic as traffic_routes
 from serving.routes.health import Metrics

@@ -17,7 +17,7 @@ from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import Query, model_parameter, parameters_of, path_parameter, read_query
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION
-from serving.schemas.model_parts import ModelMetrics, ModelParam, ModelParams, ModelSchema, ModelVersions
+from serving.schemas.model_details import ModelMetrics, ModelParam, ModelParams, ModelSchema, ModelVersions
 from serving.schemas.models import summary
 from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from serving.http.operation import Content, JsonSchema, Operation, Schema
-from serving.schemas.problems import Problem
+from serving.schemas.problem_types import Problem
 
 _REF = "#/components/schemas/{model}"
 

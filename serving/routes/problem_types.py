@@ -9,7 +9,7 @@ from models.errors import NotKnown
 from serving.errors.problem_types import INTERNAL, NOT_KNOWN, PROBLEM_TYPES, ProblemType
 from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, resource
-from serving.schemas.problems import ProblemKind, ProblemKinds
+from serving.schemas.problem_types import ProblemKind, ProblemKinds
 
 
 def operations() -> list[Operation]:
