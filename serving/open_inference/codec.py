@@ -1,4 +1,4 @@
-"""Bodies of the Open Inference Protocol: JSON alone, or JSON with the bytes of tensors behind it. Knows no models."""
+"""Bodies of the Open Inference Protocol: JSON alone, or JSON with the bytes of tensors behind it."""
 
 from __future__ import annotations
 
