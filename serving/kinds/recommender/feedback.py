@@ -5,25 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from dataclasses import dataclass
 
+from models.recommender.events import Event
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.feedback_schemas import Accepted, FeedbackEvent, FeedbackRequest
 from serving.kinds.recommender.feedback_writer import Append, FeedbackWriter
 from serving.kinds.recommender.metrics import count_feedback
 from serving.kinds.recommender.settings import RecommenderSettings
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event before it is written: a `models.recommender.feedback_log.Event`."""
-
-    user_id: str
-    item_id: str
-    kind: str
-    value: float | None
-    time: float
-    key: str
 
 
 class FeedbackHandler:
@@ -57,10 +45,10 @@ class FeedbackHandler:
         self._writer.close()
 
 
-def _event(event: FeedbackEvent, index: int, now: float, request_key: str | None) -> NewEvent:
+def _event(event: FeedbackEvent, index: int, now: float, request_key: str | None) -> Event:
     # The latest of several events counts: a time in the future, from a wrong clock, would count forever.
     at = now if event.time is None else min(event.time.timestamp(), now)
-    return NewEvent(event.user_id, event.item_id, event.kind, event.value, at, _key(event, index, request_key))
+    return Event(event.user_id, event.item_id, event.kind, event.value, at, _key(event, index, request_key))
 
 
 def _key(event: FeedbackEvent, index: int, request_key: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from models.recommender.dataset.feature_tables import (
     UserGroups,
 )
 from models.recommender.dataset.ids import IdIndex, StringArray
+from models.recommender.events import Event
 from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.predictor import Recommender
 from models.recommender.online.recent_events import RecentEvents
@@ -37,16 +37,9 @@ NAMES = ("alice", "bob", "7", *(f"u{row}" for row in range(3, USERS)), FEATURED,
 TITLES = {"1": "", "50": "Star Wars (1977)", "51": "Les Misérables (1995)", "52": "The Godfather (1972)"}
 
 
-@dataclass(frozen=True)
-class Event:
-    """An event of a user."""
-
-    user_id: str
-    item_id: str
-    kind: str = "like"
-    time: float = 1.0
-    value: float | None = None
-    key: str = ""
+def event(user_id: str, item_id: str, kind: str = "like", time: float = 1.0) -> Event:
+    """Return an event of a user."""
+    return Event(user_id, item_id, kind, None, time, "")
 
 
 def genre(user: int) -> int:

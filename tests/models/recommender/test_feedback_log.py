@@ -3,24 +3,17 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from models.errors import FeedbackUnavailable
-from models.recommender.events import LoggedEvent
+from models.recommender.events import Event, LoggedEvent
 from models.recommender.feedback_log import FeedbackLog, LogTail, sqlite_file
 
 
-@dataclass(frozen=True)
-class Event:
-    key: str
-    user_id: str = "u"
-    item_id: str = "i"
-    kind: str = "view"
-    value: float | None = None
-    time: float = 1.0
+def event(key: str, *, user_id: str = "u", item_id: str = "i", value: float | None = None) -> Event:
+    return Event(user_id, item_id, "view", value, 1.0, key)
 
 
 @pytest.fixture
@@ -31,19 +24,19 @@ def url(tmp_path: Path) -> str:
 def test_an_event_is_stored_once_per_key(url: str) -> None:
     log = FeedbackLog(url, clock=lambda: 5.0)
 
-    assert log.append([Event("a"), Event("a", item_id="other"), Event("b", value=2.5)]) == [True, False, True]
-    assert log.append([Event("b"), Event("c")]) == [False, True]
+    assert log.append([event("a"), event("a", item_id="other"), event("b", value=2.5)]) == [True, False, True]
+    assert log.append([event("b"), event("c")]) == [False, True]
 
     events = log.read()
     assert [each.key for each in events] == ["a", "b", "c"]
-    assert events[0] == LoggedEvent(1, "u", "i", "view", None, 1.0, "a", 5.0)
+    assert events[0] == LoggedEvent("u", "i", "view", None, 1.0, "a", 1, 5.0)
     assert events[1].value == 2.5
     log.close()
 
 
 def test_another_log_reads_the_events(url: str) -> None:
     first, second = FeedbackLog(url), FeedbackLog(url)
-    first.append([Event("a")])
+    first.append([event("a")])
 
     assert [each.key for each in second.read_all()] == ["a"]
     first.close()
@@ -52,7 +45,7 @@ def test_another_log_reads_the_events(url: str) -> None:
 
 def test_the_file_is_synced_at_every_commit(url: str) -> None:
     log = FeedbackLog(url)
-    log.append([Event("a")])
+    log.append([event("a")])
     writer = log._open()[0]
     with writer.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
@@ -65,7 +58,7 @@ def test_several_writers_of_the_same_keys_store_each_event_once(url: str) -> Non
     new: list[int] = []
 
     def write(log: FeedbackLog) -> None:
-        new.extend(sum(log.append([Event(f"{turn}-{part}") for part in range(5)])) for turn in range(10))
+        new.extend(sum(log.append([event(f"{turn}-{part}") for part in range(5)])) for turn in range(10))
 
     threads = [threading.Thread(target=write, args=(log,)) for log in logs]
     for thread in threads:
@@ -83,11 +76,11 @@ def test_reading_continues_after_the_last_event(url: str) -> None:
     log = FeedbackLog(url)
     tail = LogTail(log)
     assert tail.read() == []
-    log.append([Event("a"), Event("b")])
+    log.append([event("a"), event("b")])
 
     assert [each.key for each in tail.read()] == ["a", "b"]
     assert tail.read() == []
-    log.append([Event("c")])
+    log.append([event("c")])
     assert [each.key for each in tail.read()] == ["c"]
     log.close()
 
@@ -99,7 +92,7 @@ def test_an_event_that_becomes_visible_late_is_read_once(url: str, tmp_path: Pat
     now = 100.0
     log = Shared(url, clock=lambda: now)
     tail = LogTail(log, clock=lambda: now)
-    log.append([Event("a"), Event("b"), Event("c")])
+    log.append([event("a"), event("b"), event("c")])
     with sqlite3.connect(tmp_path / "deep" / "feedback.db") as database:
         row = database.execute("SELECT * FROM makunouchi_feedback WHERE position = 2").fetchone()
         database.execute("DELETE FROM makunouchi_feedback WHERE position = 2")
@@ -117,7 +110,7 @@ def test_an_event_that_becomes_visible_late_is_read_once(url: str, tmp_path: Pat
 
 def test_more_events_than_one_read_takes(url: str) -> None:
     log = FeedbackLog(url)
-    log.append([Event(str(number)) for number in range(10_500)])
+    log.append([event(str(number)) for number in range(10_500)])
     assert len(LogTail(log).read()) == 10_500
     assert len(list(log.read_all())) == 10_500
     log.close()
@@ -126,7 +119,7 @@ def test_more_events_than_one_read_takes(url: str) -> None:
 @pytest.mark.parametrize("bad", ["sqlite:////proc/none/x.db", "nosuchdatabase://x", "no url"])
 def test_a_database_that_cannot_be_opened_is_unavailable(bad: str) -> None:
     with pytest.raises(FeedbackUnavailable):
-        FeedbackLog(bad).append([Event("a")])
+        FeedbackLog(bad).append([event("a")])
     with pytest.raises(FeedbackUnavailable):
         FeedbackLog(bad).read()
 
@@ -139,11 +132,11 @@ def test_the_file_of_a_url() -> None:
 
 def test_an_error_names_the_reason_without_data_of_the_request(tmp_path: Path) -> None:
     log = FeedbackLog(f"sqlite:///{tmp_path / 'f.db'}")
-    log.append([Event("first")])
+    log.append([event("first")])
     log.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "f.db")) as file:
         file.execute("drop table makunouchi_feedback")
         file.execute("create view makunouchi_feedback as select 1 as position, 'x' as key")
     with pytest.raises(FeedbackUnavailable, match="could not be written: cannot modify makunouchi_feedback") as caught:
-        log.append([Event("secret")])
+        log.append([event("secret")])
     assert "secret" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import FeedbackUnavailable
 from models.recommender.feedback_log import FeedbackLog, LogTail
-from tests.models.recommender.test_feedback_log import Event
+from tests.models.recommender.test_feedback_log import event
 from tests.postgres_server import postgres
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ def url() -> Iterator[str]:
 def test_concurrent_writers_store_an_event_once(url: str) -> None:
     """All writers also create the table concurrently."""
     logs = [FeedbackLog(url) for _ in range(4)]
-    events = [Event(f"together-{number}", value=1.5) for number in range(50)]
+    events = [event(f"together-{number}", value=1.5) for number in range(50)]
     with ThreadPoolExecutor(len(logs)) as pool:
         is_new = list(pool.map(lambda log: log.append(events), logs))
     assert [sum(column) for column in zip(*is_new, strict=True)] == [1] * len(events)
@@ -39,9 +39,9 @@ def test_a_tail_reads_each_event_once(url: str) -> None:
     log, other = FeedbackLog(url), FeedbackLog(url)
     tail = LogTail(other)
     tail.read()
-    log.append([Event("tail-1")])
+    log.append([event("tail-1")])
     assert [each.key for each in tail.read()] == ["tail-1"]
-    log.append([Event("tail-2"), Event("tail-1")])
+    log.append([event("tail-2"), event("tail-1")])
     assert [each.key for each in tail.read()] == ["tail-2"]
     assert tail.read() == []
     log.close()
@@ -50,14 +50,14 @@ def test_a_tail_reads_each_event_once(url: str) -> None:
 
 def test_a_plain_postgresql_url_finds_the_installed_driver(url: str) -> None:
     log = FeedbackLog(url.replace("postgresql+psycopg://", "postgresql://"))
-    assert log.append([Event("plain")]) == [True]
+    assert log.append([event("plain")]) == [True]
     log.close()
 
 
 def test_a_database_without_an_encoding_returns_text() -> None:
     with postgres(encoding="SQL_ASCII") as url:
         log = FeedbackLog(url)
-        log.append([Event("plain", user_id="Zoë")])
+        log.append([event("plain", user_id="Zoë")])
         assert [each.user_id for each in log.read()] == ["Zoë"]
         log.close()
 
@@ -65,9 +65,9 @@ def test_a_database_without_an_encoding_returns_text() -> None:
 def test_an_error_of_a_stopped_server_does_not_contain_the_password() -> None:
     with postgres() as url:
         log = FeedbackLog(url.replace("postgres@", "postgres:hunter2@"))
-        log.append([Event("before")])
+        log.append([event("before")])
     with pytest.raises(FeedbackUnavailable) as caught:
-        log.append([Event("after")])
+        log.append([event("after")])
     assert "hunter2" not in str(caught.value)
     log.close()
 
@@ -75,4 +75,4 @@ def test_an_error_of_a_stopped_server_does_not_contain_the_password() -> None:
 def test_a_missing_driver_is_reported() -> None:
     for url in ("mysql+nodriver://host/db", "mysql+pymysql://host/db"):
         with pytest.raises(FeedbackUnavailable, match="the driver of the feedback database is not installed"):
-            FeedbackLog(url).append([Event("a")])
+            FeedbackLog(url).append([event("a")])

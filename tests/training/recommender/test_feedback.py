@@ -34,7 +34,7 @@ def corpus() -> Corpus:
 def logged(
     position: int, user: str, item: str, kind: str = "like", value: float | None = None, time: float = 100
 ) -> LoggedEvent:
-    return LoggedEvent(position, user, item, kind, value, time, str(position), time)
+    return LoggedEvent(user, item, kind, value, time, str(position), position, time)
 
 
 def test_events_add_interactions_users_and_items() -> None:

@@ -8,7 +8,7 @@ from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.messages import Answer, ItemFilter, Query, Rules
 from models.recommender.online.recent_events import RecentEvents
 from tests.models.recommender import film_library
-from tests.models.recommender.film_library import BARE, FEATURED, GENRES, ITEMS, NAMES, Event, genres, seen
+from tests.models.recommender.film_library import BARE, FEATURED, GENRES, ITEMS, NAMES, event, genres, seen
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_recommendations_use_recent_events() -> None:
     recent = RecentEvents()
     dispatcher = film_library.dispatcher(recent)
     best = ask(dispatcher, Query("alice", n=1)).items[0].id
-    recent.add([Event("alice", best), Event("fresh", "4"), Event("fresh", "8", time=2), Event("bob", "2", "hide")])
+    recent.add([event("alice", best), event("fresh", "4"), event("fresh", "8", time=2), event("bob", "2", "hide")])
 
     assert ask(dispatcher, Query("alice", n=200)).reason == "recent_events"
     assert best not in {item.id for item in ask(dispatcher, Query("alice", n=200)).items}
@@ -183,7 +183,7 @@ def test_disliked_items_are_not_causes() -> None:
     # Alice likes comedies, the items 1, 5, 9, ...; after the dislikes her other items remain.
     comedies = [row for row in seen(0) if row % 4 == 0]
     others = {row for row in seen(0) if row % 4}
-    recent.add([Event("alice", str(row + 1), "dislike") for row in comedies])
+    recent.add([event("alice", str(row + 1), "dislike") for row in comedies])
 
     answer = ask(dispatcher, Query("alice", n=5, explain=True))
     assert answer.reason == "recent_events"
@@ -196,12 +196,12 @@ def test_recent_events_count_once_per_user_in_popularity() -> None:
     recent = RecentEvents()
     dispatcher = film_library.dispatcher(recent)
     before = dispatcher.answer([{"ask": "item", "item_id": "10"}])[0]["found"]["interactions"]
-    recent.add([Event(f"x{number}", "10", time=film_library.NEWEST + 1) for number in range(100)])
+    recent.add([event(f"x{number}", "10", time=film_library.NEWEST + 1) for number in range(100)])
     recent.add(
-        [Event("x1", "10", "view", time=film_library.NEWEST + 2), Event("x2", "10", "dislike", film_library.NEWEST + 3)]
+        [event("x1", "10", "view", time=film_library.NEWEST + 2), event("x2", "10", "dislike", film_library.NEWEST + 3)]
     )
     fan = next(name for row, name in enumerate(NAMES[: film_library.USERS]) if 9 in seen(row))
-    recent.add([Event(fan, "10", time=film_library.NEWEST + 1)])
+    recent.add([event(fan, "10", time=film_library.NEWEST + 1)])
 
     assert dispatcher.answer([{"ask": "item", "item_id": "10"}])[0]["found"]["interactions"] == before + 99
     popular = ask(dispatcher, Query("nobody", n=1, explain=True)).items[0]

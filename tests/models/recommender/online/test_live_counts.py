@@ -21,7 +21,7 @@ FANS = [name for row, name in enumerate(NAMES[:USERS]) if ITEM in seen(row)]
 
 
 def event(user: str, item: int = ITEM, kind: str = "like", time: float = NEWEST + 1) -> LoggedEvent:
-    return LoggedEvent(0, user, str(item + 1), kind, None, time, "", time)
+    return LoggedEvent(user, str(item + 1), kind, None, time, "", 0, time)
 
 
 def live_counts(recent: RecentEvents, *, window_days: float = 0.0) -> LiveCounts:

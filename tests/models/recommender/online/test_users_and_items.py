@@ -9,7 +9,7 @@ import pytest
 from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.recent_events import RecentEvents
 from tests.models.recommender import film_library
-from tests.models.recommender.film_library import BARE, ITEMS, NAMES, Event, genres, seen
+from tests.models.recommender.film_library import BARE, ITEMS, NAMES, event, genres, seen
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_similar_users_share_a_genre(dispatcher: Dispatcher) -> None:
 def test_a_new_user_is_compared_by_common_items() -> None:
     recent = RecentEvents()
     dispatcher = film_library.dispatcher(recent)
-    recent.add([Event("fresh", "4"), Event("fresh", "8"), Event("fresh", "unknown")])
+    recent.add([event("fresh", "4"), event("fresh", "8"), event("fresh", "unknown")])
     answer = result(dispatcher, ask="similar_users", user_id="fresh", n=100)
     common = {NAMES[user]: len({3, 7} & set(seen(user))) for user in range(film_library.USERS)}
     expected = {name: count / (2 * len(seen(NAMES.index(name)))) ** 0.5 for name, count in common.items() if count}
@@ -90,7 +90,7 @@ def test_events_do_not_move_items_between_pages(query: str) -> None:
         pages += [item["item_id"] for item in page]
         # Make the last item the most popular one.
         last = result(dispatcher, ask="items", query=query, offset=total - 1, limit=1)["items"][0]["item_id"]
-        recent.add([Event(f"x{offset}.{number}", last) for number in range(200)])
+        recent.add([event(f"x{offset}.{number}", last) for number in range(200)])
     assert len(pages) == len(set(pages)) == total > 50
     assert result(dispatcher, ask="item", item_id=last)["interactions"] >= 200
 

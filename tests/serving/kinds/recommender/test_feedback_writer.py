@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 
@@ -14,14 +13,8 @@ from models.recommender.events import Event
 from serving.kinds.recommender.feedback_writer import MAX_COMMIT, FeedbackWriter
 
 
-@dataclass(frozen=True)
-class Seen:
-    key: str
-    user_id: str = "u"
-    item_id: str = "i"
-    kind: str = "view"
-    value: float | None = None
-    time: float = 0.0
+def seen(key: str) -> Event:
+    return Event("u", "i", "view", None, 0.0, key)
 
 
 class Store:
@@ -47,7 +40,7 @@ def test_waiting_events_share_a_transaction() -> None:
     async def run() -> list[list[bool]]:
         writer = FeedbackWriter(store.append)
         store.let.clear()
-        writes = [asyncio.create_task(writer.write([Seen(f"a{n}"), Seen(f"old{n}")])) for n in range(10)]
+        writes = [asyncio.create_task(writer.write([seen(f"a{n}"), seen(f"old{n}")])) for n in range(10)]
         await asyncio.sleep(0.05)
         store.let.set()
         answers = await asyncio.gather(*writes)
@@ -66,9 +59,9 @@ def test_failed_commit_affects_only_its_requests() -> None:
         writer = FeedbackWriter(store.append)
         store.error = FeedbackUnavailable("gone")
         with pytest.raises(FeedbackUnavailable):
-            await writer.write([Seen("a")])
+            await writer.write([seen("a")])
         store.error = None
-        answer = await writer.write([Seen("b")])
+        answer = await writer.write([seen("b")])
         writer.close()
         return answer
 
@@ -82,8 +75,8 @@ def test_requests_beyond_the_queue_limit_are_refused() -> None:
     async def run() -> None:
         writer = FeedbackWriter(store.append, max_waiting=3)
         with pytest.raises(Overloaded):
-            await writer.write([Seen(str(n)) for n in range(4)])
-        assert await writer.write([Seen("a")]) == [True]
+            await writer.write([seen(str(n)) for n in range(4)])
+        assert await writer.write([seen("a")]) == [True]
         writer.close()
 
     asyncio.run(run())
@@ -96,8 +89,8 @@ def test_cancelled_request_does_not_affect_others() -> None:
     async def run() -> list[bool]:
         writer = FeedbackWriter(store.append)
         store.let.clear()
-        gone = asyncio.create_task(writer.write([Seen("gone")]))
-        stays = asyncio.create_task(writer.write([Seen("stays")]))
+        gone = asyncio.create_task(writer.write([seen("gone")]))
+        stays = asyncio.create_task(writer.write([seen("stays")]))
         await asyncio.sleep(0.02)
         gone.cancel()
         store.let.set()
@@ -115,7 +108,7 @@ def test_commit_has_a_size_limit() -> None:
     async def run() -> None:
         writer = FeedbackWriter(store.append)
         store.let.clear()
-        writes = [writer.write([Seen(f"{n}-{m}") for m in range(1000)]) for n in range(8)]
+        writes = [writer.write([seen(f"{n}-{m}") for m in range(1000)]) for n in range(8)]
         task = asyncio.gather(*writes)
         await asyncio.sleep(0.02)
         store.let.set()
