@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, create_model
@@ -145,6 +146,7 @@ def name_models(schemas: dict[str, dict[str, Any]], card: Card) -> None:
             described["anyOf"] = [{"type": "string", "enum": models}, {"type": "null"}]
 
 
+@functools.cache
 def bulk_request(max_users: int) -> type[BulkRecommendRequest]:
     """Return the request of the bulk call, limited to `max_users`."""
     users = Annotated[list[UserId], Field(min_length=1, max_length=max_users, description="Ids of the users.")]
