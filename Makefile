@@ -55,7 +55,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgr
 test: check  ## check, then the whole test suite, in two processes
 	@$(PYTEST)
 
-# No check, no server, no container, no training of minutes. WORKERS=1 runs the tests in one process.
+# No check, no server, no container, no training; at most 90 s on two cores. WORKERS=1 runs the tests in one process.
 test-fast: $(READY)  ## the fast tests, in two processes: TESTS=tests/models narrows them down
 	@$(PYTEST) --quiet -m "not live and not slow and not container" $(TESTS)
 
