@@ -26,8 +26,8 @@ pytest_plugins = [
 ]
 # Fixtures that train a model unless the cache has it.
 _TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store"}
-# The groups of live tests: of the default models, and of the small services of tests/live/projects.
-_LIVE = ("live models", "live projects")
+# The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.
+_LIVE = ("live models", "live projects", "live deploy")
 # A file all of whose tests have these markers.
 _MARKED_FILE = re.compile(r"^pytestmark = (?:\[\n? *)?pytest\.mark\.(slow|live|container)\b", re.MULTILINE)
 
@@ -44,9 +44,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the fixtures that they use, and group them for `pytest -n 2 --dist loadgroup`.
 
-    The live tests are two groups and start first: each runs in one process. Tests of the shared `service` come last in
-    their group, so that it does not run beside other servers. Every other file is a group, so that its module fixtures
-    are set up once. Files with slow tests start before the others.
+    The live tests are three groups and start first: each runs in one process. Tests of the shared `service` come last
+    in their group, so that it does not run while other servers do. Every other file is a group, so that its module
+    fixtures are set up once. Files with slow tests start before the others.
     """
     for item in items:
         fixtures = _fixtures(item)
@@ -69,11 +69,14 @@ def _fixtures(item: pytest.Item) -> set[str]:
 def _group(item: pytest.Item) -> str:
     if not item.get_closest_marker("live"):
         return _file(item)
-    return _LIVE[not _fixtures(item) & _TRAINED]
+    models, projects, deploy = _LIVE
+    if _file(item).startswith("tests/deploy/"):
+        return deploy
+    return models if _fixtures(item) & _TRAINED else projects
 
 
 def _is_shared(item: pytest.Item) -> bool:
-    """Return whether the test uses the shared `service`, and not one of the same name in its own file."""
+    """Return whether the test uses the shared `service`, and not a fixture of the same name in its own file."""
     return {"service", "default_home"} <= _fixtures(item)
 
 
