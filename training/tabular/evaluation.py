@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import track
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -22,9 +23,11 @@ from sklearn.metrics import (
 )
 
 from models.card import Column, Metrics
-from models.tabular.row_encoder import MISSING, NONE_OF_THESE
+from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
 from training.calibration import calibration_scores
-from training.tabular.pipelines import Values, main_score
+from training.report import console
+from training.tabular.boosting import Values
+from training.tabular.choice import main_score
 
 Answers = NDArray[np.float64]
 
@@ -33,7 +36,10 @@ MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
 _FEW_VALUES = 6
 _IMPORTANCE_ROWS = 2_000
+_FEWEST_IMPORTANCE_ROWS = 100
 _IMPORTANCE_REPEATS = 5
+_IMPORTANCE_PREDICTIONS = 2_000
+_IMPORTANCE_CELLS = 4_000_000_000
 
 
 def scores(values: Values, answers: Answers) -> dict[str, float]:
@@ -42,38 +48,47 @@ def scores(values: Values, answers: Answers) -> dict[str, float]:
 
 
 def slice_scores(
-    columns: Sequence[Column], rows: NDArray[np.float32], values: Values, answers: Answers
+    columns: Sequence[Column], rows: NDArray[np.float64], values: Values, answers: Answers
 ) -> dict[str, Metrics]:
     """Return metrics by value of each category and boolean, and by quartile of each number."""
     metrics: dict[str, Metrics] = {}
-    for position, column in enumerate(columns):
-        for label, inside in _slices(column, rows[:, position]):
+    for column, part in zip(columns, RowEncoder.for_columns(columns).parts, strict=True):
+        if column.kind in ("date", "text"):
+            continue
+        for label, inside in _slices(column, rows[:, part.start]):
             if inside.sum() >= MIN_SLICE_ROWS:
                 metrics[f"{column.name}={label}"] = _slice(values[inside], answers[inside])
     return metrics
 
 
 def importance(
-    predict: Callable[[NDArray[np.float32]], Answers],
+    predict: Callable[[NDArray[np.float64]], Answers],
     columns: Sequence[Column],
-    rows: NDArray[np.float32],
+    rows: NDArray[np.float64],
     values: Values,
     *,
     seed: int,
 ) -> dict[str, float]:
-    """Return the mean drop of the main metric when one column is shuffled, largest first. Source: Breiman 2001."""
+    """Return the mean drop of the main metric when one column is shuffled, largest first. Source: Breiman 2001.
+
+    Wide tables are measured with fewer rows and repeats: at most _IMPORTANCE_CELLS predicted cells in total.
+    """
     random = np.random.default_rng(seed)
-    if len(rows) > _IMPORTANCE_ROWS:
-        sample = random.choice(len(rows), _IMPORTANCE_ROWS, replace=False)
+    parts = RowEncoder.for_columns(columns).parts
+    repeats = max(1, min(_IMPORTANCE_REPEATS, _IMPORTANCE_PREDICTIONS // len(columns)))
+    most = max(_FEWEST_IMPORTANCE_ROWS, min(_IMPORTANCE_ROWS, _IMPORTANCE_CELLS // (repeats * rows.shape[1] ** 2)))
+    if len(rows) > most:
+        sample = random.choice(len(rows), most, replace=False)
         if values.dtype.kind != "i" or len(np.unique(values[sample])) == len(np.unique(values)):
             rows, values = rows[sample], values[sample]
     best = main_score(values, predict(rows))
     drops = {}
-    for position, column in enumerate(columns):
+    named = list(zip(columns, parts, strict=True))
+    for column, part in track(named, description="  importance", console=console, transient=True):
         shuffled_scores = []
-        for _ in range(_IMPORTANCE_REPEATS):
-            shuffled = rows.copy()
-            shuffled[:, position] = random.permutation(shuffled[:, position])
+        shuffled = rows.copy()
+        for _ in range(repeats):
+            shuffled[:, part] = rows[random.permutation(len(rows)), part]
             shuffled_scores.append(main_score(values, predict(shuffled)))
         drops[column.name] = best - float(np.mean(shuffled_scores))
     return dict(sorted(drops.items(), key=lambda item: -item[1]))
@@ -118,7 +133,7 @@ def _slice(values: Values, answers: Answers) -> dict[str, float]:
     return metrics
 
 
-def _slices(column: Column, numbers: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _slices(column: Column, numbers: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     if column.kind == "category":
         codes, counts = np.unique(numbers.astype(int), return_counts=True)
         for code in codes[np.argsort(-counts, kind="stable")][:_MAX_SLICES_PER_COLUMN].tolist():
