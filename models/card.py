@@ -45,7 +45,7 @@ class Column:
     text. `minimum` and `maximum` describe the training data; they are not enforced.
     With `accepts_unknown` a category outside `categories` is served as "none of these"; otherwise it is refused.
     `decimal`, `unit`, `missing_words` and `date_format` tell how the cells of a text table are written: see
-    `models.tabular.cells`.
+    `models.tables.cells`.
     """
 
     name: str

@@ -5,7 +5,7 @@ Training encodes its tables with the same code, so that both sides agree.
 number, integer   the value; NaN when missing
 boolean           0 or 1; NaN when missing
 category          its index in `Column.categories`, or MISSING, or NONE_OF_THESE
-date              its parts (`models.tabular.dates.PARTS`); NaN when missing
+date              its parts (`models.tables.dates.PARTS`); NaN when missing
 text              the hashes of its words (`models.tabular.tokens`), padded with NO_TOKEN
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from models.card import Card, Column
 from models.errors import ArtifactInvalid, InvalidInput
 from models.limits import MAX_NUMBER
-from models.tabular.dates import PARTS, date_parts, seconds_of
+from models.tables.dates import PARTS, date_parts, seconds_of
 from models.tabular.tokens import TOKENS, token_ids
 
 # Codes of a category column in addition to its indices 0, 1, ...

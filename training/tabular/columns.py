@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from models.card import BOOLEAN_WORDS, MISSING_WORDS, Column
 from models.errors import DataInvalid
 from models.limits import MAX_NUMBER, MAX_SAFE_INTEGER
-from models.tabular.cells import reader_of
-from models.tabular.dates import iso_date
+from models.tables.cells import reader_of
+from models.tables.dates import iso_date
 from models.tabular.row_encoder import RowEncoder
 from training.tabular.text_columns import text_type
 

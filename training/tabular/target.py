@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from models.card import Column
 from models.errors import DataInvalid
-from models.tabular.cells import reader_of
+from models.tables.cells import reader_of
 from training.tabular.columns import known_names
 from training.tabular.text_columns import text_type
 

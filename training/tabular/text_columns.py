@@ -14,8 +14,8 @@ import pandas as pd
 
 from models.card import BOOLEAN_WORDS, Column
 from models.limits import MAX_TEXT_CHARACTERS
-from models.tabular.cells import number_of, unit_of
-from models.tabular.dates import seconds_of
+from models.tables.cells import number_of, unit_of
+from models.tables.dates import seconds_of
 
 # More distinct values than this are not listed in a card.
 MOST_CATEGORIES = 5_000

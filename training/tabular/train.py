@@ -18,10 +18,11 @@ from threadpoolctl import threadpool_limits
 from models.card import CalibrationBin, Card, Column, Metrics, Parity, Scalar
 from models.errors import GateNotMet, ParityNotMet
 from models.onnx_session import open_session, run_session
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact
 from models.tabular.model import MODEL_FILE
 from training.calibration import calibration, calibration_scores
 from training.class_metrics import by_class
+from training.promotion import saving_version
 from training.report import console, library_versions, print_summary, step, write_report
 from training.tabular.candidates import candidates
 from training.tabular.choice import Choice, choose
@@ -83,10 +84,10 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
             model = to_onnx(result.fitted)
             answers, parity = _compare(model, result.fitted, inputs.rows, target)
     card = _card(params, table, target, inputs, result, answers, parity, warnings)
-    with step("save"), saving(card, store=store) as folder:
-        (folder / MODEL_FILE).write_bytes(model)
-        write_report(card, folder)
-    return find(card.name, store=store)
+    with step("save"), saving_version(card, is_forced=params.promote, store=store) as saved:
+        (saved.folder / MODEL_FILE).write_bytes(model)
+        write_report(card, saved.folder)
+    return saved.artifact
 
 
 def _read(params: Params) -> tuple[Table, Target, Inputs]:
@@ -253,7 +254,7 @@ def _parameters(
     parameters: dict[str, Scalar] = {
         name: value if isinstance(value, str | int | float | None) else ", ".join(map(str, value))
         for name, value in asdict(params).items()
-        if name not in ("data", "name")
+        if name not in ("data", "name", "promote")
     }
     parameters |= {**RECIPE.card_parameters(), "target": target.name, "target_type": target.label_type}
     parameters |= {"rows_trained": result.rows_trained, "rows_tested": result.rows_tested}

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from models.card import Card, Column, Scalar
 from models.limits import MAX_NUMBER, MAX_SAFE_INTEGER, MAX_TEXT_CHARACTERS
-from models.tabular.dates import seconds_of
+from models.tables.dates import seconds_of
 from serving.schemas.fields import InferenceTime, ModelUsed, Response
 
 # More classes than this are not listed in the schema of the response.

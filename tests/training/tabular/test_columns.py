@@ -11,7 +11,7 @@ import pytest
 
 from models.card import Column
 from models.errors import DataInvalid
-from models.tabular.dates import PARTS
+from models.tables.dates import PARTS
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
 from tests.training.example_tables import mixed_frame
 from training.tabular.columns import ColumnRules, Inputs, read_inputs

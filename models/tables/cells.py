@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from models.card import BOOLEAN_WORDS, MISSING_WORDS, Column
-from models.tabular.dates import iso_date, seconds_of
+from models.tables.dates import iso_date, seconds_of
 
 # JSON's numbers, and those of spreadsheets: with a plus sign, without digits before or after the point.
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from models.card import Column
-from models.tabular.cells import number_of, reader_of, unit_of
+from models.tables.cells import number_of, reader_of, unit_of
 
 
 @pytest.mark.parametrize(
