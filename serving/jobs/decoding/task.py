@@ -18,8 +18,8 @@ PARQUET: Final = "application/vnd.apache.parquet"
 JSON: Final = "application/json"
 ARCHIVES: Final = ("application/zip", "application/x-tar", "application/gzip")
 
-# Enough for every honest upload: the reader of Parquet alone takes 200 MiB of address space.
-_BASE_MEMORY_BYTES: Final = 512 << 20
+# Enough for every honest upload: the reader of Parquet alone takes 270 MiB of address space.
+_BASE_MEMORY_BYTES: Final = 768 << 20
 _MEMORY_PER_BYTE: Final = 4
 _BASE_CPU_S: Final = 60
 _BYTES_PER_CPU_S: Final = 1 << 20
