@@ -67,7 +67,9 @@ def read_header(data: bytes) -> Header:
 
 def pixel_chunks(data: bytes) -> bytes:
     """Return a PNG without the chunks that are not about its pixels, such as text, profiles and animation."""
-    chunks = (data[start - 8 : start + length + 4] for kind, start, length in _png_chunks(data) if kind in _PIXEL_CHUNKS)
+    chunks = (
+        data[start - 8 : start + length + 4] for kind, start, length in _png_chunks(data) if kind in _PIXEL_CHUNKS
+    )
     return data[:8] + b"".join(chunks)
 
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from models.card import Column
 from models.cores import usable_cores
 from training.tabular.boosting import Boosting, BoostingParams, Values
-from training.tabular.preparation import category_positions, prepare
+from training.tabular.preparation import CODES, NUMBERS, category_positions, prepare
 
 LINEAR, BOOSTING = "linear", "boosting"
 
@@ -25,6 +25,8 @@ _STRENGTHS = (0.02, 0.2, 2.0)
 _MAX_TREES = 12_000
 _MAX_ROUNDS = 600
 _FEW_ROWS = 500
+# Each tree sees this share of the columns, and at most so many.
+_FEATURE_SHARE, _MOST_FEATURES = 0.7, 400
 _MANY_ROWS = 20_000
 # With fewer cells, threads wait for each other longer than they compute.
 _CELLS_PER_THREAD = 500_000
@@ -61,6 +63,16 @@ class PreparedModel:
             scores = np.asarray(self.model.predict(prepared)).reshape(len(rows), 1)
         return probabilities(scores) if self.classes else scores
 
+    def column_gains(self) -> dict[int, float]:
+        """Return each encoded column's share of boosting's gain; empty for a linear model."""
+        if not isinstance(self.model, Boosting):
+            return {}
+        gains = self.model.booster.feature_importance("gain")
+        # Numbers and codes are prepared one by one, and stand before the vectors of texts.
+        names = [name for name, _, _ in self.preparation.transformers if name in (NUMBERS, CODES)]
+        columns = [at for name, _, positions in self.preparation.transformers if name in names for at in positions]
+        return {at: float(gain / max(gains.sum(), 1e-300)) for at, gain in zip(columns, gains, strict=False)}
+
     @property
     def rounds(self) -> int:
         """The rounds of boosting that `predict` uses; 0 for a linear model."""
@@ -94,9 +106,10 @@ def candidates(columns: Sequence[Column], *, classes: int, rows: int, seed: int)
     linear = [_linear(columns, strength, classes=classes, seed=seed) for strength in _STRENGTHS]
     most = max(20, min(_MAX_ROUNDS, _MAX_TREES // max(1, classes)))
     min_leaf_rows = 5 if rows < _FEW_ROWS else 20
+    share = min(_FEATURE_SHARE, _MOST_FEATURES / len(columns))
     plain = BoostingParams(most // 2, 0.1, 31, min_leaf_rows)
-    sampled = BoostingParams(most, 0.05, 31, min_leaf_rows, l2=1.0, feature_share=0.7, row_share=0.8)
-    small = BoostingParams(most, 0.05, 8, min_leaf_rows, l2=1.0, feature_share=0.7, row_share=0.8)
+    sampled = BoostingParams(most, 0.05, 31, min_leaf_rows, l2=1.0, feature_share=share, row_share=0.8)
+    small = BoostingParams(most, 0.05, 8, min_leaf_rows, l2=1.0, feature_share=share, row_share=0.8)
     if rows < _FEW_ROWS:
         chosen = [small, sampled]
     else:

@@ -25,9 +25,6 @@ BLEND = "blend"
 _CHOICE_ROWS = 50_000
 _MANY_ROWS = 20_000
 _FOLDS_OF_MANY = 3
-# In small tables one way to split the rows says little.
-_FEW_ROWS = 1_000
-_REPEATS_OF_FEW = 3
 _BLEND_WEIGHTS = (0.3, 0.5, 0.7)
 # A simpler model is chosen while its loss is at most this much higher.
 _TOLERANCE = 0.01
@@ -82,13 +79,11 @@ class _Trial:
         return float(np.mean(self.losses))
 
     def answers(self) -> Answers:
-        """Return the predictions of all rows, means over the repeats."""
-        total = np.zeros((len(self.values), self.predicted[0].shape[1]))
-        counts = np.zeros((len(self.values), 1))
-        for answers, (_, test) in zip(self.predicted, self.splits, strict=True):
-            total[test] += answers
-            counts[test] += 1
-        return total / counts
+        """Return the predictions of all rows, each by the model that has not seen it."""
+        answers = np.empty((len(self.values), self.predicted[0].shape[1]))
+        for predicted, (_, test) in zip(self.predicted, self.splits, strict=True):
+            answers[test] = predicted
+        return answers
 
 
 def choose(

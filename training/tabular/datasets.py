@@ -14,8 +14,9 @@ import pyarrow.parquet
 from models.card import MISSING_WORDS, DataSource
 from models.errors import DataInvalid
 from models.store.artifacts import file_sha256
+from models.tables.csv_files import is_gzip
 from training.packages import Package, package_file
-from training.tables import CSV_SUFFIXES, PARQUET_SUFFIXES, check_file, check_names, is_parquet, read_header
+from training.tables import CSV_SUFFIXES, PARQUET_SUFFIXES, check_file, check_names, csv_layout, is_parquet
 
 AUTO_DELIMITER = "auto"
 
@@ -88,20 +89,22 @@ def _index_notes(path: Path) -> tuple[str, ...]:
 
 def _read_csv(path: Path, delimiter: str, decimal: str) -> pd.DataFrame:
     try:
-        header, separator = read_header(path, "" if delimiter == AUTO_DELIMITER else delimiter)
-        check_names([name for name in header if name], path)
-        if separator == decimal:
-            raise DataInvalid(f"'{separator}' separates the fields of '{path.name}': it cannot be --decimal too")
+        layout = csv_layout(path, "" if delimiter == AUTO_DELIMITER else delimiter)
+        check_names([name for name in layout.names if name], path)
+        if layout.delimiter == decimal:
+            raise DataInvalid(f"'{decimal}' separates the fields of '{path.name}': it cannot be --decimal too")
         with warnings.catch_warnings():
             # By default rows longer than the header lose their last fields with a warning only.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
-                sep=separator,
+                sep=layout.delimiter,
+                skiprows=layout.skipped_lines,
                 header=0,
-                names=[name or f"Unnamed: {position}" for position, name in enumerate(header)],
+                names=[name or f"Unnamed: {position}" for position, name in enumerate(layout.names)],
                 index_col=False,
                 encoding="utf-8-sig",
+                compression="gzip" if is_gzip(path) else None,
                 skipinitialspace=True,
                 keep_default_na=False,
                 na_values=sorted(MISSING_WORDS),

@@ -6,7 +6,7 @@ estimator and not a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,11 @@ MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
 _FEW_VALUES = 6
 _IMPORTANCE_ROWS = 2_000
-_FEWEST_IMPORTANCE_ROWS = 100
 _IMPORTANCE_REPEATS = 5
+_IMPORTANCE_COLUMNS = 300
 _IMPORTANCE_PREDICTIONS = 2_000
-_IMPORTANCE_CELLS = 4_000_000_000
+# Of one prediction.
+_IMPORTANCE_CELLS = 4_000_000
 
 
 def scores(values: Values, answers: Answers) -> dict[str, float]:
@@ -68,30 +69,44 @@ def importance(
     values: Values,
     *,
     seed: int,
+    gains: Mapping[int, float] | None = None,
 ) -> dict[str, float]:
     """Return the mean drop of the main metric when one column is shuffled, largest first. Source: Breiman 2001.
 
-    Wide tables are measured with fewer rows and repeats: at most _IMPORTANCE_CELLS predicted cells in total.
+    In a wide table only the columns with the largest `gains` are measured, which are by encoded column, and with fewer
+    repeats. Several shuffled columns are predicted together.
     """
     random = np.random.default_rng(seed)
     parts = RowEncoder.for_columns(columns).parts
     repeats = max(1, min(_IMPORTANCE_REPEATS, _IMPORTANCE_PREDICTIONS // len(columns)))
-    most = max(_FEWEST_IMPORTANCE_ROWS, min(_IMPORTANCE_ROWS, _IMPORTANCE_CELLS // (repeats * rows.shape[1] ** 2)))
-    if len(rows) > most:
-        sample = random.choice(len(rows), most, replace=False)
+    if len(rows) > _IMPORTANCE_ROWS:
+        sample = random.choice(len(rows), _IMPORTANCE_ROWS, replace=False)
         if values.dtype.kind != "i" or len(np.unique(values[sample])) == len(np.unique(values)):
             rows, values = rows[sample], values[sample]
     best = main_score(values, predict(rows))
-    drops = {}
-    named = list(zip(columns, parts, strict=True))
-    for column, part in track(named, description="  importance", console=console, transient=True):
-        shuffled_scores = []
-        shuffled = rows.copy()
-        for _ in range(repeats):
-            shuffled[:, part] = rows[random.permutation(len(rows)), part]
-            shuffled_scores.append(main_score(values, predict(shuffled)))
-        drops[column.name] = best - float(np.mean(shuffled_scores))
-    return dict(sorted(drops.items(), key=lambda item: -item[1]))
+    measured = _most_gain(parts, gains or {})
+    shuffles = [place for place in measured for _ in range(repeats)]
+    at_once = max(1, _IMPORTANCE_CELLS // rows.size)
+    drops = np.zeros(len(columns))
+    batches = [shuffles[start : start + at_once] for start in range(0, len(shuffles), at_once)]
+    for places in track(batches, description="  importance", console=console, transient=True):
+        shuffled = np.tile(rows, (len(places), 1))
+        for number, place in enumerate(places):
+            order = random.permutation(len(rows))
+            shuffled[number * len(rows) : (number + 1) * len(rows), parts[place]] = rows[order, parts[place]]
+        for place, answers in zip(places, np.split(predict(shuffled), len(places)), strict=True):
+            drops[place] += (best - main_score(values, answers)) / repeats
+    named = {columns[place].name: float(drops[place]) for place in measured}
+    return dict(sorted(named.items(), key=lambda item: -item[1]))
+
+
+def _most_gain(parts: Sequence[slice], gains: Mapping[int, float]) -> list[int]:
+    """Return the places of the inputs to measure: all, or _IMPORTANCE_COLUMNS with the largest gains."""
+    places = range(len(parts))
+    if not gains or len(parts) <= _IMPORTANCE_COLUMNS:
+        return list(places)
+    gain = {place: sum(gains.get(at, 0.0) for at in range(parts[place].start, parts[place].stop)) for place in places}
+    return sorted(sorted(places, key=lambda place: -gain[place])[:_IMPORTANCE_COLUMNS])
 
 
 def _class_scores(values: Values, answers: Answers) -> dict[str, float]:

@@ -31,6 +31,13 @@ class TablePredictor:
             return self.mean + self.scale * answers
         return self.calibration.apply(answers) if is_calibrated and self.calibration is not None else answers
 
+    def column_gains(self) -> dict[int, float]:
+        """Return each encoded column's share of the gain of boosting; empty where there is none."""
+        gains: dict[int, float] = {}
+        for _, part in self.parts:
+            gains |= part.column_gains()
+        return gains
+
 
 def fit(choice: Choice, rows: NDArray[np.float64], values: Values, *, classes: int) -> TablePredictor:
     """Fit the chosen model to all rows."""

@@ -151,7 +151,9 @@ def _evaluate(
         fitted=fitted,
         metrics=metrics,
         slices=slices,
-        importance=importance(fitted.predict, inputs.columns, rows, values, seed=params.seed),
+        importance=importance(
+            fitted.predict, inputs.columns, rows, values, seed=params.seed, gains=fitted.column_gains()
+        ),
         calibration=calibration(values, answers) if target.is_classification else (),
         rows_trained=len(train_rows),
         rows_tested=len(test_rows),
