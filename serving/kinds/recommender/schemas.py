@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, create_model
 
 from models.card import Card
+from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 from serving.kinds.responses import ItemProblem
 from serving.schemas.fields import (
-    MAX_ID_CHARACTERS,
-    MAX_SAFE_INTEGER,
     AtLeastOne,
     Count,
     InferenceTime,
