@@ -35,8 +35,8 @@ class Params:
     item_attributes: tuple[str, ...] = option((), "columns of items to learn from; every usable column when empty")
     delimiter: str = option("", "delimiter of CSV files; detected when empty")
     algorithms: tuple[str, ...] = option(
-        ("two-level", "lightfm-warp", "ease-session", "als", "ease", "item-knn", "user-knn", "popular"),
-        "what to train; the first is served by default",
+        tuple(sorted(ALGORITHMS.names(), key=lambda name: name != TwoStage.name)),
+        "what to train; the first is served by default. Of the default list, those that the data permits",
     )
     set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...; lists are joined by +")
     epochs: int = option(20, "passes over the data (lightfm, also as a retriever of two-level)")

@@ -34,7 +34,7 @@ def load(params: Params) -> TrainingData:
         events = read_feedback(params.feedback)
         note(f"{len(events):,} events of feedback")
         data = replace(data, corpus=with_feedback(data.corpus, events))
-    _check(params, data)
+    _check(data)
     return data
 
 
@@ -99,13 +99,8 @@ def _corpus(params: Params, events: Table, users: Table | None, items: Table | N
     )
 
 
-def _check(params: Params, data: TrainingData) -> None:
+def _check(data: TrainingData) -> None:
     dataset = data.corpus.dataset
-    by_content = [name for name in params.algorithms if name in ("content", "content-knn")]
-    if by_content and dataset.item_features is None:
-        raise DataInvalid(
-            f"{by_content[0]} needs attributes of items, which are missing; give --items, or leave it out"
-        )
     if dataset.users < 2 or dataset.items < 2:
         raise DataInvalid(
             f"{data.source.name} has {dataset.users} users and {dataset.items} items: at least 2 of each are needed"

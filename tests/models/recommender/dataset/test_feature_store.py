@@ -72,9 +72,7 @@ def test_ids_and_times_are_read_in_every_notation(tmp_path: Path) -> None:
 def test_a_column_of_an_unsupported_type_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "users", user_id=["a"], time=[[1]])
 
-    with pytest.raises(
-        ArtifactInvalid, match="the feature tables cannot be read: column 'time' is list"
-    ):
+    with pytest.raises(ArtifactInvalid, match="the feature tables cannot be read: column 'time' is list"):
         read_feature_tables(tmp_path)
 
 
