@@ -1,0 +1,143 @@
+"""Runs scenarios against a service and judges what its clients saw."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.attack.bystander import Bystander, Ledger
+from tests.attack.probe import GATEWAY, Sample
+from tests.attack.scenario import Attack, Scenario
+from tests.attack.target import GRACE_S, Target, attacked
+
+GATEWAY_MB, CHILD_MB = 1024.0, 1024.0
+# Time for the acknowledged jobs to end.
+JOBS_S = 60.0
+# Time from SIGTERM to the end, with a hung runner.
+STOP_S = GRACE_S + 5.0
+# Statuses that no request may get. 503 and 504 are documented refusals.
+FAULTS = ("500", "501", "502")
+
+
+@dataclass
+class Result:
+    """What one scenario, or the proof after all scenarios of a server, found."""
+
+    name: str
+    took_s: float
+    seen: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    livez_ms: float = 0.0
+    held_ms: float = 0.0
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    facts: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def run(
+    scenarios: Sequence[Scenario], *, is_short: bool, seconds: float, root: Path, pattern: str = "*"
+) -> Iterator[Result]:
+    """Run the scenarios, grouped by the settings of their server, for at most about `seconds`. Yield each result."""
+    ends_s = time.monotonic() + seconds
+    by_env = sorted(scenarios, key=lambda each: sorted(each.env.items()))
+    for _, group in itertools.groupby(by_env, key=lambda each: sorted(each.env.items())):
+        members = list(group)
+        if time.monotonic() > ends_s:
+            yield from (Result(each.name, 0.0, broken=[f"not run within {seconds:.0f} s"]) for each in members)
+            continue
+        with attacked(members[0].env, root=root) as target:
+            ledger = Ledger()
+            for each in members:
+                if time.monotonic() > ends_s:
+                    yield Result(each.name, 0.0, broken=[f"not run within {seconds:.0f} s"])
+                else:
+                    yield run_one(each, target, ledger, is_short=is_short, ends_s=ends_s, pattern=pattern)
+            yield prove(target, ledger, " ".join(sorted(members[0].env)) or "default settings")
+
+
+def run_one(
+    scenario: Scenario, target: Target, ledger: Ledger, *, is_short: bool, ends_s: float, pattern: str
+) -> Result:
+    """Run one scenario with the bystander, and judge it."""
+    target.server.wait_ready()
+    bystander = Bystander(target, ledger).start()
+    attack = Attack(target, bystander, is_short, ends_s, pattern)
+    begin_s = time.monotonic()
+    try:
+        scenario.run(attack)
+        target.server.wait_ready()
+    except Exception as error:  # any: one scenario's failure must not hide the results of the others
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        attack.broken.append(
+            f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {str(error)[:300]}"
+        )
+    end_s = time.monotonic()
+    bystander.stop()
+    result = Result(scenario.name, end_s - begin_s, attack.seen, bystander.seen, facts=attack.facts)
+    _measure(result, target.probe.between(begin_s, end_s))
+    result.broken = [*attack.broken, *_judge(attack, bystander, result)]
+    return result
+
+
+def prove(target: Target, ledger: Ledger, settings: str) -> Result:
+    """Stop the service while a runner hangs, start it again, and look for everything that it acknowledged."""
+    begin_s = time.monotonic()
+    result = Result(f"proof ({settings})", 0.0)
+    target.server.wait_ready()
+    target.server.worker("TabularRunner").suspend()
+    status, stop_s = target.stop()
+    result.facts.append(f"SIGTERM with a stopped runner: exit {status} after {stop_s:.1f} s")
+    if status != 0 or stop_s > STOP_S:
+        result.broken.append(f"SIGTERM with a stopped runner: exit {status} after {stop_s:.1f} s, limit {STOP_S:.0f} s")
+    result.facts.append(f"start: {target.start():.1f} s")
+    missing = ledger.missing_events(target.feedback_file)
+    faults = ledger.open_jobs(target, timeout_s=JOBS_S)
+    result.facts.append(
+        f"acknowledged: {len(ledger.events)} events, {len(missing)} lost; "
+        f"{len(ledger.jobs)} jobs, {len(faults)} lost or open"
+    )
+    if missing:
+        result.broken.append(f"{len(missing)} acknowledged events are lost")
+    result.broken += faults
+    result.took_s = time.monotonic() - begin_s
+    return result
+
+
+def _measure(result: Result, samples: Sequence[Sample]) -> None:
+    result.livez_ms = 1000 * max((each.took_s for each in samples), default=0.0)
+    result.held_ms = 1000 * max((each.held_s for each in samples), default=0.0)
+    for each in samples:
+        for name, size_mb in each.memory_mb.items():
+            result.memory_mb[name] = max(result.memory_mb.get(name, 0.0), size_mb)
+
+
+def _judge(attack: Attack, bystander: Bystander, result: Result) -> list[str]:
+    broken = [f"{number} x status {what}" for what, number in attack.seen.items() if what.split()[-1] in FAULTS]
+    broken += [
+        f"{number} x {what} of the bystander" for what, number in bystander.seen.items() if what.split()[-1] in FAULTS
+    ]
+    if not attack.may_interrupt:
+        if refused := bystander.refused():
+            broken.append(f"the bystander got {refused} refusals: {_refusals(bystander)}")
+        if result.livez_ms > 1000 * attack.livez_s:
+            broken.append(f"/livez took {result.livez_ms:.0f} ms, limit {1000 * attack.livez_s:.0f} ms")
+    if attack.held_s is not None and result.held_ms > 1000 * attack.held_s:
+        broken.append(
+            f"the gateway computed {result.held_ms:.0f} ms during one probe, limit {1000 * attack.held_s:.0f} ms"
+        )
+    for name, size_mb in result.memory_mb.items():
+        limit_mb = GATEWAY_MB if name == GATEWAY else CHILD_MB
+        if size_mb > limit_mb:
+            broken.append(f"{name} used {size_mb:.0f} MB, limit {limit_mb:.0f} MB")
+    return broken
+
+
+def _refusals(bystander: Bystander) -> str:
+    return ", ".join(
+        f"{number} x {what}" for what, number in bystander.seen.items() if what.split()[-1] not in ("200", "202")
+    )

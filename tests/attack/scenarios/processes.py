@@ -1,0 +1,110 @@
+"""Killed and hung processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import httpx
+
+from tests.attack.scenario import Attack, scenario
+from tests.attack.target import Target
+
+# A new process exists after this time, and answers after that one: it loads its model with other load on the machine.
+REPLACED_S, ANSWERED_S = 2.0, 20.0
+HUNG_S = 8.0
+RUNNERS = {
+    "TabularRunner": "/v1/tabular/predict",
+    "RecommenderRunner": "/v1/recommendations",
+    "ImageRunner": None,
+}
+
+
+@scenario("killed-runners", short=True, faults=(6,))
+def killed_runners(attack: Attack) -> None:
+    """Kill each runner with SIGKILL. A new process must exist within REPLACED_S, and the calls to others succeed."""
+    attack.may_interrupt = True
+    for name, path in RUNNERS.items():
+        if attack.is_short and name != "TabularRunner":
+            continue
+        _kill(attack, name, path)
+    _only_refusals(attack, {"table", "recommendation"})
+
+
+@scenario("killed-gateway", short=True)
+def killed_gateway(attack: Attack) -> None:
+    """Kill the gateway with SIGKILL. Requests may be lost until the new process listens; nothing acknowledged may."""
+    attack.may_interrupt = True
+    _kill(attack, "Gateway", "/v1/tabular/predict")
+
+
+def _kill(attack: Attack, name: str, path: str | None) -> None:
+    target, killed = attack.target, attack.target.worker_pid(name)
+    target.server.worker(name).kill()
+    started_s = time.monotonic()
+    replaced_s = _seconds_until(lambda: _new_worker(target, name, killed), started_s)
+    answered_s = _seconds_until(lambda: path is None or _status(attack, path) == 200, started_s)
+    ready_s = _seconds_until(target.server.is_ready, started_s)
+    attack.fact(
+        f"{name} killed: new process after {replaced_s:.1f} s, answers after {answered_s:.1f} s, "
+        f"ready after {ready_s:.1f} s"
+    )
+    attack.require(replaced_s < REPLACED_S, f"{name} was replaced after {replaced_s:.1f} s, limit {REPLACED_S:.0f} s")
+    attack.require(answered_s < ANSWERED_S, f"{name} answered after {answered_s:.1f} s, limit {ANSWERED_S:.0f} s")
+
+
+def _new_worker(target: Target, name: str, killed: int) -> bool:
+    try:
+        return target.worker_pid(name) != killed
+    except AssertionError:
+        return False
+
+
+def _status(attack: Attack, path: str) -> int:
+    body = {"instances": [attack.bystander.row]} if "tabular" in path else {"user_id": "1", "n": 1}
+    try:
+        status = attack.target.send("POST", path, json=body, timeout_s=40).status_code
+    except httpx.TransportError as error:
+        attack.count(type(error).__name__)
+        return 0
+    attack.count(status)
+    return status
+
+
+def _seconds_until(condition: Callable[[], bool], started_s: float, *, limit_s: float = 60.0) -> float:
+    """Return the time from `started_s` until `condition` holds, or until `limit_s`."""
+    while not condition() and time.monotonic() - started_s < limit_s:
+        time.sleep(0.05)
+    return time.monotonic() - started_s
+
+
+@scenario("hung-runner", short=True, faults=(6,))
+def hung_runner(attack: Attack) -> None:
+    """Stop a runner with SIGSTOP. Its calls must end at their time limit, and the calls to other models succeed."""
+    attack.may_interrupt = True
+    hung = attack.target.server.worker("RecommenderRunner")
+    hung.suspend()
+    try:
+        until, slowest_s = time.monotonic() + (4 if attack.is_short else HUNG_S), 0.0
+        while time.monotonic() < until:
+            started_s = time.monotonic()
+            headers = {"X-Request-Timeout": "1"}
+            response = attack.target.send("POST", "/v1/recommendations", json={"user_id": "1", "n": 1}, headers=headers)
+            slowest_s = max(slowest_s, time.monotonic() - started_s)
+            attack.count(f"hung {response.status_code}")
+            other = _status(attack, "/v1/tabular/predict")
+            attack.require(other == 200, f"a call to another model got {other}")
+    finally:
+        with contextlib.suppress(Exception):
+            hung.resume()
+    attack.fact(f"calls to a stopped runner with a time limit of 1 s: the slowest took {slowest_s:.1f} s")
+    attack.require(slowest_s < 3.0, f"a call with a time limit of 1 s took {slowest_s:.1f} s")
+
+
+def _only_refusals(attack: Attack, kinds: set[str]) -> None:
+    """Require that only calls of `kinds` were refused, and with 503 or 504."""
+    for what, number in attack.bystander.seen.items():
+        kind, _, status = what.rpartition(" ")
+        is_fine = status in ("200", "202") or (kind in kinds and status in ("503", "504"))
+        attack.require(is_fine, f"the bystander got {number} x {what}")
