@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import socket
+import socketserver
 import threading
 import time
+from collections.abc import Iterator
 
 import httpx
 
@@ -13,8 +16,11 @@ from tests.attack.bystander import TIMEOUT_S
 from tests.attack.connections import head, held, opened_websocket, outcome
 from tests.attack.scenario import Attack, scenario
 from tests.attack.target import KEYS
+from tests.live.server import ROOT
 
 UPLOADS = 16
+FETCHED = 32
+FETCHES = {"MAKUNOUCHI_IMAGE_URL_HOSTS": '["127.0.0.1"]', "MAKUNOUCHI_IMAGE_URL_NETWORKS": '["127.0.0.0/8"]'}
 CONNECTIONS, SHORT_CONNECTIONS = 2000, 200
 WEBSOCKETS = 60
 
@@ -53,6 +59,60 @@ def idle_websockets(attack: Attack) -> None:
     finally:
         for connection in opened:
             connection.close()
+
+
+@scenario("slow-fetches", env=FETCHES, faults=(5,))
+def slow_fetches(attack: Attack) -> None:
+    """Have images fetched from a server that never answers. Another caller's fetch must succeed."""
+    with _serving_images() as (slow, fast):
+        clients = [threading.Thread(target=_classify, args=(attack, slow, "attacker")) for _ in range(FETCHED)]
+        for client in clients:
+            client.start()
+        time.sleep(1)
+        started_s = time.monotonic()
+        status = _classify(attack, fast, "bystander")
+        took_s = time.monotonic() - started_s
+        for client in clients:
+            client.join()
+    attack.fact(
+        f"image fetched for another caller during {FETCHED} slow fetches of one key: {status} in {took_s:.1f} s"
+    )
+    attack.require(status == "200", f"another caller's image URL got {status}")
+
+
+def _classify(attack: Attack, url: str, caller: str) -> str:
+    response = attack.target.send("POST", "/v1/images/classify", json={"url": url}, caller=caller)
+    attack.count(f"{caller} {response.status_code}")
+    return str(response.status_code)
+
+
+@contextlib.contextmanager
+def _serving_images() -> Iterator[tuple[str, str]]:
+    """Serve an image on one port, and nothing on another. Yield both URLs, the slow one first."""
+    image = (ROOT / "docs" / "images" / "chelsea.jpg").read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "image/jpeg")
+            self.send_header("Content-Length", str(len(image)))
+            self.end_headers()
+            self.wfile.write(image)
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=100) as slow,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as fast,
+    ):
+        thread = threading.Thread(target=fast.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{slow.getsockname()[1]}/a.jpg", f"http://127.0.0.1:{fast.server_address[1]}/a.jpg"
+        finally:
+            fast.shutdown()
+            thread.join()
 
 
 @scenario("half-open", short=True)

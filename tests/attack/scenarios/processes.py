@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 
+from tests.attack.probe import CHILD
 from tests.attack.scenario import Attack, scenario
+from tests.attack.scenarios.storage import unknown_bytes
 from tests.attack.target import Target
+from tests.hostile_files import tar_of_zeros
 
 # A new process exists after this time, and answers after that one: it loads its model with other load on the machine.
 REPLACED_S, ANSWERED_S = 2.0, 20.0
 HUNG_S = 8.0
+# Time after which a killed gateway's child and files are gone.
+LEFT_S = 5.0
 RUNNERS = {
     "TabularRunner": "/v1/tabular/predict",
     "RecommenderRunner": "/v1/recommendations",
@@ -77,6 +84,47 @@ def _seconds_until(condition: Callable[[], bool], started_s: float, *, limit_s: 
     while not condition() and time.monotonic() - started_s < limit_s:
         time.sleep(0.05)
     return time.monotonic() - started_s
+
+
+@scenario("killed-upload", faults=(10,))
+def killed_upload(attack: Attack) -> None:
+    """Kill the gateway while it takes a job. Its child must end, and the files of the upload must disappear."""
+    attack.may_interrupt = True
+    # Its jobs are decoded by children too.
+    attack.bystander.stop()
+    target, content = attack.target, tar_of_zeros()
+    before = {process.pid for process in target.server.processes()}
+    headers = {"Content-Type": "application/gzip"}
+    upload = threading.Thread(target=_send_and_lose, args=(target, content, headers))
+    upload.start()
+    started_s = time.monotonic()
+    _seconds_until(lambda: bool(_children(target, before)), started_s, limit_s=20)
+    children = _children(target, before)
+    target.server.worker("Gateway").kill()
+    upload.join()
+    _seconds_until(target.server.is_ready, time.monotonic())
+    time.sleep(LEFT_S)
+    alive = [
+        pid for pid in children if psutil.pid_exists(pid) and pid in {each.pid for each in target.server.processes()}
+    ]
+    left = unknown_bytes(target)
+    attack.count(f"{len(children)} children")
+    attack.fact(
+        f"gateway killed while taking a job: {len(alive)} of {len(children)} children run, {left} bytes are left"
+    )
+    attack.require(bool(children), "no child decoded the upload")
+    attack.require(not alive, f"{len(alive)} children of the killed gateway still run")
+    attack.require(left == 0, f"{left} bytes of the upload are left")
+
+
+def _send_and_lose(target: Target, content: bytes, headers: dict[str, str]) -> None:
+    with contextlib.suppress(httpx.TransportError):
+        target.send("POST", "/v1/images/jobs", content=content, headers=headers)
+
+
+def _children(target: Target, before: set[int]) -> list[int]:
+    """Return the processes that are not in `before` and belong to no service."""
+    return [pid for pid, name in target.names().items() if name == CHILD and pid not in before]
 
 
 @scenario("hung-runner", short=True, faults=(6,))

@@ -12,6 +12,7 @@ import httpx
 from tests.attack.bystander import ENDED, job_status
 from tests.attack.connections import head
 from tests.attack.scenario import Attack, scenario
+from tests.attack.target import Target
 
 SMALL_DISK = {"MAKUNOUCHI_JOB_MAX_DISK_BYTES": str(6 << 20)}
 # Own servers: these scenarios destroy what was acknowledged before.
@@ -93,6 +94,16 @@ def aborted_exports(attack: Attack) -> None:
 def folder_bytes(folder: Path) -> int:
     """Return the size of all files below a folder except the database, whose log grows and shrinks."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and "jobs.db" not in file.name)
+
+
+def unknown_bytes(target: Target) -> int:
+    """Return the size of the files in the folder of jobs that belong to no job in the database."""
+    with sqlite3.connect(f"file:{target.jobs_file}?mode=ro", uri=True, timeout=15) as database:
+        known = {str(row[0]) for row in database.execute("SELECT id FROM jobs")}
+    database.close()
+    folder = target.jobs_file.parent
+    files = (file for file in folder.rglob("*") if file.is_file() and "jobs.db" not in file.name)
+    return sum(file.stat().st_size for file in files if file.relative_to(folder).parts[0] not in known)
 
 
 def _damage(file: Path, how: str) -> None:
