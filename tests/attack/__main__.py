@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ SECONDS, SHORT_SECONDS = 600.0, 90.0
 
 def main(options: argparse.Namespace) -> int:
     """Run the chosen scenarios, print the report, and return the exit status."""
+    # The blocks that end the processes of the service run on SIGTERM too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     known = load_scenarios()
     if unknown := sorted(set(options.only) - known.keys()):
         print(f"unknown scenario {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
