@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.attack.report import HEADER, details, row
-from tests.attack.run import Result, run
+from tests.attack.run import Options, Result, run
 from tests.attack.scenario import load_scenarios
 from tests.live.server import ROOT
 
@@ -33,9 +33,10 @@ def main(options: argparse.Namespace) -> int:
         if each.name in options.only or (not options.only and (each.in_short or not options.short))
     ]
     seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
+    how = Options(options.short, seconds, options.root, options.entries, options.slack)
     print(HEADER, flush=True)
     results: list[Result] = []
-    for result in run(chosen, is_short=options.short, seconds=seconds, root=options.root, pattern=options.entries):
+    for result in run(chosen, how):
         print(row(result), flush=True)
         results.append(result)
     lines = list(details(results))
@@ -55,6 +56,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this scenario; may be repeated")
     parser.add_argument("--entries", default="*", metavar="PATTERN", help="only these entries of a corpus")
     parser.add_argument("--output", type=Path, metavar="JSON", help="file for the results")
+    parser.add_argument("--slack", type=float, default=1.0, help="factor of the limits of times, for loaded machines")
     parser.add_argument("--root", type=Path, default=ROOT, help="source tree of the service; this one by default")
     parser.add_argument("--seconds", type=float, help="time after which no scenario starts")
     sys.exit(main(parser.parse_args()))

@@ -29,7 +29,7 @@ class Attack:
 
     Corpora are sent until `ends_s` of the monotonic clock, and only the entries that match `pattern`.
     `may_interrupt` permits refused and lost requests of other callers: processes are killed. `held_s` is the bar of
-    the gateway's processor time during one probe.
+    the gateway's processor time during one probe. `slack` multiplies the limits of times, for machines under load.
     """
 
     target: Target
@@ -37,6 +37,7 @@ class Attack:
     is_short: bool
     ends_s: float
     pattern: str = "*"
+    slack: float = 1.0
     seen: Counter[str] = field(default_factory=Counter)
     facts: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -60,6 +61,11 @@ class Attack:
     def fact(self, text: str) -> None:
         """Record a measurement."""
         self.facts.append(text)
+
+    def within(self, took_s: float, limit_s: float, what: str) -> None:
+        """Record a broken bar if `what` took longer than `limit_s`."""
+        if took_s > limit_s * self.slack:
+            self.broken.append(f"{what} took {took_s:.2f} s, limit {limit_s * self.slack:.2f} s")
 
     def require(self, holds: bool, what: str) -> None:
         """Record `what` as a broken bar unless `holds`."""
