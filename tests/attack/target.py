@@ -33,6 +33,7 @@ PRODUCTION = {
     "MAKUNOUCHI_SHUTDOWN_GRACE_S": str(GRACE_S),
     "MAKUNOUCHI_JOB_LEASE_S": "2",
     "MAKUNOUCHI_MAX_WEBSOCKETS": "40",
+    "MAKUNOUCHI_JOB_MAX_PER_CALLER": "5000",
     # The limits that are on by default in production would answer most attacks. One of them stays, for guesses.
     "MAKUNOUCHI_RATE_LIMIT_PREDICT": "0",
     "MAKUNOUCHI_RATE_LIMIT_READ": "0",
