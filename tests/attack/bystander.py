@@ -95,9 +95,9 @@ class Bystander:
         self._is_stopped.set()
         self._thread.join(2 * TIMEOUT_S)
 
-    def refused(self) -> int:
-        """Return the number of requests without a success."""
-        return sum(number for what, number in self.seen.items() if what.rpartition(" ")[2] not in ("200", "202"))
+    def refusals(self) -> Counter[str]:
+        """Return the responses without a success, and the lost connections."""
+        return Counter({what: n for what, n in self.seen.items() if what.rpartition(" ")[2] not in ("200", "202")})
 
     def _run(self) -> None:
         job_due_s = 0.0

@@ -43,10 +43,17 @@ class Probe:
         self._file = file
 
     def between(self, begin_s: float, end_s: float) -> list[Sample]:
-        """Return the samples that overlap a period of the monotonic clock."""
-        lines = self._file.read_text().splitlines(keepends=True) if self._file.exists() else []
-        samples = [Sample(**json.loads(line)) for line in lines if line.endswith("\n")]
+        """Return the samples that overlap a period of the monotonic clock, after the last of them is complete."""
+        until = time.monotonic() + TIMEOUT_S
+        while not (samples := self._samples()) or samples[-1].sent_s < end_s:
+            if self._process.poll() is not None or time.monotonic() > until:
+                break
+            time.sleep(EVERY_S)
         return [each for each in samples if each.sent_s < end_s and each.sent_s + each.took_s > begin_s]
+
+    def _samples(self) -> list[Sample]:
+        lines = self._file.read_text().splitlines(keepends=True) if self._file.exists() else []
+        return [Sample(**json.loads(line)) for line in lines if line.endswith("\n")]
 
     def end(self) -> None:
         """End the process."""

@@ -33,6 +33,7 @@ class Result:
     took_s: float
     seen: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
+    probes: int = 0
     livez_ms: float = 0.0
     held_ms: float = 0.0
     memory_mb: dict[str, float] = field(default_factory=dict)
@@ -89,8 +90,8 @@ def run_one(scenario: Scenario, target: Target, ledger: Ledger, options: Options
     end_s = time.monotonic()
     bystander.stop()
     result = Result(scenario.name, end_s - begin_s, attack.seen, bystander.seen, facts=attack.facts)
-    _measure(result, target.probe.between(begin_s, end_s))
-    result.broken = [*attack.broken, *_judge(attack, bystander, result)]
+    measure(result, target.probe.between(begin_s, end_s))
+    result.broken = [*attack.broken, *judge(attack, result)]
     return result
 
 
@@ -118,7 +119,9 @@ def prove(target: Target, ledger: Ledger, options: Options, settings: str) -> Re
     return result
 
 
-def _measure(result: Result, samples: Sequence[Sample]) -> None:
+def measure(result: Result, samples: Sequence[Sample]) -> None:
+    """Add what the probes measured to `result`."""
+    result.probes = len(samples)
     result.livez_ms = 1000 * max((each.took_s for each in samples), default=0.0)
     result.held_ms = 1000 * max((each.held_s for each in samples), default=0.0)
     for each in samples:
@@ -126,14 +129,15 @@ def _measure(result: Result, samples: Sequence[Sample]) -> None:
             result.memory_mb[name] = max(result.memory_mb.get(name, 0.0), size_mb)
 
 
-def _judge(attack: Attack, bystander: Bystander, result: Result) -> list[str]:
-    broken = [f"{number} x status {what}" for what, number in attack.seen.items() if what.split()[-1] in FAULTS]
-    broken += [
-        f"{number} x {what} of the bystander" for what, number in bystander.seen.items() if what.split()[-1] in FAULTS
-    ]
+def judge(attack: Attack, result: Result) -> list[str]:
+    """Return the bars that a run broke, in addition to those that the scenario itself recorded."""
+    seen = (attack.seen, attack.bystander.seen)
+    broken = [f"{number} x {what}" for each in seen for what, number in each.items() if what.split()[-1] in FAULTS]
+    if not result.probes:
+        broken.append("no probe of /livez was made")
     if not attack.may_interrupt:
-        if refused := bystander.refused():
-            broken.append(f"the bystander got {refused} refusals: {_refusals(bystander)}")
+        if refusals := attack.bystander.refusals():
+            broken.append(f"the bystander was refused: {', '.join(f'{n} x {what}' for what, n in refusals.items())}")
         if result.livez_ms > (limit_ms := 1000 * attack.livez_s * attack.slack):
             broken.append(f"/livez took {result.livez_ms:.0f} ms, limit {limit_ms:.0f} ms")
     if attack.held_s is not None and result.held_ms > (limit_ms := 1000 * attack.held_s * attack.slack):
@@ -143,9 +147,3 @@ def _judge(attack: Attack, bystander: Bystander, result: Result) -> list[str]:
         if size_mb > limit_mb:
             broken.append(f"{name} used {size_mb:.0f} MB, limit {limit_mb:.0f} MB")
     return broken
-
-
-def _refusals(bystander: Bystander) -> str:
-    return ", ".join(
-        f"{number} x {what}" for what, number in bystander.seen.items() if what.split()[-1] not in ("200", "202")
-    )
