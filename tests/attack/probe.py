@@ -41,6 +41,8 @@ class Probe:
     def __init__(self, process: subprocess.Popen[bytes], file: Path) -> None:
         self._process = process
         self._file = file
+        self._position = 0
+        self._known: list[Sample] = []
 
     def between(self, begin_s: float, end_s: float) -> list[Sample]:
         """Return the samples that overlap a period of the monotonic clock, after the last of them is complete."""
@@ -52,8 +54,15 @@ class Probe:
         return [each for each in samples if each.sent_s < end_s and each.sent_s + each.took_s > begin_s]
 
     def _samples(self) -> list[Sample]:
-        lines = self._file.read_text().splitlines(keepends=True) if self._file.exists() else []
-        return [Sample(**json.loads(line)) for line in lines if line.endswith("\n")]
+        """Return all samples so far. Only new lines of the file are read."""
+        if self._file.exists():
+            with self._file.open("rb") as stream:
+                stream.seek(self._position)
+                lines = stream.read().splitlines(keepends=True)
+            complete = [line for line in lines if line.endswith(b"\n")]
+            self._position += sum(map(len, complete))
+            self._known += [Sample(**json.loads(line)) for line in complete]
+        return self._known
 
     def end(self) -> None:
         """End the process."""

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 # The longest time of a response to a probe during a scenario that interrupts nothing.
 LIVEZ_S = 1.0
+# The time for the entries of one corpus.
+CORPUS_S = 120.0
 # The longest processor time of the gateway during one probe while attacks are sent one at a time.
 HELD_S = 0.05
 
@@ -52,8 +54,9 @@ class Attack:
     def entries(self, corpus: Mapping[str, T]) -> Iterator[tuple[str, T]]:
         """Yield the entries of a corpus. Record a broken bar when the time is over before the end."""
         names = fnmatch.filter(corpus, self.pattern)
+        ends_s = min(self.ends_s, time.monotonic() + CORPUS_S * self.slack)
         for index, name in enumerate(names):
-            if time.monotonic() > self.ends_s:
+            if time.monotonic() > ends_s:
                 self.broken.append(f"{len(names) - index} of {len(names)} entries were not sent in time")
                 return
             yield name, corpus[name]
