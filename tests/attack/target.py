@@ -15,7 +15,7 @@ import httpx
 
 from serving.access.api_keys import hash_of
 from tests.artifact_cache import cached_home, sources_key
-from tests.attack.probe import Probe, probing, service_name
+from tests.attack.probe import Probe, probing
 from tests.live.server import ROOT, Server, free_port, serving
 from tests.serving.access.credentials import AUDIENCE, ISSUER, Signer, write_key_set
 
@@ -116,10 +116,6 @@ class Target:
     def worker_pid(self, service: str) -> int:
         """Return the process of a runner or of the gateway."""
         return int(self.server.worker(service).pid)
-
-    def names(self) -> dict[int, str]:
-        """Return the names of all processes of the service by process id."""
-        return {process.pid: service_name(process) for process in self.server.processes()}
 
     def send(
         self,

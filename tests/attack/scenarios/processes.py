@@ -10,7 +10,7 @@ from collections.abc import Callable
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-from tests.attack.probe import CHILD
+from tests.attack.probe import CHILD, service_name
 from tests.attack.scenario import Attack, scenario
 from tests.attack.scenarios.storage import unknown_bytes
 from tests.attack.target import Target
@@ -93,20 +93,17 @@ def killed_upload(attack: Attack) -> None:
     # Its jobs are decoded by children too.
     attack.bystander.stop()
     target, content = attack.target, tar_of_zeros()
-    before = {process.pid for process in target.server.processes()}
+    before = set(_children(target))
     headers = {"Content-Type": "application/gzip"}
     upload = threading.Thread(target=_send_and_lose, args=(target, content, headers))
     upload.start()
-    started_s = time.monotonic()
-    _seconds_until(lambda: bool(_children(target, before)), started_s, limit_s=20)
-    children = _children(target, before)
+    _seconds_until(lambda: bool(set(_children(target)) - before), time.monotonic(), limit_s=20)
+    children = set(_children(target)) - before
     target.server.worker("Gateway").kill()
     upload.join()
     _seconds_until(target.server.is_ready, time.monotonic())
     time.sleep(LEFT_S)
-    alive = [
-        pid for pid in children if psutil.pid_exists(pid) and pid in {each.pid for each in target.server.processes()}
-    ]
+    alive = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     left = unknown_bytes(target)
     attack.count(f"{len(children)} children")
     attack.fact(
@@ -122,9 +119,10 @@ def _send_and_lose(target: Target, content: bytes, headers: dict[str, str]) -> N
         target.send("POST", "/v1/images/jobs", content=content, headers=headers)
 
 
-def _children(target: Target, before: set[int]) -> list[int]:
-    """Return the processes that are not in `before` and belong to no service."""
-    return [pid for pid, name in target.names().items() if name == CHILD and pid not in before]
+def _children(target: Target) -> list[psutil.Process]:
+    """Return the processes that belong to no service. Their environment does not name the test."""
+    processes = psutil.Process(target.server.process.pid).children(recursive=True)
+    return [process for process in processes if service_name(process) == CHILD]
 
 
 @scenario("hung-runner", short=True, faults=(6,))
