@@ -40,6 +40,19 @@ PRODUCTION = {
     "MAKUNOUCHI_RATE_LIMIT_ADMIN": str(GUESSES),
 }
 
+REDIS_SOCKET = "redis.sock"
+# A second server, for scenarios that need other settings: a small disk, a Redis, images by URL.
+SECOND_SERVER = {
+    "MAKUNOUCHI_JOB_MAX_DISK_BYTES": str(16 << 20),
+    "MAKUNOUCHI_REDIS_URL": "unix://{folder}/" + REDIS_SOCKET,
+    "MAKUNOUCHI_CACHE_BYTES": str(16 << 20),
+    "MAKUNOUCHI_CACHE_STORE": "redis",
+    "MAKUNOUCHI_RATE_LIMIT_STORE": "redis",
+    "MAKUNOUCHI_RATE_LIMIT_PREDICT": "100000",
+    "MAKUNOUCHI_IMAGE_URL_HOSTS": '["127.0.0.1"]',
+    "MAKUNOUCHI_IMAGE_URL_NETWORKS": '["127.0.0.0/8"]',
+}
+
 
 class Target:
     """A running service with its folder of state. `root` is the source tree that is served.

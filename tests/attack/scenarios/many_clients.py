@@ -15,12 +15,11 @@ import httpx
 from tests.attack.bystander import TIMEOUT_S
 from tests.attack.connections import head, held, opened_websocket, outcome
 from tests.attack.scenario import Attack, scenario
-from tests.attack.target import KEYS
+from tests.attack.target import KEYS, SECOND_SERVER
 from tests.live.server import ROOT
 
 UPLOADS = 16
 FETCHED = 32
-FETCHES = {"MAKUNOUCHI_IMAGE_URL_HOSTS": '["127.0.0.1"]', "MAKUNOUCHI_IMAGE_URL_NETWORKS": '["127.0.0.0/8"]'}
 CONNECTIONS, SHORT_CONNECTIONS = 2000, 200
 WEBSOCKETS = 60
 
@@ -61,7 +60,7 @@ def idle_websockets(attack: Attack) -> None:
             connection.close()
 
 
-@scenario("slow-fetches", env=FETCHES, faults=(5,))
+@scenario("slow-fetches", env=SECOND_SERVER, faults=(5,))
 def slow_fetches(attack: Attack) -> None:
     """Have images fetched from a server that never answers. Another caller's fetch must succeed."""
     with _serving_images() as (slow, fast):

@@ -12,16 +12,9 @@ from typing import Any
 import pytest
 
 from tests.attack.scenario import Attack, scenario
+from tests.attack.target import REDIS_SOCKET, SECOND_SERVER
 from tests.serving.redis_server import redis_server
 
-SOCKET = "redis.sock"
-REDIS = {
-    "MAKUNOUCHI_REDIS_URL": "unix://{folder}/" + SOCKET,
-    "MAKUNOUCHI_CACHE_BYTES": str(16 << 20),
-    "MAKUNOUCHI_CACHE_STORE": "redis",
-    "MAKUNOUCHI_RATE_LIMIT_STORE": "redis",
-    "MAKUNOUCHI_RATE_LIMIT_PREDICT": "100000",
-}
 VALUES = {
     "empty": b"",
     "text": b"garbage",
@@ -34,7 +27,7 @@ VALUES = {
 }
 
 
-@scenario("redis", env=REDIS, faults=(14,))
+@scenario("redis", env=SECOND_SERVER, faults=(14,))
 def redis(attack: Attack) -> None:
     """Replace cached responses and buckets by foreign values, then stop and kill Redis. Callers must not notice."""
     try:
@@ -79,7 +72,7 @@ def _running(folder: Path) -> Iterator[tuple[Any, Any]]:  # Any: a process of ps
     import psutil  # type: ignore[import-untyped]
     from redis import Redis
 
-    path = folder / SOCKET
+    path = folder / REDIS_SOCKET
     command = [redis_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
     process = subprocess.Popen([*command, "--dir", str(folder)], stdout=subprocess.DEVNULL)
     try:

@@ -12,11 +12,9 @@ import httpx
 from tests.attack.bystander import ENDED, job_status
 from tests.attack.connections import head
 from tests.attack.scenario import Attack, scenario
-from tests.attack.target import Target
+from tests.attack.target import SECOND_SERVER, Target
 
-SMALL_DISK = {"MAKUNOUCHI_JOB_MAX_DISK_BYTES": str(6 << 20)}
-# Own servers: these scenarios destroy what was acknowledged before.
-DATABASES = {"MAKUNOUCHI_ACCESS_LOG": "true"}
+# Time after which a damaged database has been noticed.
 NOTICE_S = 4.0
 
 
@@ -46,11 +44,11 @@ def finish(attack: Attack, path: str, *, caller: str = "attacker", timeout_s: fl
     return status
 
 
-@scenario("small-disk", env=SMALL_DISK, faults=(5,))
+@scenario("small-disk", env=SECOND_SERVER, faults=(5,))
 def small_disk(attack: Attack) -> None:
     """Fill the space for jobs with one key. Jobs of others must be accepted, and accepted jobs succeed."""
-    content, paths = table(attack, 3000), []
-    for _ in range(20):
+    content, paths = table(attack, 6000), []
+    for _ in range(30):
         response = submit(attack, content)
         attack.count(response.status_code)
         if response.status_code == 202:
@@ -63,6 +61,9 @@ def small_disk(attack: Attack) -> None:
         f"one key fills the disk for jobs: {len(paths)} of its jobs accepted, {failed} of them failed; others: {jobs}"
     )
     attack.require(failed == 0, f"{failed} accepted jobs did not succeed")
+    for path in paths:
+        attack.target.send("DELETE", path)
+        del attack.bystander.ledger.jobs[path]
 
 
 @scenario("aborted-exports", faults=(10, 15))
@@ -151,25 +152,25 @@ def _stored(file: Path, job_id: str) -> bool:
         return False
 
 
-@scenario("jobs-database-removed", env=DATABASES, faults=(16,))
+@scenario("jobs-database-removed", env=SECOND_SERVER, faults=(16,))
 def jobs_database_removed(attack: Attack) -> None:
     """Remove jobs.db. No job may be accepted into the deleted file."""
     _jobs_database(attack, "removed")
 
 
-@scenario("jobs-database-truncated", env=DATABASES, faults=(16,))
+@scenario("jobs-database-truncated", env=SECOND_SERVER, faults=(16,))
 def jobs_database_truncated(attack: Attack) -> None:
     """Truncate jobs.db. The service must recover, or report it."""
     _jobs_database(attack, "truncated")
 
 
-@scenario("jobs-database-replaced", env=DATABASES, faults=(16,))
+@scenario("jobs-database-replaced", env=SECOND_SERVER, faults=(16,))
 def jobs_database_replaced(attack: Attack) -> None:
     """Replace jobs.db by a file that is no database. The service must recover, or report it."""
     _jobs_database(attack, "replaced")
 
 
-@scenario("feedback-database-removed", env=DATABASES, faults=(16,))
+@scenario("feedback-database-removed", env=SECOND_SERVER, faults=(16,))
 def feedback_database_removed(attack: Attack) -> None:
     """Remove feedback.db. No event may be accepted into the deleted file."""
     attack.may_interrupt = True
