@@ -84,7 +84,7 @@ bench: train  ## measure this service and its peers, about 20 minutes; writes be
 soak: $(READY)  ## ten minutes of load and faults; memory of each process at intervals: SECONDS=600 PLACEMENT=process
 	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --placement $(or $(PLACEMENT),process)
 
-attack: $(READY)  ## attack a service in production settings, at most ten minutes: SHORT=1 ONLY=json OUTPUT=results.json
+attack: train  ## attack a service in production settings, at most ten minutes: SHORT=1 ONLY=json OUTPUT=results.json
 	@$(BIN)/python -m tests.attack $(if $(SHORT),--short) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(OUTPUT),--output $(OUTPUT))
 

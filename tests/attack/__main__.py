@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
         if each.name in options.only or (not options.only and (each.in_short or not options.short))
     ]
     seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
-    how = Options(options.short, seconds, options.root, options.entries, options.slack)
+    how = Options(options.home / "models", options.short, seconds, options.root, options.entries, options.slack)
     print(HEADER, flush=True)
     results: list[Result] = []
     for result in run(chosen, how):
@@ -56,6 +57,8 @@ if __name__ == "__main__":
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this scenario; may be repeated")
     parser.add_argument("--entries", default="*", metavar="PATTERN", help="only these entries of a corpus")
     parser.add_argument("--output", type=Path, metavar="JSON", help="file for the results")
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
+    parser.add_argument("--home", type=Path, default=home, help="BENTOML_HOME with trained models")
     parser.add_argument("--slack", type=float, default=1.0, help="factor of the limits of times, for loaded machines")
     parser.add_argument("--root", type=Path, default=ROOT, help="source tree of the service; this one by default")
     parser.add_argument("--seconds", type=float, help="time after which no scenario starts")

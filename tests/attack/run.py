@@ -45,9 +45,10 @@ class Result:
 class Options:
     """How to attack. `seconds` is the time after which no scenario starts, `pattern` selects entries of corpora.
 
-    `root` is the source tree of the service. `slack` multiplies the limits of times.
+    `models` is the model store, `root` the source tree of the service. `slack` multiplies the limits of times.
     """
 
+    models: Path
     is_short: bool = False
     seconds: float = 600.0
     root: Path = ROOT
@@ -65,7 +66,7 @@ def run(scenarios: Sequence[Scenario], options: Options) -> Iterator[Result]:
         if time.monotonic() > ends_s:
             yield from (Result(each.name, 0.0, broken=late) for each in members)
             continue
-        with attacked(members[0].env, root=options.root) as target:
+        with attacked(members[0].env, root=options.root, models=options.models) as target:
             ledger = Ledger()
             for each in members:
                 is_late = time.monotonic() > ends_s

@@ -14,9 +14,8 @@ from typing import Any
 import httpx
 
 from serving.access.api_keys import hash_of
-from tests.artifact_cache import cached_home, sources_key
 from tests.attack.probe import Probe, probing
-from tests.live.server import ROOT, Server, free_port, serving
+from tests.live.server import Server, free_port, serving
 from tests.serving.access.credentials import AUDIENCE, ISSUER, Signer, write_key_set
 
 # Two callers with the same role, and one for each other role.
@@ -55,7 +54,7 @@ SECOND_SERVER = {
 
 
 class Target:
-    """A running service with its folder of state. `root` is the source tree that is served.
+    """A running service with its folder of state. `root` is the source tree that is served, `models` the model store.
 
     `server` changes at each restart; the port and the state do not.
     """
@@ -63,7 +62,7 @@ class Target:
     server: Server
     probe: Probe
 
-    def __init__(self, folder: Path, *, root: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, *, root: Path, models: Path, env: Mapping[str, str]) -> None:
         self.folder, self.root = folder, root
         self.state = folder / "state"
         self.keys_file = folder / "keys"
@@ -75,7 +74,7 @@ class Target:
         home = folder / "home"
         home.mkdir()
         self.feedback_file.parent.mkdir()
-        (home / "models").symlink_to(default_models() / "models")
+        (home / "models").symlink_to(models.resolve())
         self.environment = {
             "BENTOML_HOME": str(home),
             "PYTHONPATH": str(root),
@@ -147,17 +146,12 @@ class Target:
 
 
 @contextlib.contextmanager
-def attacked(env: Mapping[str, str], *, root: Path = ROOT) -> Iterator[Target]:
+def attacked(env: Mapping[str, str], *, root: Path, models: Path) -> Iterator[Target]:
     """Run a service with `env` added to the production settings, in a new folder."""
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
-        target = Target(Path(folder), root=root, env=env)
+        target = Target(Path(folder), root=root, models=models, env=env)
         try:
             target.start()
             yield target
         finally:
             target.close()
-
-
-def default_models() -> Path:
-    """Return a BENTOML_HOME with the default models, trained once and kept for all tests."""
-    return cached_home("default", sources_key("requirements.lock", "models/**/*.py", "training/**/*.py"), "training")

@@ -20,7 +20,8 @@ LIMIT_S = 300
 
 def test_short_attacks_break_no_bar(default_home: Path, tmp_path: Path) -> None:
     output = tmp_path / "results.json"
-    command = [sys.executable, "-m", "tests.attack", "--short", "--slack", "3", "--output", str(output)]
+    options = ["--short", "--slack", "3", "--home", str(default_home), "--output", str(output)]
+    command = [sys.executable, "-m", "tests.attack", *options]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
     assert run.returncode == 0, run.stdout + run.stderr
