@@ -1,4 +1,4 @@
-"""Command line of the attacks: `python -m tests.attack --short --only archives --output results.json`.
+"""Command line of the attacks: `python -m tests.attack --short --only files --output results.json`.
 
 The exit status is 1 when a bar is broken.
 """
@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
         for each in known.values()
         if each.name in options.only or (not options.only and (each.in_short or not options.short))
     ]
-    seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
+    seconds = options.slack * (options.seconds or (SHORT_SECONDS if options.short else SECONDS))
     how = Options(options.home / "models", options.short, seconds, options.root, options.entries, options.slack)
     print(HEADER, flush=True)
     results: list[Result] = []
