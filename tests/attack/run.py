@@ -71,7 +71,7 @@ def run(scenarios: Sequence[Scenario], options: Options) -> Iterator[Result]:
             for each in members:
                 is_late = time.monotonic() > ends_s
                 yield Result(each.name, 0.0, broken=late) if is_late else run_one(each, target, ledger, options, ends_s)
-            yield prove(target, ledger, options, " ".join(sorted(members[0].env)) or "default settings")
+            yield prove(target, ledger, options, "other settings" if members[0].env else "default settings")
 
 
 def run_one(scenario: Scenario, target: Target, ledger: Ledger, options: Options, ends_s: float) -> Result:
@@ -84,10 +84,7 @@ def run_one(scenario: Scenario, target: Target, ledger: Ledger, options: Options
         scenario.run(attack)
         target.server.wait_ready()
     except Exception as error:  # any: one scenario's failure must not hide the results of the others
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        attack.broken.append(
-            f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {str(error)[:300]}"
-        )
+        attack.broken.append(_line(error))
     end_s = time.monotonic()
     bystander.stop()
     result = Result(scenario.name, end_s - begin_s, attack.seen, bystander.seen, facts=attack.facts)
@@ -100,12 +97,23 @@ def prove(target: Target, ledger: Ledger, options: Options, settings: str) -> Re
     """Stop the service while a runner hangs, start it again, and look for everything that it acknowledged."""
     begin_s = time.monotonic()
     result = Result(f"proof ({settings})", 0.0)
-    target.server.wait_ready()
-    target.server.worker("TabularRunner").suspend()
-    status, stop_s = target.stop()
-    result.facts.append(f"SIGTERM with a stopped runner: exit {status} after {stop_s:.1f} s")
-    if status != 0 or stop_s > STOP_S * options.slack:
-        result.broken.append(f"SIGTERM with a stopped runner: exit {status} after {stop_s:.1f} s, limit {STOP_S:.0f} s")
+    try:
+        target.server.wait_ready()
+        target.server.worker("TabularRunner").suspend()
+        status, stop_s = target.stop()
+        _find_acknowledged(target, ledger, result)
+    except Exception as error:  # any: the results of the scenarios must not be lost
+        result.broken.append(_line(error))
+    else:
+        stopped = f"SIGTERM with a stopped runner: exit {status} after {stop_s:.1f} s"
+        result.facts.append(stopped)
+        if status != 0 or stop_s > STOP_S * options.slack:
+            result.broken.append(f"{stopped}, limit {STOP_S * options.slack:.0f} s")
+    result.took_s = time.monotonic() - begin_s
+    return result
+
+
+def _find_acknowledged(target: Target, ledger: Ledger, result: Result) -> None:
     result.facts.append(f"start: {target.start():.1f} s")
     missing = ledger.missing_events(target.feedback_file)
     faults = ledger.open_jobs(target, timeout_s=JOBS_S)
@@ -116,8 +124,12 @@ def prove(target: Target, ledger: Ledger, options: Options, settings: str) -> Re
     if missing:
         result.broken.append(f"{len(missing)} acknowledged events are lost")
     result.broken += faults
-    result.took_s = time.monotonic() - begin_s
-    return result
+
+
+def _line(error: Exception) -> str:
+    """Return an error as one line with its place."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {str(error)[:300]}"
 
 
 def measure(result: Result, samples: Sequence[Sample]) -> None:
