@@ -22,14 +22,11 @@ LARGE: dict[str, Made] = {
     "zip: bzip2 of 1 GiB": ("application/zip", partial(zip_of_one_member, zipfile.ZIP_BZIP2, 1024))
 }
 JOB_S = 60.0
-# The gateway reads an upload of megabytes between two probes.
-UPLOAD_HELD_S = 0.1
 
 
 @scenario("files", short=True, faults=(2, 4, 18))
 def files(attack: Attack) -> None:
     """Send every file of the corpus to the operation that reads its type, one at a time."""
-    attack.held_s = UPLOAD_HELD_S
     corpus: dict[str, Made] = {name: CORPUS[name] for name in SHORT} if attack.is_short else {**CORPUS, **LARGE}
     for name, (content_type, make) in attack.entries(corpus):
         content, started_s = make(), time.monotonic()

@@ -19,7 +19,7 @@ from tests.hostile_files import tar_of_zeros
 # A new process exists after this time, and answers after that one: it loads its model with other load on the machine.
 REPLACED_S, ANSWERED_S = 2.0, 20.0
 HUNG_S = 8.0
-# Time after which a killed gateway's child and files are gone.
+# Time after which the child and the files of a killed gateway have disappeared.
 LEFT_S = 5.0
 RUNNERS = {
     "TabularRunner": "/v1/tabular/predict",
