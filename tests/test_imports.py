@@ -26,6 +26,7 @@ SERVING = (
     "settings",
     "process",
     "errors",
+    "shared_limit",
     "schemas",
     "observability",
     "runners",

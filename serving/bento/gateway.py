@@ -101,7 +101,12 @@ class GatewayAppFactory(HttpAppFactory):
             Middleware(ServerErrors),
             Middleware(CloseConnections, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
-            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
+            Middleware(
+                BodyTimeout,
+                timeout_s=self._settings.body_timeout_s,
+                transfer_timeout_s=transfer_timeout_s,
+                min_rate=self._settings.body_min_rate,
+            ),
         ]
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 

@@ -84,6 +84,6 @@ class JobTasks:
             self._folders.remove(job.id)
             job_metrics().count_end(job.kind, "expired")
             log.info("job %s: expired", job.id)
-        removed = self._folders.remove_orphans(self._store.with_files())
+        removed = self._folders.remove_orphans(self._store.with_files)
         if removed:
-            log.warning("removed %d folders that belong to no job", removed)
+            log.warning("removed %d folders of jobs whose submission was interrupted", removed)

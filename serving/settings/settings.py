@@ -56,13 +56,22 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
     )
+    body_min_rate: int = Field(
+        8192,
+        ge=0,
+        description="Bytes per second with which a request body has to arrive on average after 5 s, then 408; 0 "
+        "disables the limit.",
+    )
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
     max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413.")
 
     max_websockets: int = Field(
-        1000, gt=0, description="Maximum number of open WebSockets per gateway process, then 503."
+        1000,
+        gt=0,
+        description="Maximum number of open WebSockets per gateway process, then 503. One caller may open half of what "
+        "the others leave, then 429.",
     )
     websocket_idle_s: float = Field(
         300.0, ge=0, description="Idle time after which a WebSocket is closed with code 4408; 0 disables the limit."

@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -44,18 +44,24 @@ def decode_in_child(task: DecodeTask) -> DecodeResult:
     return RESULT_ADAPTER.validate_python(response)
 
 
-def run_child(module: str, standard_input: bytes, *, timeout_s: float) -> bytes | None:
-    """Return the output of `python -m module`; None when the process failed, was killed, or exceeded the timeout."""
+def run_child(
+    module: str, standard_input: bytes, *, timeout_s: float, output: IO[bytes] | int = subprocess.PIPE
+) -> bytes | None:
+    """Return the output of `python -m module`; None when the process failed, was killed, or exceeded the timeout.
+
+    The output goes to the file `output` instead, if it is given.
+    """
     # The child does not inherit the environment, which contains keys.
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         process = subprocess.run(  # noqa: S603  # our own module
             [sys.executable, "-s", "-m", module],
-            input=standard_input, capture_output=True, cwd=_ROOT, env=environment, timeout=timeout_s, check=False,
+            input=standard_input, stdout=output, stderr=subprocess.PIPE, cwd=_ROOT, env=environment, timeout=timeout_s,
+            check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return None
-    return process.stdout if process.returncode == 0 else None
+    return (process.stdout or b"") if process.returncode == 0 else None
 
 
 def limit_this_process(*, memory_bytes: int, file_bytes: int, cpu_s: int) -> None:

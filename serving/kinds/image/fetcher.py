@@ -13,8 +13,9 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.errors import InputError, InputTooLarge, InvalidInput, Overloaded
+from models.errors import InputError, InputTooLarge, InvalidInput
 from serving.kinds.image.settings import ImageSettings
+from serving.shared_limit import SharedLimit
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,7 +60,7 @@ class ImageFetcher:
         self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(each) for each in networks)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
-        self._fetching = 0
+        self.fetches = SharedLimit(MAX_FETCHES, name="fetches of images")
 
     @classmethod
     def of(cls, settings: ImageSettings) -> ImageFetcher | None:
@@ -74,21 +75,17 @@ class ImageFetcher:
         )
 
     async def fetch(self, url: str) -> bytes:
-        """Return the bytes at `url`. Raises InvalidInput, InputTooLarge, Overloaded."""
+        """Return the bytes at `url`. Raises InvalidInput, InputTooLarge, LimitReached, CallerLimitReached."""
         import aiohttp
 
-        if self._fetching >= MAX_FETCHES:
-            raise Overloaded(f"{self._fetching} images are being fetched")
-        self._fetching += 1
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._follow(url)
+            with self.fetches.hold():
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._follow(url)
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             raise _fault(f"there was no complete response within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _fault("the address did not answer as a web server") from error
-        finally:
-            self._fetching -= 1
 
     async def _follow(self, url: str) -> bytes:
         import aiohttp

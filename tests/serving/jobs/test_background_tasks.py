@@ -29,11 +29,14 @@ def test_the_files_of_an_expired_job_are_removed(tmp_path: Path) -> None:
     assert storage.folders.of(other.id).exists()
 
 
-def test_old_folders_without_a_job_are_removed_and_new_ones_stay(tmp_path: Path) -> None:
+def test_folders_without_a_job_and_without_a_process_are_removed(tmp_path: Path) -> None:
     storage = JobStorage(tmp_path)
     job = storage.add("a")
-    for name in "bc":
+    for name in "bcd":
         storage.folders.make(name * 32)
+    # The process that received "b" was killed, "c" is new, and "d" is being received.
+    for name in "bc":
+        storage.folders.unlock(name * 32)
     (tmp_path / "notes").mkdir()
     for path in tmp_path.iterdir():
         if path.name[0] != "c":
@@ -41,5 +44,28 @@ def test_old_folders_without_a_job_are_removed_and_new_ones_stay(tmp_path: Path)
 
     background(storage).sweep()
 
-    assert {path.name[0] for path in tmp_path.iterdir() if path.is_dir()} == {"a", "c", "n"}
+    assert {path.name[0] for path in tmp_path.iterdir() if path.is_dir()} == {"a", "c", "d", "n"}
+    assert storage.folders.of(job.id).exists()
+    storage.folders.unlock("d" * 32)
+
+
+def test_a_folder_whose_time_is_in_the_future_is_removed_too(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path)
+    storage.store.counts()
+    folder = storage.folders.make("b" * 32)
+    storage.folders.unlock("b" * 32)
+    os.utime(folder, (time.time() + 3600,) * 2)
+
+    background(storage).sweep()
+
+    assert not folder.exists()
+
+
+def test_a_folder_whose_job_was_added_during_the_sweep_stays(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path)
+    job = storage.add("a")
+    os.utime(storage.folders.of(job.id), (0, 0))
+    answers = iter([set(), {job.id}])
+
+    assert storage.folders.remove_orphans(lambda: next(answers)) == 0
     assert storage.folders.of(job.id).exists()

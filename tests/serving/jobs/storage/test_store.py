@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from models import database_files
 from serving.errors.exceptions import JobsUnavailable, TooManyJobs
+from serving.jobs.storage import database as database_module
 from serving.jobs.storage.database import FILE, Database
-from serving.jobs.storage.store import JobLimits, JobStore
+from serving.jobs.storage.disk_space import SPARE_BYTES
+from serving.jobs.storage.record import NewJob
+from serving.jobs.storage.store import JobLimits, JobStore, restore
 from tests.serving.jobs.job_fixtures import JobStorage
 
 
@@ -61,9 +70,70 @@ def test_the_jobs_of_a_caller_are_limited(tmp_path: Path) -> None:
 def test_the_size_of_all_jobs_is_limited(tmp_path: Path) -> None:
     storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=10))
 
-    storage.store.check_room("ann", 10)
+    with pytest.raises(JobsUnavailable, match="the jobs use 0 of 10 bytes, and 11 more"):
+        storage.store.reserve("r", "ann", 11)
+
+
+def test_a_caller_may_use_half_of_the_space_that_the_others_leave(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=1000))
+    store = storage.store
+
+    assert store.reserve("1", "ann", 400) == 500
+    with pytest.raises(TooManyJobs, match=r"101 bytes of disk space are needed .* and 100 are left of your share"):
+        store.reserve("2", "ann", 101)
+    assert store.reserve("3", "bob", 300) == 300
     with pytest.raises(JobsUnavailable):
-        storage.store.check_room("ann", 11)
+        store.reserve("4", "eve", 301)
+
+
+def test_the_space_for_a_result_is_reserved_until_the_job_is_over(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=10_000))
+    job = storage.add("a", reserved_bytes=4000)
+    with pytest.raises(TooManyJobs):
+        storage.add("b", reserved_bytes=4000)
+    with pytest.raises(JobsUnavailable):
+        storage.add("c", owner="bob", reserved_bytes=6000)
+
+    storage.store.cancel(job.id)
+    storage.add("d", reserved_bytes=4000)
+
+
+def test_a_job_is_refused_where_the_disk_lacks_what_is_reserved(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path)
+    free = SPARE_BYTES + 5000
+    storage.store.space = replace(storage.space, free=lambda folder: free)
+
+    storage.add("a", reserved_bytes=3000)
+    with pytest.raises(JobsUnavailable, match="the disk of the jobs is full"):
+        storage.add("b", reserved_bytes=3000)
+
+
+def test_the_reservation_of_a_killed_process_ends(storage: JobStorage) -> None:
+    room = storage.store.reserve("1", "ann", 100)
+    assert storage.store.reserve("2", "ann", 1) == room - 100
+    storage.store.end_reservation("2")
+
+    storage.clock.now += storage.space.transfer_s
+    assert storage.store.reserve("3", "ann", 1) == room
+
+
+def test_a_database_of_an_earlier_version_is_extended(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        for statement in database_module._TABLES[:-1]:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO jobs (id, kind, owner, status, total, created, options, models, fingerprint, size_bytes, "
+            "leased_until) VALUES (?, 'tabular', 'ann', 'running', 1, 1.0, '{}', '[]', 'f', 10, 1.8e9)",
+            ("a" * 32,),
+        )
+        connection.commit()
+    storage = JobStorage(tmp_path)
+
+    storage.add("b")
+    # Its lease, by the time of day, is over.
+    lease = storage.leases().acquire()
+    assert lease is not None
+    assert lease.job.id == "a" * 32
 
 
 def test_a_cancelled_job_expires_and_is_deleted_after_the_same_time_again(storage: JobStorage) -> None:
@@ -127,8 +197,124 @@ def test_a_database_that_cannot_be_opened_raises_and_is_opened_later(tmp_path: P
     assert store.counts().jobs == {}
 
 
-def test_a_damaged_database_raises(storage: JobStorage) -> None:
-    (storage.root / FILE).write_bytes(b"no database" * 1000)
+@pytest.fixture
+def restoring(tmp_path: Path) -> Iterator[JobStorage]:
+    """A storage whose database is restored from the files of the jobs, as that of the service."""
+    storage = JobStorage(tmp_path)
+    database = Database(tmp_path, restore=restore(storage.folders))
+    storage.store = JobStore(database, storage.limits, clock=storage.clock, space=storage.space)
+    yield storage
+    database.close()
 
-    with pytest.raises(JobsUnavailable):
-        storage.store.counts()
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def remove_all(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink()
+
+
+def remove_log(file: Path) -> None:
+    file.with_name(f"{file.name}-wal").unlink()
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(b"no database" * 10_000)
+
+
+def empty_log(file: Path) -> None:
+    file.with_name(f"{file.name}-wal").write_bytes(b"")
+
+
+def replace_by_new(file: Path) -> None:
+    with contextlib.closing(sqlite3.connect(file.with_name("other.db"))) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    file.with_name("other.db").replace(file)
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["in the log", "in the file"])
+@pytest.mark.parametrize(
+    "harm",
+    [remove, remove_all, remove_log, empty, cut, damage, empty_log, replace_by_new],
+    ids=lambda harm: harm.__name__,
+)
+def test_a_database_that_is_harmed_while_it_is_open_keeps_every_job(
+    restoring: JobStorage, harm: Callable[[Path], None], is_written: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = restoring.add("a", key="k")
+    if is_written:
+        with contextlib.closing(sqlite3.connect(restoring.root / FILE)) as connection:
+            connection.execute("PRAGMA wal_checkpoint")
+        restoring.store.counts()
+    harm(restoring.root / FILE)
+
+    # A damaged file is noticed by the first call that reads it.
+    with contextlib.suppress(JobsUnavailable):
+        restoring.store.counts()
+    other = restoring.add("b")
+
+    # SQLite reads these from its log, or does not need them.
+    is_harmless = (harm is cut and not is_written) or harm is damage or (harm is empty_log and is_written)
+    assert is_harmless or "while the service ran" in caplog.text
+    match = restoring.store.find_by_key("ann", "k")
+    assert match is not None
+    assert (match.id, match.status) == (job.id, "queued")
+    assert restoring.store.fault == ""
+    # What another process finds is on the disk.
+    after = JobStore(Database(restoring.root, restore=restore(restoring.folders)), restoring.limits)
+    with contextlib.suppress(JobsUnavailable):
+        after.counts()
+    assert {each.id for each in after.page(owner=None)} == {job.id, other.id}
+
+
+def test_a_removed_database_keeps_the_results_of_its_jobs(restoring: JobStorage) -> None:
+    job = restoring.add("a")
+    leases = restoring.leases()
+    lease = leases.acquire()
+    assert lease is not None
+    leases.checkpoint(lease, done=1, failed=0, models=(), segment_bytes=7)
+    leases.finish(lease, "succeeded")
+    (restoring.root / FILE).unlink()
+
+    after = restoring.store.find(job.id, owner=None)
+    assert after is not None
+    assert (after.status, restoring.store.segments(job.id)) == ("succeeded", [(lease.token, 7)])
+
+
+def test_a_commit_into_a_removed_file_is_not_acknowledged_unless_it_is_kept(
+    restoring: JobStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring.add("a")
+    monkeypatch.setattr(database_files, "_write_again", lambda connection, path: False)
+
+    def fail() -> None:
+        with restoring.store._database.writing() as connection:
+            connection.execute("UPDATE jobs SET owner = 'bob'")
+            (restoring.root / FILE).unlink()
+
+    with pytest.raises(JobsUnavailable, match="changed during the transaction"):
+        fail()
+    assert "changed" in restoring.store.fault
+
+
+def test_jobs_that_were_cancelled_deleted_or_are_being_received_are_not_restored(restoring: JobStorage) -> None:
+    job = restoring.add("a")
+    cancelled = restoring.add("b")
+    restoring.folders.forget(cancelled.id)
+    restoring.folders.make("c" * 32)
+    received = NewJob("c" * 32, "tabular", "ann", 1, 1, {}, "f")
+    restoring.folders.settle(received)
+    empty(restoring.root / FILE)
+
+    assert [each.id for each in restoring.store.page(owner=None)] == [job.id]
+    restoring.folders.unlock("c" * 32)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from aiohttp.resolver import ThreadedResolver
 
-from models.errors import InputError, InputTooLarge, Overloaded
+from models.errors import InputError, InputTooLarge
+from serving.context import set_caller
+from serving.errors.exceptions import CallerLimitReached, LimitReached
 from serving.kinds.image.fetcher import ImageFetcher, is_public
 from serving.kinds.registry import ServiceSettings
 from tests.serving.event_loop import in_loop
@@ -286,7 +288,14 @@ def test_invalid_network_setting_stops_the_start() -> None:
 
 def test_concurrent_fetches_are_limited() -> None:
     by = fetcher()
-    by._fetching = 16
+    by.fetches.acquire("key:ann", 8)
 
-    with pytest.raises(Overloaded, match="16 images are being fetched"):
-        asyncio.run(by.fetch("http://127.0.0.1/"))
+    async def fetch() -> None:
+        set_caller(lambda: "key:ann")
+        await by.fetch("http://127.0.0.1/")
+
+    with pytest.raises(CallerLimitReached, match="you use 8 of the 16 fetches of images"):
+        asyncio.run(fetch())
+    by.fetches.add("key:bob", 8)
+    with pytest.raises(LimitReached, match="all 16 fetches of images are in use"):
+        asyncio.run(fetch())
