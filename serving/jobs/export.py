@@ -1,7 +1,5 @@
 """Export results as CSV and Parquet: convert the lines of a job to columns, in a child process.
 
-    python -m serving.jobs.export < export.json > result.csv
-
 The columns are known only after all lines were read, because another version of a model may have other classes.
 Therefore each line is read twice, and no line is kept in memory. The file has no name, so that it disappears with the
 last process that has it open, whatever ends that process.
@@ -13,7 +11,6 @@ import contextlib
 import csv
 import io
 import itertools
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +22,8 @@ import orjson
 from pydantic import TypeAdapter
 
 from serving.errors.exceptions import JobsUnavailable
-from serving.jobs.decoding.sandbox import limit_this_process, run_child
+from serving.jobs.decoding.fork_server import STANDARD_OUTPUT, ChildLimits
+from serving.jobs.decoding.sandbox import Sandbox
 
 _LAST: Final = ("error_status", "error", "model", "model_version")
 _BATCH_ROWS: Final = 2000
@@ -60,15 +58,15 @@ class Export:
 EXPORT_ADAPTER = TypeAdapter(Export)
 
 
-def export_in_child(export: Export, folder: Path) -> IO[bytes]:
+def export_in_child(sandbox: Sandbox, export: Export, folder: Path) -> IO[bytes]:
     """Return a file without a name on the disk of `folder`, which a child process has written.
 
     Blocks until the child has ended. Raises JobsUnavailable, OSError.
     """
+    limits = ChildLimits(export.max_memory_bytes, export.max_bytes, cpu_s=_TIMEOUT_S, wall_s=_TIMEOUT_S)
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-        content = EXPORT_ADAPTER.dump_json(export)
-        if run_child("serving.jobs.export", content, timeout_s=_TIMEOUT_S, output=target) is None:
+        if sandbox.call(f"{__name__}:exported", EXPORT_ADAPTER.dump_json(export), limits, output=target) is None:
             raise JobsUnavailable(f"the result could not be written as {export.format}")
         target.seek(0)
         stack.pop_all()
@@ -163,12 +161,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def main() -> None:
-    """Read an export from standard input, and write its file to standard output."""
-    export = EXPORT_ADAPTER.validate_json(sys.stdin.buffer.read())
-    limit_this_process(memory_bytes=export.max_memory_bytes, file_bytes=export.max_bytes, cpu_s=_TIMEOUT_S)
-    write(export, sys.stdout.buffer)
-
-
-if __name__ == "__main__":
-    main()
+def exported(payload: bytes) -> bytes:
+    """Write the file of the export in `payload` to standard output. A child calls this."""
+    with open(STANDARD_OUTPUT, "wb", closefd=False) as target:
+        write(EXPORT_ADAPTER.validate_json(payload), target)
+    return b"written"

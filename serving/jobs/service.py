@@ -11,20 +11,18 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
 import orjson
 
-from models.errors import InputTooLarge, NotKnown
+from models.errors import NotKnown
 from serving.concurrency import ThreadPool
 from serving.context import current_caller
 from serving.errors.exceptions import JobGone, JobNotDone, JobsUnavailable, KeyReused
-from serving.http.requests.form_reader import MULTIPART
-from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.sandbox import decode_in_child
-from serving.jobs.decoding.task import PARQUET, UPLOAD, DecodeLimits, DecodeResult, DecodeTask, media_type
+from serving.jobs.decoding.sandbox import Sandbox
+from serving.jobs.decoding.task import UPLOAD, DecodeLimits, DecodeResult, DecodeTask
 from serving.jobs.export import Export, export_in_child
 from serving.jobs.kind import JobKind
 from serving.jobs.metrics import job_metrics
@@ -40,9 +38,6 @@ R = TypeVar("R")
 # The files of a result, and how much of each is valid.
 Segments = tuple[tuple[Path, int], ...]
 
-# Smaller uploads are decoded in this process, which is faster than starting a child, unless they unpack to more.
-SMALL_BYTES = 256 << 10
-SMALL_UNPACKED_BYTES = 8 << 20
 MAX_SUBMISSIONS = 8
 DECODE_THREADS = 2
 MAX_EXPORTS = 4
@@ -100,8 +95,13 @@ class JobService:
         self._submissions = SharedLimit(MAX_SUBMISSIONS, name="uploads of jobs")
         self._decoding = SharedThreads(DECODE_THREADS, name="threads that decode jobs")
         self._exporting = SharedThreads(MAX_EXPORTS, name="exports of results")
+        self._sandbox = Sandbox(["serving.jobs.export", *(kind.decoder.partition(":")[0] for kind in kinds.values())])
         self._limits = limits
         self._on_new = on_new
+
+    def close(self) -> None:
+        """End the child processes."""
+        self._sandbox.close()
 
     async def submit(self, submission: Submission, body: AsyncIterator[bytes]) -> Job:
         """Store a job, and return it; or return the earlier job with the same idempotency key.
@@ -145,10 +145,11 @@ class JobService:
             needed_bytes = 2 * (self.max_upload_bytes if declared_bytes is None else declared_bytes)
             await self._call(lambda: self.store.reserve(job_id, caller, needed_bytes, is_job=True))
         folder = await self._call(lambda: self._folders.make(job_id))
-        size = 0
+        limits = self._limits
         if submission.source is None:
             size = await spool(body, folder / UPLOAD, self._threads, max_bytes=self.max_upload_bytes)
-        decoded = await self._decode(self._task(submission, folder), kind, size)
+            limits = limits.for_upload(size)
+        decoded = await self._decoding.run(lambda: self._sandbox.decode(self._task(submission, folder, limits)))
         options = {**(submission.options or {}), **decoded.options}
         fingerprint = _fingerprint(kind.name, options, decoded)
         new = NewJob(
@@ -169,29 +170,17 @@ class JobService:
             raise KeyReused("this Idempotency-Key was used for another job")
         return job, is_new
 
-    def _task(self, submission: Submission, folder: Path) -> DecodeTask:
+    def _task(self, submission: Submission, folder: Path, limits: DecodeLimits) -> DecodeTask:
         return DecodeTask(
             submission.kind.decoder,
             submission.content_type,
             folder,
-            self._limits,
+            limits,
             options=dict(submission.options or {}),
             columns=submission.kind.columns(),
             source=submission.source,
             roots=self.roots,
         )
-
-    async def _decode(self, task: DecodeTask, kind: JobKind, size_bytes: int) -> DecodeResult:
-        received = media_type(task.content_type)
-        # The reader of Parquet is loaded by the child only. A form may contain a Parquet file where the kind reads it.
-        may_be_parquet = received == PARQUET or (received == MULTIPART and PARQUET in kind.media_types)
-        if size_bytes <= SMALL_BYTES and not may_be_parquet and task.source is None:
-            limits = task.limits
-            max_unpacked_bytes = min(SMALL_UNPACKED_BYTES, limits.max_unpacked_bytes)
-            small = replace(task, limits=replace(limits, max_unpacked_bytes=max_unpacked_bytes))
-            with contextlib.suppress(InputTooLarge):
-                return await self._decoding.run(lambda: decode(small))
-        return await self._decoding.run(lambda: decode_in_child(task))
 
     async def find(self, job_id: str, *, owner: str | None) -> Job:
         """Return a job of `owner`, or of any owner for None. Raises NotKnown."""
@@ -263,7 +252,7 @@ class JobService:
         def export() -> IO[bytes]:
             room = self.store.reserve(name, caller, size_bytes + EXPORT_BYTES)
             try:
-                return export_in_child(Export(files, format_, room, labels, columns), self._folders.root)
+                return export_in_child(self._sandbox, Export(files, format_, room, labels, columns), self._folders.root)
             except BaseException:
                 self._end_reservation(name)
                 raise

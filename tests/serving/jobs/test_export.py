@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from serving.errors.exceptions import JobsUnavailable
+from serving.jobs.decoding.sandbox import Sandbox
 from serving.jobs.export import Export, export_in_child, write
 
 V1, V2 = {"name": "tabular", "version": "v1"}, {"name": "tabular", "version": "v2"}
@@ -47,8 +48,8 @@ def test_csv_has_a_column_for_each_member(tmp_path: Path) -> None:
     assert rows[2]["probability_other"] == "0.5"
 
 
-def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path) -> None:
-    with export_in_child(export(tmp_path, LINES, "parquet"), tmp_path) as file:
+def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    with export_in_child(sandbox, export(tmp_path, LINES, "parquet"), tmp_path) as file:
         rows = pyarrow.parquet.read_table(file).to_pylist()
 
     assert [row["index"] for row in rows] == [0, 1, 2]
@@ -70,14 +71,14 @@ def columns(name: str, value: Any) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
 def test_a_kind_converts_members_to_columns_and_other_lists_are_json(
-    tmp_path: Path, format_: Literal["csv", "parquet"]
+    tmp_path: Path, sandbox: Sandbox, format_: Literal["csv", "parquet"]
 ) -> None:
     lines = [
         {"index": 0, "name": "a.png", "status": "ok", "values": [1, 2], "others": [{"a": 1}]},
         {"index": 1, "name": "b.png", "status": "ok", "values": [3], "others": {}},
     ]
     task = replace(export(tmp_path, lines, format_), columns=f"{__name__}:columns")
-    with export_in_child(task, tmp_path) as file:
+    with export_in_child(sandbox, task, tmp_path) as file:
         content = file.read()
 
     if format_ == "csv":
@@ -89,12 +90,12 @@ def test_a_kind_converts_members_to_columns_and_other_lists_are_json(
     assert [(row["all"], row["others"]) for row in rows] == [("[1,2]", '[{"a":1}]'), ("[3]", "{}")]
 
 
-def test_an_export_never_has_a_name_on_the_disk_and_one_that_is_too_large_raises(tmp_path: Path) -> None:
+def test_an_export_has_no_name_on_the_disk_and_one_that_is_too_large_raises(tmp_path: Path, sandbox: Sandbox) -> None:
     exported = export(tmp_path, LINES, "csv")
     before = sorted(tmp_path.iterdir())
 
-    with export_in_child(exported, tmp_path):
+    with export_in_child(sandbox, exported, tmp_path):
         assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(JobsUnavailable):
-        export_in_child(replace(exported, max_bytes=10), tmp_path)
+        export_in_child(sandbox, replace(exported, max_bytes=10), tmp_path)
     assert sorted(tmp_path.iterdir()) == before
