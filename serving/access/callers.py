@@ -10,7 +10,7 @@ from serving.access.client_address import Network, client_address
 from serving.access.roles import Identity
 
 
-def caller_of(scope: Scope, identity: Identity | None, trusted: Sequence[Network]) -> str:
+def caller_key(scope: Scope, identity: Identity | None, trusted: Sequence[Network]) -> str:
     """Return `key:NAME` for a key or the subject of a token, else `address:ADDRESS`."""
     if identity is not None and identity.name:
         return f"key:{identity.name}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from serving.access.callers import caller_of
+from serving.access.callers import caller_key
 from serving.access.client_address import Network
 from serving.access.roles import Access, Identity
 from serving.access.token_buckets import (
@@ -71,7 +71,7 @@ class RateLimits:
         if rate is None:
             return
         try:
-            decision = await self._buckets.take(f"{access}:{caller_of(scope, caller, self.trusted)}", rate)
+            decision = await self._buckets.take(f"{access}:{caller_key(scope, caller, self.trusted)}", rate)
         except TokenBucketsUnavailable as error:
             self._log_unavailable(error)
             if self.is_open_without:

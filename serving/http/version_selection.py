@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-from serving.access.callers import caller_of
+from serving.access.callers import caller_key
 from serving.access.client_address import UNKNOWN
 from serving.access.guard import IDENTITY, Guard
 from serving.context import VERSION_HEADER, VersionRequest, current_request_id
@@ -26,7 +26,7 @@ def _sticky_key(scope: Scope, guard: Guard) -> str:
     session = _header(scope, _SESSION)
     if session:
         return f"session:{session}"
-    caller = caller_of(scope, scope.get(IDENTITY), guard.limits.trusted)
+    caller = caller_key(scope, scope.get(IDENTITY), guard.limits.trusted)
     # Over a unix socket a request has no address, so it counts as its own caller.
     return caller if caller != f"address:{UNKNOWN}" else current_request_id()
 

@@ -20,8 +20,9 @@ class BodyTimeout:
     """Middleware that limits the time between the headers and the end of the body to `timeout_s`.
 
     Uploads of jobs have `transfer_timeout_s` if it is given. After GRACE_S every body has to arrive with `min_rate`
-    bytes per second on average; time in which the application does not read does not count. A body that arrived with its headers needs no timer. The
-    application sees a late body as a disconnected client; its own response is dropped, unless it has started.
+    bytes per second on average; time in which the application does not read does not count. A body that arrived with
+    its headers needs no timer. The application sees a late body as a disconnected client; its own response is dropped,
+    unless it has started.
     """
 
     def __init__(

@@ -92,7 +92,8 @@ class Sandbox:
     ) -> bytes | None:
         """Return what `function`, named as `package.module:function`, returns for `payload`. Blocks.
 
-        `output` is the standard output of the child, if it is given. Returns None when the child failed or exceeded a limit. Raises JobsUnavailable when no child can start.
+        `output` is the standard output of the child, if it is given. Returns None when the child failed or exceeded a
+        limit. Raises JobsUnavailable when no child can start.
         """
         connection = self._connect(output)
         with connection:

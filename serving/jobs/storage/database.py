@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from models.database_files import DatabaseFiles
-from models.write_ahead_log import write_ahead
+from models.write_ahead_log import make_private_database, write_ahead
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.storage.record import Job, ModelUsage
 
@@ -153,7 +153,7 @@ class Database:
         self._is_incomplete = True
 
     def _open(self) -> sqlite3.Connection:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_database(self._path)
         connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             write_ahead(connection, patience_s=BUSY_S)

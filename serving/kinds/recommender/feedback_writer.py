@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from models.recommender.events import Event
+from models.recommender.events import NewEvent
 from serving.context import current_caller
+from serving.errors.exceptions import KeyReused
 from serving.shared_limit import SharedLimit
 
-# Writes events durably before it returns, and returns True for each new one. Blocks; raises FeedbackUnavailable.
-Append = Callable[[Sequence[Event]], list[bool]]
+# Writes the events of several requests durably before it returns: for each request True for each event that is new, or
+# None when a key was used for other content and nothing was written. Blocks; raises FeedbackUnavailable.
+Append = Callable[[Sequence[Sequence[NewEvent]]], Sequence[list[bool] | None]]
 
 MAX_WAITING = 20_000
 MAX_COMMIT = 5_000
@@ -26,7 +28,7 @@ MAX_COMMIT = 5_000
 class _Waiting:
     """The events of one request, and the future of its result."""
 
-    events: Sequence[Event]
+    events: Sequence[NewEvent]
     future: asyncio.Future[list[bool]]
     caller: str
 
@@ -41,11 +43,11 @@ class FeedbackWriter:
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def write(self, events: Sequence[Event]) -> list[bool]:
+    async def write(self, events: Sequence[NewEvent]) -> list[bool]:
         """Return when `events` are durable: True for each that is new.
 
-        Raises FeedbackUnavailable, and LimitReached and CallerLimitReached when too many wait; nothing was acknowledged
-        then.
+        Raises FeedbackUnavailable, LimitReached and CallerLimitReached when too many wait, and KeyReused when one of
+        their keys was used for another event; none of them was written then.
         """
         caller = current_caller()
         self._limit.acquire(caller, len(events))
@@ -74,20 +76,23 @@ class FeedbackWriter:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._next()
-            events = [event for each in batch for event in each.events]
+            requests = [each.events for each in batch]
             try:
-                is_new = await loop.run_in_executor(self._thread(), self._append, events)
+                outcomes = await loop.run_in_executor(self._thread(), self._append, requests)
             except Exception as error:
                 for each in batch:
                     if not each.future.done():
                         each.future.set_exception(error)
                 continue
-            start = 0
-            for each in batch:
+            for each, is_new in zip(batch, outcomes, strict=True):
                 # The client may have disconnected; its events are written anyway.
-                if not each.future.done():
-                    each.future.set_result(is_new[start : start + len(each.events)])
-                start += len(each.events)
+                if each.future.done():
+                    continue
+                if is_new is None:
+                    reused = KeyReused("this idempotency key was used for other events; use a new key")
+                    each.future.set_exception(reused)
+                else:
+                    each.future.set_result(is_new)
 
     def _next(self) -> list[_Waiting]:
         end = size = 0
