@@ -13,6 +13,8 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
+from models.private_files import make_private_file, make_private_folder
+
 # What happened to the files: the last is a removed or replaced write-ahead log.
 Change = Literal["removed", "replaced", "truncated", "separated from its log"]
 _Identity = tuple[int, int]
@@ -45,13 +47,13 @@ class DatabaseFiles:
     def repair(self, connection: sqlite3.Connection, change: Change) -> bool:
         """Prepare the files for a new connection, and return whether the content is complete.
 
-        A removed database is written again from `connection`. One that was truncated is renamed, so that the close of
-        `connection` does not write into it, and the next connection begins an empty one. Raises OSError.
+        A database that was removed, or whose log was, is written again from `connection`, to a new file, so that other
+        processes notice it. One that was truncated is renamed, so that the close of `connection` does not write into
+        it, and the next connection begins an empty one. Raises OSError.
         """
-        if change == "separated from its log":
-            # Close writes the log, which the connection still holds, into the database.
-            return True
-        is_complete = change == "removed" and _write_again(connection, self._path)
+        is_complete = False
+        if change in ("removed", "separated from its log"):
+            is_complete = _write_again(connection, self._path, is_removed=change == "removed")
         if change == "truncated":
             self._path.rename(self._path.with_name(f"{self._path.stem}.unreadable-{secrets.token_hex(4)}.db"))
         for file in (self._log, self._index):
@@ -60,17 +62,20 @@ class DatabaseFiles:
         return is_complete
 
 
-def _write_again(connection: sqlite3.Connection, path: Path) -> bool:
-    """Write the content that `connection` still reads to `path`, unless another process has made that file."""
+def _write_again(connection: sqlite3.Connection, path: Path, *, is_removed: bool) -> bool:
+    """Write the content that `connection` still reads to `path`; not where another process has made a removed file."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
+        make_private_file(temporary)
         with contextlib.closing(sqlite3.connect(temporary)) as copy:
             connection.backup(copy)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o600)
-        os.link(temporary, path)
+        if is_removed:
+            os.link(temporary, path)
+        else:
+            temporary.replace(path)
     except (sqlite3.Error, OSError):
         return False
     finally:

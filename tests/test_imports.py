@@ -54,6 +54,7 @@ MODELS = (
     "cores",
     "blas",
     "write_ahead_log",
+    "database_files",
     "onnx_session",
     "trees",
     "onnx_writer",
