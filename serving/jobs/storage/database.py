@@ -52,6 +52,7 @@ _TABLES = (
         id TEXT PRIMARY KEY, caller TEXT NOT NULL, size_bytes INTEGER NOT NULL, until REAL NOT NULL
     )
     """,
+    "CREATE TABLE IF NOT EXISTS clock (time REAL NOT NULL, boot_time REAL NOT NULL)",
 )
 # Columns that databases of earlier versions do not have.
 _NEW_COLUMNS = {"caller": "TEXT NOT NULL DEFAULT ''", "reserved_bytes": "INTEGER NOT NULL DEFAULT 0"}

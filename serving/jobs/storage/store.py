@@ -5,6 +5,7 @@ Every method may block, and raises JobsUnavailable when the database cannot be u
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -18,8 +19,12 @@ from serving.jobs.storage.disk_space import DiskSpace
 from serving.jobs.storage.files import JobFiles
 from serving.jobs.storage.record import Job, JobStatus, NewJob
 
+log = logging.getLogger("makunouchi.jobs")
+
 # How much longer than its time limit a transfer may take until its end is noticed.
 _LATE_S = 60.0
+# Smaller corrections of the clock are ignored.
+_CLOCK_S = 60.0
 _ACTIVE = "status IN ('queued', 'running')"
 
 
@@ -157,6 +162,7 @@ class JobStore:
         """Mark finished jobs as expired after their time, and return them. Delete records that expired earlier."""
         now = self._clock()
         with self._database.writing() as connection:
+            self._follow_clock(connection, now)
             connection.execute("DELETE FROM jobs WHERE status = 'expired' AND expires <= ?", (now - self.limits.ttl_s,))
             expired = connection.execute(
                 f"SELECT {COLUMNS} FROM jobs WHERE status != 'expired' AND expires <= ?",  # noqa: S608
@@ -169,6 +175,17 @@ class JobStore:
             )
             connection.execute("DELETE FROM segments WHERE job IN (SELECT id FROM jobs WHERE status = 'expired')")
         return [job_of(row) for row in expired]
+
+    def _follow_clock(self, connection: sqlite3.Connection, now: float) -> None:
+        """Move the ends of retention by as much as the clock was set since the last call, so that none is lost."""
+        boot_time = self.space.clock()
+        last = connection.execute("SELECT time, boot_time FROM clock").fetchone()
+        set_by_s = now - last[0] - (boot_time - last[1]) if last is not None and last[1] <= boot_time else 0.0
+        if abs(set_by_s) > _CLOCK_S:
+            log.warning("the clock was set by %.0f s; the results of jobs expire at their new times", set_by_s)
+            connection.execute("UPDATE jobs SET expires = expires + ?", (set_by_s,))
+        connection.execute("DELETE FROM clock")
+        connection.execute("INSERT INTO clock (time, boot_time) VALUES (?, ?)", (now, boot_time))
 
     def with_files(self) -> set[str]:
         """Return the ids of all jobs whose files are needed."""

@@ -18,7 +18,7 @@ from serving.jobs.storage.database import FILE, Database
 from serving.jobs.storage.disk_space import SPARE_BYTES
 from serving.jobs.storage.record import NewJob
 from serving.jobs.storage.store import JobLimits, JobStore, restore
-from tests.serving.jobs.job_fixtures import JobStorage
+from tests.serving.jobs.job_fixtures import Clock, JobStorage
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_the_reservation_of_a_killed_process_ends(storage: JobStorage) -> None:
 
 def test_a_database_of_an_earlier_version_is_extended(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection:
-        for statement in database_module._TABLES[:-1]:
+        for statement in database_module._TABLES[:-2]:
             connection.execute(statement)
         connection.execute(
             "INSERT INTO jobs (id, kind, owner, status, total, created, options, models, fingerprint, size_bytes, "
@@ -154,6 +154,24 @@ def test_a_cancelled_job_expires_and_is_deleted_after_the_same_time_again(storag
     storage.clock.now += 100
     assert storage.store.expire() == []
     assert storage.store.find(job.id, owner="ann") is None
+
+
+def test_a_change_of_the_clock_moves_the_ends_of_retention(storage: JobStorage) -> None:
+    job = storage.add("a")
+    storage.store.cancel(job.id)
+    wall = Clock()
+    storage.store._clock = wall
+    storage.store.expire()
+
+    for set_by_s in (86_400, -10 * 86_400):
+        wall.now += set_by_s
+        assert storage.store.expire() == []
+    for clock in (wall, storage.clock):
+        clock.now += 99
+    assert storage.store.expire() == []
+    for clock in (wall, storage.clock):
+        clock.now += 2
+    assert [each.id for each in storage.store.expire()] == [job.id]
 
 
 def test_a_job_that_is_over_is_not_cancelled(storage: JobStorage) -> None:
