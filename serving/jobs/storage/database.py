@@ -80,8 +80,6 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._files: DatabaseFiles | None = None
         self._is_incomplete = False
-        # Why the last transaction failed; empty when it succeeded.
-        self.fault = ""
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -120,14 +118,12 @@ class Database:
                 connection.execute("COMMIT")
                 if self._reopen_if_changed() and self._is_incomplete:
                     raise sqlite3.OperationalError("the file changed during the transaction")
-                self.fault = ""
             except (sqlite3.Error, OSError) as error:
                 # The state of the connection is unknown now. The next call opens a new one.
                 self.close()
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
                     self._set_apart()
-                self.fault = f"the database of the jobs: {error}"
-                raise JobsUnavailable(self.fault) from error
+                raise JobsUnavailable(f"the database of the jobs: {error}") from error
 
     def _reopen_if_changed(self) -> bool:
         """Close the connection to files that were removed, replaced or truncated. Returns whether they were."""

@@ -65,11 +65,6 @@ class JobStore:
         self._clock = clock
         self.space = space or DiskSpace(database.folder, limits.max_disk_bytes, limits.transfer_s + _LATE_S)
 
-    @property
-    def fault(self) -> str:
-        """Why the database cannot be used now; empty when it can."""
-        return self._database.fault
-
     def add(self, new: NewJob) -> tuple[Job, bool]:
         """Store a job and return it with True, or return the earlier job of the same owner and key with False.
 
