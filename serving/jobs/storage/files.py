@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from serving.jobs.storage.record import JOB_ID, NewJob
 
 # Younger folders may not be locked yet.
-ORPHAN_S = 10.0
+ORPHAN_S = 1.0
 RECORD = "job.json"
 _RECORD_ADAPTER = TypeAdapter(NewJob)
 
