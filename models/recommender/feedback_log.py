@@ -139,15 +139,26 @@ class FeedbackLog:
         self._has_lost_file()
         with self._lock:
             if self._database is None:
-                self._database = open_database(self._url)
-                self._files = None if self._file is None else DatabaseFiles(self._file)
+                self._database = self._open_file(self._file) if self._file is not None else open_database(self._url)
             return self._database
+
+    def _open_file(self, file: Path) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
+        try:
+            files = DatabaseFiles(file)
+            with files.opening():
+                database = open_database(self._url)
+        except OSError as error:
+            raise FeedbackUnavailable(f"the feedback database cannot be opened: {error.strerror}") from error
+        self._files = files
+        return database
 
     def _has_lost_file(self) -> bool:
         """Close the connections to a SQLite file that was removed, replaced or truncated.
 
         Returns whether the next connections have other content. That of a removed file is written again.
         """
+        import sqlalchemy as sa
+
         with self._lock:
             if self._database is None or self._files is None:
                 return False
@@ -155,8 +166,11 @@ class FeedbackLog:
             if change is None:
                 return False
             writer = self._database[0]
-            with contextlib.closing(writer.raw_connection()) as connection:
-                is_complete = self._files.repair(connection.driver_connection, change)
+            try:
+                with contextlib.closing(writer.raw_connection()) as connection:
+                    is_complete = self._files.repair(connection.driver_connection, change)
+            except (OSError, sa.exc.SQLAlchemyError) as error:
+                raise FeedbackUnavailable(f"the file of the feedback was {change}{reason_of(error)}") from error
             self._close()
             effect = "its content was kept" if is_complete else "it continues with the file that is there now"
             log.error("the file of the feedback was %s while it was open; %s", change, effect)

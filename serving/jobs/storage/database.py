@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from models.database_files import DatabaseFiles
-from models.write_ahead_log import make_private_database, write_ahead
+from models.write_ahead_log import connect, write_ahead
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.storage.record import Job, ModelUsage
 
@@ -132,7 +132,9 @@ class Database:
         change = self._files.change()
         if change is None:
             return False
-        is_complete = self._files.repair(self._connection, change)
+        is_complete = False
+        with contextlib.suppress(OSError):
+            is_complete = self._files.repair(self._connection, change)
         self._is_incomplete = self._is_incomplete or not is_complete
         remedy = "its content was kept" if is_complete else "jobs are restored from their files"
         log.error("%s was %s while the service ran; %s", FILE, change, remedy)
@@ -150,22 +152,24 @@ class Database:
         self._is_incomplete = True
 
     def _open(self) -> sqlite3.Connection:
-        make_private_database(self._path)
-        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            write_ahead(connection, patience_s=BUSY_S)
-            connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("BEGIN IMMEDIATE")
-            is_new = _make_tables(connection)
-            restored = self._restore(connection) if is_new or self._is_incomplete else 0
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
+        files = DatabaseFiles(self._path)
+        with files.opening():
+            connection = connect(self._path, timeout_s=BUSY_S)
+            try:
+                connection.isolation_level = None
+                write_ahead(connection, patience_s=BUSY_S)
+                connection.execute("PRAGMA foreign_keys=ON")
+                connection.execute("BEGIN IMMEDIATE")
+                is_new = _make_tables(connection)
+                restored = self._restore(connection) if is_new or self._is_incomplete else 0
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.close()
+                raise
         if restored:
             log.warning("%d jobs were restored from their files and start again", restored)
         self._is_incomplete = False
-        self._connection, self._files = connection, DatabaseFiles(self._path)
+        self._connection, self._files = connection, files
         return connection
 
 

@@ -94,7 +94,8 @@ def test_only_the_owner_can_read_the_file_its_log_and_its_folder(url: str, tmp_p
         log.append([[event("a")]])
     folder = tmp_path / "deep"
     files = {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}
-    assert files == dict.fromkeys(("feedback.db", "feedback.db-shm", "feedback.db-wal"), "0o600")
+    names = ("feedback.db", "feedback.db-newest", "feedback.db-shm", "feedback.db-wal")
+    assert files == dict.fromkeys(names, "0o600")
     assert folder.stat().st_mode & 0o777 == 0o700
     log.close()
 
