@@ -90,9 +90,14 @@ class Settings(BaseSettings):
     )
     job_max_items: int = Field(1_000_000, gt=0, description="Maximum number of items of one job.")
     job_max_per_caller: int = Field(
-        100, gt=0, description="Maximum number of stored jobs per key, finished or not, then 429."
+        100, gt=0, description="Maximum number of stored jobs per key or address, finished or not, then 429."
     )
-    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="Disk space for all jobs and their results.")
+    job_max_disk_bytes: int = Field(
+        8 << 30,
+        gt=0,
+        description="Disk space for all jobs and their results, then 503. One caller may use half of what the others "
+        "leave, then 429.",
+    )
     job_ttl_s: float = Field(86_400.0, gt=0, description="Retention time of the result of a finished job.")
     job_transfer_timeout_s: float = Field(
         600.0, gt=0, description="Time limit for the upload of a job, and for the download of its result."
