@@ -165,11 +165,15 @@ class FeedbackLog:
             change = self._files.change()
             if change is None:
                 return False
-            writer = self._database[0]
+            writer, is_complete = self._database[0], False
             try:
-                with contextlib.closing(writer.raw_connection()) as connection:
+                # Without an open connection the content is lost.
+                with (
+                    contextlib.suppress(sa.exc.SQLAlchemyError),
+                    contextlib.closing(writer.raw_connection()) as connection,
+                ):
                     is_complete = self._files.repair(connection.driver_connection, change)
-            except (OSError, sa.exc.SQLAlchemyError) as error:
+            except OSError as error:
                 raise FeedbackUnavailable(f"the file of the feedback was {change}{reason_of(error)}") from error
             self._close()
             effect = "its content was kept" if is_complete else "it continues with the file that is there now"
