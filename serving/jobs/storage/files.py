@@ -1,6 +1,6 @@
 """The files of jobs: one folder for each job, named by its id.
 
-<state folder>/jobs/jobs.db
+<state folder>/jobs/jobs.db              the database, with its -wal and -shm, and -newest (see `DatabaseFiles`)
 <state folder>/jobs/<id>/upload          the body, until it is decoded
                          items, ends     the items
                          job.json        the record, from which a lost database is restored
