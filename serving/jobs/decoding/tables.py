@@ -8,7 +8,7 @@ import decimal
 import math
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -27,12 +27,13 @@ _SHOWN_NAMES = 50
 def csv_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
     """Yield the rows of a CSV file (RFC 4180) in UTF-8, whose first line names the columns. Raises InvalidInput."""
     with path.open(encoding="utf-8-sig", errors="strict", newline="") as stream:
-        records = csv.reader(lines_of(stream), strict=True)
+        lines = _RecordLines(stream)
+        records = csv.reader(lines, strict=True)
         csv.field_size_limit(MAX_LINE_CHARACTERS)
         try:
             header = next(records, [])
             check_header(header, task.columns, task.id_column)
-            yield from _typed_rows(records, header, task)
+            yield from _typed_rows(lines.each(records), header, task)
         except csv.Error as error:
             raise InvalidInput(f"line {records.line_num} is not CSV: {error}", location=("body",)) from error
         except UnicodeDecodeError as error:
@@ -49,19 +50,48 @@ def lines_of(stream: Any) -> Iterator[Any]:  # Any: a stream of text or of bytes
         yield line
 
 
+class _RecordLines:
+    """The lines of a CSV file. A record is at most as long as a line, although its cells may have line breaks."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._lines = lines_of(stream)
+        self._record_characters = 0
+
+    def __iter__(self) -> _RecordLines:
+        return self
+
+    def __next__(self) -> str:
+        line: str = next(self._lines)
+        self._record_characters += len(line)
+        if self._record_characters > MAX_LINE_CHARACTERS:
+            raise InputTooLarge(f"a row is longer than {MAX_LINE_CHARACTERS} characters", location=("body",))
+        return line
+
+    def each(self, records: Iterator[list[str]]) -> Iterator[list[str]]:
+        """Yield the records that are read from these lines."""
+        while True:
+            self._record_characters = 0
+            record = next(records, None)
+            if record is None:
+                return
+            yield record
+
+
 def check_header(header: Sequence[str], columns: Sequence[ColumnSpec], id_column: str | None) -> None:
     """Raise InvalidInput unless a header has the required columns and `id_column` once, and no unknown column."""
     known = {column.name for column in columns} | ({id_column} if id_column is not None else set())
     if not any(header):
         raise InvalidInput("the table is empty; its first line has to name the columns", location=("body",))
-    for position, name in enumerate(header):
-        if name in header[:position]:
+    given: set[str] = set()
+    for name in header:
+        if name in given:
             raise InvalidInput(f"the column '{name[:_SHOWN]}' appears twice", location=("body", name[:_SHOWN]))
+        given.add(name)
     if unknown := [name[:_SHOWN] for name in header if name not in known]:
         raise InvalidInput(_unknown_detail(unknown, sorted(known), id_column), location=("body", unknown[0]))
     required = [column.name for column in columns if column.is_required]
     for name in (*required, *([id_column] if id_column is not None else ())):
-        if name not in header:
+        if name not in given:
             raise InvalidInput(f"the column '{name[:_SHOWN]}' is missing", location=("body", name[:_SHOWN]))
 
 
@@ -98,6 +128,8 @@ def ndjson_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
     for value in json_lines(path):
         if not isinstance(value, dict):
             yield JobItem({"fault": value.fault if isinstance(value, BadLine) else "the line is not a JSON object"})
+        elif len(value) > len(names) + (task.id_column is not None):
+            yield JobItem({"fault": f"the row has {len(value)} members, and the model {len(names)} columns"})
         else:
             yield _row_item(value, names, task.id_column)
 
@@ -129,6 +161,10 @@ def parquet_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
     try:
         file = pyarrow.parquet.ParquetFile(path)
         check_header(file.schema_arrow.names, task.columns, task.id_column)
+        for column in file.schema_arrow:
+            if pyarrow.types.is_nested(column.type):
+                message = f"the column '{column.name[:_SHOWN]}' has several values in a row"
+                raise InvalidInput(message, location=("body", column.name[:_SHOWN]))
         if file.metadata.num_rows > task.limits.max_items:
             raise InputTooLarge(f"a job may have at most {task.limits.max_items} items", location=("body",))
         for batch in file.iter_batches(batch_size=PARQUET_ROWS, use_threads=False):
@@ -169,9 +205,5 @@ def _json_value(value: object) -> object:
             return float(value)
         case datetime.date() | datetime.time():
             return value.isoformat()
-        case list():
-            return [_json_value(element) for element in value]
-        case dict():
-            return {str(key): _json_value(element) for key, element in value.items()}
         case _:
             raise TypeError(f"the row has a value of type {type(value).__name__}, which no column takes")

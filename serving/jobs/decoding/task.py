@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,12 @@ NDJSON: Final = "application/x-ndjson"
 PARQUET: Final = "application/vnd.apache.parquet"
 JSON: Final = "application/json"
 ARCHIVES: Final = ("application/zip", "application/x-tar", "application/gzip")
+
+# Enough for every honest upload: the reader of Parquet alone takes 200 MiB of address space.
+_BASE_MEMORY_BYTES: Final = 512 << 20
+_MEMORY_PER_BYTE: Final = 4
+_BASE_CPU_S: Final = 60
+_BYTES_PER_CPU_S: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,14 @@ class DecodeLimits:
     max_unpacked_bytes: int = 1 << 30
     max_memory_bytes: int = 2 << 30
     cpu_s: int = 300
+
+    def for_upload(self, size_bytes: int) -> DecodeLimits:
+        """Return these limits, with less memory and time for an upload of a few bytes than for a large one."""
+        return replace(
+            self,
+            max_memory_bytes=min(self.max_memory_bytes, _BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * size_bytes),
+            cpu_s=min(self.cpu_s, _BASE_CPU_S + size_bytes // _BYTES_PER_CPU_S),
+        )
 
 
 @dataclass(frozen=True, slots=True)
