@@ -12,9 +12,8 @@ import psutil  # type: ignore[import-untyped]
 
 from tests.attack.probe import CHILD, service_name
 from tests.attack.scenario import Attack, scenario
-from tests.attack.scenarios.storage import unknown_bytes
+from tests.attack.scenarios.storage import table, unknown_bytes
 from tests.attack.target import Target
-from tests.hostile_files import tar_of_zeros
 
 # A new process exists after this time, and answers after that one: it loads its model with other load on the machine.
 REPLACED_S, ANSWERED_S = 2.0, 20.0
@@ -92,10 +91,9 @@ def killed_upload(attack: Attack) -> None:
     attack.may_interrupt = True
     # Its jobs are decoded by children too.
     attack.bystander.stop()
-    target, content = attack.target, tar_of_zeros()
+    target, content = attack.target, table(attack, 300_000)
     before = set(_children(target))
-    headers = {"Content-Type": "application/gzip"}
-    upload = threading.Thread(target=_send_and_lose, args=(target, content, headers))
+    upload = threading.Thread(target=_send_and_lose, args=(target, content))
     upload.start()
     _seconds_until(lambda: bool(set(_children(target)) - before), time.monotonic(), limit_s=20)
     children = set(_children(target)) - before
@@ -114,9 +112,9 @@ def killed_upload(attack: Attack) -> None:
     attack.require(left == 0, f"{left} bytes of the upload are left")
 
 
-def _send_and_lose(target: Target, content: bytes, headers: dict[str, str]) -> None:
+def _send_and_lose(target: Target, content: bytes) -> None:
     with contextlib.suppress(httpx.TransportError):
-        target.send("POST", "/v1/images/jobs", content=content, headers=headers)
+        target.send("POST", "/v1/tabular/jobs?id_column=row", content=content, headers={"Content-Type": "text/csv"})
 
 
 def _children(target: Target) -> list[psutil.Process]:
