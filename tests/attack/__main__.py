@@ -37,18 +37,15 @@ def main(options: argparse.Namespace) -> int:
     how = Options(options.home / "models", options.short, seconds, options.root, options.entries, options.slack)
     print(HEADER, flush=True)
     results: list[Result] = []
-    for result in run(chosen, how):
-        print(row(result), flush=True)
-        results.append(result)
-    lines = list(details(results))
-    print("\n" + "\n".join(lines))
-    worst = max(results, key=lambda each: each.livez_ms)
-    print(f"\nworst /livez: {worst.livez_ms:.0f} ms ({worst.name})")
-    broken = sum(len(each.broken) for each in results)
-    print(f"{broken} bars are broken" if broken else "no bar is broken")
-    if options.output:
-        options.output.write_text(json.dumps([vars(each) for each in results], indent=1) + "\n")
-    return 1 if broken else 0
+    try:
+        for result in run(chosen, how):
+            print(row(result), flush=True)
+            results.append(result)
+    finally:
+        print("\n" + "\n".join(details(results)), flush=True)
+        if options.output:
+            options.output.write_text(json.dumps([vars(each) for each in results], indent=1) + "\n")
+    return 1 if any(each.broken for each in results) else 0
 
 
 if __name__ == "__main__":

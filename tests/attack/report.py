@@ -25,11 +25,15 @@ def row(result: Result) -> str:
 
 
 def details(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the measurements, then the broken bars."""
+    """Yield the measurements, the broken bars and the worst `/livez`."""
     for result in results:
         yield from (f"- {result.name}: {fact}" for fact in result.facts)
     for result in results:
         yield from (f"- BROKEN {result.name}: {what}" for what in result.broken)
+    if worst := max(results, key=lambda each: each.livez_ms, default=None):
+        yield f"\nworst /livez: {worst.livez_ms:.0f} ms ({worst.name})"
+    broken = sum(len(each.broken) for each in results)
+    yield f"{broken} bars are broken" if broken else "no bar is broken"
 
 
 def _counts(counter: Counter[str]) -> str:
