@@ -19,8 +19,8 @@ from tests.live.server import ROOT
 GATEWAY_MB, CHILD_MB = 1024.0, 1024.0
 # Time for the acknowledged jobs to end.
 JOBS_S = 60.0
-# Time from SIGTERM to the end, with a hung runner.
-STOP_S = GRACE_S + 5.0
+# Time from SIGTERM to the end, with a hung runner: it is killed 5 s after the grace period.
+STOP_S = GRACE_S + 8.0
 # Statuses that no request may get. 503 and 504 are documented refusals.
 FAULTS = ("500", "501", "502")
 
