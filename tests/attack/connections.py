@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ def exchange(port: int, request: bytes, *, closes: bool = False, timeout_s: floa
 
 def outcome(response: bytes) -> str:
     """Return the status of each response of a connection, or `no response`."""
-    statuses = [part[:3].decode("latin-1") for part in response.split(b"HTTP/1.1 ")[1:]]
+    statuses = [status.decode() for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", response)]
     return " then ".join(statuses) if statuses else "no response"
 
 
