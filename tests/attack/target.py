@@ -23,8 +23,9 @@ CALLERS = {"bystander": "predict", "attacker": "predict", "reader": "read", "ope
 KEYS = {name: f"mk_the-key-of-the-{name}-of-the-attacks" for name in CALLERS}
 KEY_LINES = "\n".join(f"{name}:{role}:{hash_of(KEYS[name])}" for name, role in CALLERS.items()) + "\n"
 BODY_TIMEOUT_S = 5.0
-GRACE_S = 5.0
+GRACE_S = 2.0
 GUESSES = 20
+STOP_LIMIT_S = 20.0
 REQUEST_S = 90.0
 PRODUCTION = {
     "MAKUNOUCHI_ENVIRONMENT": "production",
@@ -106,13 +107,13 @@ class Target:
         return time.monotonic() - started_s
 
     def stop(self) -> tuple[int | None, float]:
-        """Send SIGTERM. Return the exit status, None after four times the grace period, and the time that this took."""
+        """Send SIGTERM. Return the exit status, None after STOP_LIMIT_S, and the time that this took."""
         self.probe.end()
         started_s = time.monotonic()
         self.server.process.send_signal(signal.SIGTERM)
         status: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = self.server.process.wait(4 * GRACE_S)
+            status = self.server.process.wait(STOP_LIMIT_S)
         took_s = time.monotonic() - started_s
         self.close()
         return status, took_s
