@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from serving.access.guard import Guard
 from serving.errors.problem_types import (
     FORBIDDEN,
+    INTERNAL,
     KEYS_UNAVAILABLE,
     LIMITS_UNAVAILABLE,
     NOT_KNOWN,
     RATE_LIMITED,
+    RESOURCES_UNAVAILABLE,
     UNAUTHENTICATED,
     ProblemType,
 )
@@ -173,7 +175,9 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     if operation.is_conditional:
         responses["304"] = {"description": "The representation has not changed.", "headers": _headers(*success)}
     by_status: dict[int, list[ProblemType]] = {}
-    problems = (*operation.problems, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
+    # Whatever may fail unexpectedly may also lack a resource.
+    failures = (*operation.problems, *((RESOURCES_UNAVAILABLE,) if INTERNAL in operation.problems else ()))
+    problems = (*failures, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
     for kind in dict.fromkeys(problems):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):

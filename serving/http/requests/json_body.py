@@ -14,6 +14,8 @@ from models.errors import UnsupportedMedia
 from serving.errors.exceptions import Malformed
 
 JSON = "application/json"
+# The Cache-Control of `resource`.
+NO_CACHE = "no-cache"
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -48,7 +50,7 @@ def resource(request: Request, content: BaseModel | dict[str, Any], *, vary: str
     body: bytes = dump(content)
     # Weak, because the bytes on the wire may be compressed.
     etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    headers = {"ETag": etag, "Cache-Control": NO_CACHE}
     if vary:
         headers["Vary"] = vary
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}

@@ -109,6 +109,7 @@ def _recommend_one(handler: RecommenderHandler) -> Operation:
         answer_description="Items, best first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -149,6 +150,7 @@ def _recommend_several(handler: RecommenderHandler) -> Operation:
         answer_description="Items for each user.",
         problems=(BAD_QUERY, *_PROBLEMS),
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -177,6 +179,7 @@ def _similar(handler: UserHandler) -> Operation:
         answer_description="Users, most similar first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -203,6 +206,7 @@ def _groups(handler: UserHandler) -> Operation:
         answer_description="Groups, best fit first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -224,6 +228,7 @@ def _overview(handler: UserHandler) -> Operation:
         answer_description="Profile, top items and categories, similar users, groups.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
