@@ -1,4 +1,4 @@
-"""Compress responses to GET and HEAD: documents, lists. Predictions are not compressed, and pages are kept compressed."""
+"""Compress responses to GET and HEAD: documents and lists. Predictions are not; pages are kept compressed."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ from serving.runners.interface import ModelRef, RunnerStatus
 from serving.versions.catalog import StoreCatalog
 from tests.serving.in_process_service import ROW, TABLE_CARD, Catalog, LocalService, png
 
-SECRET = "/srv/secret/store"
+FOLDER = "/srv/secret/store"
 LACKING = ("EACCES", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EPERM", "EROFS", "ESTALE")
 
 
 def lack(name: str) -> OSError:
     number = getattr(errno, name)
-    return OSError(number, os.strerror(number), SECRET)
+    return OSError(number, os.strerror(number), FOLDER)
 
 
 @pytest.mark.parametrize("name", LACKING)

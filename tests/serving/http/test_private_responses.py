@@ -30,7 +30,13 @@ def test_every_response_that_requires_a_key_is_private() -> None:
     operations = service.get("/openapi.json", headers=headers("admin")).json()["paths"]
     values = {"name": "tabular", "job_id": "0" * 32, "user_id": "alice", "item_id": "50", "slug": "validation"}
     checked = 0
-    for path in ["/", "/redoc", "/openapi.json", "/ui/swagger.js", *(p for p, each in operations.items() if "get" in each)]:
+    for path in [
+        "/",
+        "/redoc",
+        "/openapi.json",
+        "/ui/swagger.js",
+        *(p for p, each in operations.items() if "get" in each),
+    ]:
         for name, value in {**values, "model_name": "tabular", "version": "v1", "param": "seed"}.items():
             path = path.replace(f"{{{name}}}", value)
         control = service.get(path, headers=headers("admin")).headers.get("cache-control", "")
