@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import uvloop
 
 from tests.serving.event_loop import in_loop, until
 from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
@@ -16,6 +17,16 @@ from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer
 # The fast path leaves requests with this header to the application.
 NOT_FAST = b"X-Plain: no"
 DOORS = pytest.mark.parametrize("more", [(), (NOT_FAST,)], ids=["fast path", "application"])
+
+
+@pytest.fixture(
+    autouse=True, params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"]
+)
+def _loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run each test with the event loop of the standard library and with that of the service."""
+    asyncio.set_event_loop_policy(request.param())
+    yield
+    asyncio.set_event_loop_policy(None)
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +134,6 @@ async def test_a_closed_connection_cancels_the_request(is_reset: bool, more: tup
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         async with asyncio.timeout(2):
-            await until(lambda: server.connections == 0)
-        assert server.disconnected == server.by_application
+            await until(lambda: server.connections == 0 and server.disconnected == server.by_application)
         hold.set()
     assert "status=499" in server.lines.getvalue() or server.disconnected
