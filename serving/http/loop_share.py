@@ -7,6 +7,7 @@ queueing (Goyal, Vin and Cheng, 1996), so that one caller with many connections 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import math
@@ -42,7 +43,7 @@ class LoopShare:
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self, caller: str, cost_s: float, *, max_wait_s: float) -> None:
-        """Use `cost_s` in the turn of `caller`, or after `max_wait_s`."""
+        """Use `cost_s` in the turn of `caller`. After `max_wait_s` return without it: a debt would delay the others."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not self._waiting and self._free_at <= now:
@@ -53,11 +54,9 @@ class LoopShare:
         waiting = _Waiting(start, next(self._numbers), cost_s, loop.create_future())
         heapq.heappush(self._waiting, waiting)
         self._schedule(loop)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max_wait_s):
                 await waiting.turn
-        except TimeoutError:
-            self._use(cost_s, loop.time())
 
     def _release(self) -> None:
         """Give the next requests their turns."""

@@ -70,6 +70,15 @@ async def test_the_wait_is_bounded() -> None:
 
 
 @in_loop
+async def test_requests_that_waited_long_enough_do_not_delay_others() -> None:
+    share = LoopShare(0.1)
+    await use_up(share, 0.1)
+    await asyncio.gather(*(share.take("probes", 1.0, max_wait_s=0.01) for _ in range(100)))
+    async with asyncio.timeout(5):
+        await share.take("other", 0.001, max_wait_s=60)
+
+
+@in_loop
 async def test_a_cancelled_request_uses_no_turn() -> None:
     share = LoopShare(0.1)
     await use_up(share, 0.1)
