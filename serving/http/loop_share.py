@@ -1,4 +1,4 @@
-"""A bounded share of the event loop's time, for requests that nobody has to pay for with a key.
+"""A bounded share of the event loop's time, for requests that need no key.
 
 Each request has a cost in seconds. While the share is used up, requests wait and take turns by caller: start-time fair
 queueing (Goyal, Vin and Cheng, 1996), so that one caller with many connections does not delay the others.
