@@ -103,7 +103,7 @@ def test_every_route_except_the_open_ones_requires_credentials(locked: LocalServ
             if locked.ask(method, path).status_code != 401:
                 opened.add(route.path)
     assert opened == {
-        "/", "/redoc", "/openapi.json", "/docs.json", "/v1", "/problems", "/problems/{slug}",
+        "/", "/redoc", "/openapi.json", "/docs.json", "/ui/{name}", "/v1", "/problems", "/problems/{slug}",
         "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready",
         "/v2/models/{name}/versions/{version}/ready", "/livez", "/readyz", "/health", "/metrics",
     }  # fmt: skip
