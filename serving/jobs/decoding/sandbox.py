@@ -33,6 +33,13 @@ _WALL_FACTOR: Final = 2
 # Time that the kernel has to end a child whose time is over.
 _GRACE_S: Final = 5
 _MAX_ANSWER_BYTES: Final = 4 << 20
+# The environment of the gateway contains keys. The other pools of Arrow reserve more address space than the limit.
+_ENVIRONMENT: Final = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+}
 _ROOT = Path(__file__).resolve().parents[3]
 _ERRORS: dict[str, type[InputError]] = {
     each.__name__: each for each in (Malformed, InvalidInput, InputTooLarge, UnsupportedMedia)
@@ -130,8 +137,7 @@ class Sandbox:
 
     def _start(self) -> _Server:
         ours, theirs = socket.socketpair()
-        # The child does not inherit the environment, which contains keys.
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**_ENVIRONMENT, "PATH": os.environ.get("PATH", "")}
         with theirs:
             process = subprocess.Popen(  # noqa: S603  # our own module
                 [sys.executable, "-s", "-m", "serving.jobs.decoding.fork_server", *self._modules],

@@ -93,7 +93,7 @@ def test_an_upload_that_needs_too_much_memory_ends_only_the_child(tmp_path: Path
 def test_small_uploads_get_less_memory_and_time_than_large_ones() -> None:
     limits = DecodeLimits(max_memory_bytes=1 << 30)
     small, large = limits.for_upload(1000), limits.for_upload(256 << 20)
-    assert (small.max_memory_bytes, small.cpu_s) == ((512 << 20) + 4000, 60)
+    assert (small.max_memory_bytes, small.cpu_s) == ((768 << 20) + 4000, 60)
     assert (large.max_memory_bytes, large.cpu_s) == (limits.max_memory_bytes, 300)
 
 
