@@ -137,7 +137,7 @@ class Sandbox:
         with theirs:
             process = subprocess.Popen(  # noqa: S603  # our own module
                 [sys.executable, "-s", "-m", "serving.jobs.decoding.fork_server", *self._modules],
-                stdin=theirs, stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
             )  # fmt: skip
         self._server = _Server(process, ours)
         self._stop = weakref.finalize(self, self._server.stop)
