@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,7 +55,9 @@ class _Server:
     control: socket.socket
 
     def stop(self) -> None:
-        """End the server and its children."""
+        """Kill the server and its children, which are one process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.control.close()
         self.process.wait()
 
