@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
 from pydantic import TypeAdapter, ValidationError
 
-from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput
+from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput, is_exhausted
 from models.image.decode_memory import DecodeMemory
 from models.image.file_formats import Header, check_scans, first_frame, pixel_chunks, read_header
 
@@ -149,6 +149,8 @@ class ImageDecoder:
         except Image.DecompressionBombError as error:
             raise InputTooLarge(f"the image has more than {self.max_pixels:,} pixels") from error
         except _DECODER_ERRORS as error:
+            if is_exhausted(error):  # Pillow imports modules when it needs them.
+                raise
             raise InvalidInput(f"the {header.format} image cannot be decoded: it is truncated or corrupt") from error
 
     def decode_bytes(self, header: Header) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
@@ -97,7 +99,9 @@ class GatewayAppFactory(HttpAppFactory):
         native = (native - _paths(mounted)) | {SCHEMA_PATH}
         draining = self._gateway.draining
         transfer_timeout_s = self._settings.job_transfer_timeout_s
+        trusted = [ipaddress.ip_network(each, strict=False) for each in self._settings.trusted_proxies]
         outer = [
+            Middleware(LimitOpenRequests, share=self._settings.open_requests_share, trusted=trusted),
             Middleware(RequestId),
             Middleware(RequestMetrics, recorder=RequestRecorder(service_metrics(), self._access_log), native=native),
             *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from models.card import Column
 from serving.jobs.decoding.decode import decode
 from serving.jobs.decoding.sandbox import Sandbox
-from serving.jobs.decoding.task import CSV, UPLOAD, ColumnSpec, DecodeLimits, DecodeTask
+from serving.jobs.decoding.task import CSV, UPLOAD, DecodeLimits, DecodeTask
 from tests.measure.timing import median_ms
 
 DECODER = "serving.jobs.decoding.table_uploads"
@@ -32,7 +33,7 @@ def main() -> None:
 
         def task() -> DecodeTask:
             (Path(folder) / UPLOAD).write_bytes(b"a,b\n" + b"1,2\n" * 20)
-            columns = tuple(ColumnSpec(name, "number", is_required=True, is_nullable=False) for name in "ab")
+            columns = tuple(Column(name, "number") for name in "ab")
             return DecodeTask(f"{DECODER}:decode_table", CSV, Path(folder), DecodeLimits(), columns=columns)
 
         print(f"in this process                {median_ms(lambda: decode(task()), repeats):6.1f} ms")

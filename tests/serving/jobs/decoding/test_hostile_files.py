@@ -11,17 +11,18 @@ from pathlib import Path
 import orjson
 import pytest
 
+from models.card import Column
 from models.errors import InputTooLarge, InvalidInput, UnsupportedMedia
 from serving.jobs.decoding.decode import decode
 from serving.jobs.decoding.fork_server import ChildLimits
 from serving.jobs.decoding.sandbox import Sandbox, decoded
-from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, TASK_ADAPTER, ColumnSpec, DecodeLimits
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, TASK_ADAPTER, DecodeLimits
 from tests import hostile_files
 from tests.hostile_files import ARCHIVES, TABLES
 from tests.serving.jobs.decoding.uploads import heads, items
 from tests.serving.jobs.job_fixtures import FILES, TABLE, decode_task, tarred, zipped
 
-COLUMNS = tuple(ColumnSpec(name, "number", is_required=False, is_nullable=True) for name in "ab")
+COLUMNS = tuple(Column(name, "number", required=False, nullable=True) for name in "ab")
 LIMITS = DecodeLimits(max_unpacked_bytes=128 << 20)
 # Before the uploads were bounded, single ones of these took 60 s and 4 GiB.
 MAX_CPU_S, MAX_MIB = 10, 512
