@@ -11,6 +11,7 @@ import asyncio
 import functools
 import inspect
 import ipaddress
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
 from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
+from serving.process.python_version import python_warnings
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
@@ -49,6 +51,7 @@ from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.install import install
 from serving.settings.settings import Settings
 
+log = logging.getLogger("makunouchi")
 T = TypeVar("T")
 
 # Read by BentoML's clients before the first call.
@@ -119,6 +122,8 @@ class GatewayAppFactory(HttpAppFactory):
         raise_file_limit()
         report_watches()
         return_freed_memory()
+        for warning in python_warnings():
+            log.warning(warning)
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         token = self._settings.runner_token.get_secret_value()

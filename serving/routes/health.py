@@ -18,6 +18,7 @@ from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
 from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
+from serving.process.python_version import python_warnings
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
@@ -94,13 +95,21 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
 
 def _health(runners: Sequence[Runner], version: str) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
+    warnings = python_warnings()
 
     async def health(request: Request) -> Response:
         states = await readiness(runners)
         faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
         status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
-        time = datetime.now(UTC)
-        return answer(Health(status=status, service=service, runners=states, faults=faults, time=time))
+        content = Health(
+            status=status,
+            service=service,
+            runners=states,
+            faults=faults,
+            warnings=warnings,
+            time=datetime.now(UTC),
+        )
+        return answer(content)
 
     return Operation(
         id="health",
@@ -191,7 +200,8 @@ def _link(operation: Operation) -> Link:
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "faults": {}, "time": _TIME}
+    runners = {EXAMPLE_MODEL: _RUNNER}
+    return {"status": "ok", "service": service, "runners": runners, "faults": {}, "warnings": [], "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:
