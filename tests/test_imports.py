@@ -50,6 +50,8 @@ MODELS = (
     "private_files",
     "profile",
     "card",
+    "limits",
+    "tables",
     "adaptive_choice",
     "cores",
     "blas",

@@ -29,6 +29,8 @@ KEY_HEADER = b"x-api-key"
 _MAX_CREDENTIAL_BYTES = 8192
 # The key of a scope under which the identity of the caller is stored.
 IDENTITY = "makunouchi.identity"
+# The key of a scope that shows that the guard has admitted the request to an operation, not only to a page or a probe.
+ADMITTED = "makunouchi.admitted"
 
 
 class Guard:
@@ -71,6 +73,8 @@ class Guard:
         if identity is not ANONYMOUS:
             scope[IDENTITY] = identity
         set_caller(lambda: caller_key(scope, identity, self.limits.trusted))
+        if access not in ("probe", "docs"):
+            scope[ADMITTED] = True
         return identity
 
     def admit_now(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> Identity | None:

@@ -147,6 +147,15 @@ AT_CAPACITY = ProblemType(
     "A limit that all callers share is reached; `detail` names it. Nothing was started.",
     retry_after_s=1,
 )
+RESOURCES_UNAVAILABLE = ProblemType(
+    "resources-unavailable",
+    503,
+    "Resources unavailable",
+    "The service lacks disk space, files, memory or access to its folders at the moment. Retry after `Retry-After` "
+    "seconds.",
+    retry_after_s=5,
+    is_internal=True,
+)
 FEEDBACK_UNAVAILABLE = ProblemType(
     "feedback-unavailable",
     503,
@@ -221,6 +230,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     UNAVAILABLE,
     OVERLOADED,
     AT_CAPACITY,
+    RESOURCES_UNAVAILABLE,
     FEEDBACK_UNAVAILABLE,
     NOT_READY,
     KEYS_UNAVAILABLE,

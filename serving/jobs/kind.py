@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from models.card import Column
 from serving.http.operation import Content
 from serving.http.requests.query import Query
-from serving.jobs.decoding.task import ColumnSpec
 from serving.jobs.outcomes import Options, Outcome
 from serving.jobs.storage.item_file import JobItem
 
@@ -61,7 +61,7 @@ class JobKind:
     decoder: str
     submission: JobSubmission
     # The columns of a table of items, for the version that answers now. Empty for items of other forms.
-    columns: Callable[[], tuple[ColumnSpec, ...]] = tuple
+    columns: Callable[[], tuple[Column, ...]] = tuple
     # How many bytes the line of one item in the result has at most, usually. The disk space is reserved for each job.
     line_bytes: Callable[[Options], int] = lambda options: 1024
     # The members of an item's head that identify it in the result.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,13 @@ _WALL_FACTOR: Final = 2
 # Time that the kernel has to end a child whose time is over.
 _GRACE_S: Final = 5
 _MAX_ANSWER_BYTES: Final = 4 << 20
+# The environment of the gateway contains keys. The other pools of Arrow reserve more address space than the limit.
+_ENVIRONMENT: Final = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+}
 _ROOT = Path(__file__).resolve().parents[3]
 _ERRORS: dict[str, type[InputError]] = {
     each.__name__: each for each in (Malformed, InvalidInput, InputTooLarge, UnsupportedMedia)
@@ -47,7 +55,9 @@ class _Server:
     control: socket.socket
 
     def stop(self) -> None:
-        """End the server and its children."""
+        """Kill the server and its children, which are one process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.control.close()
         self.process.wait()
 
@@ -130,12 +140,11 @@ class Sandbox:
 
     def _start(self) -> _Server:
         ours, theirs = socket.socketpair()
-        # The child does not inherit the environment, which contains keys.
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**_ENVIRONMENT, "PATH": os.environ.get("PATH", "")}
         with theirs:
             process = subprocess.Popen(  # noqa: S603  # our own module
                 [sys.executable, "-s", "-m", "serving.jobs.decoding.fork_server", *self._modules],
-                stdin=theirs, stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
             )  # fmt: skip
         self._server = _Server(process, ours)
         self._stop = weakref.finalize(self, self._server.stop)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from models.card import Column
+
 UPLOAD: Final = "upload"
 # The file part of a form, copied from the upload.
 FORM_FILE: Final = "form-file"
@@ -18,22 +20,11 @@ PARQUET: Final = "application/vnd.apache.parquet"
 JSON: Final = "application/json"
 ARCHIVES: Final = ("application/zip", "application/x-tar", "application/gzip")
 
-# Enough for every honest upload: the reader of Parquet alone takes 200 MiB of address space.
-_BASE_MEMORY_BYTES: Final = 512 << 20
+# Enough for every honest upload: the reader of Parquet alone takes 270 MiB of address space.
+_BASE_MEMORY_BYTES: Final = 768 << 20
 _MEMORY_PER_BYTE: Final = 4
 _BASE_CPU_S: Final = 60
 _BYTES_PER_CPU_S: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSpec:
-    """A column of a table of items: its name, and its type in the words of a model's card."""
-
-    name: str
-    kind: str
-    is_required: bool
-    is_nullable: bool
-    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ class DecodeTask:
     folder: Path
     limits: DecodeLimits
     options: dict[str, Any] = field(default_factory=dict)  # Any: JSON
-    columns: tuple[ColumnSpec, ...] = ()
+    columns: tuple[Column, ...] = ()
     source: str | None = None
     roots: tuple[str, ...] = ()
 
@@ -80,8 +71,13 @@ class DecodeTask:
 
     @property
     def id_column(self) -> str | None:
-        """The column of a table that names its rows and is not in `columns`."""
+        """The column of a table that names its rows."""
         return self.options.get("id_column")
+
+    @property
+    def ignores_extra_columns(self) -> bool:
+        """Whether columns of a table that are not in `columns` are left out, and not refused."""
+        return bool(self.options.get("extra") == "ignore")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from models.errors import InputError, InputTooLarge, InvalidInput
+from models.errors import InputError, InputTooLarge, InvalidInput, is_exhausted
 from serving.kinds.image.settings import ImageSettings
 from serving.shared_limit import SharedLimit, SharedThreads
 
@@ -89,6 +89,8 @@ class ImageFetcher:
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             raise _fault(f"there was no complete response within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if is_exhausted(error):
+                raise
             raise _fault("the address did not answer as a web server") from error
 
     async def _follow(self, url: str) -> bytes:

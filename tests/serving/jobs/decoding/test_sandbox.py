@@ -93,7 +93,7 @@ def test_an_upload_that_needs_too_much_memory_ends_only_the_child(tmp_path: Path
 def test_small_uploads_get_less_memory_and_time_than_large_ones() -> None:
     limits = DecodeLimits(max_memory_bytes=1 << 30)
     small, large = limits.for_upload(1000), limits.for_upload(256 << 20)
-    assert (small.max_memory_bytes, small.cpu_s) == ((512 << 20) + 4000, 60)
+    assert (small.max_memory_bytes, small.cpu_s) == ((768 << 20) + 4000, 60)
     assert (large.max_memory_bytes, large.cpu_s) == (limits.max_memory_bytes, 300)
 
 
@@ -116,13 +116,14 @@ def test_children_do_not_inherit_the_environment(sandbox: Sandbox, monkeypatch: 
 
 
 def test_children_run_at_the_same_time(tmp_path: Path, sandbox: Sandbox) -> None:
-    limits = ChildLimits(memory_bytes=1 << 30, file_bytes=1 << 20, cpu_s=60, wall_s=3)
+    limits = ChildLimits(memory_bytes=1 << 30, file_bytes=1 << 20, cpu_s=60, wall_s=60)
     path = tmp_path / "pid"
     thread = threading.Thread(target=sandbox.call, args=(f"{__name__}:process_id", str(path).encode(), limits))
     thread.start()
-    wait_for_file(path)
+    child = wait_for_file(path)
     assert sandbox.call(f"{__name__}:environment", b"", LIMITS) is not None
     assert thread.is_alive()
+    os.kill(child, signal.SIGKILL)
     thread.join()
 
 
