@@ -138,12 +138,15 @@ class Target:
         caller: str | None = "attacker",
         headers: Mapping[str, str] | None = None,
         timeout_s: float = REQUEST_S,
+        address: str = "127.0.0.1",
         **options: Any,  # Any: options of httpx
     ) -> httpx.Response:
-        """Send a request with the key of `caller` over a new connection."""
+        """Send a request with the key of `caller` over a new connection from `address` of the loopback network."""
         key = {"X-API-Key": KEYS[caller]} if caller is not None else {}
         all_headers = {**key, **(headers or {})}
-        return httpx.request(method, self.server.url + path, headers=all_headers, timeout=timeout_s, **options)
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(base_url=self.server.url, transport=transport, timeout=timeout_s) as client:
+            return client.request(method, path, headers=all_headers, **options)
 
 
 @contextlib.contextmanager
