@@ -45,6 +45,8 @@ COMMANDS = ("__main__", "keys")
 # The packages of `models`: the modules at the top, then what is built on them.
 MODELS = (
     "errors",
+    "watch",
+    "private_files",
     "profile",
     "card",
     "adaptive_choice",

@@ -123,6 +123,17 @@ class Guard:
         return identity
 
 
+def caller_of(scope: Scope) -> Identity | None:
+    """Return the identity of the caller of an admitted request; None where the service requires no credentials."""
+    return scope.get(IDENTITY)
+
+
+def owner_of(scope: Scope) -> str:
+    """Return the owner of what a request creates: the name of the key or token, or an empty text."""
+    caller = caller_of(scope)
+    return caller.name if caller is not None else ""
+
+
 def credential_of(scope: Scope) -> str:
     """Return the key or token of a request, or an empty string."""
     bearer = ""

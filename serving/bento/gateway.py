@@ -38,6 +38,7 @@ from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
+from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
@@ -108,6 +109,7 @@ class GatewayAppFactory(HttpAppFactory):
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
         raise_file_limit()
+        report_watches()
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         for placed in self._gateway.placed():

@@ -23,6 +23,7 @@ from models.errors import DeadlineExceeded, InputError, Overloaded
 from serving.bento.app_factory import HttpAppFactory, wrapped
 from serving.context import current_context, current_request_id
 from serving.observability.logging import set_up_logs
+from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
 from serving.process.startup import report_started
@@ -75,6 +76,7 @@ class RunnerAppFactory(HttpAppFactory):
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
+        report_watches()
         await super().create_instance(app)
         threads = int(self.service.config.get("threads") or 1)
         self.instance = host(

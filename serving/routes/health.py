@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.watch import failing
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
@@ -93,9 +94,10 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
 
     async def health(request: Request) -> Response:
         states = await readiness(runners)
-        is_ok = all(state.ready for state in states.values())
-        status = "ok" if is_ok else "degraded"
-        return answer(Health(status=status, service=service, runners=states, time=datetime.now(UTC)))
+        faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
+        status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
+        time = datetime.now(UTC)
+        return answer(Health(status=status, service=service, runners=states, faults=faults, time=time))
 
     return Operation(
         id="health",
@@ -104,7 +106,7 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
         tag="service",
         access="probe",
         summary="Get the health of the service",
-        description="Answers 200 even if a runner is not available, unlike `/readyz`.",
+        description="Answers 200 even if a runner is not available or a file cannot be read, unlike `/readyz`.",
         handler=health,
         answer=Content(JSON, lambda: Health, lambda: {"ok": _health_example(version)}),
         answer_description="Status, models and version.",
@@ -184,7 +186,7 @@ def _link(operation: Operation) -> Link:
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "time": _TIME}
+    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "faults": {}, "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:

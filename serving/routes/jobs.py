@@ -11,8 +11,7 @@ from pydantic import Field, create_model
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from serving.access.guard import IDENTITY
-from serving.access.roles import Identity
+from serving.access.guard import caller_of, owner_of
 from serving.errors.exceptions import FieldFault, NotAcceptable
 from serving.errors.problem_types import (
     DEADLINE,
@@ -67,21 +66,10 @@ def operations(service: JobService) -> list[Operation]:
     return [_list(service), _get(service), _result(service), _cancel(service), _delete(service)]
 
 
-def caller_of(request: Request) -> Identity | None:
-    """Return the identity of the caller; None where the service requires no credentials."""
-    return request.scope.get(IDENTITY)
-
-
-def owner_of(request: Request) -> str:
-    """Return the owner of a new job: the name of the key or token, or an empty text."""
-    caller = caller_of(request)
-    return caller.name if caller is not None else ""
-
-
 def _visible_owner(request: Request) -> str | None:
     """Return the owner whose jobs the caller may see; None for all owners."""
-    caller = caller_of(request)
-    return None if caller is not None and caller.may("admin") else owner_of(request)
+    caller = caller_of(request.scope)
+    return None if caller is not None and caller.may("admin") else owner_of(request.scope)
 
 
 def _list(service: JobService) -> Operation:

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import orjson
 
+from models.errors import PlatformError
+from models.private_files import make_private_folder, private_opener
 from serving.versions.state_migration import remove_first_edition
 
 SCHEMA: Final = 1
@@ -23,7 +25,7 @@ SCHEMA: Final = 1
 Signature = tuple[int, int, int]
 
 
-class StateInvalid(ValueError):
+class StateInvalid(PlatformError, ValueError):
     """Content that is not a desired state of a known schema."""
 
 
@@ -49,8 +51,8 @@ class StateFile:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock that every writer of this host takes. Raises OSError where the folder cannot be written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "deployment.lock").open("ab") as lock:
+        make_private_folder(self.folder)
+        with open(self.folder / "deployment.lock", "ab", opener=private_opener) as lock:
             # Closing the file releases the lock, also when the process is killed.
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -64,7 +66,7 @@ class StateFile:
         document = {"schema": SCHEMA, "revision": revision + 1, "models": entries}
         temporary = self.path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with open(temporary, "wb", opener=private_opener) as file:
                 file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
                 file.flush()
                 os.fsync(file.fileno())

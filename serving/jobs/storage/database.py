@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from models.write_ahead_log import write_ahead
+from models.write_ahead_log import make_private_database, write_ahead
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.storage.record import Job, ModelUsage
 
@@ -94,7 +94,7 @@ class Database:
                 raise JobsUnavailable(f"the database of the jobs: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_database(self._folder / FILE)
         connection = sqlite3.connect(self._folder / FILE, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             write_ahead(connection, patience_s=BUSY_S)

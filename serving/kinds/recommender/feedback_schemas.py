@@ -42,8 +42,9 @@ class FeedbackEvent(Request):
         None,
         min_length=1,
         max_length=MAX_KEY_CHARACTERS,
-        description="Names the event: sent again under the same key it is the same event. Without one, events that "
-        "agree in everything and bring their time are the same.",
+        description="Names the event among those of its caller: sent again under the same key it is the same event; "
+        "another event under it is refused. Without one, events that agree in everything and bring their time are the "
+        "same.",
     )
 
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from models.errors import Overloaded
-from models.recommender.events import Event
+from models.recommender.events import NewEvent
+from serving.errors.exceptions import KeyReused
 
-# Writes events durably before it returns, and returns True for each new one. Blocks; raises FeedbackUnavailable.
-Append = Callable[[Sequence[Event]], list[bool]]
+# Writes the events of several requests durably before it returns: for each request True for each event that is new, or
+# None when a key was used for other content and nothing was written. Blocks; raises FeedbackUnavailable.
+Append = Callable[[Sequence[Sequence[NewEvent]]], Sequence[list[bool] | None]]
 
 MAX_WAITING = 20_000
 MAX_COMMIT = 5_000
@@ -27,14 +29,15 @@ class FeedbackWriter:
         self._append = append
         self._max_waiting = max_waiting
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting: list[tuple[Sequence[Event], asyncio.Future[list[bool]]]] = []
+        self._waiting: list[tuple[Sequence[NewEvent], asyncio.Future[list[bool]]]] = []
         self._events = 0
         self._writing: asyncio.Task[None] | None = None
 
-    async def write(self, events: Sequence[Event]) -> list[bool]:
+    async def write(self, events: Sequence[NewEvent]) -> list[bool]:
         """Return when `events` are durable: True for each that is new.
 
-        Raises FeedbackUnavailable, and Overloaded when too many wait; nothing was acknowledged then.
+        Raises FeedbackUnavailable, Overloaded when too many wait, and KeyReused when one of their keys was used for
+        another event; none of them was written then.
         """
         if self._events + len(events) > self._max_waiting:
             raise Overloaded("too many events of feedback are waiting")
@@ -64,22 +67,24 @@ class FeedbackWriter:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._next()
-            events = [event for part, _ in batch for event in part]
+            requests = [events for events, _ in batch]
             try:
-                is_new = await loop.run_in_executor(self._thread(), self._append, events)
+                outcomes = await loop.run_in_executor(self._thread(), self._append, requests)
             except Exception as error:
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            start = 0
-            for part, future in batch:
+            for (_, future), is_new in zip(batch, outcomes, strict=True):
                 # The client may have disconnected; its events are written anyway.
-                if not future.done():
-                    future.set_result(is_new[start : start + len(part)])
-                start += len(part)
+                if future.done():
+                    continue
+                if is_new is None:
+                    future.set_exception(KeyReused("this idempotency key was used for other events; use a new key"))
+                else:
+                    future.set_result(is_new)
 
-    def _next(self) -> list[tuple[Sequence[Event], asyncio.Future[list[bool]]]]:
+    def _next(self) -> list[tuple[Sequence[NewEvent], asyncio.Future[list[bool]]]]:
         end = size = 0
         while end < len(self._waiting) and (end == 0 or size + len(self._waiting[end][0]) <= MAX_COMMIT):
             size += len(self._waiting[end][0])

@@ -41,6 +41,7 @@ def parse_status(reply: Reply) -> RunnerStatus:
             model=ModelRef(str(model["name"]), str(model["version"])) if model else None,
             detail=str(response.get("detail", "")),
             versions=tuple(str(version) for version in response.get("versions", ())),
+            faults={str(name): str(detail) for name, detail in response.get("faults", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunnerUnavailable("the server at this address is not a runner") from error

@@ -150,6 +150,8 @@ async def _status(instance: RunnerInstance | None, send: Send) -> None:
     if status.model is not None:
         document["model"] = {"name": status.model.name, "version": status.model.version}
         document["versions"] = status.versions
+    if status.faults:
+        document["faults"] = status.faults
     await reply(send, 200 if status.ready else 503, document)
 
 

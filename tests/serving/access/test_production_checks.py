@@ -48,7 +48,7 @@ def test_production_refuses_placeholder_keys_and_passwords(monkeypatch: pytest.M
 
 def test_the_error_of_an_invalid_key_names_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put(monkeypatch, api_keys="a:boss:" + "0" * 64)
-    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 'a': unknown role"):
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 1: unknown role"):
         check_protection(load_settings(ServiceSettings))
     put(monkeypatch, api_keys="", api_keys_file=str(tmp_path / "none"))
     with pytest.raises(SettingsInvalid, match=r"MAKUNOUCHI_API_KEYS_FILE: .*No such file"):

@@ -113,7 +113,7 @@ def test_an_unreadable_file_leaves_the_last_state_and_is_logged_once(
     write(tmp_path, text)
     assert state.model("m").split == SPLIT
     assert state.model("m").split == SPLIT
-    assert caplog.text.count("cannot be read; the last known state applies") == 1
+    assert caplog.text.count("cannot read deployment.json, the last known state applies") == 1
     assert DeploymentState(tmp_path).model("m").split == NO_SPLIT
 
     state.pin("m", "v1", configured="m")
@@ -128,7 +128,7 @@ def test_an_entry_that_is_not_valid_leaves_the_others(
     write(tmp_path, f'{{"schema": 1, "models": {{"bad": {entry}, "good": {{"weights": {{"a": 1}}}}}}}}')
     models = DeploymentState(tmp_path).models()
     assert (models["bad"], models["good"].split) == (ModelState(), TrafficSplit({"a": 1.0}))
-    assert "the saved state of bad is not valid" in caplog.text
+    assert "the state of bad is not valid" in caplog.text
 
 
 def test_a_change_that_cannot_be_written_applies_to_this_process(

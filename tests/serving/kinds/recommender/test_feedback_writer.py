@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import pytest
 
 from models.errors import FeedbackUnavailable, Overloaded
-from models.recommender.events import Event
+from models.recommender.events import NewEvent
+from serving.errors.exceptions import KeyReused
 from serving.kinds.recommender.feedback_writer import MAX_COMMIT, FeedbackWriter
 
 
-def seen(key: str) -> Event:
-    return Event("u", "i", "view", None, 0.0, key)
+def seen(key: str) -> NewEvent:
+    return NewEvent("u", "i", "view", None, 0.0, key)
 
 
 class Store:
@@ -26,12 +27,15 @@ class Store:
         self.let.set()
         self.error: Exception | None = None
 
-    def append(self, events: Sequence[Event]) -> list[bool]:
+    def append(self, requests: Sequence[Sequence[NewEvent]]) -> list[list[bool] | None]:
         self.let.wait(120)
         if self.error:
             raise self.error
-        self.commits.append([event.key for event in events])
-        return [not event.key.startswith("old") for event in events]
+        self.commits.append([event.key for events in requests for event in events])
+        return [
+            None if events[0].key == "reused" else [not event.key.startswith("old") for event in events]
+            for events in requests
+        ]
 
 
 def test_waiting_events_share_a_transaction() -> None:
@@ -67,6 +71,24 @@ def test_failed_commit_affects_only_its_requests() -> None:
 
     assert asyncio.run(run()) == [True]
     assert store.commits == [["b"]]
+
+
+def test_a_reused_key_affects_only_its_request() -> None:
+    store = Store()
+
+    async def run() -> list[list[bool] | BaseException]:
+        writer = FeedbackWriter(store.append)
+        store.let.clear()
+        writes = [asyncio.create_task(writer.write([seen(key)])) for key in ("first", "a", "reused", "b")]
+        await asyncio.sleep(0.02)
+        store.let.set()
+        answers = await asyncio.gather(*writes, return_exceptions=True)
+        writer.close()
+        return answers
+
+    *answers, last = asyncio.run(run())
+    assert isinstance(answers.pop(2), KeyReused)
+    assert [*answers, last] == [[True]] * 3
 
 
 def test_requests_beyond_the_queue_limit_are_refused() -> None:
