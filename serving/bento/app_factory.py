@@ -7,6 +7,7 @@ without one the spans are discarded, at about a third of the processor time.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory  # type: ignore[import-untyped]
@@ -14,7 +15,9 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from serving.process.parent_watchdog import is_orphan, remove_sockets
+from models.private_files import withdraw_permissions
+from serving.process.parent_watchdog import end_with_parent, is_orphan, name_parent, remove_sockets
+from serving.process.startup import distrust_forwarded_headers, restrict_new_files
 
 
 class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
@@ -40,6 +43,21 @@ class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
 
             configured.append(Middleware(CORSMiddleware, **self.access_control_options))
         return configured
+
+
+def prepare_process() -> None:
+    """Prepare a process of the service before its server starts."""
+    end_with_parent()
+    restrict_new_files()
+    distrust_forwarded_headers()
+
+
+def prepare_parent() -> None:
+    """Prepare the process of `bentoml serve`, which starts the others."""
+    name_parent()
+    restrict_new_files()
+    # BentoML has created it.
+    withdraw_permissions(Path(BentoMLContainer.prometheus_multiproc_dir.get()))
 
 
 def tracing() -> list[Middleware]:

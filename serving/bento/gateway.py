@@ -23,7 +23,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.asgi import carries_pickle, reply
-from serving.bento.app_factory import HttpAppFactory, tracing_exporter, wrapped
+from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, tracing_exporter, wrapped
 from serving.bento.models import BentoModels
 from serving.http import problem_details
 from serving.http.middleware.body_timeout import BodyTimeout
@@ -40,7 +40,6 @@ from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
 from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.process.parent_watchdog import end_with_parent, name_parent
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
@@ -112,10 +111,11 @@ class GatewayAppFactory(HttpAppFactory):
         report_watches()
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
+        token = self._settings.runner_token.get_secret_value()
         for placed in self._gateway.placed():
             if placed.connected is not None:
                 gauge = service_metrics().gauge(placed.connected.name)
-                placed.connected.start(client_of(placed, addresses), gauge=gauge)
+                placed.connected.start(client_of(placed, addresses, token=token), gauge=gauge)
         # Before the signal handlers are replaced: they identify the server.
         self._install_protocol()
         self._gateway.draining.install()
@@ -157,7 +157,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        self.inner._name_parent = on_deployment(name_parent)
+        self.inner._prepare_parent = on_deployment(prepare_parent)
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -185,7 +185,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         return services
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        end_with_parent()
+        prepare_process()
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()
 

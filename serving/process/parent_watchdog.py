@@ -30,6 +30,11 @@ def name_parent() -> None:
     os.environ[PARENT] = str(os.getpid())
 
 
+def is_named_parent() -> bool:
+    """Return whether this process has called `name_parent`."""
+    return os.environ.get(PARENT) == str(os.getpid())
+
+
 def end_with_parent(
     *, check_every_s: float = _CHECK_EVERY_S, end: Callable[[], None] | None = None
 ) -> threading.Thread | None:

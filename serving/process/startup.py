@@ -1,4 +1,4 @@
-"""Set-up of a serving process at its start: open files, garbage collector, report to the supervisor."""
+"""Set-up of a serving process at its start: its files, garbage collector, report to the supervisor."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ def raise_file_limit() -> int:
             logging.getLogger("makunouchi").warning("cannot raise the limit of open files above %d: %s", soft, error)
             return soft
     return hard
+
+
+def restrict_new_files() -> None:
+    """Let no other user read what this process and its children create: files get mode 0600, folders 0700."""
+    os.umask(0o077)
+
+
+def distrust_forwarded_headers() -> None:
+    """Make uvicorn ignore X-Forwarded-For and -Proto, unless the environment names addresses that it trusts.
+
+    It trusts loopback by default, so that local callers could choose their address. Call it before the server starts.
+    """
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
 
 
 def freeze_live_objects() -> None:

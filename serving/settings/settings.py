@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MAKUNOUCHI_"
 _URL = re.compile(r"[a-z][a-z0-9_+]*://")
+_SECRET = re.compile(r"[!-~]{32,512}")
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -117,6 +118,11 @@ class Settings(BaseSettings):
         300.0, gt=0, description="Time after which the public keys of the issuer are fetched again."
     )
     jwt_roles_claim: str = Field("roles", description="Claim of a token that contains its roles.")
+    runner_token: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of at least 32 characters that gateways send to runners at a URL, and that a runner served "
+        "by itself requires. The same on both hosts. Production requires it for such runners.",
+    )
     probes_access: Literal["open", "read"] = Field(
         "open", description="Access to `/livez`, `/readyz`, `/health` and `/metrics`: all callers, or the role `read`."
     )
@@ -158,6 +164,11 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr(""), description="URL of the Redis for rate limits and cache, such as `redis://host:6379/0`."
     )
+    redis_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of at least 32 characters, the same in all gateways, that signs what the cache stores in "
+        "Redis. Without it, stored responses are only checked for their form.",
+    )
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks of trusted proxies, whose X-Forwarded-For is used, as a JSON list of CIDRs."
     )
@@ -171,6 +182,13 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ipaddress.ip_network(each, strict=False)
+        return value
+
+    @field_validator("runner_token", "redis_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("expected at least 32 characters of ASCII without blanks")
         return value
 
     @field_validator("redis_url")

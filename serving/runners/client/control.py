@@ -33,6 +33,8 @@ async def control_call(connection: Connection, path: str, request: Json) -> Json
 
 def parse_status(reply: Reply) -> RunnerStatus:
     """Return the status in a reply to `GET /runner/status`. Raises RunnerUnavailable for anything else."""
+    if reply.status == 401:
+        raise RunnerUnavailable("the runner refuses the token; set MAKUNOUCHI_RUNNER_TOKEN to that of the runner")
     try:
         response = orjson.loads(reply.body)
         model = response.get("model")
