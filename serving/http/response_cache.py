@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.http.cache_entry import has_valid_form, packed, unpacked, version_of
 from serving.http.cache_store import MemoryStore, RedisStore, Store
 from serving.runners.interface import ModelRef
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 HEADER = "X-Cache"
 _JSON = "application/json"
-# Headers that are stored with a response.
-_STORED_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 class ResponseCache:
@@ -160,28 +158,9 @@ def _add(digest: Any, piece: bytes | bytearray) -> None:  # Any: hashlib's objec
     digest.update(piece)
 
 
-def packed(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
-    """Return a response as a cache entry: one line of JSON with its headers, then the body."""
-    return orjson.dumps({name: headers[name] for name in _STORED_HEADERS if name in headers}) + b"\n" + body
-
-
-def body_of(entry: bytes) -> bytes | None:
-    """Return the body of a cache entry, or None if the entry has headers."""
-    headers, _, body = entry.partition(b"\n")
-    return body if headers == b"{}" else None
-
-
 def _unpacked(entry: bytes) -> Response:
-    headers, _, body = entry.partition(b"\n")
-    return _with_status(Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store"}, _JSON), "hit")
-
-
-def version_of(body: bytes) -> str | None:
-    """Return the model version that a response body names."""
-    try:
-        return str(orjson.loads(body)["model"]["version"])
-    except (ValueError, KeyError, TypeError):
-        return None
+    headers, body = unpacked(entry)
+    return _with_status(Response(body, 200, {**headers, "Cache-Control": "no-store"}, _JSON), "hit")
 
 
 def _with_status(response: Response, status: str) -> Response:
@@ -196,5 +175,6 @@ def build_cache(settings: Settings) -> ResponseCache | None:
     if settings.cache_store == "redis":
         from serving.redis_client import connect
 
-        return ResponseCache(RedisStore(connect(settings.redis_url.get_secret_value()), settings.cache_ttl_s))
+        client, secret = connect(settings.redis_url.get_secret_value()), settings.redis_secret.get_secret_value()
+        return ResponseCache(RedisStore(client, settings.cache_ttl_s, secret=secret, is_valid=has_valid_form))
     return ResponseCache(MemoryStore(settings.cache_bytes, settings.cache_ttl_s))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from serving.http.cache_entry import body_of, packed, version_of
 from serving.http.cache_store import MemoryStore
-from serving.http.response_cache import HEADER, ResponseCache, body_of, key_of_json, packed, version_of
+from serving.http.response_cache import HEADER, ResponseCache, key_of_json
 from serving.runners.interface import ModelRef
 from serving.server.fast_path.request import FastRequest
 
