@@ -199,8 +199,12 @@ class JobService:
         await self._call(lambda: self._folders.remove(job_id))
         log.info("job %s: deleted", job_id)
 
-    async def result(self, job_id: str, format_: ResultFormat, *, owner: str | None) -> Result:
+    async def result(
+        self, job_id: str, format_: ResultFormat, *, owner: str | None, has_formulas: bool = False
+    ) -> Result:
         """Return the result of a job that is over. A job that was cancelled or failed has a partial result.
+
+        In CSV, text that a spreadsheet would run as a formula is escaped unless it `has_formulas`.
 
         Raises NotKnown, JobNotDone, JobGone, JobsUnavailable.
         """
@@ -223,6 +227,7 @@ class JobService:
             max_bytes=self.store.limits.max_disk_bytes,
             labels=kind.item_labels if kind is not None else (),
             columns=kind.export_columns if kind is not None else None,
+            has_formulas=has_formulas,
         )
         await self._decoding.run(export_in_child, export)
         size_bytes = target.stat().st_size

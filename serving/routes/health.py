@@ -17,6 +17,7 @@ from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
 from serving.http.requests.json_body import JSON, answer
+from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
@@ -161,7 +162,7 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         body = Index(
             service=service,
             method=request.method,
-            url=str(request.url),
+            url=_url_of(request),
             time=datetime.now(UTC),
             links=[_link(each) for each in others],
         )
@@ -178,6 +179,11 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         answer=Content(JSON, lambda: Index, lambda: {"index": _index(others, version)}),
         answer_description="All operations and their paths.",
     )
+
+
+def _url_of(request: Request) -> str:
+    query = request.url.query
+    return server_url(request).rstrip("/") + request.url.path + (f"?{query}" if query else "")
 
 
 def _link(operation: Operation) -> Link:

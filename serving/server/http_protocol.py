@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NoReturn
@@ -24,6 +25,7 @@ from serving.context import accept_or_make
 from serving.http.middleware.request_id import HEADER
 from serving.server.refusals import (
     EARLY_HANDSHAKE,
+    FAULT,
     INVALID_HANDSHAKE,
     INVALID_HTTP,
     LARGE_HEAD,
@@ -39,6 +41,8 @@ SILENCE_S: Final = 60.0
 # the connection, and the client may lose the response.
 LINGER_S: Final = 5.0
 LINGER_BYTES: Final = 1 << 20
+
+log = logging.getLogger("makunouchi.errors")
 
 _TRAILERS: Final = DiscardedHeaders()
 
@@ -96,8 +100,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or INVALID_HTTP)
+        except httptools.HttpParserError as error:
+            # What a callback raises is the context. It stops the parser with a refusal, or fails to decode the target.
+            cause = error.__context__
+            if self._refusal is None and not isinstance(cause, httptools.HttpParserError | UnicodeError | None):
+                log.error("a request could not be started", exc_info=cause)
+                self._refuse(FAULT)
+            else:
+                self._refuse(self._refusal or INVALID_HTTP)
         self._check_head()
 
     def _parse(self, data: bytes) -> None:
