@@ -78,7 +78,7 @@ def test_uvicorn_takes_no_address_from_a_header_unless_it_is_configured(
     config.load()
     headers = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")]
     scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
-    asyncio.run(config.loaded_app(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(config.loaded_app(scope, None, None))
     assert seen == [(expected, "https" if expected == "203.0.113.9" else "http")]
 
 

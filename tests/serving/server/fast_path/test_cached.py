@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import RunnerUnavailable
 from serving.access.guard import Guard
-from serving.http.response_cache import packed
+from serving.http.cache_entry import packed
 from serving.kinds.tabular.routes import PREDICT_PATH
 from serving.runners.interface import ModelRef
 from serving.server.fast_path.operations import fast_operations
