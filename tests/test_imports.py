@@ -49,6 +49,8 @@ MODELS = (
     "private_files",
     "profile",
     "card",
+    "limits",
+    "tables",
     "adaptive_choice",
     "cores",
     "blas",

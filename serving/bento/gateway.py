@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import ipaddress
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -30,6 +32,7 @@ from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
@@ -40,13 +43,15 @@ from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
 from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
+from serving.process.python_version import python_warnings
+from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
 from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.install import install
 from serving.settings.settings import Settings
 
+log = logging.getLogger("makunouchi")
 T = TypeVar("T")
 
 # Read by BentoML's clients before the first call.
@@ -94,7 +99,9 @@ class GatewayAppFactory(HttpAppFactory):
         native = (native - _paths(mounted)) | {SCHEMA_PATH}
         draining = self._gateway.draining
         transfer_timeout_s = self._settings.job_transfer_timeout_s
+        trusted = [ipaddress.ip_network(each, strict=False) for each in self._settings.trusted_proxies]
         outer = [
+            Middleware(LimitOpenRequests, share=self._settings.open_requests_share, trusted=trusted),
             Middleware(RequestId),
             Middleware(RequestMetrics, recorder=RequestRecorder(service_metrics(), self._access_log), native=native),
             *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
@@ -108,7 +115,10 @@ class GatewayAppFactory(HttpAppFactory):
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
         raise_file_limit()
+        return_freed_memory()
         report_watches()
+        for warning in python_warnings():
+            log.warning(warning)
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         token = self._settings.runner_token.get_secret_value()

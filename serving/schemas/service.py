@@ -48,6 +48,7 @@ class Health(Response):
         description="What the service cannot read again, by name, such as a changed file of API keys; its last good "
         "state applies. The log has the reasons."
     )
+    warnings: list[str] = Field(description="What an operator has to change, such as an outdated Python; may be empty.")
     time: datetime
 
 

@@ -9,6 +9,7 @@ import pytest
 from serving.access import api_keys
 from serving.access.api_keys import hash_of
 from serving.app import build_app
+from serving.process.python_version import python_warnings
 from serving.routes.health import Metrics
 from tests.serving.in_process_service import Catalog, LocalService
 
@@ -102,6 +103,10 @@ def test_faults_of_a_runner_degrade_the_health(local_service: LocalService) -> N
     local_service.table.faults = {"features": "cannot read the feature tables"}
     health = local_service.get("/health").json()
     assert (health["status"], health["faults"]) == ("degraded", {"features": "cannot read the feature tables"})
+
+
+def test_health_names_an_outdated_python(local_service: LocalService) -> None:
+    assert local_service.get("/health").json()["warnings"] == python_warnings()
 
 
 def test_metrics_are_returned_unchanged(local_service: LocalService) -> None:
