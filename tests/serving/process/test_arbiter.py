@@ -152,3 +152,14 @@ def test_a_service_that_cannot_start_stops_the_arbiter() -> None:
     assert done.returncode == 1
     assert done.stderr.count("Test failed to start") == FAILED_STARTS
     assert "BentoMLException: Test cannot start; its log lines above contain the cause" in done.stderr
+
+
+def test_importing_the_service_replaces_and_starts_nothing() -> None:
+    program = (
+        "import threading, psutil, service\n"
+        "from bentoml._internal.utils import circus\n"
+        "assert not hasattr(circus.Arbiter.__init__, '__wrapped__')\n"
+        "assert threading.active_count() == 1\n"
+        "assert psutil.Process().children() == psutil.Process().net_connections('all') == []\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, check=True)
