@@ -12,13 +12,18 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import psutil  # type: ignore[import-untyped]
+from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
+from circus.exc import ConflictError  # type: ignore[import-untyped]
 
 from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import name_parent
@@ -35,9 +40,6 @@ def supervise(*, grace_s: float) -> None:
 
     Processes that run KILL_MARGIN_S longer than `grace_s` after a stop signal are killed.
     """
-    # Only the process of `bentoml serve` needs circus.
-    from bentoml._internal.utils import circus
-
     name_parent()
     original = inspect.unwrap(circus.Arbiter.__init__)
 
@@ -53,8 +55,9 @@ def supervise(*, grace_s: float) -> None:
         for watcher in arbiter.watchers:
             watcher.graceful_timeout = grace_s + KILL_MARGIN_S
         arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stop = functools.partial(_stop, arbiter, circus.Arbiter.stop)
-        arbiter.ctrl.sys_hdl.quit = lambda: arbiter.loop.add_callback(stop)
+        stop = functools.partial(_stop, arbiter)
+        # circus calls it at SIGTERM and SIGINT.
+        arbiter.ctrl.sys_hdl.quit = functools.partial(_quit, arbiter, stop, limit_s=grace_s + 2 * KILL_MARGIN_S)
         policy = RestartPolicy(lambda: services, folder)
         # circus calls it at every check.
         arbiter.manage_watchers = functools.partial(_check, arbiter, policy, arbiter.manage_watchers, stop)
@@ -73,8 +76,6 @@ def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:
 
 def _check(arbiter: Any, policy: RestartPolicy, manage: Callable[[], Any], stop: Callable[[], Any]) -> Any:
     """Have circus restart dead processes when that is due, or stop when a service cannot start."""
-    from circus.exc import ConflictError  # type: ignore[import-untyped]
-
     is_due = policy.is_due()
     if policy.unstartable is not None:
         # circus raises it in the main thread after the stop.
@@ -91,12 +92,26 @@ def _check(arbiter: Any, policy: RestartPolicy, manage: Callable[[], Any], stop:
     return None
 
 
-async def _stop(arbiter: Any, stop: Callable[[Any], Any]) -> None:
-    """Stop all processes. While circus starts some, it refuses to stop: try again, or the signal would be lost."""
-    from circus.exc import ConflictError
+def _quit(arbiter: Any, stop: Callable[[], Any], *, limit_s: float) -> None:
+    """Stop, or kill everything after `limit_s`: this process hangs too when its output is not read."""
+    timer = threading.Timer(limit_s, _kill_all)
+    timer.daemon = True
+    timer.start()
+    arbiter.loop.add_callback(stop)
 
+
+def _kill_all() -> None:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    os._exit(1)
+
+
+async def _stop(arbiter: Any) -> None:
+    """Stop all processes. While circus starts some, it refuses to stop: try again, or the signal would be lost."""
     while not arbiter._stopping:
         try:
-            await stop(arbiter)
+            # An arbiter in a thread overrides it for other threads.
+            await circus.Arbiter.stop(arbiter)
         except ConflictError:
             await asyncio.sleep(_RETRY_STOP_S)

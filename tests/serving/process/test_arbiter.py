@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from bentoml._internal.utils import circus
 from bentoml.serving import create_watcher, make_reload_plugin
@@ -25,11 +26,11 @@ SLEEPS = "import time; time.sleep(600)"
 FAILS = "raise SystemExit(1)"
 ROOT = Path(__file__).parent.parent.parent.parent
 ARBITER = """
-import asyncio, os, signal
+import asyncio, os, signal, time
 from bentoml._internal.utils import circus
 from bentoml.serving import create_watcher
 from serving.process.arbiter import supervise
-supervise(grace_s=20)
+supervise(grace_s={grace_s})
 arbiter = circus.create_standalone_arbiter([create_watcher("service_Test", ["-c", {code!r}])])
 processes = arbiter.watchers[0].processes
 async def once_started():
@@ -112,12 +113,12 @@ def test_an_arbiter_in_a_thread_has_the_same_endpoints(create: Create) -> None:
     assert create(threaded=True).endpoint.startswith("inproc://")
 
 
-def run(code: str, once_started: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, once_started: str, *, grace_s: float = 20) -> subprocess.CompletedProcess[str]:
     """Run an arbiter in another process until it stops: circus waits for all children of its process.
 
     Its service runs `code`. `once_started` is the body of a coroutine that runs when the arbiter has started.
     """
-    program = ARBITER.format(code=f"'{code}'", once_started=indent(once_started, "    "))
+    program = ARBITER.format(code=f"'{code}'", once_started=indent(once_started, "    "), grace_s=grace_s)
     return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
@@ -131,6 +132,18 @@ arbiter._exclusive_running_command = None
 """
     done = run(SLEEPS, once_started)
     assert (done.returncode, done.stdout) == (0, "busy\n")
+
+
+def test_an_arbiter_that_hangs_ends_with_its_processes() -> None:
+    once_started = """
+print(*processes, flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(600)
+"""
+    done = run(SLEEPS, once_started, grace_s=0.1 - 2 * KILL_MARGIN_S)
+    assert done.returncode == 1
+    pid = int(done.stdout)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_dead_process_is_replaced_at_once() -> None:
