@@ -33,6 +33,7 @@ from serving.process.startup import STARTED_FOLDER
 # Between two checks for dead processes: 0.2 ms of processor time for four processes.
 _CHECK_EVERY_S: Final = 0.25
 _RETRY_STOP_S: Final = 0.05
+_Arbiter: Any = circus.Arbiter  # Any: BentoML annotates `stop` with None, and it returns an awaitable
 
 
 def supervise(*, grace_s: float) -> None:
@@ -41,7 +42,7 @@ def supervise(*, grace_s: float) -> None:
     Processes that run KILL_MARGIN_S longer than `grace_s` after a stop signal are killed.
     """
     name_parent()
-    original = inspect.unwrap(circus.Arbiter.__init__)
+    original = inspect.unwrap(_Arbiter.__init__)
 
     @functools.wraps(original)
     def init(arbiter: Any, watchers: Sequence[Any], **options: Any) -> None:  # Any: circus is untyped
@@ -62,7 +63,7 @@ def supervise(*, grace_s: float) -> None:
         # circus calls it at every check.
         arbiter.manage_watchers = functools.partial(_check, arbiter, policy, arbiter.manage_watchers, stop)
 
-    circus.Arbiter.__init__ = init  # type: ignore[method-assign]
+    _Arbiter.__init__ = init
 
 
 def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:
@@ -112,6 +113,6 @@ async def _stop(arbiter: Any) -> None:
     while not arbiter._stopping:
         try:
             # An arbiter in a thread overrides it for other threads.
-            await circus.Arbiter.stop(arbiter)
+            await _Arbiter.stop(arbiter)
         except ConflictError:
             await asyncio.sleep(_RETRY_STOP_S)

@@ -30,7 +30,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("supervision") / "gate"
 
 
-@pytest.fixture(scope="module", params=PROGRAMS.values(), ids=PROGRAMS)
+@pytest.fixture(scope="module", params=PROGRAMS.values(), ids=list(PROGRAMS))
 def server(gate: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     gate.unlink(missing_ok=True)
     env = {"OVERHEAD_GATE": str(gate), "OVERHEAD_TIMEOUT_S": "300", "OVERHEAD_GRACE_S": "300"}
