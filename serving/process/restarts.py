@@ -41,7 +41,6 @@ class RestartPolicy:
         self._watched = watched
         self._folder = folder
         self._clock = clock
-        self._running: dict[int, str] = {}
         # Recorded, and still listed until circus checks its processes.
         self._dead: set[int] = set()
         self._started: set[str] = set()
@@ -53,13 +52,18 @@ class RestartPolicy:
         self.unstartable: str | None = None
 
     def is_due(self) -> bool:
-        """Record new and dead processes, and return whether circus has to check its processes now."""
-        listed = {pid: _service_name(each) for each in self._watched() for pid in each.processes}
-        self._dead &= listed.keys()
-        self._running |= {pid: name for pid, name in listed.items() if pid not in self._dead}
-        for pid, name in list(self._running.items()):
-            if not _is_alive(pid):
-                self._record_death(pid, name)
+        """Record dead processes, and return whether circus has to check its processes now."""
+        # A process that circus stops itself, for `--reload`, has not died.
+        listed = {
+            pid: _service_name(each)
+            for each in self._watched()
+            for pid, process in each.processes.items()
+            if not process.stopping
+        }
+        dead = {pid for pid in listed if not _is_alive(pid)}
+        for pid in dead - self._dead:
+            self._record_death(pid, listed[pid])
+        self._dead = dead
         return self._is_due or self._clock() - self._checked >= CHECK_EVERY_S
 
     def restarted(self) -> None:
@@ -68,8 +72,6 @@ class RestartPolicy:
         self._checked = self._clock()
 
     def _record_death(self, pid: int, name: str) -> None:
-        del self._running[pid]
-        self._dead.add(pid)
         mark = self._folder / str(pid)
         if mark.exists():
             mark.unlink()

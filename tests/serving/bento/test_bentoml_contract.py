@@ -255,6 +255,7 @@ def test_circus_calls_what_the_supervision_replaces() -> None:
     assert "self._stopping = True" in arbiter
     assert "exc, self._exception = self._exception, None" in arbiter
     assert "waited >= graceful_timeout" in inspect.getsource(CircusWatcher.kill_process)
+    assert "process.stopping = True" in inspect.getsource(CircusWatcher.kill_process)
     assert "self.processes[process.pid] = process" in inspect.getsource(CircusWatcher.spawn_process)
 
 

@@ -33,6 +33,7 @@ class Service:
 
     def start(self) -> int:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        process.stopping = False  # type: ignore[attr-defined]
         self.processes = {process.pid: process}
         return process.pid
 
@@ -101,6 +102,13 @@ def test_a_restart_is_due_until_circus_has_checked(service: Service, policy: Res
     assert all(policy.is_due() for _ in range(FAILED_STARTS))
     assert policy.unstartable is None
     policy.restarted()
+    assert not policy.is_due()
+
+
+def test_a_process_that_circus_stops_has_not_died(service: Service, policy: RestartPolicy) -> None:
+    pid = service.start()
+    service.processes[pid].stopping = True
+    service.die()
     assert not policy.is_due()
 
 
