@@ -41,9 +41,10 @@ class RestartPolicy:
         self._watched = watched
         self._folder = folder
         self._clock = clock
+        # The names of services of which a process has started.
+        self._started: set[str] = set()
         # Recorded, and still listed until circus checks its processes.
         self._dead: set[int] = set()
-        self._started: set[str] = set()
         self._failed: Counter[str] = Counter()
         self._restarts: dict[str, deque[float]] = {}
         self._checked = clock()
@@ -60,6 +61,9 @@ class RestartPolicy:
             for pid, process in each.processes.items()
             if not process.stopping
         }
+        self._started |= {
+            name for pid, name in listed.items() if name not in self._started and self._mark(pid).exists()
+        }
         dead = {pid for pid in listed if not _is_alive(pid)}
         for pid in dead - self._dead:
             self._record_death(pid, listed[pid])
@@ -72,10 +76,9 @@ class RestartPolicy:
         self._checked = self._clock()
 
     def _record_death(self, pid: int, name: str) -> None:
-        mark = self._folder / str(pid)
+        mark = self._mark(pid)
         if mark.exists():
             mark.unlink()
-            self._started.add(name)
             log.warning("%s (process %d) has died, restarting it", name, pid)
         elif name in self._started:
             log.error("%s failed to start, trying again", name)
@@ -89,6 +92,9 @@ class RestartPolicy:
         if len(restarts) < IMMEDIATE_RESTARTS or now - restarts[0] >= RESTARTS_WITHIN_S:
             restarts.append(now)
             self._is_due = True
+
+    def _mark(self, pid: int) -> Path:
+        return self._folder / str(pid)
 
 
 def _is_alive(pid: int) -> bool:

@@ -112,6 +112,19 @@ def test_a_process_that_circus_stops_has_not_died(service: Service, policy: Rest
     assert not policy.is_due()
 
 
+def test_a_service_that_has_started_stays_so_when_circus_stops_it(
+    service: Service, policy: RestartPolicy, tmp_path: Path
+) -> None:
+    pid = service.start()
+    (tmp_path / str(pid)).touch()
+    assert not policy.is_due()
+    service.processes[pid].stopping = True
+    service.bury()
+    for _ in range(FAILED_STARTS):
+        life_and_death(service, policy)
+    assert policy.unstartable is None
+
+
 def test_circus_checks_regularly(policy: RestartPolicy, clock: Clock) -> None:
     clock.now += CHECK_EVERY_S
     assert policy.is_due()
