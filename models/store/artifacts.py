@@ -59,12 +59,14 @@ def check_name(name: str) -> None:
 
 
 @contextlib.contextmanager
-def saving(card: Card, *, version: str | None = None, store: Path | None = None) -> Iterator[Path]:
+def saving(
+    card: Card, *, version: str | None = None, store: Path | None = None, is_promoted: bool = True
+) -> Iterator[Path]:
     """Yield a folder for an artifact's files and publish it in the store as `card.name` when the block ends.
 
     On any exception, KeyboardInterrupt included, the store stays unchanged. BentoML generates the version from the time
-    unless one is given; `latest` then names the new artifact. Raise OSError when the disk is full, and ArtifactInvalid
-    for a name that is not permitted.
+    unless one is given; `latest` then names the new artifact if it `is_promoted`. Raise OSError when the disk is full,
+    and ArtifactInvalid for a name that is not permitted.
     """
     check_name(card.name)
     import bentoml
@@ -84,21 +86,23 @@ def saving(card: Card, *, version: str | None = None, store: Path | None = None)
             _write_manifest(folder)
         staged = Path(staging) / str(model.tag.path())
         read_artifact(staged)
-        _publish(staged, store / card.name / staged.name)
+        _publish(staged, store / card.name / staged.name, is_promoted=is_promoted)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
     """Return the artifact of `tag`: "name", "name:latest" or "name:version".
 
+    `latest` is the version that was promoted last, or the newest where that one is not usable.
     Raise ArtifactMissing with the command that trains it, or ArtifactInvalid.
     """
     store = store or default_store()
     name, _, version = tag.partition(":")
     if version in ("", "latest"):
-        newest = versions(name, store=store)
-        if not newest:
+        usable = versions(name, store=store)
+        if not usable:
             raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train")
-        return newest[0]
+        promoted = _promoted(store / name)
+        return next((artifact for artifact in usable if artifact.version == promoted), usable[0])
     folder = store / name / version
     if not _is_plain(name) or not _is_plain(version) or not folder.is_dir():
         known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
@@ -152,22 +156,31 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _publish(staged: Path, target: Path) -> None:
+def _promoted(folder: Path) -> str:
+    """Return the version in the file `latest` of an artifact's folder, or an empty text."""
+    try:
+        return (folder / "latest").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _publish(staged: Path, target: Path, *, is_promoted: bool) -> None:
     staged.chmod(0o755)
     for path in staged.rglob("*"):
         if path.is_file():
             _sync(path)
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    # BentoML's tools read the file `latest`; this module uses the times of the cards. Write the file in the staging
-    # folder, so that a full disk is detected before the store changes.
+    # BentoML's tools read the file `latest` too. Write the file in the staging folder, so that a full disk is detected
+    # before the store changes.
     pointer = staged.parent / "latest"
     is_published = False
     try:
         pointer.write_text(target.name)
         os.rename(staged, target)
         is_published = True
-        os.replace(pointer, folder / "latest")
+        if is_promoted:
+            os.replace(pointer, folder / "latest")
     except BaseException:
         if is_published:
             shutil.rmtree(target, ignore_errors=True)

@@ -41,7 +41,7 @@ from serving.observability.request_recorder import RequestRecorder
 from serving.process.arbiter import supervise
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent
-from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
+from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
 from serving.server.fast_path.batch_queue import FastOperation
@@ -109,6 +109,7 @@ class GatewayAppFactory(HttpAppFactory):
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
         raise_file_limit()
+        return_freed_memory()
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         for placed in self._gateway.placed():

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from models.card import Card
 from models.errors import InputError
+from models.limits import MAX_ID_CHARACTERS
 from serving.errors.exceptions import BadQuery
 from serving.errors.problem_types import BAD_QUERY, CALL_FAILURES, NOT_KNOWN, VALIDATION
 from serving.http.operation import Content, JsonSchema, Operation
@@ -32,7 +33,7 @@ from serving.kinds.recommender.user_schemas import (
     UsersRecommendations,
 )
 from serving.kinds.recommender.users import UserHandler
-from serving.schemas.fields import EXAMPLE_VERSION, MAX_ID_CHARACTERS
+from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
     from serving.kinds.recommender.handler import RecommenderHandler
