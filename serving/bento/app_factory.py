@@ -15,16 +15,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from serving.process.parent_watchdog import is_orphan, remove_sockets
+from serving.process.startup import remove_reports
 
 
 class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
     """The base class of the runner's and the gateway's factory."""
 
     async def destroy_instance(self, app: Starlette) -> None:
-        """End the process. An orphan removes its socket, which its parent would otherwise do."""
+        """End the process. An orphan removes its socket and the reports, which its parent would otherwise do."""
         await super().destroy_instance(app)
         if is_orphan():
             remove_sockets(self.service.name, BentoMLContainer.remote_runner_mapping.get())
+            remove_reports()
 
     @property
     def middlewares(self) -> list[Middleware]:

@@ -41,8 +41,9 @@ from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
+from serving.process.arbiter import supervise
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.process.parent_watchdog import end_with_parent, name_parent
+from serving.process.parent_watchdog import end_with_parent
 from serving.process.python_version import python_warnings
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
@@ -165,7 +166,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        self.inner._name_parent = on_deployment(name_parent)
+        self.inner._supervise = on_deployment(functools.partial(supervise, grace_s=self.settings.shutdown_grace_s))
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -193,7 +194,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         return services
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        end_with_parent()
+        end_with_parent(grace_s=self.settings.shutdown_grace_s)
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()
 

@@ -23,8 +23,9 @@ from models.errors import DeadlineExceeded, InputError, Overloaded
 from serving.bento.app_factory import HttpAppFactory, wrapped
 from serving.context import current_context, current_request_id
 from serving.observability.logging import set_up_logs
+from serving.process.arbiter import supervise
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.process.parent_watchdog import end_with_parent, name_parent
+from serving.process.parent_watchdog import end_with_parent
 from serving.process.startup import report_started
 from serving.runners.client.local import host
 from serving.runners.host.asgi import RunnerApp
@@ -166,9 +167,9 @@ class RunnerService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # `bentoml serve` calls it before it starts the processes, in development too.
-        self.inner._name_parent = on_deployment(name_parent)
+        self.inner._supervise = on_deployment(functools.partial(supervise, grace_s=self.settings.shutdown_grace_s))
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        end_with_parent()
+        end_with_parent(grace_s=self.settings.shutdown_grace_s)
         self.inject_config()
         return RunnerAppFactory(self, is_main=is_main, settings=self.settings)()
