@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 HEADER = "X-Cache"
 _JSON = "application/json"
+# JSON of more bytes is compared as it is: it is not parsed before its bounds are checked.
+_MAX_NORMALIZED_BYTES = 64 << 10
+# A thread computes the digest of more bytes.
+_LARGE_BYTES = 1 << 20
+# The rest of a form of more parts is compared with its boundary.
+_MAX_PARTS = 300
 # Headers that are stored with a response.
 _STORED_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
 _NO_HEADERS: Mapping[str, str] = {}
@@ -116,8 +122,15 @@ def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
     """Return the cache key of a request to `operation`, answered by `model`."""
-    digest = hashlib.sha256()
     body = await request.body()
+    if len(body) > _LARGE_BYTES:
+        # hashlib releases the interpreter for large pieces.
+        return await asyncio.to_thread(_key, request, body, operation, model)
+    return _key(request, body, operation, model)
+
+
+def _key(request: Request, body: bytes, operation: str, model: ModelRef) -> str:
+    digest = hashlib.sha256()
     content_type = request.headers.get("content-type", "")
     for part in (
         request.headers.get("api-version", ""),
@@ -135,6 +148,8 @@ def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | byte
     """Return the significant parts of a body: JSON without spaces and with sorted keys, a form without its boundary."""
     media_type, _, parameters = content_type.partition(";")
     if media_type.strip().lower() == _JSON:
+        if len(body) > _MAX_NORMALIZED_BYTES:
+            return [body]
         try:
             return [orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)]
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
@@ -142,7 +157,7 @@ def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | byte
     name, _, boundary = parameters.strip().partition("=")
     if name.lower() == "boundary" and boundary.strip('"'):
         # Split, not replaced: any replacement could also occur in a file.
-        return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"))
+        return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"), _MAX_PARTS)
     return [content_type.encode(), body]
 
 
