@@ -6,7 +6,8 @@ import csv
 import datetime
 import decimal
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from serving.jobs.decoding.task import ColumnSpec, DecodeTask
 from serving.jobs.storage.item_file import JobItem
 
 MAX_LINE_CHARACTERS = 1 << 20
+# Bounds of one row. A history has at most 1,000 items.
+MAX_ROW_VALUES = 10_000
+MAX_DEPTH = 100
 # Few rows per batch: a small Parquet file may contain large rows, because repeated values are stored once.
 PARQUET_ROWS = 64
 _SHOWN = 100
@@ -102,10 +106,11 @@ def ndjson_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
             yield _row_item(value, names, task.id_column)
 
 
+@dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is not JSON."""
+    """A line that is not JSON, or not a row."""
 
-    fault = "the line is not JSON in UTF-8"
+    fault: str = "the line is not JSON in UTF-8"
 
 
 def json_lines(path: Path) -> Iterator[object]:
@@ -115,9 +120,31 @@ def json_lines(path: Path) -> Iterator[object]:
             if not line.strip():
                 continue
             try:
-                yield orjson.loads(line)
+                value = orjson.loads(line)
             except orjson.JSONDecodeError:
                 yield BadLine()
+                continue
+            # The worker validates items on the event loop.
+            fault = _size_fault(value) if len(line) > MAX_DEPTH else None
+            yield value if fault is None else BadLine(fault)
+
+
+def _size_fault(value: object) -> str | None:
+    """Return why a value of JSON or of a Parquet file is too deep or too large for a row, or None."""
+    values, level = 0, [value]
+    for _ in range(MAX_DEPTH):
+        nested: list[object] = []
+        for container in level:
+            members = container.values() if isinstance(container, dict) else container
+            if isinstance(members, Collection) and not isinstance(members, str):
+                values += len(members)
+                nested += [member for member in members if isinstance(member, dict | list)]
+        if values > MAX_ROW_VALUES:
+            return f"the row has more than {MAX_ROW_VALUES} values"
+        if not nested:
+            return None
+        level = nested
+    return f"the row is nested deeper than {MAX_DEPTH}"
 
 
 def parquet_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
@@ -138,7 +165,8 @@ def parquet_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
                 except TypeError as error:
                     yield JobItem({"fault": str(error)})
                 else:
-                    yield _row_item(values, readers, task.id_column)
+                    fault = _size_fault(values)
+                    yield _row_item(values, readers, task.id_column) if fault is None else JobItem({"fault": fault})
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidInput("the file is not a Parquet file, or it is damaged", location=("body",)) from error
 
@@ -155,6 +183,8 @@ def _row_item(row: dict[str, Any], names: Container[str], id_column: str | None)
 
 
 def _parquet_value(value: object, read: ReadCell | None) -> object:
+    if isinstance(value, str) and len(value) > MAX_LINE_CHARACTERS:
+        raise TypeError(f"the row has a text of more than {MAX_LINE_CHARACTERS} characters")
     return read(value) if read is not None and isinstance(value, str) else _json_value(value)
 
 
