@@ -41,13 +41,15 @@ MISSING_WORDS = frozenset(
 class Column:
     """One named input or output.
 
-    `kind` is what a client sends: a number, an integer, a boolean, one of `categories`, or free text.
-    `minimum` and `maximum` describe the training data; they are not enforced.
+    `kind` is what a client sends: a number, an integer, a boolean, one of `categories`, a date (ISO 8601), or free
+    text. `minimum` and `maximum` describe the training data; they are not enforced.
     With `accepts_unknown` a category outside `categories` is served as "none of these"; otherwise it is refused.
+    `decimal`, `unit`, `missing_words` and `date_format` tell how the cells of a text table are written: see
+    `models.tables.cells`.
     """
 
     name: str
-    kind: Literal["number", "integer", "boolean", "category", "text", "image"]
+    kind: Literal["number", "integer", "boolean", "category", "date", "text", "image"]
     description: str = ""
     required: bool = True
     nullable: bool = False
@@ -56,6 +58,10 @@ class Column:
     categories: tuple[str, ...] = ()
     accepts_unknown: bool = False
     example: Scalar = None
+    decimal: str = "."
+    unit: str = ""
+    missing_words: tuple[str, ...] = ()
+    date_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)

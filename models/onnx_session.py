@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime for small batches: float32 rows in, float32 rows out."""
+"""Sessions of ONNX Runtime for small batches: rows of numbers in, rows of numbers out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_session(model: Path | bytes, *, threads: int | None = None) -> onnxrunt
     )
 
 
-def run_session(session: onnxruntime.InferenceSession, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a session of `open_session` on float32 (N, F)."""
-    answers: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]
+def run_session(session: onnxruntime.InferenceSession, rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Run a session of `open_session` on (N, F) of the type that its graph takes."""
+    answers: NDArray[np.floating] = session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0]
     return answers

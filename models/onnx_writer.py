@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from models.onnx_session import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -22,17 +25,24 @@ def encode_model(
     columns: int,
     outputs: int,
     constants: Sequence[onnx.TensorProto] = (),
+    takes: DTypeLike = np.float32,
+    gives: DTypeLike = np.float32,
 ) -> bytes:
-    """Return a graph from `rows` float32 (N, columns) to `answers` float32 (N, outputs) as bytes, checked by onnx."""
+    """Return a graph from `rows` (N, columns) to `answers` (N, outputs) as bytes, checked by onnx.
+
+    `takes` and `gives` are their types.
+    """
     import onnx
-    from onnx import TensorProto, helper
+    from onnx import helper
+
+    given, taken = (helper.np_dtype_to_tensor_dtype(np.dtype(each)) for each in (gives, takes))
 
     model = helper.make_model(
         helper.make_graph(
             list(nodes),
             name,
-            [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["N", columns])],
-            [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", outputs])],
+            [helper.make_tensor_value_info(INPUT_NAME, taken, ["N", columns])],
+            [helper.make_tensor_value_info(OUTPUT_NAME, given, ["N", outputs])],
             list(constants),
         ),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()],

@@ -86,7 +86,8 @@ def build_app(
             is_stopping=is_stopping,
         )
     )
-    app = Starlette(routes=[*routes, *pages.routes(document)], lifespan=lifespan)
+    routes += pages.routes(document, is_private=guard.required_role("docs") is not None)
+    app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
     problem_details.install(app)
     return app

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from training.packages import cache_folder
@@ -52,10 +52,12 @@ def cached_store(name: str, key: str, train: Callable[[Path], object]) -> Path:
     return _cached(name, key, lambda home: train(home / "models")) / "models"
 
 
-def cached_home(name: str, key: str, *command: str) -> Path:
-    """Return a BENTOML_HOME whose store holds what `python -m COMMAND` trains."""
+def cached_home(name: str, key: str, *command: str, stores: Sequence[Path] = ()) -> Path:
+    """Return a BENTOML_HOME whose store holds the models of `stores` and what `python -m COMMAND` trains."""
 
     def train(home: Path) -> None:
+        for store in stores:
+            shutil.copytree(store, home / "models", dirs_exist_ok=True)
         environment = {**os.environ, "BENTOML_HOME": str(home)}
         subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, check=True)
 

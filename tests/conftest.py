@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,33 +24,60 @@ pytest_plugins = [
     "tests.fixtures_tabular",
     "tests.fixtures_recommender",
 ]
-# Fixtures that start server processes, and fixtures that train a model unless the cache has it.
-_SERVERS = {"service", "bento"}
+# Fixtures that train a model unless the cache has it.
 _TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store"}
+# The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.
+_LIVE = ("live models", "live projects", "live deploy")
+# A file all of whose tests have these markers.
+_MARKED_FILE = re.compile(r"^pytestmark = (?:\[\n? *)?pytest\.mark\.(slow|live|container)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file whose tests `-m` deselects anyway by its marker: its imports can take seconds."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    marker = _MARKED_FILE.search(collection_path.read_text())
+    return True if marker and f"not {marker[1]}" in config.getoption("markexpr") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the fixtures that they use, and group them for `pytest -n 2 --dist loadgroup`.
 
-    The live tests are one group and start first, so that servers do not compete with each other. Every other file
-    is a group, so that its module fixtures are set up once. Files with slow tests start before the others.
+    The live tests are three groups and start first: each runs in one process. Tests of the shared `service` come last
+    in their group, so that it does not run while other servers do. Every other file is a group, so that its module
+    fixtures are set up once. Files with slow tests start before the others.
     """
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & _SERVERS:
+        fixtures = _fixtures(item)
+        if _is_shared(item) or "bento" in fixtures:
             item.add_marker("live")
         if fixtures & _TRAINED:
             item.add_marker("slow")
     if hasattr(config, "workerinput"):
         slow = {_file(item) for item in items if item.get_closest_marker("slow")}
+        order = {group: place for place, group in enumerate(_LIVE)}
         for item in items:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
-        items.sort(key=lambda item: (_group(item) != "live", _file(item) not in slow))
+        items.sort(key=lambda item: (order.get(_group(item), len(order)), _is_shared(item), _file(item) not in slow))
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 def _group(item: pytest.Item) -> str:
-    return "live" if item.get_closest_marker("live") else _file(item)
+    if not item.get_closest_marker("live"):
+        return _file(item)
+    models, projects, deploy = _LIVE
+    if _file(item).startswith("tests/deploy/"):
+        return deploy
+    return models if _fixtures(item) & _TRAINED else projects
+
+
+def _is_shared(item: pytest.Item) -> bool:
+    """Return whether the test uses the shared `service`, and not a fixture of the same name in its own file."""
+    return {"service", "default_home"} <= _fixtures(item)
 
 
 def _file(item: pytest.Item) -> str:

@@ -13,9 +13,13 @@ from tests.live.server import Server, serving
 
 
 @pytest.fixture(scope="session")
-def default_home() -> Path:
-    """A BENTOML_HOME whose store holds the default models. Kept until the sources or the locked versions change."""
-    return cached_home("default", sources_key("requirements.lock", "models/**/*.py", "training/**/*.py"), "training")
+def default_home(image_store: Path, tabular_store: Path) -> Path:
+    """A BENTOML_HOME whose store holds the default models. Kept until the sources or the locked versions change.
+
+    The command trains what the stores of single models do not hold.
+    """
+    key = sources_key("requirements.lock", "models/**/*.py", "training/**/*.py")
+    return cached_home("default", key, "training", stores=(image_store, tabular_store))
 
 
 @pytest.fixture(scope="session")

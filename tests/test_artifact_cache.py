@@ -70,6 +70,13 @@ def test_a_command_saves_into_its_bentoml_home(cache: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["models"]
 
 
+def test_a_command_finds_the_models_of_other_stores(cache: Path, tmp_path: Path) -> None:
+    save(tmp_path / "store" / "other", "first")
+    rename = "import os; os.chdir(os.environ['BENTOML_HOME'] + '/models'); os.rename('other', 'found')"
+    home = cached_home("m", "key", "timeit", "-n1", "-r1", rename, stores=[tmp_path / "store"])
+    assert (home / "models" / "found" / "model").read_text() == "first"
+
+
 def test_the_key_depends_on_sources_and_options() -> None:
     key = sources_key("tests/artifact_cache.py")
     assert key == sources_key("tests/artifact_cache.py")

@@ -47,6 +47,8 @@ MODELS = (
     "errors",
     "profile",
     "card",
+    "limits",
+    "tables",
     "adaptive_choice",
     "cores",
     "blas",

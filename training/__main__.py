@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.store.artifacts import versions
+from models.store.artifacts import find, versions
 from training.command import option, run
 from training.recipes import Recipe, default_recipes
 from training.report import console
@@ -29,13 +29,13 @@ def main(params: Params) -> None:
 
 
 def _is_current(kind: str, recipe: Recipe) -> bool:
-    saved = versions(kind)
-    if not saved:
+    if not versions(kind):
         return False
-    if recipe.is_outdated(saved[0].card):
-        console.print(f"= {saved[0].tag} was made by an older recipe")
+    saved = find(kind)
+    if recipe.is_outdated(saved.card):
+        console.print(f"= {saved.tag} was made by an older recipe")
         return False
-    console.print(f"= {saved[0].tag} is in the store")
+    console.print(f"= {saved.tag} is in the store")
     return True
 
 
@@ -43,7 +43,8 @@ def _train(kind: str, options: Sequence[str]) -> None:
     """Run the kind's training script in its own process, which returns the memory of its libraries when it ends."""
     started = time.perf_counter()
     console.print(f"[bold]> train {kind}[/bold]")
-    command = [sys.executable, "-m", f"training.{kind}", *options]
+    # A default model replaces that of an older recipe, whatever its classes and inputs were.
+    command = [sys.executable, "-m", f"training.{kind}", "--promote", *options]
     status = subprocess.run(command, check=False).returncode  # noqa: S603  (scripts of this package)
     if status:
         sys.exit(status)

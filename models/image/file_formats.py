@@ -6,9 +6,10 @@ warnings and process-wide limits of Pillow.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from models.errors import InvalidInput, UnsupportedMedia
 
@@ -16,6 +17,14 @@ Format = Literal["JPEG", "PNG", "WebP", "GIF", "BMP"]
 
 _ORIENTATION_TAG = 0x0112
 _SHORT = 3
+# A progressive JPEG has about ten scans. Each one visits every block of the image, and takes 100 bytes of the file.
+MAX_SCANS: Final = 100
+MAX_PNG_CHUNKS: Final = 100_000
+# The chunks of a PNG that its pixels depend on. The others may unpack to a mebibyte each.
+_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+# The marker after the data of a scan, in which FF is followed by 00 or by the number of a restart.
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_SCAN, _END = 0xDA, 0xD9
 # JPEG markers without a length after them: TEM, RST0-7, SOI, EOI.
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 # Start-of-frame markers: all of C0-CF but DHT (C4), JPG (C8) and DAC (CC).
@@ -56,12 +65,25 @@ def read_header(data: bytes) -> Header:
     return header
 
 
-def without_animation(data: bytes) -> bytes:
-    """Remove the animation chunk of a PNG, so that decoders do not look for frames; keep all other bytes."""
-    for kind, start, length in _png_chunks(data):
-        if kind == b"acTL":
-            return data[: start - 8] + data[start + length + 4 :]
-    return data
+def pixel_chunks(data: bytes) -> bytes:
+    """Return a PNG without the chunks that are not about its pixels, such as text, profiles and animation."""
+    chunks = (
+        data[start - 8 : start + length + 4] for kind, start, length in _png_chunks(data) if kind in _PIXEL_CHUNKS
+    )
+    return data[:8] + b"".join(chunks)
+
+
+def check_scans(data: bytes) -> None:
+    """Raise InvalidInput for a JPEG of more than MAX_SCANS scans."""
+    scans, at = 0, 2
+    # A bound that is fast to compute, and exceeds the number of scans only in a file of several megabytes.
+    if data.count(bytes((0xFF, _SCAN))) <= MAX_SCANS:
+        return
+    while (match := _MARKER_AFTER_SCAN.search(data, at)) is not None and data[match.end() - 1] != _END:
+        scans += data[match.end() - 1] == _SCAN
+        if scans > MAX_SCANS:
+            raise InvalidInput(f"the JPEG has more than {MAX_SCANS} scans")
+        at = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
 
 
 def exif_orientation(exif: bytes) -> int:
@@ -121,8 +143,11 @@ def _png(data: bytes) -> Header:
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     """List type, start and length of the content of each chunk, up to the end of the file."""
-    chunks, at = [], 8
+    chunks: list[tuple[bytes, int, int]] = []
+    at = 8
     while at + 8 <= len(data):
+        if len(chunks) == MAX_PNG_CHUNKS:
+            raise InvalidInput(f"the PNG has more than {MAX_PNG_CHUNKS:,} chunks")
         length, kind = struct.unpack_from(">I4s", data, at)
         chunks.append((kind, at + 8, length))
         at += 12 + length

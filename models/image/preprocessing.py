@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
 from pydantic import TypeAdapter, ValidationError
 
-from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput
-from models.image.file_formats import Header, read_header, without_animation
+from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput, is_exhausted
+from models.image.decode_memory import DecodeMemory
+from models.image.file_formats import Header, check_scans, pixel_chunks, read_header
 
 PREPROCESSING_FILE = "preprocessing.json"
 DEFAULT_MAX_PIXELS = 50_000_000
@@ -57,6 +58,13 @@ _TRANSPOSED = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = (255, 255, 255)
+# The memory of an image while it is decoded, measured. JPEG: of the pixels after scaling; before it, each value of a
+# progressive one takes two bytes.
+_BYTES_PER_PIXEL = {"JPEG": 12, "PNG": 8, "GIF": 8, "BMP": 8, "WebP": 20}
+_BYTES_PER_COEFFICIENT = 2
+_BYTES_PER_TURNED_PIXEL = 4
+# Rows are converted in strips: a conversion holds the GIL, and takes several times the memory of its pixels.
+_STRIP_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +115,27 @@ class ImageDecoder:
     """Decodes, orients, flattens onto white, scales and crops. Thread-safe; runs without the GIL.
 
     JPEG files are scaled during decoding by 2, 4 or 8, to at least `margin` times the size that the resize needs;
-    `margin=None` decodes them in full size.
+    `margin=None` decodes them in full size. Threads wait for `memory`, which decoders may share.
     """
 
     def __init__(
-        self, preprocessing: Preprocessing, *, max_pixels: int = DEFAULT_MAX_PIXELS, margin: float | None = 2.0
+        self,
+        preprocessing: Preprocessing,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        margin: float | None = 2.0,
+        memory: DecodeMemory | None = None,
     ) -> None:
         self.preprocessing = preprocessing
         self.max_pixels = max_pixels
         self.margin = margin
+        self.memory = memory or DecodeMemory()
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels (crop, crop, 3) of one image file: JPEG, PNG, WebP, GIF (first frame) or BMP.
 
         Raise UnsupportedMedia for other formats, InvalidInput when the file is truncated or corrupt, InputTooLarge
-        without decoding when its header declares more than `max_pixels` pixels.
+        without decoding when its header declares more than `max_pixels` pixels, or needs more than `memory`.
         """
         header = read_header(data)
         if header.width * header.height > self.max_pixels:
@@ -129,12 +143,23 @@ class ImageDecoder:
                 f"the image has {header.width} x {header.height} pixels; at most {self.max_pixels:,} are accepted"
             )
         try:
-            image = self._decode_jpeg(data, header) if header.format == "JPEG" else _decode_other(data, header)
-            return self._fit(image, header.orientation)
+            with self.memory.reserve(self.decode_bytes(header)):
+                image = self._decode_jpeg(data, header) if header.format == "JPEG" else _decode_other(data, header)
+                return self._fit(image, header.orientation)
         except Image.DecompressionBombError as error:
             raise InputTooLarge(f"the image has more than {self.max_pixels:,} pixels") from error
         except _DECODER_ERRORS as error:
+            if is_exhausted(error):  # Pillow imports modules when it needs them.
+                raise
             raise InvalidInput(f"the {header.format} image cannot be decoded: it is truncated or corrupt") from error
+
+    def decode_bytes(self, header: Header) -> int:
+        """Return the memory that decoding takes, in addition to the file."""
+        height, width = self._min_sides(header) if header.format == "JPEG" else (header.height, header.width)
+        size = height * width * _BYTES_PER_PIXEL[header.format]
+        if header.orientation in _TRANSPOSED:
+            size += height * width * _BYTES_PER_TURNED_PIXEL
+        return size + header.height * header.width * header.components * _BYTES_PER_COEFFICIENT
 
     def fit(self, pixels: Pixels) -> Pixels:
         """Resize and crop pixels (H, W, 3) as those of a file. Raise InvalidInput or InputTooLarge."""
@@ -146,6 +171,7 @@ class ImageDecoder:
         return self._fit(Image.fromarray(pixels), 1)
 
     def _decode_jpeg(self, data: bytes, header: Header) -> Image.Image:
+        check_scans(data)
         min_sides = self._min_sides(header)
         if header.components == 4:
             return _cmyk_to_rgb(_decode_planes(data, "CMYK", min_sides), header.has_inverted_ink)
@@ -192,7 +218,7 @@ def _cmyk_to_rgb(ink: Pixels, is_inverted: bool) -> Image.Image:
 
 def _decode_other(data: bytes, header: Header) -> Image.Image:
     if header.format == "PNG":
-        data = without_animation(data)
+        data = pixel_chunks(data)
     with _OPENERS[header.format](io.BytesIO(data)) as image:
         if (image.width, image.height) != (header.width, header.height) and header.format != "GIF":
             raise ValueError("the header and the image data differ in size")
@@ -201,7 +227,18 @@ def _decode_other(data: bytes, header: Header) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: scale 16 bits to 8, compose transparency on white."""
+    """Convert any mode to RGB, strip by strip: scale 16 bits to 8, compose transparency on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    flat = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+        flat.paste(_flat_strip(strip), (0, top))
+    return flat
+
+
+def _flat_strip(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         return _to_eight_bits(image)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.card import Card, read_card, write_card
-from models.errors import ArtifactInvalid, ArtifactMissing
+from models.errors import ArtifactInvalid, ArtifactMissing, StoreUnavailable, is_exhausted
 
 MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
@@ -59,12 +59,14 @@ def check_name(name: str) -> None:
 
 
 @contextlib.contextmanager
-def saving(card: Card, *, version: str | None = None, store: Path | None = None) -> Iterator[Path]:
+def saving(
+    card: Card, *, version: str | None = None, store: Path | None = None, is_promoted: bool = True
+) -> Iterator[Path]:
     """Yield a folder for an artifact's files and publish it in the store as `card.name` when the block ends.
 
     On any exception, KeyboardInterrupt included, the store stays unchanged. BentoML generates the version from the time
-    unless one is given; `latest` then names the new artifact. Raise OSError when the disk is full, and ArtifactInvalid
-    for a name that is not permitted.
+    unless one is given; `latest` then names the new artifact if it `is_promoted`. Raise OSError when the disk is full,
+    and ArtifactInvalid for a name that is not permitted.
     """
     check_name(card.name)
     import bentoml
@@ -84,21 +86,23 @@ def saving(card: Card, *, version: str | None = None, store: Path | None = None)
             _write_manifest(folder)
         staged = Path(staging) / str(model.tag.path())
         read_artifact(staged)
-        _publish(staged, store / card.name / staged.name)
+        _publish(staged, store / card.name / staged.name, is_promoted=is_promoted)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
     """Return the artifact of `tag`: "name", "name:latest" or "name:version".
 
+    `latest` is the version that was promoted last, or the newest where that one is not usable.
     Raise ArtifactMissing with the command that trains it, or ArtifactInvalid.
     """
     store = store or default_store()
     name, _, version = tag.partition(":")
     if version in ("", "latest"):
-        newest = versions(name, store=store)
-        if not newest:
+        usable = versions(name, store=store)
+        if not usable:
             raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train")
-        return newest[0]
+        promoted = _promoted(store / name)
+        return next((artifact for artifact in usable if artifact.version == promoted), usable[0])
     folder = store / name / version
     if not _is_plain(name) or not _is_plain(version) or not folder.is_dir():
         known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
@@ -107,20 +111,38 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
 
 
 def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
-    """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts."""
+    """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts.
+
+    Raise StoreUnavailable when the folder cannot be read.
+    """
     folder = (store or default_store()) / name
     if not _is_plain(name) or not folder.is_dir():
         return []
+    try:
+        paths = [path for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise StoreUnavailable(f"the folder of artifact '{name}' cannot be read: {error.strerror}") from error
     usable = []
-    for path in folder.iterdir():
-        if path.is_dir():
-            with contextlib.suppress(ArtifactInvalid):
-                usable.append(read_artifact(path))
+    for path in paths:
+        with contextlib.suppress(ArtifactInvalid):
+            usable.append(read_artifact(path))
     return sorted(usable, key=lambda artifact: (artifact.card.created, artifact.version), reverse=True)
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read an artifact from its folder. Raise ArtifactInvalid when the card or a file is missing or truncated."""
+    """Read an artifact from its folder.
+
+    Raise ArtifactInvalid when the card or a file is missing or truncated, and StoreUnavailable.
+    """
+    try:
+        return _read(folder)
+    except ArtifactInvalid as error:
+        if not is_exhausted(error.__cause__):
+            raise
+        raise StoreUnavailable(f"{error}; the process is out of files or memory") from error
+
+
+def _read(folder: Path) -> Artifact:
     listed = _read_manifest(folder)
     for file, (size_bytes, _) in listed.items():
         path = folder / file
@@ -152,22 +174,31 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _publish(staged: Path, target: Path) -> None:
+def _promoted(folder: Path) -> str:
+    """Return the version in the file `latest` of an artifact's folder, or an empty text."""
+    try:
+        return (folder / "latest").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _publish(staged: Path, target: Path, *, is_promoted: bool) -> None:
     staged.chmod(0o755)
     for path in staged.rglob("*"):
         if path.is_file():
             _sync(path)
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    # BentoML's tools read the file `latest`; this module uses the times of the cards. Write the file in the staging
-    # folder, so that a full disk is detected before the store changes.
+    # BentoML's tools read the file `latest` too. Write the file in the staging folder, so that a full disk is detected
+    # before the store changes.
     pointer = staged.parent / "latest"
     is_published = False
     try:
         pointer.write_text(target.name)
         os.rename(staged, target)
         is_published = True
-        os.replace(pointer, folder / "latest")
+        if is_promoted:
+            os.replace(pointer, folder / "latest")
     except BaseException:
         if is_published:
             shutil.rmtree(target, ignore_errors=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.onnx"
 
+# Of the sum of probabilities, for each class: they are float32.
+_TOLERANCE = 1e-4
+
 TASKS = ("tabular-classification", "tabular-regression")
 
 
@@ -29,7 +32,9 @@ class TabularModel:
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
         self.artifact = artifact
         self._session = session
-        self._columns = len(artifact.card.inputs)
+        self._columns = RowEncoder(artifact.card).width
+        # Graphs of earlier recipes take float32.
+        self._dtype = np.float64 if session.get_inputs()[0].type == "tensor(double)" else np.float32
 
     @classmethod
     def load(cls, artifact: Artifact, *, threads: int | None = None) -> Self:
@@ -46,24 +51,45 @@ class TabularModel:
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
             raise ArtifactInvalid(f"{MODEL_FILE} of artifact '{artifact.tag}' cannot be loaded: {error}") from error
         columns, outputs = _widths(session)
-        if columns != len(card.inputs) or outputs != max(len(card.classes), 1):
+        width = RowEncoder(card).width
+        if columns != width or outputs != max(len(card.classes), 1):
             raise ArtifactInvalid(
                 f"{MODEL_FILE} of artifact '{artifact.tag}' has {columns} input columns and {outputs} output columns; "
-                f"its card has {len(card.inputs)} inputs and {len(card.classes)} classes"
+                f"its card has {width} encoded columns and {len(card.classes)} classes"
             )
-        return cls(artifact, session)
+        model = cls(artifact, session)
+        model.check_example()
+        return model
 
-    def predict(self, rows: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return probabilities of the card's classes in their order, float32 (N, K), or estimates, float32 (N, 1).
+    def check_example(self) -> None:
+        """Raise ArtifactInvalid unless the answer to the card's example has the shape and the range that it must."""
+        try:
+            answers = self.predict(self.example())
+        except Exception as error:  # ONNX Runtime's errors have no common base but Exception
+            raise ArtifactInvalid(f"artifact '{self.artifact.tag}' cannot answer its own example: {error}") from error
+        classes = len(self.artifact.card.classes)
+        fault = ""
+        if answers.shape != (1, max(classes, 1)):
+            fault = f"has the shape {answers.shape}; expected: (1, {max(classes, 1)})"
+        elif not np.isfinite(answers).all():
+            fault = "is not finite"
+        elif classes and (answers.min() < -_TOLERANCE or abs(float(answers.sum()) - 1.0) > classes * _TOLERANCE):
+            fault = "is not a distribution of probabilities: they must be in 0 to 1, and their sum 1"
+        if fault:
+            raise ArtifactInvalid(f"the answer of artifact '{self.artifact.tag}' to its own example {fault}")
 
-        `rows` is (N, F), the output of RowEncoder. Raise InvalidInput for another shape.
+    def predict(self, rows: NDArray[np.generic]) -> NDArray[np.floating]:
+        """Return probabilities of the card's classes in their order, float32 (N, K), or estimates, float64 (N, 1).
+
+        `rows` is (N, W), the output of RowEncoder. Raise InvalidInput for another shape. Estimates of earlier recipes
+        are float32.
         """
         if rows.ndim != 2 or rows.shape[1] != self._columns or not len(rows):
             raise InvalidInput(f"rows have the shape {rows.shape}; expected: (N, {self._columns})")
-        return run_session(self._session, np.ascontiguousarray(rows, dtype=np.float32))
+        return run_session(self._session, np.ascontiguousarray(rows, dtype=self._dtype))
 
-    def example(self) -> NDArray[np.float32]:
-        """Return the encoded row of the card's examples, shape (1, F)."""
+    def example(self) -> NDArray[np.float64]:
+        """Return the encoded row of the card's examples, shape (1, W)."""
         inputs = self.artifact.card.inputs
         return RowEncoder.for_columns(inputs).encode([{column.name: column.example for column in inputs}])
 

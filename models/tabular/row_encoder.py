@@ -5,11 +5,14 @@ Training encodes its tables with the same code, so that both sides agree.
 number, integer   the value; NaN when missing
 boolean           0 or 1; NaN when missing
 category          its index in `Column.categories`, or MISSING, or NONE_OF_THESE
+date              its parts (`models.tables.dates.PARTS`); NaN when missing
+text              the hashes of its words (`models.tabular.tokens`), padded with NO_TOKEN
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from types import NoneType
 
 import numpy as np
@@ -17,12 +20,20 @@ from numpy.typing import NDArray
 
 from models.card import Card, Column
 from models.errors import ArtifactInvalid, InvalidInput
+from models.limits import MAX_NUMBER
+from models.tables.dates import PARTS, date_parts, seconds_of
+from models.tabular.tokens import TOKENS, token_ids
 
 # Codes of a category column in addition to its indices 0, 1, ...
 MISSING = -1
 NONE_OF_THESE = -2
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+# The number of encoded columns of an input that has more than one.
+_WIDTHS = {"date": len(PARTS), "text": TOKENS}
+_EXPECTED = {
+    "integer": "an integer", "boolean": "true or false", "date": "a date in ISO 8601, such as 2024-05-31",
+    "text": "text", "category": "text",
+}  # fmt: skip
 _SHOWN_CATEGORIES = 12
 _SHOWN_CHARACTERS = 60
 
@@ -43,52 +54,78 @@ class RowEncoder:
         encoder._set_columns(tuple(columns))
         return encoder
 
-    def encode(self, rows: Sequence[Mapping[str, object]]) -> NDArray[np.float32]:
-        """Encode N >= 1 rows as float32 (N, F), columns in the card's order. A missing key counts as null.
+    def encode(self, rows: Sequence[Mapping[str, object]]) -> NDArray[np.float64]:
+        """Encode N >= 1 rows as float64 (N, W), columns in the card's order. A missing key counts as null.
 
         Raise InvalidInput for the first error, with the location `(row, column)`. Other keys are ignored: the schema of
         the request refuses them.
         """
         return self.encode_columns([[row.get(column.name) for row in rows] for column in self._columns])
 
-    def encode_columns(self, values: Sequence[list[object]]) -> NDArray[np.float32]:
+    def encode_columns(self, values: Sequence[list[object]]) -> NDArray[np.float64]:
         """Encode F columns of N values each, as `encode` does."""
         if not values or not values[0]:
             raise InvalidInput("no rows")
         encoded = []
         for column, convert, given in zip(self._columns, self._converters, values, strict=True):
-            numbers = convert(given)
-            if numbers is None:
+            converted = convert(given)
+            if converted is None:
                 raise _error(column, convert, given)
-            encoded.append(numbers)
-        try:
-            table = np.array(encoded, dtype=np.float64).T
-        except OverflowError:  # an integer of more than 308 digits
-            table = np.array([[_to_float(value) for value in numbers] for numbers in encoded]).T
-        return self._to_float32(table, encoded)
+            encoded.append(converted)
+        if not self._is_wide:
+            return self._numbers(encoded, self._columns)
+        return np.concatenate(
+            [self._expanded(column, each) for column, each in zip(self._columns, encoded, strict=True)], axis=1
+        )
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """The encoded columns of each input."""
+        ends = list(accumulate((_WIDTHS.get(column.kind, 1) for column in self._columns), initial=0))
+        return tuple(slice(start, end) for start, end in pairwise(ends))
+
+    @property
+    def width(self) -> int:
+        """The number of encoded columns."""
+        return sum(_WIDTHS.get(column.kind, 1) for column in self._columns)
 
     def _set_columns(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
         self._converters = [_converter(column) for column in columns]
+        self._is_wide = any(column.kind in _WIDTHS for column in columns)
 
-    def _to_float32(self, table: NDArray[np.float64], encoded: list[list[object]]) -> NDArray[np.float32]:
+    def _expanded(self, column: Column, values: list[object]) -> NDArray[np.float64]:
+        if column.kind == "text":
+            return token_ids(values)  # type: ignore[arg-type]  # checked by the converter
+        numbers = self._numbers([values], (column,))
+        return date_parts(numbers[:, 0]) if column.kind == "date" else numbers
+
+    @staticmethod
+    def _numbers(encoded: list[list[object]], columns: Sequence[Column]) -> NDArray[np.float64]:
+        try:
+            table = np.array(encoded, dtype=np.float64)
+        except OverflowError:  # an integer of more than 308 digits
+            table = np.array([[_to_float(value) for value in numbers] for numbers in encoded])
         with np.errstate(invalid="ignore"):
-            usable = np.abs(table) <= _FLOAT32_MAX
+            usable = np.abs(table) <= MAX_NUMBER
         if not usable.all():
-            for row, position in np.argwhere(~usable).tolist():
+            for row, position in np.argwhere(~usable.T).tolist():
                 if encoded[position][row] is not None:
-                    column = self._columns[position]
-                    raise InvalidInput(
-                        f"'{column.name}' must be a finite number of at most {_FLOAT32_MAX:.1e}",
-                        location=(row, column.name),
-                    )
-        return np.ascontiguousarray(table, dtype=np.float32)
+                    name = columns[position].name
+                    message = f"'{name}' must be a finite number of at most {MAX_NUMBER:.1e}"
+                    raise InvalidInput(message, location=(row, name))
+        return np.ascontiguousarray(table.T)
 
 
 def _converter(column: Column) -> _Converter:
     allowed = {NoneType} if column.nullable else set()
     if column.kind == "category":
         return _category_converter(column)
+    if column.kind == "date":
+        return _date_converter(column)
+    if column.kind == "text":
+        texts = allowed | {str}
+        return lambda values: values if texts.issuperset(map(type, values)) else None
     kinds: dict[str, set[type]] = {"number": {int, float}, "integer": {int}, "boolean": {bool}}
     if column.kind not in kinds:
         raise ArtifactInvalid(f"input '{column.name}' is of kind '{column.kind}', which tables do not support")
@@ -127,16 +164,25 @@ def _category_converter(column: Column) -> _Converter:
     return convert
 
 
+def _date_converter(column: Column) -> _Converter:
+    def convert(values: list[object]) -> list[object] | None:
+        seconds = [seconds_of(value) if isinstance(value, str) else None for value in values]
+        is_read = all(
+            each is not None or (value is None and column.nullable) for each, value in zip(seconds, values, strict=True)
+        )
+        return list(seconds) if is_read else None
+
+    return convert
+
+
 def _error(column: Column, convert: _Converter, values: list[object]) -> InvalidInput:
     row = next(index for index, value in enumerate(values) if convert([value]) is None)
     location = (row, column.name)
     if values[row] is None:
         return InvalidInput(f"'{column.name}' is missing", location=location)
-    if column.kind != "category":
-        expected = {"integer": "an integer", "boolean": "true or false"}.get(column.kind, "a number")
+    if column.kind != "category" or not isinstance(values[row], str):
+        expected = _EXPECTED.get(column.kind, "a number")
         return InvalidInput(f"'{column.name}' must be {expected}", location=location)
-    if not isinstance(values[row], str):
-        return InvalidInput(f"'{column.name}' must be text", location=location)
     known = ", ".join(column.categories[:_SHOWN_CATEGORIES])
     more = len(column.categories) - _SHOWN_CATEGORIES
     given = str(values[row])[:_SHOWN_CHARACTERS]

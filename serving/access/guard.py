@@ -27,6 +27,8 @@ KEY_HEADER = b"x-api-key"
 _MAX_CREDENTIAL_BYTES = 8192
 # The key of a scope under which the identity of the caller is stored.
 IDENTITY = "makunouchi.identity"
+# The key of a scope that shows that the guard has admitted the request to an operation, not only to a page or a probe.
+ADMITTED = "makunouchi.admitted"
 
 
 class Guard:
@@ -68,6 +70,8 @@ class Guard:
         identity = self.admit_now(scope["headers"], access) or await self._admit_after_checks(scope, access)
         if identity is not ANONYMOUS:
             scope[IDENTITY] = identity
+        if access not in ("probe", "docs"):
+            scope[ADMITTED] = True
         return identity
 
     def admit_now(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> Identity | None:

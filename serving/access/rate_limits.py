@@ -1,7 +1,7 @@
 """Rate limits: one token bucket per caller (key or address) and class of routes.
 
 A request counts once its route and caller are known. A request answered 401 counts for its address, which slows down
-guessing of keys. Probes, metrics and documentation pages are never limited.
+guessing of keys. Probes, metrics and documentation pages are bounded by `serving.http.loop_share` instead.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
 from serving.http.middleware.native_bodies import NativeBodies
+from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
@@ -41,7 +43,7 @@ from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
-from serving.process.startup import freeze_live_objects, raise_file_limit, report_started
+from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
 from serving.server.fast_path.batch_queue import FastOperation
@@ -95,7 +97,9 @@ class GatewayAppFactory(HttpAppFactory):
         native = (native - _paths(mounted)) | {SCHEMA_PATH}
         draining = self._gateway.draining
         transfer_timeout_s = self._settings.job_transfer_timeout_s
+        trusted = [ipaddress.ip_network(each, strict=False) for each in self._settings.trusted_proxies]
         outer = [
+            Middleware(LimitOpenRequests, share=self._settings.open_requests_share, trusted=trusted),
             Middleware(RequestId),
             Middleware(RequestMetrics, recorder=RequestRecorder(service_metrics(), self._access_log), native=native),
             *([Middleware(Cors, origins=self._settings.cors_origins)] if self._settings.cors_origins else []),
@@ -110,6 +114,7 @@ class GatewayAppFactory(HttpAppFactory):
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
         raise_file_limit()
+        return_freed_memory()
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         for placed in self._gateway.placed():

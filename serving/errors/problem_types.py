@@ -133,6 +133,15 @@ OVERLOADED = ProblemType(
     retry_after_s=1,
     is_internal=True,
 )
+RESOURCES_UNAVAILABLE = ProblemType(
+    "resources-unavailable",
+    503,
+    "Resources unavailable",
+    "The service lacks disk space, files, memory or access to its folders at the moment. Retry after `Retry-After` "
+    "seconds.",
+    retry_after_s=5,
+    is_internal=True,
+)
 FEEDBACK_UNAVAILABLE = ProblemType(
     "feedback-unavailable",
     503,
@@ -205,6 +214,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     PREDICTION_FAILED,
     UNAVAILABLE,
     OVERLOADED,
+    RESOURCES_UNAVAILABLE,
     FEEDBACK_UNAVAILABLE,
     NOT_READY,
     KEYS_UNAVAILABLE,

@@ -33,16 +33,43 @@ _LARGE_BYTES = 1 << 20
 _MAX_PARTS = 300
 # Headers that are stored with a response.
 _STORED_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 class ResponseCache:
-    """A cache of responses in `store`, which calls the model once for equal requests in flight."""
+    """A cache of responses in `store`, which calls the model once for equal requests in flight.
+
+    Every front end does the same: `take` the entry of a key, or else answer the request and `finish` the key.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pending: dict[str, asyncio.Future[bytes | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is in this process, so that look-ups need no waiting."""
+        return isinstance(self._store, MemoryStore)
+
+    def take(self, key: str) -> bytes | asyncio.Future[bytes | None] | None:
+        """Return the entry of `key`, or the future of the entry that an equal request in flight makes.
+
+        The result of the future is None if that request fails. For None, the caller has to answer and to call `finish`.
+        Call inside an event loop.
+        """
+        pending = self._pending.get(key)
+        if pending is not None:
+            return pending
+        entry = self._store.find(key) if isinstance(self._store, MemoryStore) else None
+        if entry is None:
+            self._pending[key] = asyncio.get_running_loop().create_future()
+        return entry
+
+    def finish(self, key: str, entry: bytes | None) -> None:
+        """Give `entry`, or None for no response, to the requests that wait for `key`. Keep it in a local store."""
+        if entry is not None and isinstance(self._store, MemoryStore):
+            self._store.keep(key, entry)
+        self._pending.pop(key).set_result(entry)
 
     async def answer(
         self, request: Request, operation: str, model: ModelRef | None, make: Callable[[], Awaitable[Response]]
@@ -53,32 +80,19 @@ class ResponseCache:
             return _with_status(await make(), "bypass")
         key = await key_of(request, operation, model)
         if directives & {"no-cache", "max-age=0"}:
-            return _with_status((await self._make(key, model, make))[0], "bypass")
+            response = await make()
+            entry = entry_of(bytes(response.body), model, response)
+            if entry is not None:
+                await self._store.put(key, entry)
+            return _with_status(response, "bypass")
         while True:
-            pending = self._pending.get(key)
+            match = self.take(key)
+            if match is None:
+                return await self._lead(key, model, make)
             # After a failed response, or one of another version, one of the waiting requests becomes the next leader.
-            entry = await self._store.get(key) if pending is None else await asyncio.shield(pending)
+            entry = match if isinstance(match, bytes) else await asyncio.shield(match)
             if entry is not None:
                 return _unpacked(entry)
-            if key not in self._pending:
-                return _with_status(await self._lead(key, model, make), "miss")
-
-    @property
-    def memory(self) -> MemoryStore | None:
-        """The store, if lookups need no waiting."""
-        return self._store if isinstance(self._store, MemoryStore) else None
-
-    def pending(self, key: str) -> asyncio.Future[bytes | None] | None:
-        """Return the future of the entry of a pending request for `key`; its result is None if the request fails."""
-        return self._pending.get(key)
-
-    def begin(self, key: str) -> None:
-        """Register a pending request for `key`; `end` must follow. Call inside an event loop."""
-        self._pending[key] = asyncio.get_running_loop().create_future()
-
-    def end(self, key: str, entry: bytes | None) -> None:
-        """Finish the pending request for `key`; waiting requests receive `entry`."""
-        self._pending.pop(key).set_result(entry)
 
     def clear(self) -> None:
         """Drop all entries in the background. Call inside an event loop."""
@@ -92,54 +106,45 @@ class ResponseCache:
         await self._store.close()
 
     async def _lead(self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]) -> Response:
-        self.begin(key)
         entry: bytes | None = None
         try:
-            response, entry = await self._make(key, model, make)
-            return response
+            if not self.is_local:
+                entry = await self._store.get(key)
+                if entry is not None:
+                    return _unpacked(entry)
+            response = await make()
+            entry = entry_of(bytes(response.body), model, response)
+            if entry is not None and not self.is_local:
+                await self._store.put(key, entry)
+            return _with_status(response, "miss")
         finally:
-            self.end(key, entry)
-
-    async def _make(
-        self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]
-    ) -> tuple[Response, bytes | None]:
-        response = await make()
-        body = bytes(response.body)
-        if response.status_code != 200 or response.headers.get("vary") == "*" or version_of(body) != model.version:
-            return response, None
-        entry = packed(body, response.headers)
-        await self._store.put(key, entry)
-        return response, entry
+            self.finish(key, entry)
 
 
 def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
     """Return the same key as `key_of`, for a JSON body without a query and without headers that are part of the key."""
-    digest = _plain_json_digest().copy()
-    for piece in _pieces(body, _JSON):
-        _add(digest, piece)
-    return f"{operation}:{model.name}:{model.version}:{digest.hexdigest()}"
+    return _key(operation, model, ("", "", "", _JSON), _pieces(body, _JSON))
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
     """Return the cache key of a request to `operation`, answered by `model`."""
     body = await request.body()
-    if len(body) > _LARGE_BYTES:
-        # hashlib releases the interpreter for large pieces.
-        return await asyncio.to_thread(_key, request, body, operation, model)
-    return _key(request, body, operation, model)
-
-
-def _key(request: Request, body: bytes, operation: str, model: ModelRef) -> str:
-    digest = hashlib.sha256()
     content_type = request.headers.get("content-type", "")
-    for part in (
+    head = (
         request.headers.get("api-version", ""),
         request.headers.get("content-encoding", ""),
         "&".join(sorted(request.url.query.split("&"))),
         content_type.partition(";")[0].strip().lower(),
-    ):
-        _add(digest, part.encode())
-    for piece in _pieces(body, content_type):
+    )
+    if len(body) > _LARGE_BYTES:
+        # hashlib releases the interpreter for large pieces.
+        return await asyncio.to_thread(lambda: _key(operation, model, head, _pieces(body, content_type)))
+    return _key(operation, model, head, _pieces(body, content_type))
+
+
+def _key(operation: str, model: ModelRef, head: tuple[str, ...], pieces: Sequence[bytes | bytearray]) -> str:
+    digest = _digest_of(head).copy()
+    for piece in pieces:
         _add(digest, piece)
     return f"{operation}:{model.name}:{model.version}:{digest.hexdigest()}"
 
@@ -161,11 +166,10 @@ def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | byte
     return [content_type.encode(), body]
 
 
-@functools.cache
-def _plain_json_digest() -> Any:  # Any: hashlib's objects have no public type
-    """Return the digest of the parts that `key_of` adds before the body."""
+@functools.lru_cache(maxsize=64)
+def _digest_of(head: tuple[str, ...]) -> Any:  # Any: hashlib's objects have no public type
     digest = hashlib.sha256()
-    for part in ("", "", "", _JSON):
+    for part in head:
         _add(digest, part.encode())
     return digest
 
@@ -175,8 +179,17 @@ def _add(digest: Any, piece: bytes | bytearray) -> None:  # Any: hashlib's objec
     digest.update(piece)
 
 
-def packed(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
-    """Return a response as a cache entry: one line of JSON with its headers, then the body."""
+def entry_of(body: bytes, model: ModelRef, response: Response | None = None) -> bytes | None:
+    """Return a response of `model` as a cache entry: one line of JSON with its headers, then the body.
+
+    `response` has the status and the headers; without it, they are 200 and none. Return None for a response that must
+    not be stored: an error, one that varies with everything, or one of another version.
+    """
+    headers: Mapping[str, str] = {} if response is None else response.headers
+    if response is not None and (response.status_code != 200 or headers.get("vary") == "*"):
+        return None
+    if _version_of(body) != model.version:
+        return None
     return orjson.dumps({name: headers[name] for name in _STORED_HEADERS if name in headers}) + b"\n" + body
 
 
@@ -191,7 +204,7 @@ def _unpacked(entry: bytes) -> Response:
     return _with_status(Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store"}, _JSON), "hit")
 
 
-def version_of(body: bytes) -> str | None:
+def _version_of(body: bytes) -> str | None:
     """Return the model version that a response body names."""
     try:
         return str(orjson.loads(body)["model"]["version"])

@@ -35,8 +35,9 @@ class Jobs:
         self.tasks.start()
 
     async def stop(self) -> None:
-        """Stop the background tasks. `start` may be called again."""
+        """Stop the background tasks and the child processes. `start` may be called again."""
         await self.tasks.stop()
+        self.service.close()
 
 
 def build_jobs(kinds: Sequence[JobKind], settings: Settings, *, is_stopping: Callable[[], bool]) -> Jobs:

@@ -1,7 +1,5 @@
 """Export results as CSV and Parquet: convert the lines of a job to columns, in a child process.
 
-    python -m serving.jobs.export < export.json
-
 The columns are known only after all lines were read, because another version of a model may have other classes.
 Therefore each line is read twice, and no line is kept in memory.
 """
@@ -10,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +18,8 @@ import orjson
 from pydantic import TypeAdapter
 
 from serving.errors.exceptions import JobsUnavailable
-from serving.jobs.decoding.sandbox import limit_this_process, run_child
+from serving.jobs.decoding.fork_server import ChildLimits
+from serving.jobs.decoding.sandbox import Sandbox
 
 _LAST: Final = ("error_status", "error", "model", "model_version")
 _BATCH_ROWS: Final = 2000
@@ -57,9 +55,10 @@ class Export:
 EXPORT_ADAPTER = TypeAdapter(Export)
 
 
-def export_in_child(export: Export) -> None:
+def export_in_child(sandbox: Sandbox, export: Export) -> None:
     """Write `export.target` in a child process. Blocks until the child has ended. Raises JobsUnavailable."""
-    if run_child("serving.jobs.export", EXPORT_ADAPTER.dump_json(export), timeout_s=_TIMEOUT_S) is None:
+    limits = ChildLimits(export.max_memory_bytes, export.max_bytes, cpu_s=_TIMEOUT_S, wall_s=_TIMEOUT_S)
+    if sandbox.call(f"{__name__}:exported", EXPORT_ADAPTER.dump_json(export), limits) is None:
         export.target.unlink(missing_ok=True)
         raise JobsUnavailable(f"the result could not be written as {export.format}")
 
@@ -150,12 +149,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def main() -> None:
-    """Read an export from standard input, and write its file."""
-    export = EXPORT_ADAPTER.validate_json(sys.stdin.buffer.read())
-    limit_this_process(memory_bytes=export.max_memory_bytes, file_bytes=export.max_bytes, cpu_s=_TIMEOUT_S)
-    write(export)
-
-
-if __name__ == "__main__":
-    main()
+def exported(payload: bytes) -> bytes:
+    """Write the file of the export in `payload`. A child calls this."""
+    write(EXPORT_ADAPTER.validate_json(payload))
+    return b"written"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from models.card import Column
 from serving.http.operation import Content
 from serving.http.requests.query import Query
-from serving.jobs.decoding.task import ColumnSpec
 from serving.jobs.outcomes import Options, Outcome
 from serving.jobs.storage.item_file import JobItem
 
@@ -61,7 +61,7 @@ class JobKind:
     decoder: str
     submission: JobSubmission
     # The columns of a table of items, for the version that answers now. Empty for items of other forms.
-    columns: Callable[[], tuple[ColumnSpec, ...]] = tuple
+    columns: Callable[[], tuple[Column, ...]] = tuple
     # The members of an item's head that identify it in the result.
     item_labels: tuple[str, ...] = ()
     # Turns members of a result line into columns of CSV and Parquet. Without it they become JSON text.

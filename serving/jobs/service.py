@@ -5,24 +5,22 @@ A job that was accepted is durable: its items are on the disk, and its record is
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
-from models.errors import InputTooLarge, NotKnown, Overloaded
+from models.errors import NotKnown, Overloaded
 from serving.concurrency import ThreadPool
 from serving.errors.exceptions import JobGone, JobNotDone, JobsUnavailable, KeyReused
-from serving.http.requests.form_reader import MULTIPART
-from serving.jobs.decoding.decode import decode
-from serving.jobs.decoding.sandbox import decode_in_child
-from serving.jobs.decoding.task import PARQUET, UPLOAD, DecodeLimits, DecodeResult, DecodeTask, media_type
+from serving.jobs.decoding.sandbox import Sandbox
+from serving.jobs.decoding.task import UPLOAD, DecodeLimits, DecodeResult, DecodeTask
 from serving.jobs.export import Export, export_in_child
 from serving.jobs.kind import JobKind
 from serving.jobs.metrics import job_metrics
@@ -35,9 +33,6 @@ from serving.jobs.storage.store import JobStore
 log = logging.getLogger("makunouchi.jobs")
 R = TypeVar("R")
 
-# Smaller uploads are decoded in this process, which is faster than starting a child, unless they unpack to more.
-SMALL_BYTES = 256 << 10
-SMALL_UNPACKED_BYTES = 8 << 20
 # Free disk space that jobs leave to everything else.
 RESERVE_BYTES = 64 << 20
 MAX_SUBMISSIONS = 8
@@ -88,9 +83,14 @@ class JobService:
         self._folders = folders
         self._threads = threads
         self._decoding = ThreadPool(DECODE_THREADS, name="job-decode")
+        self._sandbox = Sandbox(["serving.jobs.export", *(kind.decoder.partition(":")[0] for kind in kinds.values())])
         self._limits = limits
         self._on_new = on_new
         self._submitting = 0
+
+    def close(self) -> None:
+        """End the child processes."""
+        self._sandbox.close()
 
     async def submit(self, submission: Submission, body: AsyncIterator[bytes]) -> Job:
         """Store a job, and return it; or return the earlier job with the same idempotency key.
@@ -123,10 +123,11 @@ class JobService:
         folder = await self._call(lambda: self._folders.make(job_id))
         if await self._call(lambda: free_bytes(folder)) < RESERVE_BYTES + 2 * submission.declared_bytes:
             raise JobsUnavailable("the disk of the jobs is full")
-        size = 0
+        limits = self._limits
         if submission.source is None:
             size = await spool(body, folder / UPLOAD, self._threads, max_bytes=self.max_upload_bytes)
-        decoded = await self._decode(self._task(submission, folder), kind, size)
+            limits = limits.for_upload(size)
+        decoded = await self._decoding.run(self._sandbox.decode, self._task(submission, folder, limits))
         options = {**(submission.options or {}), **decoded.options}
         fingerprint = _fingerprint(kind.name, options, decoded)
         new = NewJob(job_id, kind.name, owner, decoded.total, decoded.size_bytes, options, fingerprint, key)
@@ -136,29 +137,17 @@ class JobService:
             raise KeyReused("this Idempotency-Key was used for another job")
         return job, is_new
 
-    def _task(self, submission: Submission, folder: Path) -> DecodeTask:
+    def _task(self, submission: Submission, folder: Path, limits: DecodeLimits) -> DecodeTask:
         return DecodeTask(
             submission.kind.decoder,
             submission.content_type,
             folder,
-            self._limits,
+            limits,
             options=dict(submission.options or {}),
             columns=submission.kind.columns(),
             source=submission.source,
             roots=self.roots,
         )
-
-    async def _decode(self, task: DecodeTask, kind: JobKind, size_bytes: int) -> DecodeResult:
-        received = media_type(task.content_type)
-        # The reader of Parquet is loaded by the child only. A form may contain a Parquet file where the kind reads it.
-        may_be_parquet = received == PARQUET or (received == MULTIPART and PARQUET in kind.media_types)
-        if size_bytes <= SMALL_BYTES and not may_be_parquet and task.source is None:
-            limits = task.limits
-            max_unpacked_bytes = min(SMALL_UNPACKED_BYTES, limits.max_unpacked_bytes)
-            small = replace(task, limits=replace(limits, max_unpacked_bytes=max_unpacked_bytes))
-            with contextlib.suppress(InputTooLarge):
-                return await self._decoding.run(decode, small)
-        return await self._decoding.run(decode_in_child, task)
 
     async def find(self, job_id: str, *, owner: str | None) -> Job:
         """Return a job of `owner`, or of any owner for None. Raises NotKnown."""
@@ -224,7 +213,7 @@ class JobService:
             labels=kind.item_labels if kind is not None else (),
             columns=kind.export_columns if kind is not None else None,
         )
-        await self._decoding.run(export_in_child, export)
+        await self._decoding.run(partial(export_in_child, self._sandbox), export)
         size_bytes = target.stat().st_size
         return Result(size_bytes, self._read(((target, size_bytes),), is_temporary=True))
 

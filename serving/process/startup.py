@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -11,6 +12,9 @@ from typing import Final
 
 # Set by `serving/process/supervisor.py` for the processes that it supervises.
 STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
+# Of glibc: allocations of at least so many bytes are returned to the system when they are freed.
+_MMAP_THRESHOLD: Final = -3
+_RETURNED_BYTES: Final = 8 << 20
 
 
 def raise_file_limit() -> int:
@@ -28,6 +32,17 @@ def raise_file_limit() -> int:
             logging.getLogger("makunouchi").warning("cannot raise the limit of open files above %d: %s", soft, error)
             return soft
     return hard
+
+
+def return_freed_memory() -> None:
+    """Make the allocator return large blocks to the system when they are freed, where it is glibc's.
+
+    It raises its threshold whenever a large block is freed, to 32 MiB, and keeps smaller blocks: 350 MiB after images
+    of 25 megapixels. With a fixed threshold it is 2 MiB, and images take as long as before.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, _RETURNED_BYTES)
 
 
 def freeze_live_objects() -> None:

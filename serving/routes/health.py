@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.concurrency import SharedResult
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
+from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
@@ -22,6 +23,8 @@ from serving.schemas.service import Health, Index, Link, Liveness, Readiness, Ru
 
 NAME = "makunouchi"
 STATUS_TIMEOUT_S = 2.0
+# How long the text of the metrics is kept: rendering it takes 20 ms of processor time and more.
+METRICS_KEEP_S = 0.5
 _MODEL = {"name": EXAMPLE_MODEL, "version": EXAMPLE_VERSION}
 _RUNNER = {"ready": True, "model": _MODEL, "detail": ""}
 _METRICS = 'makunouchi_requests_total{method="POST",route="/v1/jobs",status="200"} 42.0\n'
@@ -112,9 +115,10 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
 
 
 def _metrics(metrics: Metrics) -> Operation:
+    page = SharedResult(lambda: Representation.of(metrics.text(), metrics.media_type), keep_s=METRICS_KEEP_S)
+
     async def show_metrics(request: Request) -> Response:
-        text = await run_sync(metrics.text)
-        return Response(text, headers={"Content-Type": metrics.media_type, "Cache-Control": "no-store"})
+        return (await page.get()).response(request, {"Cache-Control": "no-store"})
 
     return Operation(
         id="metrics",
@@ -123,6 +127,7 @@ def _metrics(metrics: Metrics) -> Operation:
         tag="service",
         access="probe",
         summary="Get metrics for Prometheus",
+        description="At most two seconds old.",
         handler=show_metrics,
         answer=Content("text/plain", lambda: {"type": "string"}, lambda: {"metrics": _METRICS}),
         answer_description="Metrics in the Prometheus text format.",

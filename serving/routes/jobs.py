@@ -122,6 +122,7 @@ def _list(service: JobService) -> Operation:
         answer_description="One page of jobs.",
         problems=_READ_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -148,6 +149,7 @@ def _get(service: JobService) -> Operation:
         answer_description="The job.",
         problems=(*_READ_PROBLEMS, NOT_KNOWN),
         is_conditional=True,
+        is_private=True,
         answer_headers=("Retry-After",),
     )
 

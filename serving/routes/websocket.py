@@ -29,6 +29,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
+from models.limits import MAX_SAFE_INTEGER
 from serving.access.guard import Guard
 from serving.context import requesting_version, set_version_request
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
@@ -38,7 +39,7 @@ from serving.http.requests.json_bounds import JsonBounds, check_json
 from serving.http.version_selection import version_request_of
 from serving.kinds.interface import Handler
 from serving.kinds.json_operation import answer_body
-from serving.schemas.fields import MAX_SAFE_INTEGER, VERSION_PATTERN, Request
+from serving.schemas.fields import VERSION_PATTERN, Request
 from serving.settings.settings import Settings
 
 log = logging.getLogger("makunouchi.errors")

@@ -6,15 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-MAX_ID_CHARACTERS = 256
+from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
+
 # A version is the name of a folder.
 VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-# In examples: versions as BentoML names them, the second one newer.
 # The name of a model in examples.
 EXAMPLE_MODEL = "churn"
+# In examples: versions as BentoML names them, the second one newer.
 EXAMPLE_VERSION, NEWER_VERSION = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
-# The largest integer that every JSON parser reads exactly (RFC 8259, section 6).
-MAX_SAFE_INTEGER = 2**53 - 1
 
 
 class Request(BaseModel):

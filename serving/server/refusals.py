@@ -22,6 +22,8 @@ class Refusal(NamedTuple):
 
 
 INVALID_HTTP: Final = Refusal(NOT_HTTP, "the bytes are not valid HTTP/1.1; the connection is closed")
+OTHER_VERSION: Final = Refusal(NOT_HTTP, "the version of the request is neither HTTP/1.1 nor HTTP/1.0")
+INVALID_HOST: Final = Refusal(NOT_HTTP, "a request has exactly one Host header, with a valid host and port")
 INVALID_HANDSHAKE: Final = Refusal(NOT_HTTP, "a WebSocket handshake is a GET with short headers and without a body")
 EARLY_HANDSHAKE: Final = Refusal(NOT_HTTP, "a WebSocket handshake must not follow a request without a response yet")
 LARGE_HEAD: Final = Refusal(HEAD_TOO_LARGE, f"the headers are larger than {MAX_HEAD_BYTES} bytes")

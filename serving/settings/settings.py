@@ -146,6 +146,13 @@ class Settings(BaseSettings):
     rate_limit_without_store: Literal["open", "closed"] = Field(
         "open", description="Without a response of that Redis: `open` answers without a limit, `closed` answers 503."
     )
+    open_requests_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of a gateway's processor time for requests that need no key: pages, metrics, probes, and "
+        "requests that are refused. Over it they wait, in turns by address.",
+    )
     cache_bytes: int = Field(
         0,
         ge=0,

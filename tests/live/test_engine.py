@@ -27,13 +27,18 @@ def faulty_row(kind: float) -> list[float]:
 
 @pytest.fixture(scope="module", params=["process", "inline", "url"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if request.param != "url":
-        with serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": request.param}) as running:
+    if request.param == "process":
+        # The fault tests come last in this file.
+        yield request.getfixturevalue("fault_server")
+        return
+    if request.param == "inline":
+        with serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": "inline"}) as running:
             yield running
         return
+    # The runners start at the same time as the gateway, which is ready once they are.
     with (
-        serving("service:SumRunner", folder=PROJECT) as sums,
-        serving("service:EchoRunner", folder=PROJECT) as echoes,
+        serving("service:SumRunner", folder=PROJECT, wait=False) as sums,
+        serving("service:EchoRunner", folder=PROJECT, wait=False) as echoes,
         serving("service:Gateway", folder=PROJECT, env={"OVERHEAD_PLACEMENT": f"{sums.url},{echoes.url}"}) as running,
     ):
         yield running

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
 from models.errors import DataInvalid
+from tests.artifact_cache import cached_home, sources_key
 from tests.fixtures_default import own_home
-from tests.live.server import ROOT, Server, serving
+from tests.fixtures_recommender import SOURCES
+from tests.live.server import Server, serving
 from training.recommender.evaluate_service import Params, main
 
 pytestmark = pytest.mark.live
@@ -34,12 +34,8 @@ _TRAIN = (
 def held_out(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BENTOML_HOME with the default models and a recommender trained without the test set."""
     home = own_home(default_home, tmp_path_factory)
-    subprocess.run(
-        [sys.executable, "-m", "training.recommender", *_TRAIN],
-        cwd=ROOT,
-        env={**os.environ, "BENTOML_HOME": str(home)},
-        check=True,
-    )
+    trained = cached_home("held-out", sources_key(*SOURCES, also=" ".join(_TRAIN)), "training.recommender", *_TRAIN)
+    shutil.copytree(trained / "models", home / "models", dirs_exist_ok=True)
     return home
 
 

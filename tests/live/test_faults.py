@@ -264,12 +264,17 @@ def test_wall_clock_jumps_do_not_affect_requests(tmp_path: Path) -> None:
 
 def test_runner_merges_batches_of_two_gateways() -> None:
     env = {"OVERHEAD_CALLS_IN_FLIGHT": "4", "OVERHEAD_BATCH_ROWS": "4"}
-    with serving("service:SumRunner", folder=PROJECT) as runner, serving("service:EchoRunner", folder=PROJECT) as echo:
+    with (
+        serving("service:SumRunner", folder=PROJECT, wait=False) as runner,
+        serving("service:EchoRunner", folder=PROJECT, wait=False) as echo,
+    ):
         env["OVERHEAD_PLACEMENT"] = f"{runner.url},{echo.url}"
         with (
-            serving("service:Gateway", folder=PROJECT, env=env) as one,
-            serving("service:Gateway", folder=PROJECT, env=env) as other,
+            serving("service:Gateway", folder=PROJECT, env=env, wait=False) as one,
+            serving("service:Gateway", folder=PROJECT, env=env, wait=False) as other,
         ):
+            one.wait_ready()
+            other.wait_ready()
 
             async def both() -> tuple[Counter[int | str], Counter[int | str]]:
                 loads = Load(), Load()

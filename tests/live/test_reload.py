@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -99,11 +100,41 @@ class Load:
             self.failures.append(f"{model} predicted {body['predictions'][0][label]}")
 
 
-def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def home_with_versions(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a BENTOML_HOME with valid and invalid versions, older than the default models."""
     home = own_home(default_home, tmp_path_factory)
-    relabelled(home, "tabular", "b")
     # Another size before the crop: pixels decoded for one version do not fit the other.
     relabelled(home, "image", "b", preprocessing__json={"resize": 300})
+    for version in ("b", "cut", "shapes", "good"):
+        relabelled(home, "tabular", version)
+    cut = home / "models" / "tabular" / "cut" / "model.onnx"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    wider = replace(read_card(home / "models" / "tabular" / "shapes"), classes=("x", "y", "z"))
+    shutil.copytree(home / "models" / "tabular" / "shapes", home / "copy")
+    shutil.rmtree(home / "models" / "tabular" / "shapes")
+    with saving(wider, version="shapes", store=home / "models") as folder:
+        for file in (home / "copy").iterdir():
+            if file.name not in _GENERATED:
+                shutil.copy(file, folder / file.name)
+    return home
+
+
+@pytest.fixture(scope="module")
+def reloading_server(
+    request: pytest.FixtureRequest, default_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A service with one placement of the tabular runner. Its tests reload the newest versions at their end."""
+    env = {
+        "BENTOML_HOME": str(home_with_versions(default_home, tmp_path_factory)),
+        "MAKUNOUCHI_API_KEYS": KEYS,
+        "MAKUNOUCHI_TABULAR_PLACEMENT": request.param,
+    }
+    with serving("service:Gateway", env=env) as server:
+        yield server
+
+
+@pytest.mark.parametrize("reloading_server", ["process"], indirect=True)
+def test_reloads_models_without_a_restart(reloading_server: Server) -> None:
     reloads: list[httpx.Response] = []
 
     async def change(server: Server, load: Load) -> None:
@@ -124,65 +155,51 @@ def test_reloads_models_without_a_restart(default_home: Path, tmp_path_factory: 
         finally:
             load.is_stopped = True
 
-    with serving("service:Gateway", env={"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS}) as server:
-        load = Load(server.url, tabular_example(server))
+    load = Load(reloading_server.url, tabular_example(reloading_server))
 
-        async def main() -> None:
-            await asyncio.gather(load.run(), change(server, load))
+    async def main() -> None:
+        await asyncio.gather(load.run(), change(reloading_server, load))
 
-        asyncio.run(main())
+    asyncio.run(main())
 
-        assert [answer.status_code for answer in reloads] == [200] * TURNS
-        assert load.failures == []
-        assert {name for name, version in load.versions if version == "b"} == {"tabular", "image"}
-        assert len(load.versions) == 4
-        assert load.responses > 100
+    assert [answer.status_code for answer in reloads] == [200] * TURNS
+    assert load.failures == []
+    assert {name for name, version in load.versions if version == "b"} == {"tabular", "image"}
+    assert len(load.versions) == 4
+    assert load.responses > 100
 
 
-@pytest.mark.parametrize("placement", ["process", "inline"])
+@pytest.mark.parametrize(
+    ("reloading_server", "placement"), [("process", "process"), ("inline", "inline")], indirect=["reloading_server"]
+)
 def test_refused_version_keeps_the_old_one_and_explains_why(
-    placement: str, default_home: Path, tmp_path_factory: pytest.TempPathFactory
+    reloading_server: Server, placement: str, default_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    home = own_home(default_home, tmp_path_factory)
-    for version in ("cut", "shapes", "good"):
-        relabelled(home, "tabular", version)
-    cut = home / "models" / "tabular" / "cut" / "model.onnx"
-    cut.write_bytes(cut.read_bytes()[:1000])
-    wider = replace(read_card(home / "models" / "tabular" / "shapes"), classes=("x", "y", "z"))
-    shutil.copytree(home / "models" / "tabular" / "shapes", home / "copy")
-    shutil.rmtree(home / "models" / "tabular" / "shapes")
-    with saving(wider, version="shapes", store=home / "models") as folder:
-        for file in (home / "copy").iterdir():
-            if file.name not in _GENERATED:
-                shutil.copy(file, folder / file.name)
-    first = find("tabular", store=default_home / "models").version
-    env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS, "MAKUNOUCHI_TABULAR_PLACEMENT": placement}
+    server, first = reloading_server, find("tabular", store=default_home / "models").version
+    row = tabular_example(server)
 
-    with serving("service:Gateway", env=env) as server:
-        row = tabular_example(server)
+    def serving_version() -> str:
+        answer = server.post("/v1/tabular/predict", json={"instances": [row]}, headers=ADMIN)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model"]["version"])
 
-        def serving_version() -> str:
-            answer = server.post("/v1/tabular/predict", json={"instances": [row]}, headers=ADMIN)
-            assert answer.status_code == 200, answer.text
-            return str(answer.json()["model"]["version"])
+    for version, status in (("cut", 409), ("shapes", 409), ("missing", 404)):
+        refused = reload(server, "tabular", version)
+        assert refused.status_code == status
+        assert str(tmp_path_factory.getbasetemp()) not in refused.text
+        assert serving_version() == first
+    assert "good" in reload(server, "tabular", "missing").json()["detail"]
 
-        for version, status in (("cut", 409), ("shapes", 409), ("missing", 404)):
-            refused = reload(server, "tabular", version)
-            assert refused.status_code == status
-            assert str(home) not in refused.text
-            assert serving_version() == first
-        assert "good" in reload(server, "tabular", "missing").json()["detail"]
-
-        assert reload(server, "tabular", "good").json()["previous"]["version"] == first
+    assert reload(server, "tabular", "good").json()["previous"]["version"] == first
+    assert serving_version() == "good"
+    if placement == "process":
+        # The rollback survives a restart of the runner.
+        with server.held():
+            server.worker("TabularRunner").kill()
+            wait_for(lambda: not server.is_ready(), "the loss of the runner is detected")
+        server.wait_ready()
         assert serving_version() == "good"
-        if placement == "process":
-            # The rollback survives a restart of the runner.
-            with server.held():
-                server.worker("TabularRunner").kill()
-                wait_for(lambda: not server.is_ready(), "the loss of the runner is detected")
-            server.wait_ready()
-            assert serving_version() == "good"
-        assert reload(server, "tabular").json()["model"]["version"] == first
+    assert reload(server, "tabular").json()["model"]["version"] == first
 
 
 def test_new_version_in_a_watched_store_is_served(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

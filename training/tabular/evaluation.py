@@ -6,10 +6,11 @@ estimator and not a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import track
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -22,9 +23,11 @@ from sklearn.metrics import (
 )
 
 from models.card import Column, Metrics
-from models.tabular.row_encoder import MISSING, NONE_OF_THESE
+from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
 from training.calibration import calibration_scores
-from training.tabular.pipelines import Values, main_score
+from training.report import console
+from training.tabular.boosting import Values
+from training.tabular.choice import main_score
 
 Answers = NDArray[np.float64]
 
@@ -34,6 +37,10 @@ _MAX_SLICES_PER_COLUMN = 20
 _FEW_VALUES = 6
 _IMPORTANCE_ROWS = 2_000
 _IMPORTANCE_REPEATS = 5
+_IMPORTANCE_COLUMNS = 300
+_IMPORTANCE_PREDICTIONS = 2_000
+# Of one prediction.
+_IMPORTANCE_CELLS = 4_000_000
 
 
 def scores(values: Values, answers: Answers) -> dict[str, float]:
@@ -42,41 +49,64 @@ def scores(values: Values, answers: Answers) -> dict[str, float]:
 
 
 def slice_scores(
-    columns: Sequence[Column], rows: NDArray[np.float32], values: Values, answers: Answers
+    columns: Sequence[Column], rows: NDArray[np.float64], values: Values, answers: Answers
 ) -> dict[str, Metrics]:
     """Return metrics by value of each category and boolean, and by quartile of each number."""
     metrics: dict[str, Metrics] = {}
-    for position, column in enumerate(columns):
-        for label, inside in _slices(column, rows[:, position]):
+    for column, part in zip(columns, RowEncoder.for_columns(columns).parts, strict=True):
+        if column.kind in ("date", "text"):
+            continue
+        for label, inside in _slices(column, rows[:, part.start]):
             if inside.sum() >= MIN_SLICE_ROWS:
                 metrics[f"{column.name}={label}"] = _slice(values[inside], answers[inside])
     return metrics
 
 
 def importance(
-    predict: Callable[[NDArray[np.float32]], Answers],
+    predict: Callable[[NDArray[np.float64]], Answers],
     columns: Sequence[Column],
-    rows: NDArray[np.float32],
+    rows: NDArray[np.float64],
     values: Values,
     *,
     seed: int,
+    gains: Mapping[int, float] | None = None,
 ) -> dict[str, float]:
-    """Return the mean drop of the main metric when one column is shuffled, largest first. Source: Breiman 2001."""
+    """Return the mean drop of the main metric when one column is shuffled, largest first. Source: Breiman 2001.
+
+    In a wide table only the columns with the largest `gains` are measured, which are by encoded column, and with fewer
+    repeats. Several shuffled columns are predicted together.
+    """
     random = np.random.default_rng(seed)
+    parts = RowEncoder.for_columns(columns).parts
+    repeats = max(1, min(_IMPORTANCE_REPEATS, _IMPORTANCE_PREDICTIONS // len(columns)))
     if len(rows) > _IMPORTANCE_ROWS:
         sample = random.choice(len(rows), _IMPORTANCE_ROWS, replace=False)
         if values.dtype.kind != "i" or len(np.unique(values[sample])) == len(np.unique(values)):
             rows, values = rows[sample], values[sample]
     best = main_score(values, predict(rows))
-    drops = {}
-    for position, column in enumerate(columns):
-        shuffled_scores = []
-        for _ in range(_IMPORTANCE_REPEATS):
-            shuffled = rows.copy()
-            shuffled[:, position] = random.permutation(shuffled[:, position])
-            shuffled_scores.append(main_score(values, predict(shuffled)))
-        drops[column.name] = best - float(np.mean(shuffled_scores))
-    return dict(sorted(drops.items(), key=lambda item: -item[1]))
+    measured = _most_gain(parts, gains or {})
+    shuffles = [place for place in measured for _ in range(repeats)]
+    at_once = max(1, _IMPORTANCE_CELLS // rows.size)
+    drops = np.zeros(len(columns))
+    batches = [shuffles[start : start + at_once] for start in range(0, len(shuffles), at_once)]
+    for places in track(batches, description="  importance", console=console, transient=True):
+        shuffled = np.tile(rows, (len(places), 1))
+        for number, place in enumerate(places):
+            order = random.permutation(len(rows))
+            shuffled[number * len(rows) : (number + 1) * len(rows), parts[place]] = rows[order, parts[place]]
+        for place, answers in zip(places, np.split(predict(shuffled), len(places)), strict=True):
+            drops[place] += (best - main_score(values, answers)) / repeats
+    named = {columns[place].name: float(drops[place]) for place in measured}
+    return dict(sorted(named.items(), key=lambda item: -item[1]))
+
+
+def _most_gain(parts: Sequence[slice], gains: Mapping[int, float]) -> list[int]:
+    """Return the places of the inputs to measure: all, or _IMPORTANCE_COLUMNS with the largest gains."""
+    places = range(len(parts))
+    if not gains or len(parts) <= _IMPORTANCE_COLUMNS:
+        return list(places)
+    gain = {place: sum(gains.get(at, 0.0) for at in range(parts[place].start, parts[place].stop)) for place in places}
+    return sorted(sorted(places, key=lambda place: -gain[place])[:_IMPORTANCE_COLUMNS])
 
 
 def _class_scores(values: Values, answers: Answers) -> dict[str, float]:
@@ -118,7 +148,7 @@ def _slice(values: Values, answers: Answers) -> dict[str, float]:
     return metrics
 
 
-def _slices(column: Column, numbers: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _slices(column: Column, numbers: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     if column.kind == "category":
         codes, counts = np.unique(numbers.astype(int), return_counts=True)
         for code in codes[np.argsort(-counts, kind="stable")][:_MAX_SLICES_PER_COLUMN].tolist():

@@ -1,7 +1,8 @@
-"""Convert a fitted pipeline of `pipelines` to one ONNX graph, from the encoded rows to the answers.
+"""Convert a fitted `TablePredictor` to one ONNX graph, from the encoded rows to the answers.
 
-The graph is written node by node: with onnx 1.23, skl2onnx 1.20 cannot convert histogram gradient boosting, and its
-graphs have four nodes for every category column where two are enough for all columns.
+The graph is written node by node: skl2onnx 1.20 does not convert LightGBM, `SimpleImputer(add_indicator=True)` and
+`TargetEncoder`. All arithmetic is in float64, because integers over 2^24 and estimates far from zero do not fit into
+float32; only the sums of the trees are float32.
 """
 
 from __future__ import annotations
@@ -13,35 +14,40 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
 from models.onnx_session import INPUT_NAME, OUTPUT_NAME
 from models.onnx_writer import TREE_DOMAIN, encode_model
-from models.trees import from_histograms, onnx_attributes
+from models.tabular.tokens import BUCKETS
+from models.trees import from_lightgbm, onnx_attributes
+from training.tabular.boosting import Boosting
+from training.tabular.calibration import EPSILON, Calibration
+from training.tabular.candidates import PreparedModel
+from training.tabular.predictor import TablePredictor
+from training.tabular.preparation import CODES, NUMBERS, ONE_HOT, TARGET_MEANS
+from training.tabular.text_vectors import TextVectors
+
+# Added to codes of categories, so that MISSING and NONE_OF_THESE become positions of a table.
+_CODE_OFFSET = 2
 
 
-def to_onnx(fitted: Pipeline) -> bytes:
-    """Return the graph of `fitted`, `rows` float32 (N, F) to `answers` float32 (N, K), for `models.tabular.model`.
+def to_onnx(fitted: TablePredictor) -> bytes:
+    """Return the graph of `fitted`, for `models.tabular.model`: `rows` float64 (N, W) to `answers`.
 
-    Arithmetic that is sensitive to rounding (scaling, calibration) is done in float64.
+    Answers are probabilities, float32 (N, K), or estimates, float64 (N, 1).
     """
     graph = _Graph()
-    prepare, model = fitted["prepare"], fitted["model"]
-    features = _prepared(graph, prepare)
-    if isinstance(model, CalibratedClassifierCV):
-        (only,) = model.calibrated_classifiers_
-        (calibrator,) = only.calibrators
-        scores = _scores(graph, only.estimator, features)
-        answers = _calibrated(graph, scores, calibrator, classes=len(model.classes_))
+    answers = _mean(graph, [(weight, _part(graph, part)) for weight, part in fitted.parts])
+    if fitted.classes:
+        if fitted.calibration is not None:
+            answers = _calibrated(graph, answers, fitted.calibration, classes=fitted.classes)
+        graph.add("Cast", [answers], name=OUTPUT_NAME, to=TensorProto.FLOAT)
     else:
-        scores = _scores(graph, model, features)
-        answers = _probabilities(graph, scores, model) if hasattr(model, "classes_") else scores
-    graph.add("Cast", [answers], name=OUTPUT_NAME, to=TensorProto.FLOAT)
-    width = len(model.classes_) if hasattr(model, "classes_") else 1
-    return graph.encode(columns=prepare.n_features_in_, outputs=width)
+        scaled = graph.add("Mul", [answers, graph.constant(np.array([fitted.scale]))])
+        graph.add("Add", [scaled, graph.constant(np.array([fitted.mean]))], name=OUTPUT_NAME)
+    columns = fitted.parts[0][1].preparation.n_features_in_
+    return graph.encode(columns=columns, outputs=max(1, fitted.classes), is_float=bool(fitted.classes))
 
 
 class _Graph:
@@ -63,67 +69,138 @@ class _Graph:
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def encode(self, *, columns: int, outputs: int) -> bytes:
+    def columns(self, positions: Sequence[int]) -> str:
+        """Add a selection of columns of the input."""
+        return self.add("Gather", [INPUT_NAME, self.constant(np.array(positions, np.int64))], axis=1)
+
+    def encode(self, *, columns: int, outputs: int, is_float: bool) -> bytes:
         """Return the whole model as bytes, checked by onnx."""
-        return encode_model(self._nodes, name="tabular", columns=columns, outputs=outputs, constants=self._constants)
+        return encode_model(
+            self._nodes,
+            name="tabular",
+            columns=columns,
+            outputs=outputs,
+            constants=self._constants,
+            takes=np.float64,
+            gives=np.float32 if is_float else np.float64,
+        )
 
 
-def _prepared(graph: _Graph, prepare: ColumnTransformer) -> str:
+def _mean(graph: _Graph, parts: Sequence[tuple[float, str]]) -> str:
+    if len(parts) == 1:
+        return parts[0][1]
+    weighted = [graph.add("Mul", [part, graph.constant(np.array([weight]))]) for weight, part in parts]
+    return graph.add("Sum", weighted)
+
+
+def _part(graph: _Graph, part: PreparedModel) -> str:
+    """Add one part: probabilities (N, K), or estimates (N, 1)."""
+    features = _prepared(graph, part.preparation)
+    if isinstance(part.model, Boosting):
+        attributes = onnx_attributes(from_lightgbm(part.model.text()), is_double=True)
+        trees = graph.add("TreeEnsembleRegressor", [features], domain=TREE_DOMAIN, **attributes)
+        scores = graph.add("Cast", [trees], to=TensorProto.DOUBLE)
+    else:
+        weights = np.atleast_2d(part.model.coef_).T.astype(np.float64)
+        bias = np.atleast_1d(part.model.intercept_).astype(np.float64)
+        scores = graph.add("Add", [graph.add("MatMul", [features, graph.constant(weights)]), graph.constant(bias)])
+    if not part.classes:
+        return scores
+    return _both_classes(graph, graph.add("Sigmoid", [scores])) if part.classes == 2 else _softmax(graph, scores)
+
+
+def _prepared(graph: _Graph, preparation: ColumnTransformer) -> str:
     parts = []
-    for name, transformer, positions in prepare.transformers_:
-        if name == "numbers":
-            chosen = graph.add("Gather", [INPUT_NAME, graph.constant(np.array(positions, np.int64))], axis=1)
+    for name, transformer, positions in preparation.transformers_:
+        if name == "remainder":
+            continue
+        chosen = graph.columns(positions)
+        if name == NUMBERS:
             parts.append(_filled(graph, chosen, transformer) if isinstance(transformer, Pipeline) else chosen)
-        elif name == "categories":
+        elif name == CODES:
+            is_known = graph.add("GreaterOrEqual", [chosen, graph.constant(np.array(0.0))])
+            parts.append(graph.add("Where", [is_known, chosen, graph.constant(np.array(np.nan))]))
+        elif name == ONE_HOT:
             parts.append(_one_hot(graph, positions, transformer.categories_))
+        elif name == TARGET_MEANS:
+            parts.append(_target_means(graph, positions, transformer))
+        else:
+            parts.append(_text(graph, chosen, transformer))
     return parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
 
 
 def _filled(graph: _Graph, numbers: str, transformer: Pipeline) -> str:
     fill, scale = transformer["fill"], transformer["scale"]
-    wide = graph.add("Cast", [numbers], to=TensorProto.DOUBLE)
-    is_missing = graph.add("IsNaN", [wide])
-    filled = graph.add("Where", [is_missing, graph.constant(fill.statistics_.astype(np.float64)), wide])
+    is_missing = graph.add("IsNaN", [numbers])
+    filled = graph.add("Where", [is_missing, graph.constant(fill.statistics_.astype(np.float64)), numbers])
     if len(fill.indicator_.features_):
         flagged = graph.constant(fill.indicator_.features_.astype(np.int64))
         flags = graph.add("Cast", [is_missing], to=TensorProto.DOUBLE)
         filled = graph.add("Concat", [filled, graph.add("Gather", [flags, flagged], axis=1)], axis=1)
-    centred = graph.add("Sub", [filled, graph.constant(scale.mean_)])
-    return graph.add("Cast", [graph.add("Div", [centred, graph.constant(scale.scale_)])], to=TensorProto.FLOAT)
+    return _scaled(graph, filled, scale)
+
+
+def _scaled(graph: _Graph, numbers: str, scale: Any) -> str:  # Any: a StandardScaler
+    centred = graph.add("Sub", [numbers, graph.constant(scale.mean_)])
+    return graph.add("Div", [centred, graph.constant(scale.scale_)])
 
 
 def _one_hot(graph: _Graph, positions: Sequence[int], categories: Sequence[NDArray[np.float64]]) -> str:
     repeated = np.repeat(np.array(positions, np.int64), [len(codes) for codes in categories])
-    codes = graph.add("Gather", [INPUT_NAME, graph.constant(repeated)], axis=1)
-    is_equal = graph.add("Equal", [codes, graph.constant(np.concatenate(categories).astype(np.float32))])
-    return graph.add("Cast", [is_equal], to=TensorProto.FLOAT)
+    codes = graph.columns(repeated.tolist())
+    is_equal = graph.add("Equal", [codes, graph.constant(np.concatenate(categories).astype(np.float64))])
+    return graph.add("Cast", [is_equal], to=TensorProto.DOUBLE)
 
 
-def _scores(graph: _Graph, model: object, features: str) -> str:
-    """Add decision scores or estimates as float64: (N, 1) for two classes or a number, else (N, K)."""
-    if isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
-        attributes = onnx_attributes(from_histograms(model))
-        scores = graph.add("TreeEnsembleRegressor", [features], domain=TREE_DOMAIN, **attributes)
-    else:
-        weights = np.atleast_2d(model.coef_).T.astype(np.float32)  # type: ignore[attr-defined]
-        bias = np.atleast_1d(model.intercept_).astype(np.float32)  # type: ignore[attr-defined]
-        scores = graph.add("Gemm", [features, graph.constant(weights), graph.constant(bias)])
-    return graph.add("Cast", [scores], to=TensorProto.DOUBLE)
+def _target_means(graph: _Graph, positions: Sequence[int], transformer: Pipeline) -> str:
+    """Add a look-up in a table of target means for each column, and their scaling."""
+    means = transformer["means"]
+    unknown = np.atleast_1d(means.target_mean_)
+    parts = []
+    for number, position in enumerate(positions):
+        codes = means.categories_[number].astype(np.int64) + _CODE_OFFSET
+        table = np.tile(unknown, (int(codes.max()) + 2, 1))
+        for output in range(len(unknown)):
+            table[codes, output] = means.encodings_[number * len(unknown) + output]
+        # Codes that the encoder does not know have the last row: it is the mean of all rows.
+        code = graph.add("Add", [graph.columns([position]), graph.constant(np.array(float(_CODE_OFFSET)))])
+        bounded = graph.add("Clip", [code, graph.constant(np.array(0.0)), graph.constant(np.array(len(table) - 1.0))])
+        index = graph.add("Cast", [bounded], to=TensorProto.INT64)
+        flat = graph.add("Squeeze", [index, graph.constant(np.array([1], np.int64))])
+        parts.append(graph.add("Gather", [graph.constant(table), flat], axis=0))
+    joined = parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
+    return _scaled(graph, joined, transformer["scale"])
 
 
-def _calibrated(graph: _Graph, scores: str, calibrator: Any, *, classes: int) -> str:
-    """Add a sigmoid with slope and offset for two classes, or a softmax with a temperature for more."""
-    if classes == 2:
-        sloped = graph.add("Mul", [scores, graph.constant(np.array([-calibrator.a_], dtype=np.float64))])
-        shifted = graph.add("Add", [sloped, graph.constant(np.array([-calibrator.b_], dtype=np.float64))])
-        return _both_classes(graph, graph.add("Sigmoid", [shifted]))
-    scaled = graph.add("Mul", [scores, graph.constant(np.array([calibrator.beta_], dtype=np.float64))])
-    return graph.add("Softmax", [scaled], axis=1)
+def _text(graph: _Graph, buckets: str, transformer: TextVectors) -> str:
+    """Add the sum of the vectors of a text's words, divided by its length."""
+    last = graph.constant(np.array(float(BUCKETS)))
+    is_word = graph.add("GreaterOrEqual", [buckets, graph.constant(np.array(0.0))])
+    index = graph.add("Cast", [graph.add("Where", [is_word, buckets, last])], to=TensorProto.INT64)
+    axis = graph.constant(np.array([1], np.int64))
+    vectors = graph.add("Gather", [graph.constant(transformer.vectors_), index], axis=0)
+    total = graph.add("ReduceSum", [vectors, axis], keepdims=0)
+    weights = graph.add("Gather", [graph.constant(transformer.weights_), index], axis=0)
+    squares = graph.add("ReduceSum", [weights, axis], keepdims=1)
+    has_words = graph.add("Greater", [squares, graph.constant(np.array(0.0))])
+    length = graph.add("Sqrt", [graph.add("Where", [has_words, squares, graph.constant(np.array(1.0))])])
+    return graph.add("Div", [total, length])
 
 
-def _probabilities(graph: _Graph, scores: str, model: object) -> str:
-    if len(model.classes_) == 2:  # type: ignore[attr-defined]
-        return _both_classes(graph, graph.add("Sigmoid", [scores]))
+def _calibrated(graph: _Graph, answers: str, calibration: Calibration, *, classes: int) -> str:
+    bounds = [graph.constant(np.array(each)) for each in (EPSILON, 1 - EPSILON)]
+    clipped = graph.add("Clip", [answers, *bounds])
+    slope = graph.constant(np.array([calibration.slope]))
+    if classes > 2:
+        return _softmax(graph, graph.add("Mul", [graph.add("Log", [clipped]), slope]))
+    second = graph.add("Gather", [clipped, graph.constant(np.array([1], np.int64))], axis=1)
+    rest = graph.add("Sub", [graph.constant(np.array(1.0)), second])
+    odds = graph.add("Log", [graph.add("Div", [second, rest])])
+    shifted = graph.add("Add", [graph.add("Mul", [odds, slope]), graph.constant(np.array([calibration.offset]))])
+    return _both_classes(graph, graph.add("Sigmoid", [shifted]))
+
+
+def _softmax(graph: _Graph, scores: str) -> str:
     return graph.add("Softmax", [scores], axis=1)
 
 

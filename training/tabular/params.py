@@ -9,6 +9,7 @@ from typing import Literal
 from models.errors import DataInvalid
 from models.store.artifacts import check_name
 from training.command import option
+from training.promotion import PROMOTE_HELP
 from training.tabular.columns import known_names
 from training.tabular.datasets import AUTO_DELIMITER, Table, german_credit, read_table
 from training.tabular.target import TaskChoice
@@ -37,6 +38,7 @@ class Params:
     )
     seed: int = option(0, "seed of every random choice")
     name: str = option("tabular", "name of the artifact")
+    promote: bool = option(False, PROMOTE_HELP)
 
 
 def check(params: Params) -> None:

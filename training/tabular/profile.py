@@ -9,24 +9,29 @@ from numpy.typing import NDArray
 
 from models.card import Column
 from models.profile import CategoryProfile, NumericProfile, Profile
-from models.tabular.row_encoder import MISSING, NONE_OF_THESE
+from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
 from training.histograms import numeric_profile
 
 NONE_OF_THESE_LABEL = "(none of these)"
 
 
 def table_profile(
-    columns: Sequence[Column], rows: NDArray[np.float32], outputs: Sequence[Column], answers: NDArray[np.generic]
+    columns: Sequence[Column], rows: NDArray[np.float64], outputs: Sequence[Column], answers: NDArray[np.generic]
 ) -> Profile:
-    """Return the profile of encoded rows (N, F) and of the answers to them (N, K), under the names of `outputs`.
+    """Return the profile of encoded rows (N, W) and of the answers to them (N, K), under the names of `outputs`.
 
     With classes, the first of `outputs` is the predicted class, which has no column in `answers`. Unknown categories
-    are counted as "(none of these)".
+    are counted as "(none of these)". A date is counted in days since 1970; free text has no profile.
     """
-    numeric = {c.name: numeric_profile(rows[:, i]) for i, c in enumerate(columns) if c.kind in ("number", "integer")}
+    cells = {
+        column: rows[:, part.start] for column, part in zip(columns, RowEncoder.for_columns(columns).parts, strict=True)
+    }
+    numeric = {
+        c.name: numeric_profile(values) for c, values in cells.items() if c.kind in ("number", "integer", "date")
+    }
     categories = {
-        c.name: _boolean_profile(rows[:, i]) if c.kind == "boolean" else _category_profile(c, rows[:, i])
-        for i, c in enumerate(columns)
+        c.name: _boolean_profile(values) if c.kind == "boolean" else _category_profile(c, values)
+        for c, values in cells.items()
         if c.kind in ("boolean", "category")
     }
     output_profiles: dict[str, NumericProfile | CategoryProfile] = {}
@@ -41,13 +46,13 @@ def table_profile(
     return Profile(rows=len(rows), numeric=numeric, categories=categories, outputs=output_profiles)
 
 
-def _category_profile(column: Column, codes: NDArray[np.float32]) -> CategoryProfile:
+def _category_profile(column: Column, codes: NDArray[np.float64]) -> CategoryProfile:
     counts = {category: int((codes == code).sum()) for code, category in enumerate(column.categories)}
     if unknown := int((codes == NONE_OF_THESE).sum()):
         counts[NONE_OF_THESE_LABEL] = unknown
     return CategoryProfile(counts, missing=int((codes == MISSING).sum()))
 
 
-def _boolean_profile(numbers: NDArray[np.float32]) -> CategoryProfile:
+def _boolean_profile(numbers: NDArray[np.float64]) -> CategoryProfile:
     counts = {"false": int((numbers == 0).sum()), "true": int((numbers == 1).sum())}
     return CategoryProfile(counts, missing=int(np.isnan(numbers).sum()))

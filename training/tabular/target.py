@@ -9,9 +9,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
+from models.card import Column
 from models.errors import DataInvalid
-from training.tabular.columns import DECIMAL_COMMA, known_names
+from models.tables.cells import reader_of
+from training.tabular.columns import known_names
+from training.tabular.text_columns import text_type
 
 TaskChoice = Literal["auto", "classification", "regression"]
 
@@ -57,8 +61,11 @@ def read_target(frame: pd.DataFrame, name: str, task: TaskChoice) -> Target:
     series = frame[name]
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
+    notes: list[str] = []
+    if task != "classification":
+        series = _text_as_numbers(series, notes, is_needed=task == "regression")
     is_used = series.notna().to_numpy()
-    notes = [] if is_used.all() else [f"{(~is_used).sum():,} rows without '{name}' are left out"]
+    notes += [] if is_used.all() else [f"{(~is_used).sum():,} rows without '{name}' are left out"]
     present = series[is_used]
     if len(present) < MIN_ROWS:
         raise DataInvalid(f"{len(present)} rows with a value of '{name}', at least {MIN_ROWS} needed")
@@ -67,6 +74,22 @@ def read_target(frame: pd.DataFrame, name: str, task: TaskChoice) -> Target:
     if task == "classification":
         return _classes(present, name, is_used, notes)
     return _numbers(present, name, is_used, notes)
+
+
+def _text_as_numbers(series: pd.Series, notes: list[str], *, is_needed: bool) -> pd.Series:
+    """Return a column of text such as "1,234" or "12 %" as numbers; unchanged where it is no such text."""
+    if not pd.api.types.is_string_dtype(series.dtype) or series.notna().sum() < MIN_ROWS:
+        return series
+    stripped = series.str.strip()
+    present = stripped.dropna()
+    typed = text_type(Column(str(series.name), "number"), present, max_categories=0)
+    is_number = not typed.reason and typed.column.kind in ("number", "integer")
+    if not is_number or (present.nunique() <= FEW_VALUES and not is_needed):
+        return series
+    notes.append(f"'{series.name}': {typed.note}")
+    read = reader_of(typed.column)
+    cells = {word: read(word) for word in present.unique()}
+    return stripped.map(lambda word: cells.get(word)).astype("Float64")
 
 
 def _guess(present: pd.Series, name: str, notes: list[str]) -> TaskChoice:
@@ -135,6 +158,24 @@ def _hint_of_numbers(name: str, texts: pd.Series) -> str:
     looks = words.str.fullmatch(_ALMOST_NUMBER)
     if not looks.mean() > 0.5:
         return ""
-    remedy = "--decimal , reads it" if words[looks].str.fullmatch(DECIMAL_COMMA).all() else "write it as 1234.5"
     example = words[looks].iloc[0][:40]
-    return f"'{name}' holds text, such as '{example}', and no numbers: {remedy}"
+    return f"'{name}' holds text, such as '{example}', and no numbers: write it as 1234.5"
+
+
+def split(target: Target, *, test_share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows for training and those that are held out; every class is in both.
+
+    Raises DataInvalid where `test_share` holds out fewer rows than there are classes.
+    """
+    rows = len(target.values)
+    held_out = round(test_share * rows)
+    classes = len(target.classes)
+    if held_out < max(2, classes):
+        needed = max(2, classes) / rows
+        raise DataInvalid(
+            f"--test-share {test_share:g} holds out {held_out} of {rows:,} rows, fewer than the {classes} classes; "
+            f"use at least {np.ceil(100 * needed) / 100:g}"
+        )
+    stratify = target.values if target.is_classification else None
+    train, test = train_test_split(np.arange(rows), test_size=held_out, random_state=seed, stratify=stratify)
+    return train, test

@@ -108,7 +108,9 @@ def _profile(outputs: Sequence[Column], measured: Measured) -> Profile:
 def _parameters(
     params: Params, corpus: Corpus, choice: Choice, weights: TextWeights, measured: Measured
 ) -> dict[str, Scalar]:
-    given: dict[str, Scalar] = {name: value for name, value in asdict(params).items() if name not in ("data", "name")}
+    given: dict[str, Scalar] = {
+        name: value for name, value in asdict(params).items() if name not in ("data", "name", "promote")
+    }
     given |= {
         **RECIPE.card_parameters(),
         "target": corpus.target,

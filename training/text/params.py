@@ -9,6 +9,7 @@ from typing import Literal
 from models.errors import DataInvalid
 from models.store.artifacts import check_name
 from training.command import option
+from training.promotion import PROMOTE_HELP
 from training.tables import read_table
 from training.text.corpus import Corpus, read_corpus
 from training.text.languages import sentences
@@ -31,6 +32,7 @@ class Params:
     min_metric: float | None = option(None, "refuse to save below this macro F1; default data: 0.85")
     seed: int = option(0, "seed of every random choice")
     name: str = option("text", "name of the artifact")
+    promote: bool = option(False, PROMOTE_HELP)
 
 
 def check(params: Params) -> None:

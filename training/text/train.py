@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from models.card import Parity
 from models.errors import GateNotMet, ParityNotMet
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact
 from models.text.scorer import TextScorer
 from models.text.weights import TextWeights, write_weights
+from training.promotion import saving_version
 from training.report import console, library_versions, print_summary, step, write_report
 from training.text.card import Measured, make_card
 from training.text.choice import METRIC, Choice, choose, fit
@@ -59,10 +60,10 @@ def train(params: Params, *, store: Path | None = None) -> Artifact:
             measured, parity = _measure(corpus, values, held_out, fitted, weights)
     _check_gate(params, measured.metrics()[METRIC])
     card = make_card(params, corpus, choice, weights, measured, parity)
-    with step("save"), saving(card, store=store) as folder:
-        write_weights(weights, folder)
-        write_report(card, folder)
-    return find(card.name, store=store)
+    with step("save"), saving_version(card, is_forced=params.promote, store=store) as saved:
+        write_weights(weights, saved.folder)
+        write_report(card, saved.folder)
+    return saved.artifact
 
 
 def _fit(params: Params, corpus: Corpus, values: NDArray[np.int64], seen: NDArray[np.int64]) -> tuple[Choice, Pipeline]:

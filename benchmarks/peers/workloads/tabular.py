@@ -37,12 +37,14 @@ class OnnxTabular:
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
+        self._dtype = np.float64 if self._session.get_inputs()[0].type == "tensor(double)" else np.float32
 
-    def preprocess(self, request: Any) -> NDArray[np.float32]:
+    def preprocess(self, request: Any) -> NDArray[np.floating]:
         rows = request["instances"]
-        return np.array([[self._code(row.get(name), codes) for name, codes in self._columns] for row in rows], "f4")
+        coded = [[self._code(row.get(name), codes) for name, codes in self._columns] for row in rows]
+        return np.array(coded, self._dtype)
 
-    def predict(self, inputs: list[NDArray[np.float32]]) -> list[Result]:
+    def predict(self, inputs: list[NDArray[np.floating]]) -> list[Result]:
         probabilities = self._session.run(None, {"rows": np.concatenate(inputs)})[0].tolist()
         ends = np.cumsum([len(rows) for rows in inputs]).tolist()
         return [{"probabilities": probabilities[end - len(rows) : end]} for rows, end in zip(inputs, ends, strict=True)]

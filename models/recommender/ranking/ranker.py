@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.onnx_session import open_session, run_session
-from models.recommender.ranking.trees_onnx import from_lightgbm, gains, to_onnx
-from models.trees import TreeEnsemble, from_histograms
+from models.recommender.ranking.trees_onnx import to_onnx
+from models.trees import TreeEnsemble, from_histograms, from_lightgbm, gains
 
 Floats = NDArray[np.float32]
 RankerKind = Literal["lambdarank", "histogram"]

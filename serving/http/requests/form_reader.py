@@ -21,7 +21,8 @@ MAX_HEADER_BYTES: Final = 4096 + 128
 MAX_HEADERS: Final = 8
 # Not the package's `parse_options_header`: it cuts an unquoted boundary at "=", "/" and ":", which some clients send.
 _BOUNDARY = re.compile(r';\s*boundary=(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# It matches at every quotation mark, so that a text of many, without the last one, takes linear time.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
 _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*([^\s;]+)", re.IGNORECASE)
 
 

@@ -1,89 +1,158 @@
-"""Decode an upload in a child process with limits on memory, processor time and file size.
+"""Call functions in child processes with limits on memory, processor time and file size.
 
-    python -m serving.jobs.decoding.sandbox < task.json > result.json
-
-A hostile file can end the child only. The gateway does not load the Parquet reader.
+A hostile file can end its child only. The gateway decodes no upload itself, and does not load the reader of Parquet.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import resource
+import socket
 import subprocess
 import sys
+import threading
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from models.errors import InputError, InputTooLarge, InvalidInput, UnsupportedMedia
 from serving.errors.exceptions import FieldFault, JobsUnavailable, Malformed
 from serving.jobs.decoding.decode import decode
+from serving.jobs.decoding.fork_server import STARTED, ChildLimits, read_all, request
 from serving.jobs.decoding.task import RESULT_ADAPTER, TASK_ADAPTER, DecodeResult, DecodeTask
 
+log = logging.getLogger("makunouchi.jobs")
+
 # A child waits for the disk in addition to its processor time.
-_WALL_FACTOR = 2
+_WALL_FACTOR: Final = 2
+# Time that the kernel has to end a child whose time is over.
+_GRACE_S: Final = 5
+_MAX_ANSWER_BYTES: Final = 4 << 20
+# The environment of the gateway contains keys. The other pools of Arrow reserve more address space than the limit.
+_ENVIRONMENT: Final = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+}
 _ROOT = Path(__file__).resolve().parents[3]
 _ERRORS: dict[str, type[InputError]] = {
     each.__name__: each for each in (Malformed, InvalidInput, InputTooLarge, UnsupportedMedia)
 }
 
 
-def decode_in_child(task: DecodeTask) -> DecodeResult:
-    """Run `decode` in a child process, and return or raise what it does. Blocks until the child has ended.
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A running fork server, and the socket to it."""
 
-    Raises JobsUnavailable when the child cannot write the items.
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+    def stop(self) -> None:
+        """End the server and its children."""
+        self.control.close()
+        self.process.wait()
+
+
+class Sandbox:
+    """The child processes of one gateway. Their fork server starts with the first call.
+
+    `modules` have the functions that will be called, and are imported before the first call. Thread-safe.
     """
-    timeout_s = _WALL_FACTOR * task.limits.cpu_s
-    output = run_child("serving.jobs.decoding.sandbox", TASK_ADAPTER.dump_json(task), timeout_s=timeout_s)
-    if output is None:
-        raise InvalidInput("the file cannot be read within the limits of memory and time", location=("body",))
-    response: dict[str, Any] = orjson.loads(output)  # Any: JSON
-    if "error" in response:
-        raise _error_of(response)
-    return RESULT_ADAPTER.validate_python(response)
+
+    def __init__(self, modules: Iterable[str] = ()) -> None:
+        self._modules = sorted({__name__, *modules})
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+        self._stop: weakref.finalize[[], Sandbox] | None = None
+
+    def decode(self, task: DecodeTask) -> DecodeResult:
+        """Decode `task` in a child, and return or raise what `decode` does. Blocks.
+
+        Raises JobsUnavailable when the child cannot start or cannot write the items.
+        """
+        limits = task.limits
+        output = self.call(
+            f"{__name__}:decoded",
+            TASK_ADAPTER.dump_json(task),
+            ChildLimits(
+                memory_bytes=limits.max_memory_bytes,
+                file_bytes=2 * limits.max_unpacked_bytes,
+                cpu_s=limits.cpu_s,
+                wall_s=_WALL_FACTOR * limits.cpu_s,
+            ),
+        )
+        if output is None:
+            raise InvalidInput("the file cannot be read within the limits of memory and time", location=("body",))
+        response: dict[str, Any] = orjson.loads(output)  # Any: JSON
+        if "error" in response:
+            raise _error_of(response)
+        return RESULT_ADAPTER.validate_python(response)
+
+    def call(self, function: str, payload: bytes, limits: ChildLimits) -> bytes | None:
+        """Return what `function`, named as `package.module:function`, returns for `payload`. Blocks.
+
+        Returns None when the child failed or exceeded a limit. Raises JobsUnavailable when no child can start.
+        """
+        connection = self._connect()
+        with connection:
+            connection.settimeout(limits.wall_s + _GRACE_S)
+            try:
+                if connection.recv(1) != STARTED:
+                    raise JobsUnavailable("no process can be started that reads files: see the log")
+                connection.sendall(request(function, payload, limits))
+                connection.shutdown(socket.SHUT_WR)
+                answer = read_all(connection, max_bytes=_MAX_ANSWER_BYTES)
+            except OSError:
+                # The child ended before it had read the request, or the time is over.
+                return None
+        return answer if 0 < len(answer) <= _MAX_ANSWER_BYTES else None
+
+    def close(self) -> None:
+        """End the fork server and its children. A later call starts them again."""
+        with self._lock:
+            self._stop_server()
+
+    def _connect(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            for _ in range(2):
+                server = self._server or self._start()
+                with suppress(OSError):
+                    socket.send_fds(server.control, [b"\0"], [theirs.fileno()])
+                    return ours
+                log.warning("the fork server of decoders has ended; it is started again")
+                self._stop_server()
+        ours.close()
+        raise JobsUnavailable("no process can be started that reads files: see the log")
+
+    def _start(self) -> _Server:
+        ours, theirs = socket.socketpair()
+        environment = {**_ENVIRONMENT, "PATH": os.environ.get("PATH", "")}
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603  # our own module
+                [sys.executable, "-s", "-m", "serving.jobs.decoding.fork_server", *self._modules],
+                stdin=theirs, stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
+            )  # fmt: skip
+        self._server = _Server(process, ours)
+        self._stop = weakref.finalize(self, self._server.stop)
+        return self._server
+
+    def _stop_server(self) -> None:
+        if self._stop is not None:
+            self._stop()
+        self._server = self._stop = None
 
 
-def run_child(module: str, standard_input: bytes, *, timeout_s: float) -> bytes | None:
-    """Return the output of `python -m module`; None when the process failed, was killed, or exceeded the timeout."""
-    # The child does not inherit the environment, which contains keys.
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+def decoded(payload: bytes) -> bytes:
+    """Decode the task in `payload`, and return the result or the error. A child calls this."""
     try:
-        process = subprocess.run(  # noqa: S603  # our own module
-            [sys.executable, "-s", "-m", module],
-            input=standard_input, capture_output=True, cwd=_ROOT, env=environment, timeout=timeout_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return None
-    return process.stdout if process.returncode == 0 else None
-
-
-def limit_this_process(*, memory_bytes: int, file_bytes: int, cpu_s: int) -> None:
-    """Limit the resources of this process, and lower its priority."""
-    os.nice(5)
-    for limit, value in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(limit)
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (allowed, allowed))
-
-
-def _error_of(response: dict[str, Any]) -> Exception:  # Any: JSON
-    location = tuple(response["location"])
-    if response["error"] == "JobsUnavailable":
-        return JobsUnavailable(response["message"])
-    if response["error"] == "FieldFault":
-        return FieldFault(response["message"], location=location, value_type=response["value_type"])
-    return _ERRORS.get(response["error"], InvalidInput)(response["message"], location=location)
-
-
-def _response(task: DecodeTask) -> bytes:
-    try:
-        return RESULT_ADAPTER.dump_json(decode(task))
+        return RESULT_ADAPTER.dump_json(decode(TASK_ADAPTER.validate_json(payload)))
     except InputError as error:
         value_type = error.value_type if isinstance(error, FieldFault) else None
         fault = {"message": str(error), "location": error.location, "value_type": value_type}
@@ -94,15 +163,10 @@ def _response(task: DecodeTask) -> bytes:
         return orjson.dumps({"error": "JobsUnavailable", "message": f"{error.strerror}", "location": []})
 
 
-def main() -> None:
-    """Read a task from standard input, and write the result or the error to standard output."""
-    task = TASK_ADAPTER.validate_json(sys.stdin.buffer.read())
-    limits = task.limits
-    limit_this_process(
-        memory_bytes=limits.max_memory_bytes, file_bytes=2 * limits.max_unpacked_bytes, cpu_s=limits.cpu_s
-    )
-    sys.stdout.buffer.write(_response(task))
-
-
-if __name__ == "__main__":
-    main()
+def _error_of(response: dict[str, Any]) -> Exception:  # Any: JSON
+    location = tuple(response["location"])
+    if response["error"] == "JobsUnavailable":
+        return JobsUnavailable(response["message"])
+    if response["error"] == "FieldFault":
+        return FieldFault(response["message"], location=location, value_type=response["value_type"])
+    return _ERRORS.get(response["error"], InvalidInput)(response["message"], location=location)

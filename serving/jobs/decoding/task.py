@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter
+
+from models.card import Column
 
 UPLOAD: Final = "upload"
 # The file part of a form, copied from the upload.
@@ -18,16 +20,11 @@ PARQUET: Final = "application/vnd.apache.parquet"
 JSON: Final = "application/json"
 ARCHIVES: Final = ("application/zip", "application/x-tar", "application/gzip")
 
-
-@dataclass(frozen=True, slots=True)
-class ColumnSpec:
-    """A column of a table of items: its name, and its type in the words of a model's card."""
-
-    name: str
-    kind: str
-    is_required: bool
-    is_nullable: bool
-    categories: tuple[str, ...] = ()
+# Enough for every honest upload: the reader of Parquet alone takes 270 MiB of address space.
+_BASE_MEMORY_BYTES: Final = 768 << 20
+_MEMORY_PER_BYTE: Final = 4
+_BASE_CPU_S: Final = 60
+_BYTES_PER_CPU_S: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,14 @@ class DecodeLimits:
     max_unpacked_bytes: int = 1 << 30
     max_memory_bytes: int = 2 << 30
     cpu_s: int = 300
+
+    def for_upload(self, size_bytes: int) -> DecodeLimits:
+        """Return these limits, with less memory and time for an upload of a few bytes than for a large one."""
+        return replace(
+            self,
+            max_memory_bytes=min(self.max_memory_bytes, _BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * size_bytes),
+            cpu_s=min(self.cpu_s, _BASE_CPU_S + size_bytes // _BYTES_PER_CPU_S),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class DecodeTask:
     folder: Path
     limits: DecodeLimits
     options: dict[str, Any] = field(default_factory=dict)  # Any: JSON
-    columns: tuple[ColumnSpec, ...] = ()
+    columns: tuple[Column, ...] = ()
     source: str | None = None
     roots: tuple[str, ...] = ()
 
@@ -66,8 +71,13 @@ class DecodeTask:
 
     @property
     def id_column(self) -> str | None:
-        """The column of a table that names its rows and is not in `columns`."""
+        """The column of a table that names its rows."""
         return self.options.get("id_column")
+
+    @property
+    def ignores_extra_columns(self) -> bool:
+        """Whether columns of a table that are not in `columns` are left out, and not refused."""
+        return bool(self.options.get("extra") == "ignore")
 
 
 @dataclass(frozen=True, slots=True)

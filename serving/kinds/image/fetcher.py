@@ -13,7 +13,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.errors import InputError, InputTooLarge, InvalidInput, Overloaded
+from models.errors import InputError, InputTooLarge, InvalidInput, Overloaded, is_exhausted
 from serving.kinds.image.settings import ImageSettings
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class ImageFetcher:
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             raise _fault(f"there was no complete response within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if is_exhausted(error):
+                raise
             raise _fault("the address did not answer as a web server") from error
         finally:
             self._fetching -= 1

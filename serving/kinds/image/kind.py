@@ -42,7 +42,9 @@ class ImageClassifiers(Kind[ImageSettings]):
         return lambda artifact: ImageClassifier.load(artifact, threads=usable_cores())
 
     def version(self, artifact: Artifact, settings: ImageSettings) -> ImageVersion:
-        return image_version(artifact, max_pixels=settings.max_image_pixels)
+        return image_version(
+            artifact, max_pixels=settings.max_image_pixels, max_decode_bytes=settings.image_decode_bytes
+        )
 
     def handler(self, model: ServedModel[Any], settings: ImageSettings) -> Handler[Any]:
         return ImageHandler(model, settings)

@@ -21,6 +21,12 @@ class ImageSettings(Settings):
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Maximum number of pixels of an image, then 413 before decoding."
     )
+    image_decode_bytes: int = Field(
+        1 << 30,
+        gt=0,
+        description="Memory of all images that a gateway process decodes at the same time. Images wait for it, and one "
+        "that takes more alone is refused with 413: about 8 bytes for each pixel, 20 in WebP, 6 to 8 in JPEG.",
+    )
     max_batch_images: int = Field(
         32, gt=0, le=256, description="Maximum number of images in one classify-batch request."
     )

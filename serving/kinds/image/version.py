@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Card
+from models.image.decode_memory import DecodeMemory
 from models.image.preprocessing import ImageDecoder, read_preprocessing
 from models.store.artifacts import Artifact
 
@@ -30,7 +32,14 @@ class ImageVersion:
     preprocessing: object = None
 
 
-def image_version(artifact: Artifact, *, max_pixels: int) -> ImageVersion:
-    """Return what belongs to `artifact`."""
-    decoder = ImageDecoder(read_preprocessing(artifact.folder), max_pixels=max_pixels)
+def image_version(artifact: Artifact, *, max_pixels: int, max_decode_bytes: int) -> ImageVersion:
+    """Return what belongs to `artifact`. All versions share `max_decode_bytes`."""
+    preprocessing = read_preprocessing(artifact.folder)
+    decoder = ImageDecoder(preprocessing, max_pixels=max_pixels, memory=_memory(max_decode_bytes))
     return ImageVersion(artifact.card, decoder.decode, decoder.fit, decoder.preprocessing)
+
+
+@cache
+def _memory(max_bytes: int) -> DecodeMemory:
+    """Return the memory of this process."""
+    return DecodeMemory(max_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Annotated, Literal
 
@@ -53,6 +54,7 @@ class FeedbackRequest(Request):
     events: Annotated[list[FeedbackEvent], FailFast(), Field(min_length=1)]
 
 
+@functools.cache
 def feedback_request(max_events: int) -> type[FeedbackRequest]:
     """Return the request, limited to `max_events`."""
     events = Annotated[list[FeedbackEvent], FailFast(), Field(min_length=1, max_length=max_events)]

@@ -8,13 +8,13 @@ import hashlib
 
 import orjson
 
+from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 from serving.errors.exceptions import FieldFault
 from serving.kinds.recommender.item_schemas import ItemDetails, ItemList, SimilarItems, TopItems
 from serving.kinds.recommender.queries import ask
 from serving.kinds.recommender.version import RecommenderVersion
 from serving.kinds.responses import model_used
 from serving.kinds.served_model import ServedModel
-from serving.schemas.fields import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 
 
 class ItemHandler:

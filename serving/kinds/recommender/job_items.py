@@ -8,17 +8,18 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import FailFast, Field, ValidationError
 
+from models.card import Column
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.errors.faults import faults_of
 from serving.jobs.decoding.decode import ItemStream, check_charset
 from serving.jobs.decoding.tables import BadLine, csv_rows, json_lines
-from serving.jobs.decoding.task import CSV, JSON, ColumnSpec, DecodeTask, media_type
+from serving.jobs.decoding.task import CSV, JSON, DecodeTask, media_type
 from serving.jobs.storage.item_file import JobItem
 from serving.kinds.recommender.schemas import PerUser, RecommendOptions
 from serving.schemas.fields import UserId
 
 USER_ID: Final = "user_id"
-COLUMNS: Final = (ColumnSpec(USER_ID, "text", is_required=True, is_nullable=False),)
+COLUMNS: Final = (Column(USER_ID, "text"),)
 _MAX_SHOWN_CHARACTERS = 256
 
 

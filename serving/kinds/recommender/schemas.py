@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, FailFast, Field, create_model
 
 from models.card import Card
+from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 from serving.kinds.responses import ItemProblem
 from serving.schemas.fields import (
-    MAX_ID_CHARACTERS,
-    MAX_SAFE_INTEGER,
     AtLeastOne,
     Count,
     InferenceTime,
@@ -146,6 +146,7 @@ def name_models(schemas: dict[str, dict[str, Any]], card: Card) -> None:
             described["anyOf"] = [{"type": "string", "enum": models}, {"type": "null"}]
 
 
+@functools.cache
 def bulk_request(max_users: int) -> type[BulkRecommendRequest]:
     """Return the request of the bulk call, limited to `max_users`."""
     length = Field(min_length=1, max_length=max_users, description="Ids of the users.")

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from models.card import Card
 from models.errors import InputError
+from models.limits import MAX_ID_CHARACTERS
 from serving.errors.exceptions import BadQuery
 from serving.errors.problem_types import BAD_QUERY, CALL_FAILURES, NOT_KNOWN, VALIDATION
 from serving.http.operation import Content, JsonSchema, Operation
@@ -32,7 +33,7 @@ from serving.kinds.recommender.user_schemas import (
     UsersRecommendations,
 )
 from serving.kinds.recommender.users import UserHandler
-from serving.schemas.fields import EXAMPLE_VERSION, MAX_ID_CHARACTERS
+from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
     from serving.kinds.recommender.handler import RecommenderHandler
@@ -109,6 +110,7 @@ def _recommend_one(handler: RecommenderHandler) -> Operation:
         answer_description="Items, best first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -149,6 +151,7 @@ def _recommend_several(handler: RecommenderHandler) -> Operation:
         answer_description="Items for each user.",
         problems=(BAD_QUERY, *_PROBLEMS),
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -177,6 +180,7 @@ def _similar(handler: UserHandler) -> Operation:
         answer_description="Users, most similar first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -203,6 +207,7 @@ def _groups(handler: UserHandler) -> Operation:
         answer_description="Groups, best fit first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -224,6 +229,7 @@ def _overview(handler: UserHandler) -> Operation:
         answer_description="Profile, top items and categories, similar users, groups.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 

@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from models.errors import InvalidInput
 from serving.errors.faults import faults_of
-from serving.http.operation import Content, JsonSchema
-from serving.http.requests.form_reader import MULTIPART
 from serving.http.requests.json_bounds import DEFAULT_BOUNDS
-from serving.http.requests.query import Query
-from serving.jobs.decoding.table_uploads import FILE_PART
-from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, ColumnSpec
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, error_outcome, process_each
 from serving.jobs.storage.item_file import JobItem
+from serving.jobs.table_submission import table_submission
 from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
@@ -37,7 +33,7 @@ def job_kind(handler: TabularHandler) -> JobKind:
         processor=RowProcessor(handler, max_rows=handler.max_rows),
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
-        columns=lambda: _columns(handler),
+        columns=lambda: handler.model.card.inputs,
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )
@@ -92,55 +88,20 @@ def _faults_by_row(error: ValidationError | InvalidInput) -> dict[int, InvalidIn
     return faults
 
 
-def _columns(handler: TabularHandler) -> tuple[ColumnSpec, ...]:
-    return tuple(
-        ColumnSpec(column.name, column.kind, column.required, column.nullable, column.categories)
-        for column in handler.model.card.inputs
-    )
-
-
-class RowsQuery(Query):
-    """The options of a job of rows."""
-
-    id_column: str | None = Field(
-        None,
-        min_length=1,
-        max_length=256,
-        description="A column with the ids of the rows. The result contains them as `id`.",
-    )
-
-
 def _submission(handler: TabularHandler) -> JobSubmission:
-    form: JsonSchema = {
-        "title": "TableJobForm",
-        "type": "object",
-        "properties": {
-            FILE_PART: {"type": "string", "format": "binary", "description": "A table as CSV, NDJSON or Parquet."}
-        },
-        "required": [FILE_PART],
-        "additionalProperties": False,
-    }
-    return JobSubmission(
+    return table_submission(
         id="submit_tabular_job",
         tag=_NAME,
         summary="Predict a file of rows",
         description=(
-            "CSV (RFC 4180, UTF-8, with a header; an empty cell is null where the column may be null), NDJSON, or "
-            "Parquet. The columns are those of the model, in any order. Other columns are refused, except an "
-            "`id_column`. A row that is not valid fails without the others."
+            "CSV (UTF-8, with a header; an empty cell is null where the column may be null), NDJSON, or Parquet, as "
+            "the file that the model was trained on. The columns are those of the model, in any order. Others, such "
+            "as the target, are left out. A row that is not valid fails without the others."
         ),
-        query=RowsQuery,
-        body=Content(CSV, lambda: _text("A header, then rows."), lambda: {"rows": _csv_example(handler)}),
-        more_bodies=(
-            Content(PARQUET, lambda: {"type": "string", "format": "binary"}),
-            Content(NDJSON, lambda: _text("A row in each line."), lambda: {"rows": _ndjson_example(handler)}),
-            Content(MULTIPART, lambda: form),
-        ),
+        form_title="TableJobForm",
+        csv=("A header, then rows.", lambda: _csv_example(handler)),
+        ndjson=("A row in each line.", lambda: _ndjson_example(handler)),
     )
-
-
-def _text(description: str) -> JsonSchema:
-    return {"type": "string", "format": "binary", "description": description}
 
 
 def _csv_example(handler: TabularHandler) -> str:

@@ -23,12 +23,12 @@ class Tabular(Kind[TabularSettings]):
     alias: ClassVar[str] = "tabular"
     runner: ClassVar[str] = "TabularRunner"
     runner_description: ClassVar[str] = (
-        "Predicts encoded table rows, as float32 (N, columns): probabilities (N, classes), or estimates (N, 1)."
+        "Predicts encoded table rows, as float64 (N, columns): probabilities (N, classes), or estimates (N, 1)."
     )
     tasks: ClassVar[tuple[Task, ...]] = ("tabular-classification", "tabular-regression")
     settings: ClassVar[type[Settings]] = TabularSettings
     methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
-        "predict": BatchMethodSpec("array", "float32", lambda predictor, rows: predictor.predict(rows))
+        "predict": BatchMethodSpec("array", "float64", lambda predictor, rows: predictor.predict(rows))
     }
 
     def options(self, settings: TabularSettings) -> ModelOptions:

@@ -8,15 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
 from models.card import Card, Column, Scalar
-from serving.schemas.fields import MAX_SAFE_INTEGER, InferenceTime, ModelUsed, Response
+from models.limits import MAX_NUMBER, MAX_SAFE_INTEGER, MAX_TEXT_CHARACTERS
+from models.tables.dates import seconds_of
+from serving.schemas.fields import InferenceTime, ModelUsed, Response
 
-# Rows become float32: a larger number would be infinity.
-FLOAT32_MAX = 3.4028234663852886e38
-MAX_TEXT_CHARACTERS = 10_000
 # More classes than this are not listed in the schema of the response.
 _LISTED_CLASSES = 100
 
@@ -123,7 +122,7 @@ def _field(column: Column) -> Any:  # Any: an annotation, made at run time
 def _annotation(column: Column) -> Any:
     match column.kind:
         case "number":
-            return Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX, allow_inf_nan=False)]
+            return Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
         case "integer":
             # 3.0 is an integer to JSON Schema, and to clients whose numbers are all floats; a strict int refuses it.
             whole = {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER}
@@ -134,10 +133,19 @@ def _annotation(column: Column) -> Any:
             ]
         case "boolean":
             return bool
+        case "date":
+            dates = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
+            return Annotated[str, Field(max_length=40), AfterValidator(_check_date), WithJsonSchema(dates)]
         case "category" if column.categories and not column.accepts_unknown:
             return Literal[column.categories]
         case _:
             return Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+
+
+def _check_date(text: str) -> str:
+    if seconds_of(text) is None:
+        raise ValueError("Input should be a date in ISO 8601, such as 2024-05-31 or 2024-05-31T12:30:00Z")
+    return text
 
 
 def _description(column: Column) -> str:
@@ -156,5 +164,5 @@ def _example(column: Column) -> Scalar:
         return column.example
     if column.categories:
         return column.categories[0]
-    fallbacks: dict[str, Scalar] = {"boolean": True, "text": "text", "category": "text"}
+    fallbacks: dict[str, Scalar] = {"boolean": True, "text": "text", "category": "text", "date": "2024-05-31"}
     return fallbacks.get(column.kind, column.minimum if column.minimum is not None else 0)

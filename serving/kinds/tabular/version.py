@@ -67,17 +67,18 @@ class TabularVersion:
             return validate_many(self.schema.request, request, self._bounds)["instances"]
         return self.schema.request.validate_python({"instances": list(request)})["instances"]
 
-    def encode(self, rows: list[Row]) -> NDArray[np.float32]:
-        """Return float32 (N, columns). Raises InvalidInput with the location `(row, column)`."""
+    def encode(self, rows: list[Row]) -> NDArray[np.float64]:
+        """Return float64 (N, encoded columns). Raises InvalidInput with the location `(row, column)`."""
         return self._encoder.encode(rows)
 
-    def predictions(self, values: NDArray[np.float32], rows: int) -> list[dict[str, Any]]:
+    def predictions(self, values: NDArray[np.floating], rows: int) -> list[dict[str, Any]]:
         """Return one JSON object per row of `values`. Raises PredictionFailed for values of another shape, or NaN."""
         if len(values) != rows or not np.isfinite(values).all():
             raise PredictionFailed(f"{values.shape} values for {rows} rows, or some are not finite")
         if self.schema.answer is EstimatedRows:
-            estimates = values.astype(np.float64)[:, 0].tolist()
-            return [{"prediction": float(f"{value:.7g}")} for value in estimates]
+            # More digits would show the rounding of the model's arithmetic.
+            digits = 7 if values.dtype == np.float32 else 12
+            return [{"prediction": float(f"{value:.{digits}g}")} for value in values[:, 0].tolist()]
         classes = self.card.classes
         if values.shape[1] != len(classes):
             raise PredictionFailed(f"{values.shape[1]} probabilities for {len(classes)} classes")

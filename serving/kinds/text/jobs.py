@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from pydantic import Field
 
+from models.card import Column
 from models.errors import InvalidInput
-from serving.http.operation import Content, JsonSchema
-from serving.http.requests.form_reader import MULTIPART
-from serving.http.requests.query import Query
-from serving.jobs.decoding.table_uploads import FILE_PART
-from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, ColumnSpec
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.storage.item_file import JobItem
+from serving.jobs.table_submission import table_submission
 from serving.kinds.text.routes import TAG, example_text
 from serving.kinds.text.schemas import MAX_TEXT_CHARACTERS
 from serving.schemas.fields import EXAMPLE_VERSION
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 COLUMN: Final = "text"
 # Small batches: a request that arrives during one waits for it.
 _BATCH_ITEMS = 64
-_FILE: JsonSchema = {"type": "string", "format": "binary"}
 
 
 def job_kind(handler: TextHandler) -> JobKind:
@@ -37,7 +32,7 @@ def job_kind(handler: TextHandler) -> JobKind:
         processor=TextProcessor(handler),
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
-        columns=lambda: (ColumnSpec(COLUMN, "text", is_required=True, is_nullable=False),),
+        columns=lambda: (Column(COLUMN, "text"),),
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )
@@ -62,44 +57,20 @@ class TextProcessor:
         return [Outcome({"status": "ok", **prediction}, response.model) for prediction in response.texts]
 
 
-class TextsQuery(Query):
-    """The options of a job of texts."""
-
-    id_column: str | None = Field(
-        None,
-        min_length=1,
-        max_length=256,
-        description="A column with the ids of the texts. The result contains them as `id`.",
-    )
-
-
 def _submission(handler: TextHandler) -> JobSubmission:
-    form: JsonSchema = {
-        "title": "TextJobForm",
-        "type": "object",
-        "properties": {FILE_PART: {**_FILE, "description": "A table as CSV, NDJSON or Parquet."}},
-        "required": [FILE_PART],
-        "additionalProperties": False,
-    }
-    return JobSubmission(
+    return table_submission(
         id="submit_text_job",
         tag=TAG,
         summary="Classify a file of texts",
-        description="CSV (RFC 4180, UTF-8, with a header), NDJSON, or Parquet, with the column `text`.",
-        query=TextsQuery,
-        body=Content(
-            CSV,
-            lambda: {**_FILE, "description": "The header `text`, then a text in each row."},
-            lambda: {"texts": f"{COLUMN}\n{_quoted(example_text(handler.model.card))}\n"},
+        description="CSV (UTF-8, with a header), NDJSON, or Parquet, with the column `text`.",
+        form_title="TextJobForm",
+        csv=(
+            "The header `text`, then a text in each row.",
+            lambda: f"{COLUMN}\n{_quoted(example_text(handler.model.card))}\n",
         ),
-        more_bodies=(
-            Content(PARQUET, lambda: _FILE),
-            Content(
-                NDJSON,
-                lambda: {**_FILE, "description": "An object with `text` in each line."},
-                lambda: {"texts": orjson.dumps({COLUMN: example_text(handler.model.card)}).decode() + "\n"},
-            ),
-            Content(MULTIPART, lambda: form),
+        ndjson=(
+            "An object with `text` in each line.",
+            lambda: orjson.dumps({COLUMN: example_text(handler.model.card)}).decode() + "\n",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Cached responses on the fast path: the keys of the response cache, and one call for equal requests in flight."""
+"""Cached responses on the fast path."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from serving.http.cache_store import MemoryStore
-from serving.http.response_cache import HEADER, ResponseCache, body_of, key_of_json, packed, version_of
+from serving.http.response_cache import HEADER, ResponseCache, body_of, entry_of, key_of_json
 from serving.runners.interface import ModelRef
 from serving.server.fast_path.request import FastRequest
 
-_HEADER_LINES: Final = {how: f"{HEADER.lower()}: {how}\r\n".encode() for how in ("hit", "miss", "bypass")}
+_HEADER_LINES: Final = {status: f"{HEADER.lower()}: {status}\r\n".encode() for status in ("hit", "miss", "bypass")}
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResponses:
-    """The responses of one operation in `memory`. `model` returns the model that answers now, if it is known."""
+    """The responses of one operation in `cache`, whose store is local. `model` returns the model that answers now."""
 
     cache: ResponseCache
-    memory: MemoryStore
     operation: str
     model: Callable[[], ModelRef | None]
 
@@ -35,24 +33,18 @@ class CachedResponses:
             request.extra_headers = _HEADER_LINES["bypass"]
             return False
         key = key_of_json(self.operation, model, request.body)
-        pending = self.cache.pending(key)
-        if pending is not None:
-            pending.add_done_callback(partial(_follow, request))
-            return True
-        entry = self.memory.find(key)
-        if entry is not None:
-            _repeat(request, entry)
-            return True
-        self.cache.begin(key)
-        request.extra_headers, request.on_response = _HEADER_LINES["miss"], partial(self._store, key, model)
-        return False
+        match = self.cache.take(key)
+        if match is None:
+            request.extra_headers, request.on_response = _HEADER_LINES["miss"], partial(self._finish, key, model)
+            return False
+        if isinstance(match, bytes):
+            _send(request, match)
+        else:
+            match.add_done_callback(partial(_follow, request))
+        return True
 
-    def _store(self, key: str, model: ModelRef, body: bytes | None) -> None:
-        entry = None
-        if body is not None and version_of(body) == model.version:
-            entry = packed(body)
-            self.memory.keep(key, entry)
-        self.cache.end(key, entry)
+    def _finish(self, key: str, model: ModelRef, body: bytes | None) -> None:
+        self.cache.finish(key, None if body is None else entry_of(body, model))
 
 
 def _follow(request: FastRequest, pending: asyncio.Future[bytes | None]) -> None:
@@ -60,10 +52,10 @@ def _follow(request: FastRequest, pending: asyncio.Future[bytes | None]) -> None
     if entry is None:
         request.queue.on_failed_wait(request)
     else:
-        _repeat(request, entry)
+        _send(request, entry)
 
 
-def _repeat(request: FastRequest, entry: bytes) -> None:
+def _send(request: FastRequest, entry: bytes) -> None:
     body = body_of(entry)
     if body is None:
         request.fall_back()

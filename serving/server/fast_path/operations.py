@@ -24,7 +24,7 @@ def fast_operations(
     return [
         _fast_operation(handler, guard, cache if handler.is_cached else None, max_waiting)
         for handler in handlers
-        if handler.has_fast_path and not (handler.is_cached and cache is not None and cache.memory is None)
+        if handler.has_fast_path and not (handler.is_cached and cache is not None and not cache.is_local)
     ]
 
 
@@ -32,9 +32,7 @@ def _fast_operation(
     handler: Handler[Any], guard: Guard, cache: ResponseCache | None, max_waiting: int
 ) -> FastOperation:
     main = handler.operations()[0]
-    cached = None
-    if cache is not None and cache.memory is not None:
-        cached = CachedResponses(cache, cache.memory, main.id, handler.model.answering).take
+    cached = CachedResponses(cache, main.id, handler.model.answering).take if cache is not None else None
     return FastOperation(
         main.path,
         handler.answer_json,

@@ -202,11 +202,27 @@ def test_a_damaged_artifact_is_refused_by_its_version_and_skipped_by_latest(
     assert [artifact.version for artifact in versions("tiny", store=store)] == ["v1"]
 
 
-def test_latest_is_the_newest_by_its_card(store: Path) -> None:
+def test_versions_are_listed_newest_first(store: Path) -> None:
     for version, age_days in (("b", 3), ("c", 1), ("a", 2)):
         save(store, version=version, age_days=age_days)
     assert [artifact.version for artifact in versions("tiny", store=store)] == ["c", "a", "b"]
-    assert find("tiny", store=store).version == "c"
+
+
+def test_latest_is_the_version_that_was_promoted_last(store: Path) -> None:
+    save(store, version="good", age_days=2)
+    with saving(make_card("tiny", created=START), version="worse", store=store, is_promoted=False):
+        pass
+    assert find("tiny:latest", store=store).version == "good"
+    assert find("tiny:worse", store=store).version == "worse"
+    save(store, version="better")
+    assert find("tiny", store=store).version == "better"
+
+
+def test_latest_is_the_newest_usable_version_without_a_pointer(store: Path) -> None:
+    save(store, version="a", age_days=2)
+    save(store, version="b", age_days=1)
+    (store / "tiny" / "latest").unlink()
+    assert find("tiny", store=store).version == "b"
 
 
 def test_saving_a_version_that_exists_changes_nothing(store: Path) -> None:

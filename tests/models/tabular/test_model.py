@@ -29,7 +29,7 @@ def model(tabular_artifact: Artifact) -> TabularModel:
 
 
 @pytest.fixture(scope="module")
-def rows(tabular_artifact: Artifact) -> NDArray[np.float32]:
+def rows(tabular_artifact: Artifact) -> NDArray[np.float64]:
     """Return rows of random valid values."""
     random = np.random.default_rng(3)
     inputs = tabular_artifact.card.inputs
@@ -45,7 +45,7 @@ def rows(tabular_artifact: Artifact) -> NDArray[np.float32]:
     return RowEncoder(tabular_artifact.card).encode(values)
 
 
-def test_it_predicts_probabilities_of_every_class(model: TabularModel, rows: NDArray[np.float32]) -> None:
+def test_it_predicts_probabilities_of_every_class(model: TabularModel, rows: NDArray[np.float64]) -> None:
     answers = model.predict(rows)
     assert answers.dtype == np.float32
     assert answers.shape == (300, 2)
@@ -54,12 +54,12 @@ def test_it_predicts_probabilities_of_every_class(model: TabularModel, rows: NDA
     assert len(np.unique(answers[:, 0])) > 100
 
 
-def test_a_prediction_is_independent_of_the_batch(model: TabularModel, rows: NDArray[np.float32]) -> None:
+def test_a_prediction_is_independent_of_the_batch(model: TabularModel, rows: NDArray[np.float64]) -> None:
     single = np.concatenate([model.predict(rows[index : index + 1]) for index in range(len(rows))])
     np.testing.assert_allclose(single, model.predict(rows), atol=1e-6)
 
 
-def test_concurrent_calls_return_their_own_results(model: TabularModel, rows: NDArray[np.float32]) -> None:
+def test_concurrent_calls_return_their_own_results(model: TabularModel, rows: NDArray[np.float64]) -> None:
     expected = model.predict(rows)
     parts = [slice(start, start + 1 + start % 7) for start in range(290)] * 3
     with ThreadPoolExecutor(8) as pool:
@@ -69,7 +69,7 @@ def test_concurrent_calls_return_their_own_results(model: TabularModel, rows: ND
 
 
 def test_more_threads_give_the_same_results(
-    model: TabularModel, rows: NDArray[np.float32], tabular_artifact: Artifact
+    model: TabularModel, rows: NDArray[np.float64], tabular_artifact: Artifact
 ) -> None:
     np.testing.assert_allclose(
         TabularModel.load(tabular_artifact, threads=2).predict(rows), model.predict(rows), atol=1e-6
@@ -81,7 +81,7 @@ def test_its_example_is_valid(model: TabularModel) -> None:
 
 
 def test_rows_of_any_number_type_and_order_in_memory_are_accepted(
-    model: TabularModel, rows: NDArray[np.float32]
+    model: TabularModel, rows: NDArray[np.float64]
 ) -> None:
     expected = model.predict(rows)
     np.testing.assert_array_equal(model.predict(rows.astype(np.float64)), expected)
@@ -104,7 +104,7 @@ def test_a_graph_that_does_not_match_its_card_is_refused(tabular_artifact: Artif
     card = dataclasses.replace(tabular_artifact.card, inputs=tabular_artifact.card.inputs[:-1])
     model = (tabular_artifact.folder / MODEL_FILE).read_bytes()
     with pytest.raises(
-        ArtifactInvalid, match="has 9 input columns and 2 output columns; its card has 8 inputs and 2 classes"
+        ArtifactInvalid, match="has 9 input columns and 2 output columns; its card has 8 encoded columns and 2 classes"
     ):
         TabularModel.load(_copy_with(tabular_artifact, tmp_path / "models", card=card, model=model))
 

@@ -49,7 +49,7 @@ def encode_one(**changes: object) -> list[float]:
 
 def test_every_kind_is_encoded() -> None:
     encoded = ENCODER.encode([ROW])
-    assert encoded.dtype == np.float32
+    assert encoded.dtype == np.float64
     assert encoded.flags.c_contiguous
     assert encoded.tolist() == [[1.5, 3.0, 1.0, 1.0, 1.0]]
 

@@ -86,7 +86,7 @@ def reload(version: str) -> dict[str, Any]:
     return {"json": {"version": version}, "headers": {"X-API-Key": KEYS["admin"]}}
 
 
-@dataclass
+@dataclass(eq=False)
 class Bad:
     """An invalid request. `says` is part of the detail, or of the fault at `at`."""
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.card import Column
 from serving.http.operation import Content
 from serving.http.requests.query import Query
 from serving.jobs.decoding.decode import ItemStream
 from serving.jobs.decoding.file_uploads import read_files
-from serving.jobs.decoding.task import UPLOAD, ColumnSpec, DecodeLimits, DecodeTask
+from serving.jobs.decoding.task import UPLOAD, DecodeLimits, DecodeTask
 from serving.jobs.kind import ItemProcessor, JobKind, JobSubmission
 from serving.jobs.outcomes import Outcome
 from serving.jobs.storage.database import Database
@@ -25,10 +26,10 @@ from serving.jobs.storage.store import JobLimits, JobStore
 from serving.runners.interface import ModelRef
 
 COLUMNS = (
-    ColumnSpec("age", "integer", is_required=True, is_nullable=False),
-    ColumnSpec("sex", "category", is_required=True, is_nullable=False),
-    ColumnSpec("income", "number", is_required=False, is_nullable=True),
-    ColumnSpec("owns", "boolean", is_required=False, is_nullable=False),
+    Column("age", "integer"),
+    Column("sex", "category"),
+    Column("income", "number", required=False, nullable=True),
+    Column("owns", "boolean", required=False, nullable=False),
 )
 
 

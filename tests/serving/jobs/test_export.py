@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from serving.errors.exceptions import JobsUnavailable
+from serving.jobs.decoding.sandbox import Sandbox
 from serving.jobs.export import Export, export_in_child, write
 
 V1, V2 = {"name": "tabular", "version": "v1"}, {"name": "tabular", "version": "v2"}
@@ -46,8 +47,8 @@ def test_csv_has_a_column_for_each_member(tmp_path: Path) -> None:
     assert rows[2]["probability_other"] == "0.5"
 
 
-def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path) -> None:
-    export_in_child(export(tmp_path, LINES, "parquet"))
+def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    export_in_child(sandbox, export(tmp_path, LINES, "parquet"))
 
     rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["index"] for row in rows] == [0, 1, 2]
@@ -69,14 +70,14 @@ def columns(name: str, value: Any) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
 def test_a_kind_converts_members_to_columns_and_other_lists_are_json(
-    tmp_path: Path, format_: Literal["csv", "parquet"]
+    tmp_path: Path, sandbox: Sandbox, format_: Literal["csv", "parquet"]
 ) -> None:
     lines = [
         {"index": 0, "name": "a.png", "status": "ok", "values": [1, 2], "others": [{"a": 1}]},
         {"index": 1, "name": "b.png", "status": "ok", "values": [3], "others": {}},
     ]
     task = replace(export(tmp_path, lines, format_), columns=f"{__name__}:columns")
-    export_in_child(task)
+    export_in_child(sandbox, task)
 
     if format_ == "csv":
         rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(task.target.read_text())))
@@ -87,10 +88,10 @@ def test_a_kind_converts_members_to_columns_and_other_lists_are_json(
     assert [(row["all"], row["others"]) for row in rows] == [("[1,2]", '[{"a":1}]'), ("[3]", "{}")]
 
 
-def test_an_export_that_cannot_be_written_raises_and_leaves_no_file(tmp_path: Path) -> None:
+def test_an_export_that_cannot_be_written_raises_and_leaves_no_file(tmp_path: Path, sandbox: Sandbox) -> None:
     exported = export(tmp_path, LINES, "csv")
     exported = Export(exported.segments, exported.target, "csv", max_bytes=10)
 
     with pytest.raises(JobsUnavailable):
-        export_in_child(exported)
+        export_in_child(sandbox, exported)
     assert not exported.target.exists()

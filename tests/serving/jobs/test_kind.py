@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from models.card import Column
 from models.errors import InvalidInput
 from serving.http.operation import Content
 from serving.http.requests.form_reader import MULTIPART
 from serving.http.requests.query import Query
 from serving.jobs.build import Jobs, build_jobs
-from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, ColumnSpec
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.service import Submission
@@ -66,7 +67,7 @@ def kind(name: str = "texts") -> JobKind:
         LengthProcessor(),
         TABLE,
         submission,
-        columns=lambda: (ColumnSpec("text", "text", is_required=True, is_nullable=False),),
+        columns=lambda: (Column("text", "text"),),
         item_labels=("id",),
         export_columns=f"{__name__}:count_columns",
         example_lines=({"index": 0, "status": "ok", "length": 3, "model": {"name": "topics", "version": "v3"}},),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from models.card import Column
 from models.errors import DataInvalid
+from models.tables.dates import PARTS
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
 from tests.training.example_tables import mixed_frame
 from training.tabular.columns import ColumnRules, Inputs, read_inputs
@@ -44,14 +46,15 @@ def test_every_kind_of_column_is_detected() -> None:
         "vip": ("boolean", True, False),
         "city": ("category", True, False),
         "is_new": ("boolean", False, True),
+        "joined": ("date", False, True),
     }
-    assert set(dict(inputs.dropped)) == {"customer_id", "joined", "notes", "country", "fax"}
+    assert set(dict(inputs.dropped)) == {"customer_id", "notes", "country", "fax"}
     by_name = {c.name: c for c in inputs.columns}
     assert by_name["city"].categories == ("Aachen", "Bonn, am Rhein", "Köln")
     assert by_name["city"].description == "where"
     assert by_name["vip"].description == "true means 'yes'"
-    assert inputs.rows.shape == (400, 5)
-    assert inputs.rows.dtype == np.float32
+    assert inputs.rows.shape == (400, 5 + len(PARTS))
+    assert inputs.rows.dtype == np.float64
 
 
 def test_the_examples_are_one_row_of_the_table() -> None:
@@ -95,11 +98,9 @@ def test_a_constant_with_gaps_is_used_for_the_gaps() -> None:
     [
         ([1] * N, "it is constant: 1"),
         ([None] * N, "all values are missing"),
-        (pd.date_range("2020-01-01", periods=N), "dates and times"),
-        (["3.4.2020", "31.12.2021"] * (N // 2), "dates and times"),
-        (["2020-01-01T10:00", "2020-02-01 11:00:00"] * (N // 2), "dates and times"),
-        ([f"text {number}" for number in range(N)], "an id or free text"),
-        ([f"text {number % 40}" for number in range(N)], "free text or an id: 40 distinct values in 60 rows"),
+        ([f"text {number}" for number in range(N)], "an id: every row has a different value"),
+        ([f"text {number % 40}" for number in range(N)], "an id: 40 distinct values in 60 rows"),
+        ([f"{10**19 + number}" for number in range(N)], "an id: every row has a different value"),
         (list(range(100, 100 + N)), "row numbers"),
         ([[1, 2]] * N, "several types"),
         ([1, "a"] * (N // 2), "several types"),
@@ -121,9 +122,10 @@ def test_other_unique_integers_are_used() -> None:
 
 def test_numbers_mixed_with_text_are_reported() -> None:
     values = [str(number * 1.5) for number in range(N * 3)]
-    values[7] = "n/k"
+    for row in range(0, N * 3, 10):
+        values[row] = f"n/k {row}"
     inputs = read_inputs(pd.DataFrame({"a": np.arange(N * 3) % 5, "x": values}), ColumnRules(), descriptions={})
-    assert "mostly numbers, but also text such as 'n/k'" in dict(inputs.dropped)["x"]
+    assert "mostly numbers, but also text such as 'n/k 0'" in dict(inputs.dropped)["x"]
 
 
 @pytest.mark.parametrize("number", [np.inf, -np.inf, 1e39])
@@ -155,9 +157,86 @@ def test_rare_categories_are_encoded_as_unknown_if_those_are_accepted() -> None:
     assert not rejecting.columns[1].accepts_unknown
 
 
-def test_numbers_with_a_decimal_comma_are_reported_with_a_remedy() -> None:
-    assert (
-        reason([f"{number},5" for number in range(N)])
-        == "it has a comma in numbers, as in '0,5'; --decimal , reads them"
+@pytest.mark.parametrize(
+    ("pattern", "value", "decimal", "unit"),
+    [
+        ("{},5", 7.5, ",", ""),
+        ("1,{:03}", 1007.0, ".", ""),
+        ("1.{:03},25", 1007.25, ",", ""),
+        ("${}.50", 7.5, ".", "$"),
+        ("{} %", 7.0, ".", "%"),
+        ("EUR {}", 7.0, ".", "EUR"),
+    ],
+)
+def test_formatted_numbers_are_numbers(pattern: str, value: float, decimal: str, unit: str) -> None:
+    inputs = read(x=[pattern.format(number) for number in range(N)])
+    result = inputs.columns[1]
+    assert (result.decimal, result.unit) == (decimal, unit)
+    assert inputs.rows[7, 1] == value
+    assert dict(inputs.notes)["x"].startswith("text is read as numbers")
+
+
+def test_a_word_among_numbers_counts_as_missing() -> None:
+    values = [str(number) for number in range(N * 5)]
+    values[3] = "unknown"
+    inputs = read_inputs(pd.DataFrame({"a": np.arange(N * 5) % 5, "x": values}), ColumnRules(), descriptions={})
+    result = inputs.columns[1]
+    assert (result.kind, result.nullable, result.missing_words) == ("integer", True, ("unknown",))
+    assert np.isnan(inputs.rows[3, 1])
+    assert "'unknown' counts as missing (1 rows)" in dict(inputs.notes)["x"]
+
+
+def test_codes_with_leading_zeros_are_categories() -> None:
+    assert column(["01067", "10115", "20095"] * (N // 3)).categories == ("01067", "10115", "20095")
+
+
+@pytest.mark.parametrize(
+    ("values", "date_format"),
+    [
+        (["2020-01-31", "2021-02-28"], ""),
+        (["2020-01-01T10:00", "2020-02-01 11:00:00"], ""),
+        (["2023/01/31", "2022/12/01"], "%Y/%m/%d"),
+        (["3.4.2020", "31.12.2021"], "%d.%m.%Y"),
+        (["1/31/2023", "2/1/2023"], "%m/%d/%Y"),
+        (["31/1/2023", "2/1/2023"], "%d/%m/%Y"),
+        (["Jan 31, 2023", "Feb 1, 2023"], "%b %d, %Y"),
+        (["31/01/2023 14:05", "01/02/2023 09:00"], "%d/%m/%Y %H:%M"),
+    ],
+)
+def test_text_with_dates_is_a_date(values: list[str], date_format: str) -> None:
+    inputs = read(x=values * (N // 2))
+    result = inputs.columns[1]
+    assert (result.kind, result.date_format) == ("date", date_format)
+    assert inputs.rows.shape[1] == 1 + len(PARTS)
+
+
+def test_dates_of_a_typed_table_are_read() -> None:
+    assert column(pd.date_range("2020-01-01", periods=N)).kind == "date"
+    assert column(pd.date_range("2020-01-01", periods=N, tz="Europe/Berlin")).kind == "date"
+    assert column([date(2020, 1, 1 + number % 28) for number in range(N)]).kind == "date"
+
+
+def test_many_categories_are_used_with_unknown_ones_accepted() -> None:
+    inputs = read_inputs(
+        pd.DataFrame({"a": np.arange(3_000) % 5, "x": [f"shop {number % 300}" for number in range(3_000)]}),
+        ColumnRules(),
+        descriptions={},
     )
-    assert column(["1,5", "2,5", "3,5"] * (N // 3)).categories == ("1,5", "2,5", "3,5")
+    result = inputs.columns[1]
+    assert (result.kind, len(result.categories), result.accepts_unknown) == ("category", 300, True)
+
+
+def test_free_text_is_used() -> None:
+    result = column([f"the parcel number {number} came late" for number in range(N)])
+    assert result.kind == "text"
+
+
+def test_integers_that_json_clients_cannot_send_become_numbers() -> None:
+    inputs = read(x=[1_700_000_000_000_000_000 + 1_000 * number for number in range(N)])
+    assert inputs.columns[1].kind == "number"
+    assert "integers over 9,007,199,254,740,991 are read as float64" in dict(inputs.notes)["x"]
+
+
+def test_integers_that_become_equal_are_counted() -> None:
+    inputs = read(x=[1_700_000_000_000_000_000 + 3 * number for number in range(N)])
+    assert "of 60 distinct values become equal" in dict(inputs.notes)["x"]

@@ -72,7 +72,7 @@ def test_slices_cover_every_kind_of_column_and_leave_small_ones_out() -> None:
             np.repeat([3, 5], 50),
         ],
         axis=1,
-    ).astype(np.float32)
+    ).astype(np.float64)
     result = slice_scores(columns, rows, VALUES, both(np.linspace(0, 1, 100)))
     assert {name: metrics["rows"] for name, metrics in result.items()} == {
         "k=a": 25, "k=b": 25, "k=(missing)": 20, "k=(none of these)": 20,
@@ -84,7 +84,7 @@ def test_slices_cover_every_kind_of_column_and_leave_small_ones_out() -> None:
 
 
 def test_importance_is_that_of_the_column_that_matters() -> None:
-    rows = np.stack([VALUES + 0.25, np.arange(100) % 7], axis=1).astype(np.float32)
+    rows = np.stack([VALUES + 0.25, np.arange(100) % 7], axis=1).astype(np.float64)
     columns = (Column("matters", "number"), Column("idle", "number"))
     result = importance(lambda given: both(np.clip(given[:, 0], 0, 1)), columns, rows, VALUES, seed=0)
     assert list(result) == ["matters", "idle"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from models.errors import DataInvalid
-from training.tabular.target import Target, TaskChoice, read_target
+from training.tabular.target import Target, TaskChoice, read_target, split
 
 N = 120
 
@@ -71,10 +71,7 @@ def test_sixty_classes_are_supported() -> None:
     [
         (["a"] * N, "auto", "1 class of at least 10 rows"),
         ([f"c{number}" for number in range(N)], "auto", "no class"),
-        ([f"{number},5" for number in range(N)], "auto", "such as '0,5', and no numbers: --decimal , reads it"),
-        ([f"{number},5" for number in range(N)], "regression", "and no numbers: --decimal , reads it"),
-        ([f"{number}.000,00 €" for number in range(N)], "auto", "such as '0.000,00 €', and no numbers: write it as"),
-        ([f"EUR 1,{number}00" for number in range(100, 100 + N)], "regression", "write it as 1234.5"),
+        ([f"{number} to {number + 5}" for number in range(N)], "regression", "holds text such as '0 to 5'; regression"),
         (["a", "b"] * 24, "auto", "48 rows with a value of 'y', at least 50 needed"),
         ([None] * N, "auto", "0 rows with a value"),
         (["a", "b"] * (N // 2), "regression", "holds text such as 'a'; regression needs"),
@@ -86,6 +83,36 @@ def test_sixty_classes_are_supported() -> None:
 def test_an_unusable_target_is_refused(values: object, task: TaskChoice, fault: str) -> None:
     with pytest.raises(DataInvalid, match=fault):
         read(values, task)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "factor", "offset"),
+    [("{},5", 1.0, 0.5), ("{}.000,00 €", 1000.0, 0.0), ("EUR 1,{:03}.50", 1.0, 1000.5), ("{} %", 1.0, 0.0)],
+)
+@pytest.mark.parametrize("task", ["auto", "regression"])
+def test_formatted_numbers_are_read(pattern: str, factor: float, offset: float, task: TaskChoice) -> None:
+    target = read([pattern.format(number) for number in range(N)], task)
+    np.testing.assert_allclose(target.values, factor * np.arange(N) + offset)
+    assert "text is read as numbers" in target.notes[0]
+
+
+def test_a_word_among_numbers_leaves_its_rows_out() -> None:
+    target = read([*(f"1,{number:03}" for number in range(N)), "unknown", "unknown"])
+    assert len(target.values) == N
+    assert "'unknown' counts as missing (2 rows)" in target.notes[0]
+
+
+def test_every_class_is_held_out() -> None:
+    target = read([f"c{number % 6}" for number in range(N)])
+    train, test = split(target, test_share=0.1, seed=0)
+    assert sorted(np.concatenate([train, test])) == list(range(N))
+    assert len(np.unique(target.values[test])) == 6
+
+
+def test_a_test_share_that_is_too_small_names_the_least() -> None:
+    target = read([f"c{number % 12}" for number in range(N)])
+    with pytest.raises(DataInvalid, match=r"--test-share 0.05 holds out 6 of 120 rows, fewer than the 12 .*least 0.1$"):
+        split(target, test_share=0.05, seed=0)
 
 
 def test_an_unknown_target_lists_the_known_columns() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ from models.recommender.algorithms.base import Capability
 from models.recommender.archive import Contents
 from models.recommender.dataset.dataset import Dataset, from_triplets
 from models.recommender.dataset.ids import IdIndex, StringArray
-from models.recommender.registry import ALGORITHMS, Registry
+from models.recommender.registry import ALGORITHMS, AnyAlgorithm, Registry
 from tests.models.recommender.checkerboard import ITEMS, USERS, checkerboard, dataset, make, missed
 
 everyone = pytest.mark.parametrize("name", ALGORITHMS.names())
@@ -28,13 +29,19 @@ def featured() -> Dataset:
     return checkerboard(user_features=colours, item_features=kinds, times=times)
 
 
+@functools.cache
+def fitted_on_board(name: str) -> AnyAlgorithm:
+    """Return the algorithm, fitted once for all tests. They must not change it."""
+    return make(name).fit(featured())
+
+
 def is_personalised(name: str) -> bool:
     return not make(name).supports("anyone")
 
 
 @everyone
 def test_the_missed_item_of_the_users_colour_is_first(name: str) -> None:
-    items, scores = make(name).fit(featured()).recommend(ALL_USERS, 3)
+    items, scores = fitted_on_board(name).recommend(ALL_USERS, 3)
     if is_personalised(name):
         assert items[:, 0].tolist() == [missed(user) for user in range(USERS)]
     assert (np.diff(np.where(np.isneginf(scores), np.float32(-1e30), scores), axis=1) <= 0).all()
@@ -43,7 +50,7 @@ def test_the_missed_item_of_the_users_colour_is_first(name: str) -> None:
 @everyone
 def test_a_reloaded_algorithm_gives_the_same_results(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("artifact")
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     users, items = IdIndex.of([str(u) for u in range(USERS)]), IdIndex.of([f"i{i}" for i in range(ITEMS)])
     archive.write(Contents(users, items, StringArray.of([""] * ITEMS), fitted.dataset_, {name: fitted}, name), folder)
     reloaded = archive.read(folder).algorithms[name]
@@ -57,13 +64,13 @@ def test_a_reloaded_algorithm_gives_the_same_results(name: str, tmp_path_factory
 
 @everyone
 def test_the_same_seed_gives_the_same_scores(name: str) -> None:
-    first, second = (make(name).fit(featured()).score(ALL_USERS) for _ in range(2))
+    first, second = (each.score(ALL_USERS) for each in (fitted_on_board(name), make(name).fit(featured())))
     np.testing.assert_array_equal(first, second)
 
 
 @everyone
 def test_seen_items_are_filtered_on_request(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     seen = [set(row.indices.tolist()) for row in map(fitted.dataset_.histories, np.arange(USERS)[:, None])]
     filtered, _ = fitted.recommend(ALL_USERS, ITEMS)
     unfiltered, _ = fitted.recommend(ALL_USERS, ITEMS, filter_seen=False)
@@ -73,7 +80,7 @@ def test_seen_items_are_filtered_on_request(name: str) -> None:
 
 @everyone
 def test_more_items_than_the_catalogue_holds(name: str) -> None:
-    items, scores = make(name).fit(featured()).recommend(ALL_USERS, 10 * ITEMS)
+    items, scores = fitted_on_board(name).recommend(ALL_USERS, 10 * ITEMS)
     assert items.shape == scores.shape == (USERS, ITEMS)
     assert (np.isneginf(scores) == (items == -1)).all()
     for row in items:
@@ -83,7 +90,7 @@ def test_more_items_than_the_catalogue_holds(name: str) -> None:
 
 @everyone
 def test_results_are_independent_of_other_users_in_the_batch(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     together, _ = fitted.recommend(ALL_USERS, 1)
     single = [fitted.recommend(np.array([user]), 1)[0][0, 0] for user in range(USERS)]
     assert together[:, 0].tolist() == single
@@ -99,7 +106,7 @@ def test_a_user_without_items_gets_finite_scores_or_none(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS.supporting("history"))
 def test_an_empty_history_gets_finite_scores_or_none(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     scores = fitted.score_histories(sparse.csr_array((1, ITEMS), dtype=np.float32))
     assert scores.shape == (1, ITEMS)
     assert not np.isnan(scores).any()
@@ -151,7 +158,7 @@ def test_counts_and_ratings_are_accepted(name: str) -> None:
 
 @everyone
 def test_capabilities_are_supported_without_itself_refused(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     histories, features = fitted.dataset_.histories(ALL_USERS), fitted.dataset_.user_features
     calls: dict[Capability, Callable[[], object]] = {
         "history": lambda: fitted.score_histories(histories),
@@ -170,7 +177,7 @@ def test_capabilities_are_supported_without_itself_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS.supporting("history") if is_personalised(n)])
 def test_an_unknown_user_with_a_history_gets_items_of_its_colour(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     histories = fitted.dataset_.histories(np.array([0, 1]))
     scores = fitted.score_histories(histories)
     assert scores[0, missed(0)] > scores[0, 1::2].max()
@@ -179,7 +186,7 @@ def test_an_unknown_user_with_a_history_gets_items_of_its_colour(name: str) -> N
 
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS.supporting("user_features") if is_personalised(n)])
 def test_an_unknown_user_with_features_gets_items_of_its_colour(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     scores = fitted.score_features(sparse.csr_array(np.eye(2, dtype=np.float32)))
     assert scores[0, 0::2].mean() > scores[0, 1::2].mean()
     assert scores[1, 1::2].mean() > scores[1, 0::2].mean()
@@ -187,21 +194,21 @@ def test_an_unknown_user_with_features_gets_items_of_its_colour(name: str) -> No
 
 @pytest.mark.parametrize("name", ALGORITHMS.supporting("similar_items"))
 def test_similar_items_are_of_the_same_colour_without_itself(name: str) -> None:
-    items, _ = make(name).fit(featured()).similar_items(np.arange(ITEMS), 3)
+    items, _ = fitted_on_board(name).similar_items(np.arange(ITEMS), 3)
     assert ((items % 2) == (np.arange(ITEMS) % 2)[:, None]).all()
     assert (items != np.arange(ITEMS)[:, None]).all()
 
 
 @pytest.mark.parametrize("name", ALGORITHMS.supporting("similar_users"))
 def test_similar_users_are_of_the_same_colour_without_itself(name: str) -> None:
-    users, _ = make(name).fit(featured()).similar_users(ALL_USERS, 3)
+    users, _ = fitted_on_board(name).similar_users(ALL_USERS, 3)
     assert ((users % 2) == (ALL_USERS % 2)[:, None]).all()
     assert (users != ALL_USERS[:, None]).all()
 
 
 @pytest.mark.parametrize("name", ALGORITHMS.supporting("explanations"))
 def test_explanations_name_items_of_the_history(name: str) -> None:
-    fitted = make(name).fit(featured())
+    fitted = fitted_on_board(name)
     histories = fitted.dataset_.histories(ALL_USERS)
     items, _ = fitted.recommend(ALL_USERS, 1)
     causes, amounts = fitted.explain(histories, items, 3)

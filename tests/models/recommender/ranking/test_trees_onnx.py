@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.onnx_session import open_session, run_session
-from models.recommender.ranking.trees_onnx import from_lightgbm, gains, to_onnx
+from models.recommender.ranking.trees_onnx import to_onnx
+from models.trees import from_lightgbm, gains
 from tests.models.test_trees import data
 
 

@@ -167,6 +167,7 @@ def test_what_is_served_agrees_with_lightgbm(fitted: TwoStage) -> None:
     assert parity.max_difference < 1e-5
 
 
+@pytest.mark.slow
 def test_histogram_boosting_is_a_ranker() -> None:
     baseline = TwoStage(dataclasses.replace(PARAMS, ranker="histogram")).fit(tastes())
     assert baseline.texts() == {}

@@ -21,10 +21,8 @@ from tests.serving.jobs.job_fixtures import FILES, decode_task, tarred, zipped
 
 def test_the_files_of_an_archive_are_items_by_their_names(tmp_path: Path) -> None:
     files = {"a.png": b"one", "d/ü.png": b"", "__MACOSX/a.png": b"x", "d/._a": b"x", ".DS_Store": b"x", "d/": b""}
-    archives = [zipped(files), *(tarred(files, mode) for mode in ("w:gz", "w", "w:xz"))]
-    for data, kind in zip(
-        archives, ("application/zip", "application/gzip", "application/x-tar", "application/x-tar"), strict=True
-    ):
+    archives = [zipped(files), *(tarred(files, mode) for mode in ("w:gz", "w"))]
+    for data, kind in zip(archives, ("application/zip", "application/gzip", "application/x-tar"), strict=True):
         named = {item.head["name"]: item.body for item in items(tmp_path, data, kind, FILES)}
         assert {"a.png": b"one", "d/ü.png": b""}.items() <= named.items()
         assert set(named) <= {"a.png", "d/ü.png", "d/"}

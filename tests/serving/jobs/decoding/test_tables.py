@@ -61,11 +61,14 @@ def test_an_id_column_names_the_rows(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"\n\n", "empty"),
         (HEADER.encode(), "no row"),
-        (b"age,sex,colour\n", "no column 'colour'; known: age, income, owns, sex; leave them out, or name the"),
+        (
+            b"age,sex,colour\n",
+            "no column 'colour'; known: age, income, owns, sex; leave them out with",
+        ),
         (b"age,sex,colour,id\n", "no columns 'colour', 'id'; known: age"),
         (b"age,age,sex\n", "twice"),
         (b"age\n1\n", "'sex' is missing"),
-        (b"age;sex\n1;a\n", "no column 'age;sex'"),
+        (b"age:sex\n1:a\n", "no column 'age:sex'"),
         (b"age,sex\n1,\xff\n", "not UTF-8"),
         ("age,sex\n1,ä\n".encode("utf-16"), "not UTF-8"),
         (b'age,sex\n1,"a\n2,b\n', "not CSV"),
@@ -104,12 +107,10 @@ def test_a_deep_or_large_row_fails_without_the_others(tmp_path: Path, line: byte
     assert ["fault" in head for head in rows_read] == [False, True, False]
 
 
-def test_a_parquet_row_of_many_values_or_a_long_text_fails_without_the_others(tmp_path: Path) -> None:
-    rows = [{"age": [1], "sex": "a"}, {"age": [1] * 20_000, "sex": "a"}, {"age": [1], "sex": "x" * (2 << 20)}]
+def test_a_parquet_row_with_a_long_text_fails_without_the_others(tmp_path: Path) -> None:
+    rows = [{"age": 1, "sex": "a"}, {"age": 1, "sex": "x" * (2 << 20)}, {"age": 1, "sex": "b"}]
 
-    rows_read = heads(tmp_path, parquet(rows), PARQUET)
-
-    assert ["fault" in head for head in rows_read] == [False, True, True]
+    assert ["fault" in head for head in heads(tmp_path, parquet(rows), PARQUET)] == [False, True, False]
 
 
 def test_parquet_has_the_same_rows(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 from serving.kinds.recommender.items import _token
-from serving.schemas.fields import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 from tests.models.recommender import film_library
 from tests.serving.in_process_service import LocalService
 

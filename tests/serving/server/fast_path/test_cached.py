@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import RunnerUnavailable
 from serving.access.guard import Guard
-from serving.http.response_cache import packed
+from serving.http.cache_store import MemoryStore
 from serving.kinds.tabular.routes import PREDICT_PATH
 from serving.runners.interface import ModelRef
 from serving.server.fast_path.operations import fast_operations
@@ -188,9 +188,10 @@ async def test_cached_response_with_headers_comes_from_the_application() -> None
         body = (await server.predict_row())[2]
         cache = server.local_service.cache
         assert cache is not None
-        assert cache.memory is not None
-        (key,) = cache.memory._entries
-        cache.memory.keep(key, packed(body, {"Sunset": "soon"}))
+        store = cache._store
+        assert isinstance(store, MemoryStore)
+        (key,) = store._entries
+        store.keep(key, b'{"Sunset":"soon"}\n' + body)
         _, headers, cached = await server.predict_row()
     assert (headers["x-cache"], headers["sunset"], cached) == ("hit", "soon", body)
     assert len(server.by_application) == 1

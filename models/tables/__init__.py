@@ -1,0 +1,1 @@
+"""Tables as files: how cells of text are read. Training and jobs share it."""
