@@ -11,6 +11,7 @@ import asyncio
 import functools
 import inspect
 import ipaddress
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import end_with_parent, name_parent
+from serving.process.python_version import python_warnings
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
 from serving.runners.readiness import Readiness, readiness
@@ -50,6 +52,7 @@ from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.install import install
 from serving.settings.settings import Settings
 
+log = logging.getLogger("makunouchi")
 T = TypeVar("T")
 
 # Read by BentoML's clients before the first call.
@@ -115,6 +118,8 @@ class GatewayAppFactory(HttpAppFactory):
         set_up_logs(self._settings.log_level)
         raise_file_limit()
         return_freed_memory()
+        for warning in python_warnings():
+            log.warning(warning)
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         for placed in self._gateway.placed():

@@ -17,6 +17,7 @@ from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
 from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
+from serving.process.python_version import python_warnings
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
@@ -93,12 +94,13 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
 
 def _health(runners: Sequence[Runner], version: str) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
+    warnings = python_warnings()
 
     async def health(request: Request) -> Response:
         states = await readiness(runners)
         is_ok = all(state.ready for state in states.values())
         status = "ok" if is_ok else "degraded"
-        return answer(Health(status=status, service=service, runners=states, time=datetime.now(UTC)))
+        return answer(Health(status=status, service=service, runners=states, warnings=warnings, time=datetime.now(UTC)))
 
     return Operation(
         id="health",
@@ -189,7 +191,7 @@ def _link(operation: Operation) -> Link:
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "time": _TIME}
+    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "warnings": [], "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:

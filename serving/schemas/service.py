@@ -44,6 +44,7 @@ class Health(Response):
     status: Literal["ok", "degraded"] = Field(description="`degraded` if a runner is not ready.")
     service: ServiceInfo
     runners: dict[str, RunnerReadiness] = Field(description="State of each runner, by name.")
+    warnings: list[str] = Field(description="What an operator has to change, such as an outdated Python; may be empty.")
     time: datetime
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,7 +55,9 @@ class _Server:
     control: socket.socket
 
     def stop(self) -> None:
-        """End the server and its children."""
+        """Kill the server and its children, which are one process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.control.close()
         self.process.wait()
 
@@ -137,7 +140,7 @@ class Sandbox:
         with theirs:
             process = subprocess.Popen(  # noqa: S603  # our own module
                 [sys.executable, "-s", "-m", "serving.jobs.decoding.fork_server", *self._modules],
-                stdin=theirs, stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
             )  # fmt: skip
         self._server = _Server(process, ours)
         self._stop = weakref.finalize(self, self._server.stop)

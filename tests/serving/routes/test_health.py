@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.app import build_app
+from serving.process.python_version import python_warnings
 from serving.routes.health import Metrics
 from tests.serving.in_process_service import Catalog, LocalService
 
@@ -70,6 +71,10 @@ def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> 
     assert response.json()["status"] == "degraded"
     assert response.json()["runners"]["image"] == {"ready": False, "model": None, "detail": "no connection"}
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
+
+
+def test_health_names_an_outdated_python(local_service: LocalService) -> None:
+    assert local_service.get("/health").json()["warnings"] == python_warnings()
 
 
 def test_metrics_are_returned_unchanged(local_service: LocalService) -> None:

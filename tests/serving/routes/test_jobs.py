@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from serving.access.api_keys import hash_of
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.store import JobLimits, JobStore
+from tests.hostile_files import tar_of_pax_digits, tar_xz_of_zeros
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import ROW, LocalService, png
@@ -49,6 +51,30 @@ def lines(client: httpx.Client, job: dict[str, Any]) -> list[dict[str, Any]]:
     answer = client.get(job["links"]["result"])
     assert answer.headers["content-type"] == "application/x-ndjson"
     return [orjson.loads(line) for line in answer.content.splitlines()]
+
+
+def test_a_hostile_archive_does_not_hold_the_gateway(client: httpx.Client) -> None:
+    # CVE-2024-6232: Python's reader of tar files needs 6 s for it, during which no other thread runs.
+    answers: list[httpx.Response] = []
+    headers = {"Content-Type": "application/gzip"}
+    send = threading.Thread(
+        target=lambda: answers.append(client.post(IMAGES, content=tar_of_pax_digits(160_000), headers=headers))
+    )
+    send.start()
+    longest_s = 0.0
+    while send.is_alive():
+        begun = time.monotonic()
+        assert client.get("/livez").status_code == 200
+        longest_s = max(longest_s, time.monotonic() - begun)
+    assert longest_s < 2
+    assert (answers[0].status_code, answers[0].json()["type"]) == (413, "/problems/too-large")
+    assert "a header of the archive has more than" in answers[0].json()["detail"]
+
+
+def test_other_compressions_are_refused_with_the_remedy(client: httpx.Client) -> None:
+    refused = client.post(IMAGES, content=tar_xz_of_zeros(1), headers={"Content-Type": "application/x-tar"})
+    assert refused.status_code == 415
+    assert refused.json()["detail"] == "the archive is compressed with xz; send zip, tar or tar.gz"
 
 
 def test_a_table_is_answered_row_by_row(client: httpx.Client) -> None:
