@@ -32,6 +32,7 @@ from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
@@ -111,6 +112,7 @@ class GatewayAppFactory(HttpAppFactory):
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
             Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
         ]
+        bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 
     async def create_instance(self, app: Starlette) -> None:

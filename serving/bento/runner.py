@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from models.errors import DeadlineExceeded, InputError, Overloaded
 from serving.bento.app_factory import HttpAppFactory, wrapped
 from serving.context import current_context, current_request_id
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.observability.logging import set_up_logs
 from serving.process.arbiter import supervise
 from serving.process.graceful_shutdown import GracefulShutdown
@@ -58,6 +59,7 @@ class RunnerAppFactory(HttpAppFactory):
 
     def __call__(self) -> ASGIApp:
         inner = super().__call__()
+        inner = NativeBodies(inner, max_body_bytes=self._settings.max_body_bytes)
         app = RunnerApp(inner, instance=lambda: self.instance, run=self.run_method, draining=self.draining)
         return wrapped(app, self.added())  # type: ignore[no-any-return]
 
