@@ -32,6 +32,7 @@ from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
@@ -110,6 +111,7 @@ class GatewayAppFactory(HttpAppFactory):
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
             Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
         ]
+        bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 
     async def create_instance(self, app: Starlette) -> None:
@@ -167,7 +169,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        self.inner._prepare_parent = on_deployment(prepare_parent)
+        grace_s = self.settings.shutdown_grace_s
+        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, grace_s=grace_s))
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -195,7 +198,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         return services
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        prepare_process()
+        prepare_process(grace_s=self.settings.shutdown_grace_s)
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()
 
