@@ -109,7 +109,12 @@ class GatewayAppFactory(HttpAppFactory):
             Middleware(ServerErrors),
             Middleware(CloseConnections, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
-            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
+            Middleware(
+                BodyTimeout,
+                timeout_s=self._settings.body_timeout_s,
+                transfer_timeout_s=transfer_timeout_s,
+                min_rate=self._settings.body_min_rate,
+            ),
         ]
         bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]

@@ -285,16 +285,6 @@ def test_a_caller_sees_its_own_jobs_and_an_administrator_all() -> None:
     assert local_service.ask("DELETE", job["links"]["job"], headers=headers("admin")).status_code == 204
 
 
-def test_a_caller_with_too_many_jobs_is_refused_with_the_remedy() -> None:
-    local_service = LocalService(job_max_per_caller=1)
-    local_service.post(USERS, json={"user_ids": ["alice"]})
-
-    refused = local_service.post(USERS, json={"user_ids": ["alice"]})
-
-    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-jobs")
-    assert refused.headers["Retry-After"] == "60"
-
-
 def test_without_storage_jobs_are_refused_and_other_operations_work(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("in the way")
     local_service = LocalService(state_folder=str(tmp_path))
