@@ -86,7 +86,9 @@ class Watch:
             with _lock:
                 _failing.discard(self)
             self._log.info("can %s again", self._task)
-            _notify(self.name, False)
+            # Several watches may have one name, such as those of the models.
+            if self.name not in failing():
+                _notify(self.name, False)
 
 
 def failing() -> dict[str, str]:

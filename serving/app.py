@@ -138,5 +138,6 @@ def _inference_model(alias: str, handler: Handler[Any]) -> InferenceModel:
         handler.tensors,
         handler.infer,
         handler.inference_description,
+        lambda: handler.json_bounds,
         handler.inference_example,
     )

@@ -99,9 +99,10 @@ class Guard:
                 identity = await self._identify(scope)
             except Unauthenticated as error:
                 refusal = error
-        # Refused callers count too: guesses of keys are limited.
+        # Refused callers count too: guesses of keys are limited, also where other requests are not.
         if self.limits.is_on:
-            await self.limits.check(scope, access, identity)
+            counted = access if refusal is None else self.limits.class_of_refusals(access)
+            await self.limits.check(scope, counted, identity)
         if refusal is not None:
             raise refusal
         if role is None:

@@ -1,7 +1,7 @@
 """Rate limits: one token bucket per caller (key or address) and class of routes.
 
-A request counts once its route and caller are known. A request answered 401 counts for its address, which slows down
-guessing of keys. Probes, metrics and documentation pages are bounded by `serving.http.loop_share` instead.
+A request counts once its route and caller are known. A request answered 401 counts for its address in any class, which
+slows down guessing of keys. Otherwise probes, metrics and documentation pages are bounded by `serving.http.loop_share`.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class RateLimits:
     def limits(self, access: Access) -> bool:
         """Return whether requests of this class are limited."""
         return access in self._rates
+
+    def class_of_refusals(self, access: Access) -> Access:
+        """Return the class that counts a refused request: its own, or a limited one when its own is not limited."""
+        return access if access in self._rates else next(iter(self._rates), access)
 
     async def check(self, scope: Scope, access: Access, caller: Identity | None) -> None:
         """Count one request of `caller`, or of its address when the caller has no name.

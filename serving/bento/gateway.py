@@ -32,6 +32,7 @@ from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
@@ -115,13 +116,14 @@ class GatewayAppFactory(HttpAppFactory):
                 min_rate=self._settings.body_min_rate,
             ),
         ]
+        bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
         raise_file_limit()
-        report_watches()
         return_freed_memory()
+        report_watches()
         for warning in python_warnings():
             log.warning(warning)
         await super().create_instance(app)
@@ -172,7 +174,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        self.inner._prepare_parent = on_deployment(prepare_parent)
+        grace_s = self.settings.shutdown_grace_s
+        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, grace_s=grace_s))
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -200,7 +203,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         return services
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        prepare_process()
+        prepare_process(grace_s=self.settings.shutdown_grace_s)
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()
 

@@ -24,6 +24,7 @@ from models.errors import DeadlineExceeded, InputError, Overloaded, SettingsInva
 from serving.access.production_checks import check_runner_token
 from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.context import current_context, current_request_id
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.observability.logging import set_up_logs
 from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
@@ -60,6 +61,7 @@ class RunnerAppFactory(HttpAppFactory):
 
     def __call__(self) -> ASGIApp:
         inner = super().__call__()
+        inner = NativeBodies(inner, max_body_bytes=self._settings.max_body_bytes)
         app = RunnerApp(
             inner,
             instance=lambda: self.instance,
@@ -183,7 +185,7 @@ class RunnerService(Service[T]):  # type: ignore[misc]
         # The gateway's hook is called before those of its runners.
         if not is_named_parent():
             self._check_served_by_itself()
-        prepare_parent()
+        prepare_parent(grace_s=self.settings.shutdown_grace_s)
 
     def _check_served_by_itself(self) -> None:
         try:
@@ -192,7 +194,7 @@ class RunnerService(Service[T]):  # type: ignore[misc]
             sys.exit(f"error: {error}")
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        prepare_process()
+        prepare_process(grace_s=self.settings.shutdown_grace_s)
         if is_main:
             self._check_served_by_itself()
         self.inject_config()

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 HEADER = "X-Cache"
 _JSON = "application/json"
+# JSON of more bytes is compared as it is: it is not parsed before its bounds are checked.
+_MAX_NORMALIZED_BYTES = 64 << 10
+# A thread computes the digest of more bytes.
+_LARGE_BYTES = 1 << 20
+# The rest of a form of more parts is compared with its boundary.
+_MAX_PARTS = 300
 
 
 class ResponseCache:
@@ -129,6 +135,9 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
         "&".join(sorted(request.url.query.split("&"))),
         content_type.partition(";")[0].strip().lower(),
     )
+    if len(body) > _LARGE_BYTES:
+        # hashlib releases the interpreter for large pieces.
+        return await asyncio.to_thread(lambda: _key(operation, model, head, _pieces(body, content_type)))
     return _key(operation, model, head, _pieces(body, content_type))
 
 
@@ -143,6 +152,8 @@ def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | byte
     """Return the significant parts of a body: JSON without spaces and with sorted keys, a form without its boundary."""
     media_type, _, parameters = content_type.partition(";")
     if media_type.strip().lower() == _JSON:
+        if len(body) > _MAX_NORMALIZED_BYTES:
+            return [body]
         try:
             return [orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)]
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
@@ -150,7 +161,7 @@ def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | byte
     name, _, boundary = parameters.strip().partition("=")
     if name.lower() == "boundary" and boundary.strip('"'):
         # Split, not replaced: any replacement could also occur in a file.
-        return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"))
+        return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"), _MAX_PARTS)
     return [content_type.encode(), body]
 
 

@@ -11,8 +11,9 @@ import contextlib
 import csv
 import io
 import itertools
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -27,6 +28,9 @@ from serving.jobs.decoding.sandbox import Sandbox
 
 _LAST: Final = ("error_status", "error", "model", "model_version")
 _BATCH_ROWS: Final = 2000
+# The first characters of a formula, also those of full width, which East Asian versions accept.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _TIMEOUT_S: Final = 600
 
 Row = dict[str, Any]  # Any: JSON
@@ -44,7 +48,8 @@ class ExportColumns(Protocol):
 class Export:
     """The lines of `segments`, each with its valid size, as a file of at most `max_bytes`.
 
-    `labels` and `columns` are `item_labels` and `export_columns` of the kind of the job.
+    `labels` and `columns` are `item_labels` and `export_columns` of the kind of the job. `has_formulas` leaves text in
+    CSV as it is; otherwise text that a spreadsheet would run begins with an apostrophe.
     """
 
     segments: tuple[tuple[Path, int], ...]
@@ -52,6 +57,7 @@ class Export:
     max_bytes: int
     labels: tuple[str, ...] = ()
     columns: str | None = None
+    has_formulas: bool = False
     max_memory_bytes: int = 2 << 30
 
 
@@ -76,8 +82,10 @@ def export_in_child(sandbox: Sandbox, export: Export, folder: Path) -> IO[bytes]
 def write(export: Export, target: IO[bytes]) -> None:
     """Write the file to `target`. Raises OSError."""
     columns = _columns_of(_rows_of(export), first=("index", *export.labels, "status"))
-    write_rows = _write_csv if export.format == "csv" else _write_parquet
-    write_rows(target, columns, _rows_of(export))
+    if export.format == "csv":
+        _write_csv(target, columns, _rows_of(export), cell=_unchanged if export.has_formulas else escaped)
+    else:
+        _write_parquet(target, columns, _rows_of(export))
 
 
 def _rows_of(export: Export) -> Iterator[Row]:
@@ -128,11 +136,30 @@ def _columns_of(rows: Iterator[Row], *, first: tuple[str, ...]) -> dict[str, typ
     return {name: types[name] for name in (*first, *middle, *_LAST) if name in types}
 
 
-def _write_csv(target: IO[bytes], columns: dict[str, type], rows: Iterator[Row]) -> None:
+def escaped(value: object) -> object:
+    """Return a cell that a spreadsheet does not run as a formula.
+
+    An apostrophe precedes text that begins with a character that starts a formula, or with an apostrophe: without the
+    first apostrophe of each cell the text is exactly what it was. Numbers written as text stay as they are.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+def _write_csv(
+    target: IO[bytes], columns: dict[str, type], rows: Iterator[Row], *, cell: Callable[[object], object]
+) -> None:
     stream = io.TextIOWrapper(target, encoding="utf-8", newline="")
-    writer = csv.DictWriter(stream, list(columns), restval="")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(stream)
+    writer.writerow([cell(name) for name in columns])
+    writer.writerows([cell(row.get(name, "")) for name in columns] for row in rows)
     stream.flush()
     stream.detach()
 

@@ -224,8 +224,12 @@ class JobService:
         await self._call(lambda: self._folders.remove(job_id))
         log.info("job %s: deleted", job_id)
 
-    async def result(self, job_id: str, format_: ResultFormat, *, owner: str | None) -> Result:
+    async def result(
+        self, job_id: str, format_: ResultFormat, *, owner: str | None, has_formulas: bool = False
+    ) -> Result:
         """Return the result of a job that is over. A job that was cancelled or failed has a partial result.
+
+        In CSV, text that a spreadsheet would run as a formula is escaped unless it `has_formulas`.
 
         Raises NotKnown, JobNotDone, JobGone, JobsUnavailable.
         """
@@ -241,9 +245,17 @@ class JobService:
         size_bytes = sum(size for _, size in files)
         if format_ == "ndjson":
             return Result(size_bytes, self._read(files))
-        return await self._export(job, files, size_bytes, format_)
+        return await self._export(job, files, size_bytes, format_, has_formulas=has_formulas)
 
-    async def _export(self, job: Job, files: Segments, size_bytes: int, format_: Literal["csv", "parquet"]) -> Result:
+    async def _export(
+        self,
+        job: Job,
+        files: Segments,
+        size_bytes: int,
+        format_: Literal["csv", "parquet"],
+        *,
+        has_formulas: bool,
+    ) -> Result:
         """Return the result in another format, from a temporary file that counts as used disk space."""
         caller, name = current_caller(), secrets.token_hex(16)
         kind = self.kinds.get(job.kind)
@@ -252,7 +264,8 @@ class JobService:
         def export() -> IO[bytes]:
             room = self.store.reserve(name, caller, size_bytes + EXPORT_BYTES)
             try:
-                return export_in_child(self._sandbox, Export(files, format_, room, labels, columns), self._folders.root)
+                wanted = Export(files, format_, room, labels, columns, has_formulas=has_formulas)
+                return export_in_child(self._sandbox, wanted, self._folders.root)
             except BaseException:
                 self._end_reservation(name)
                 raise

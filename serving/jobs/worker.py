@@ -13,6 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from models.errors import DeadlineExceeded
@@ -40,6 +41,8 @@ REST_FACTOR: Final = 3.0
 MAX_REST_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.1
 MAX_PAUSE_S: Final = 5.0
+# A batch of items is validated without a pause. Images are decoded in threads.
+MAX_BATCH_BYTES: Final = 4 << 20
 # A batch that missed its deadline this often fails.
 MAX_TIMEOUTS: Final = 3
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -159,7 +162,8 @@ class Worker:
                 await self._pause(lease, segment, progress)
                 return
             start = progress.done
-            items = await self._call(lambda start=start: read_items(folder, start, start + batch_items))  # type: ignore[misc]
+            stop = start + batch_items
+            items = await self._call(partial(read_items, folder, start, stop, max_bytes=MAX_BATCH_BYTES))
             if not items:
                 raise ValueError("there are fewer items than the job has")
             batch_at = time.monotonic()

@@ -7,10 +7,12 @@ import gc
 import logging
 import os
 import resource
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# Set by `serving/process/supervisor.py` for the processes that it supervises.
+# Set by `serving/process/arbiter.py` for the processes that it supervises.
 STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
 # Of glibc: allocations of at least so many bytes are returned to the system when they are freed.
 _MMAP_THRESHOLD: Final = -3
@@ -74,4 +76,13 @@ def report_started() -> None:
     """Report the start of this process to the supervisor, if there is one, by a file named after the process id."""
     folder = os.environ.get(STARTED_FOLDER)
     if folder:
-        (Path(folder) / str(os.getpid())).touch()
+        # A supervisor that is stopping has removed it.
+        with suppress(FileNotFoundError):
+            (Path(folder) / str(os.getpid())).touch()
+
+
+def remove_reports() -> None:
+    """Remove the reports of all processes, for a supervisor that was killed."""
+    folder = os.environ.get(STARTED_FOLDER)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)

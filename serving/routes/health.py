@@ -19,6 +19,7 @@ from serving.http.problem_details import problem
 from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
 from serving.process.python_version import python_warnings
+from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
@@ -101,15 +102,9 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
         states = await readiness(runners)
         faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
         status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
-        content = Health(
-            status=status,
-            service=service,
-            runners=states,
-            faults=faults,
-            warnings=warnings,
-            time=datetime.now(UTC),
-        )
-        return answer(content)
+        time = datetime.now(UTC)
+        document = Health(status=status, service=service, runners=states, faults=faults, warnings=warnings, time=time)
+        return answer(document)
 
     return Operation(
         id="health",
@@ -175,7 +170,7 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         body = Index(
             service=service,
             method=request.method,
-            url=str(request.url),
+            url=_url_of(request),
             time=datetime.now(UTC),
             links=[_link(each) for each in others],
         )
@@ -192,6 +187,11 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         answer=Content(JSON, lambda: Index, lambda: {"index": _index(others, version)}),
         answer_description="All operations and their paths.",
     )
+
+
+def _url_of(request: Request) -> str:
+    query = request.url.query
+    return server_url(request).rstrip("/") + request.url.path + (f"?{query}" if query else "")
 
 
 def _link(operation: Operation) -> Link:

@@ -59,6 +59,11 @@ def _page_query(kinds: tuple[str, ...]) -> type[_PageQuery]:
 
 class _FormatQuery(Query):
     format: ResultFormat | None = Field(None, description="Overrides `Accept`. The default is NDJSON.")
+    formulas: Literal["escaped", "kept"] = Field(
+        "escaped",
+        description="Text in CSV that begins like a formula (`=`, `+`, `-`, `@`) or with an apostrophe. `escaped`: an "
+        "apostrophe precedes it, so that spreadsheets do not run it. `kept`: it is exact, for programs.",
+    )
 
 
 def operations(service: JobService) -> list[Operation]:
@@ -148,7 +153,12 @@ def _result(service: JobService) -> Operation:
     async def get_job_result(request: Request) -> Response:
         query = read_query(request, _FormatQuery)
         format_ = query.format or _accepted_format(request.headers.get("accept", ""))
-        result = await service.result(str(request.path_params["job_id"]), format_, owner=_visible_owner(request))
+        result = await service.result(
+            str(request.path_params["job_id"]),
+            format_,
+            owner=_visible_owner(request),
+            has_formulas=query.formulas == "kept",
+        )
         headers = {
             "Content-Length": str(result.size_bytes),
             "Content-Disposition": f'attachment; filename="{request.path_params["job_id"]}.{format_}"',
@@ -167,7 +177,8 @@ def _result(service: JobService) -> Operation:
         description=(
             "One line for each item in order: its `index`, its id or name, `status` `ok` with the response of the "
             "ordinary call or `error` with a problem, and the `model` that answered. CSV and Parquet have the same "
-            "values in columns; lists are JSON text there. The result of a job that was cancelled or failed is partial."
+            "values in columns; lists are JSON text there. In CSV, an apostrophe precedes text that spreadsheets would "
+            "run as a formula; see `formulas`. The result of a job that was cancelled or failed is partial."
         ),
         handler=get_job_result,
         parameters=lambda: (_PATH, *parameters_of(_FormatQuery, format="ndjson")),

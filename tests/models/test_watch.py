@@ -64,6 +64,18 @@ def test_a_failing_watch_is_listed_until_it_succeeds_or_ends() -> None:
     assert watch.failing() == {}
 
 
+def test_watches_of_one_name_fail_until_the_last_one_succeeds() -> None:
+    reports: list[bool] = []
+    watch.listen(lambda name, is_failing: reports.append(is_failing))
+    first, second = keys(), keys()
+    for watched in (first, second):
+        read(OSError(2, "gone"), watched)
+    read(None, first)
+    assert (reports, set(watch.failing())) == ([True, True], {"keys"})
+    read(None, second)
+    assert (reports, watch.failing()) == ([True, True, False], {})
+
+
 def test_a_fault_of_the_code_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     read(KeyError("x"), keys())
     read(SettingsInvalid("API key 1: unknown role"), keys())

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from models.recommender.events import LoggedEvent
 from models.recommender.feedback_log import FeedbackLog, LogTail
 from models.recommender.online.recent_events import RecentEvents
 from models.watch import Watch
@@ -45,12 +46,12 @@ class FeedbackListener:
 
     def poll(self) -> int:
         """Add new events and return their number."""
+        events: list[LoggedEvent] = []
         with self._watch.attempt():
             events = self._tail.read()
             since = time.time() - self._window_days * _DAY_S
             self.recent.add(event for event in events if event.received >= since)
-            return len(events)
-        return 0
+        return len(events)
 
     def _run(self) -> None:
         while not self._stop.wait(self._poll_s):

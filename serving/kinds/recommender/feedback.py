@@ -48,7 +48,7 @@ class FeedbackHandler:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What identifies an event: its key, the content that it stands for, and its key in version 0.1 if that differs."""
+    """What identifies an event: its key, a digest of its content, and its key in version 0.1 if that differs."""
 
     key: str
     content: str = ""

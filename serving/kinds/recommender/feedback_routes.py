@@ -10,6 +10,7 @@ from serving.errors.problem_types import BODY_FAULTS, DEADLINE, FEEDBACK_UNAVAIL
 from serving.http.operation import Content, Operation
 from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
 from serving.http.requests.json_body import JSON, answer, read_json
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS
 from serving.kinds.recommender.feedback import FeedbackHandler
 from serving.kinds.recommender.feedback_schemas import Accepted, feedback_request
 
@@ -22,10 +23,12 @@ _HEADER = idempotency_parameter(
 def operations(calls: FeedbackHandler) -> list[Operation]:
     """`send_feedback`."""
     kind = feedback_request(calls.max_events)
+    # An event has six fields.
+    bounds = DEFAULT_BOUNDS.allowing(fields=7 * calls.max_events)
 
     async def send_feedback(request: Request) -> Response:
         key = read_idempotency_key(request)
-        sent = kind.model_validate_json(await read_json(request))
+        sent = kind.model_validate_json(await read_json(request, bounds))
         response = answer(await calls.send(sent, owner=owner_of(request.scope), request_key=key))
         response.status_code = 202
         return response

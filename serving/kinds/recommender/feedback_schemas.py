@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, Strict, create_model
+from pydantic import AwareDatetime, BeforeValidator, FailFast, Field, Strict, create_model
 
 from serving.http.requests.idempotency import MAX_KEY_CHARACTERS
 from serving.schemas.fields import KeptItemId, KeptUserId, Request, Response
@@ -52,13 +52,13 @@ class FeedbackEvent(Request):
 class FeedbackRequest(Request):
     """Interactions of users."""
 
-    events: Annotated[list[FeedbackEvent], Field(min_length=1)]
+    events: Annotated[list[FeedbackEvent], FailFast(), Field(min_length=1)]
 
 
 @functools.cache
 def feedback_request(max_events: int) -> type[FeedbackRequest]:
     """Return the request, limited to `max_events`."""
-    events = Annotated[list[FeedbackEvent], Field(min_length=1, max_length=max_events)]
+    events = Annotated[list[FeedbackEvent], FailFast(), Field(min_length=1, max_length=max_events)]
     base = FeedbackRequest
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, events=(events, ...))
 

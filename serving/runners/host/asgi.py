@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from models.errors import ArtifactError, Overloaded
 from serving.asgi import JSON_HEADERS, carries_pickle, disconnect_checker, reply, send_response
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.runners.host.frame_body import FrameTooLarge, read_body, wait_for_disconnect
+from serving.runners.host.frame_body import MAX_CONTROL_BYTES, FrameTooLarge, read_body, wait_for_disconnect
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.wire import (
     MEDIA_TYPE,
@@ -185,7 +185,7 @@ async def _example(instance: RunnerInstance, send: Send) -> None:
 
 async def _reload(instance: RunnerInstance, receive: Receive, send: Send) -> None:
     try:
-        version = orjson.loads(await read_body(receive)).get("version")
+        version = orjson.loads(await read_body(receive, max_bytes=MAX_CONTROL_BYTES)).get("version")
         model = await instance.reload(None if version is None else str(version))
     except ArtifactError as error:
         await reply(send, 409, {"error": type(error).__name__, "message": str(error)})
@@ -198,7 +198,7 @@ async def _reload(instance: RunnerInstance, receive: Receive, send: Send) -> Non
 async def _hold(instance: RunnerInstance, receive: Receive, send: Send) -> None:
     # From every gateway: one on another host shares no state file with this runner.
     try:
-        versions = orjson.loads(await read_body(receive))["versions"]
+        versions = orjson.loads(await read_body(receive, max_bytes=MAX_CONTROL_BYTES))["versions"]
         held = await instance.hold([str(version) for version in versions][:MAX_VERSIONS])
     except ArtifactError as error:
         await reply(send, 409, {"error": type(error).__name__, "message": str(error)})

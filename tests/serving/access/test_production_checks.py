@@ -75,6 +75,10 @@ def test_production_requires_a_token_for_runners_at_a_url(monkeypatch: pytest.Mo
     put(monkeypatch, runner_token="x" * 32)
     check_protection(load_settings(ServiceSettings))
     put(monkeypatch, tabular_placement="process", runner_token="")
+    with monkeypatch.context() as patched:
+        patched.setenv("BENTOML_NO_UDS", "1")
+        with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_RUNNER_TOKEN"):
+            check_protection(load_settings(ServiceSettings))
     settings = load_settings(ServiceSettings)
     check_protection(settings)
     with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_RUNNER_TOKEN"):

@@ -48,6 +48,39 @@ def test_csv_has_a_column_for_each_member(tmp_path: Path) -> None:
     assert rows[2]["probability_other"] == "0.5"
 
 
+HOSTILE = (
+    "=1+1", "@SUM(1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "\r=1", "\n=1", "  =1", "'tis", "''", "\uff1d1+1",
+    "=HYPERLINK(\"http://x\")",
+)  # fmt: skip
+HARMLESS = ("good", "-5", "+49", "-1.5e-3", "a=1", "", "{}", "7", "é")
+
+
+def cells_of(path: Path, column: str) -> list[str]:
+    with path.open(newline="") as stream:
+        return [row[column] for row in csv.DictReader(stream)]
+
+
+def test_no_text_in_csv_is_a_formula_and_without_the_apostrophe_it_is_exact(tmp_path: Path) -> None:
+    texts = [*HOSTILE, *HARMLESS]
+    lines = [{"index": number, "id": text, "=column": text} for number, text in enumerate(texts)]
+    write(export(tmp_path, lines, "csv"))
+    cells = cells_of(tmp_path / "out.csv", "id")
+
+    assert not [cell for cell in cells if cell.lstrip(" ").startswith(("=", "@", "\t", "\r", "\n", "\uff1d"))]
+    assert [cell.removeprefix("'") for cell in cells] == texts
+    assert cells[len(HOSTILE) :] == list(HARMLESS)
+    assert cells_of(tmp_path / "out.csv", "'=column") == cells
+
+
+def test_numbers_in_csv_are_numbers_and_formulas_are_kept_on_request(tmp_path: Path) -> None:
+    lines = [{"index": number, "id": text, "score": -0.5} for number, text in enumerate(HOSTILE)]
+    write(replace(export(tmp_path, lines, "csv"), has_formulas=True))
+    assert cells_of(tmp_path / "out.csv", "id") == list(HOSTILE)
+    assert set(cells_of(tmp_path / "out.csv", "score")) == {"-0.5"}
+    write(export(tmp_path, lines, "parquet"))
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").column("id").to_pylist() == list(HOSTILE)
+
+
 def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path, sandbox: Sandbox) -> None:
     with export_in_child(sandbox, export(tmp_path, LINES, "parquet"), tmp_path) as file:
         rows = pyarrow.parquet.read_table(file).to_pylist()

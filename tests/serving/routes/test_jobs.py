@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import threading
 import time
@@ -104,6 +105,20 @@ def test_a_result_is_returned_in_the_requested_format(client: httpx.Client) -> N
     assert client.get(result, headers={"Accept": "application/json, */*;q=0.1"}).status_code == 200
     head = client.head(result)
     assert (head.status_code, head.content) == (200, b"")
+
+
+def test_csv_has_no_formula_unless_they_are_requested(client: httpx.Client) -> None:
+    table = "key," + TABLE.replace("33,", "=1+1,33,").replace("x,1,", "@SUM(1),1,1,")
+    job = finished(client, client.post(TABULAR, params={"id_column": "key"}, content=table.encode(), headers=CSV))
+
+    def ids(**query: str) -> list[str]:
+        text = client.get(job["links"]["result"], params={"format": "csv", **query}).text
+        return [row["id"] for row in csv.DictReader(io.StringIO(text))]
+
+    assert ids() == ["'=1+1", "'=1+1", "'@SUM(1)"]
+    assert ids(formulas="kept") == ["=1+1", "=1+1", "@SUM(1)"]
+    assert [line["id"] for line in lines(client, job)] == ["=1+1", "=1+1", "@SUM(1)"]
+    assert client.get(job["links"]["result"], params={"formulas": "none"}).status_code == 422
 
 
 def test_an_archive_is_answered_file_by_file(client: httpx.Client) -> None:

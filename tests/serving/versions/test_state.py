@@ -117,6 +117,7 @@ def test_an_unreadable_file_leaves_the_last_state_and_is_logged_once(
     assert state.model("m").split == SPLIT
     assert state.model("m").split == SPLIT
     assert caplog.text.count("cannot read deployment.json, the last known state applies") == 1
+    assert set(failing()) == {"deployment_state"}
     assert DeploymentState(tmp_path).model("m").split == NO_SPLIT
 
     state.pin("m", "v1", configured="m")
