@@ -164,7 +164,8 @@ def test_a_job_has_an_etag_and_is_deleted_with_its_result(client: httpx.Client) 
     [
         (TABULAR, {"content": b"", "headers": CSV}, 422, "empty"),
         (TABULAR, {"content": b"age\n1\n", "headers": CSV}, 422, "is missing"),
-        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
+        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "'age' is missing; the table has: 'colour'"),
+        (f"{TABULAR}?extra=refuse", {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
         (TABULAR, {"content": TABLE.encode("utf-16"), "headers": CSV}, 422, "not UTF-8"),
         (TABULAR, {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "text/csv"),
         (TABULAR, {"content": b"x"}, 415, "there is none"),
