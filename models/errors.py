@@ -8,7 +8,8 @@ PlatformError
 │   └── NotKnown              a user, item, model or version that does not exist
 ├── ArtifactError             an artifact cannot be used
 │   ├── ArtifactMissing       no such name or version in the store
-│   └── ArtifactInvalid       incomplete, altered, or not of the expected task
+│   ├── ArtifactInvalid       incomplete, altered, or not of the expected task
+│   └── StoreUnavailable      the store cannot be read at the moment; a retry may succeed
 ├── TrainingError             a training script cannot save an artifact
 │   ├── DataInvalid           the training data cannot be read or is not usable
 │   ├── GateNotMet            a model is worse than the quality gate
@@ -24,6 +25,12 @@ PlatformError
 """
 
 from __future__ import annotations
+
+import errno
+from typing import Final
+
+# What a process runs out of: files, memory, disk space.
+EXHAUSTED: Final = frozenset({errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 
 
 class PlatformError(Exception):
@@ -69,6 +76,10 @@ class ArtifactMissing(ArtifactError):
 
 class ArtifactInvalid(ArtifactError):
     """An artifact that is incomplete, altered, or not of the expected task."""
+
+
+class StoreUnavailable(ArtifactError):
+    """The store cannot be read at the moment: it is not mounted, or the process is out of files or memory."""
 
 
 class TrainingError(PlatformError):
@@ -120,3 +131,8 @@ class FeedbackUnavailable(PlatformError):
 
 class SettingsInvalid(PlatformError):
     """A setting is unknown or has an unusable value."""
+
+
+def is_exhausted(error: BaseException | None) -> bool:
+    """Return whether `error` says that the process is out of a resource, and nothing about the input or the file."""
+    return isinstance(error, OSError) and error.errno in EXHAUSTED

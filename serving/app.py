@@ -86,7 +86,8 @@ def build_app(
             is_stopping=is_stopping,
         )
     )
-    app = Starlette(routes=[*routes, *pages.routes(document)], lifespan=lifespan)
+    routes += pages.routes(document, is_private=guard.required_role("docs") is not None)
+    app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
     problem_details.install(app)
     return app
@@ -107,7 +108,7 @@ def build_operations(
     predicting = [operation for handler in handlers for operation in handler.operations()]
     public = [
         *predicting,
-        *(operation for handler in handlers for operation in streams.operations(handler)),
+        *streams.operations(handlers),
         *job_submissions.operations(jobs.service),
         *job_routes.operations(jobs.service),
         *models.operations(catalog),
@@ -137,5 +138,6 @@ def _inference_model(alias: str, handler: Handler[Any]) -> InferenceModel:
         handler.tensors,
         handler.infer,
         handler.inference_description,
+        lambda: handler.json_bounds,
         handler.inference_example,
     )

@@ -43,7 +43,7 @@ class NewVersion:
 def saving_version(card: Card, *, is_forced: bool, store: Path | None = None) -> Iterator[NewVersion]:
     """Yield the folder of a new version, as `saving` does, and promote it unless there is an objection."""
     check_name(card.name)
-    tag = Tag(card.name).make_new_version()
+    tag = Tag.from_str(card.name).make_new_version()
     objection = "" if is_forced else objection_to(card, store=store)
     with saving(card, version=tag.version, store=store, is_promoted=not objection) as folder:
         yield NewVersion(str(tag), folder, store)

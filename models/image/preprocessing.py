@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
 from pydantic import TypeAdapter, ValidationError
 
-from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput
+from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput, is_exhausted
 from models.image.decode_memory import DecodeMemory
-from models.image.file_formats import Header, check_scans, pixel_chunks, read_header
+from models.image.file_formats import Header, check_scans, first_frame, pixel_chunks, read_header
 
 PREPROCESSING_FILE = "preprocessing.json"
 DEFAULT_MAX_PIXELS = 50_000_000
@@ -149,6 +149,8 @@ class ImageDecoder:
         except Image.DecompressionBombError as error:
             raise InputTooLarge(f"the image has more than {self.max_pixels:,} pixels") from error
         except _DECODER_ERRORS as error:
+            if is_exhausted(error):  # Pillow imports modules when it needs them.
+                raise
             raise InvalidInput(f"the {header.format} image cannot be decoded: it is truncated or corrupt") from error
 
     def decode_bytes(self, header: Header) -> int:
@@ -217,6 +219,8 @@ def _cmyk_to_rgb(ink: Pixels, is_inverted: bool) -> Image.Image:
 def _decode_other(data: bytes, header: Header) -> Image.Image:
     if header.format == "PNG":
         data = pixel_chunks(data)
+    elif header.format == "GIF":
+        data = first_frame(data)
     with _OPENERS[header.format](io.BytesIO(data)) as image:
         if (image.width, image.height) != (header.width, header.height) and header.format != "GIF":
             raise ValueError("the header and the image data differ in size")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.card import Card, read_card, write_card
-from models.errors import ArtifactInvalid, ArtifactMissing
+from models.errors import ArtifactInvalid, ArtifactMissing, StoreUnavailable, is_exhausted
 
 MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
@@ -111,20 +111,38 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
 
 
 def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
-    """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts."""
+    """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts.
+
+    Raise StoreUnavailable when the folder cannot be read.
+    """
     folder = (store or default_store()) / name
     if not _is_plain(name) or not folder.is_dir():
         return []
+    try:
+        paths = [path for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise StoreUnavailable(f"the folder of artifact '{name}' cannot be read: {error.strerror}") from error
     usable = []
-    for path in folder.iterdir():
-        if path.is_dir():
-            with contextlib.suppress(ArtifactInvalid):
-                usable.append(read_artifact(path))
+    for path in paths:
+        with contextlib.suppress(ArtifactInvalid):
+            usable.append(read_artifact(path))
     return sorted(usable, key=lambda artifact: (artifact.card.created, artifact.version), reverse=True)
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read an artifact from its folder. Raise ArtifactInvalid when the card or a file is missing or truncated."""
+    """Read an artifact from its folder.
+
+    Raise ArtifactInvalid when the card or a file is missing or truncated, and StoreUnavailable.
+    """
+    try:
+        return _read(folder)
+    except ArtifactInvalid as error:
+        if not is_exhausted(error.__cause__):
+            raise
+        raise StoreUnavailable(f"{error}; the process is out of files or memory") from error
+
+
+def _read(folder: Path) -> Artifact:
     listed = _read_manifest(folder)
     for file, (size_bytes, _) in listed.items():
         path = folder / file

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import traceback
+from pathlib import Path
 from typing import Final
 
 from models.errors import (
+    EXHAUSTED,
     DeadlineExceeded,
     FeedbackUnavailable,
     InputError,
@@ -15,11 +19,13 @@ from models.errors import (
     Overloaded,
     PredictionFailed,
     RunnerUnavailable,
+    StoreUnavailable,
     UnsupportedMedia,
 )
 from serving.context import current_request_id
 from serving.errors.exceptions import (
     BadQuery,
+    CallerLimitReached,
     EmbeddingMissing,
     Forbidden,
     JobGone,
@@ -27,6 +33,7 @@ from serving.errors.exceptions import (
     JobsUnavailable,
     KeyReused,
     KeysUnavailable,
+    LimitReached,
     LimitsUnavailable,
     Malformed,
     NotAcceptable,
@@ -37,7 +44,9 @@ from serving.errors.exceptions import (
     UnknownApiVersion,
 )
 from serving.errors.problem_types import (
+    AT_CAPACITY,
     BAD_QUERY,
+    CALLER_LIMIT,
     DEADLINE,
     FEEDBACK_UNAVAILABLE,
     FORBIDDEN,
@@ -56,6 +65,7 @@ from serving.errors.problem_types import (
     PREDICTION_FAILED,
     RATE_LIMITED,
     RELOAD_REFUSED,
+    RESOURCES_UNAVAILABLE,
     TOO_LARGE,
     TOO_MANY_JOBS,
     UNAUTHENTICATED,
@@ -68,6 +78,9 @@ from serving.errors.problem_types import (
 
 log = logging.getLogger("makunouchi.errors")
 
+_ROOT: Final = Path(__file__).parents[2]
+_OURS: Final = (f"{_ROOT / 'serving'}/", f"{_ROOT / 'models'}/")
+
 JOB_TABLE: Final[dict[type[Exception], ProblemType]] = {
     NotAcceptable: NOT_ACCEPTABLE,
     JobNotDone: JOB_NOT_DONE,
@@ -77,7 +90,8 @@ JOB_TABLE: Final[dict[type[Exception], ProblemType]] = {
     JobsUnavailable: JOBS_UNAVAILABLE,
 }
 
-# The most specific class of an error decides. Errors of no class in the table are INTERNAL.
+# The most specific class of an error decides. An OSError of no class in the table is RESOURCES_UNAVAILABLE if its
+# number is one of _LACKING; every other error is INTERNAL.
 TABLE: dict[type[Exception], ProblemType] = {
     Malformed: MALFORMED,
     BadQuery: BAD_QUERY,
@@ -95,13 +109,21 @@ TABLE: dict[type[Exception], ProblemType] = {
     InvalidInput: VALIDATION,
     InputError: VALIDATION,
     RunnerUnavailable: UNAVAILABLE,
+    LimitReached: AT_CAPACITY,
+    CallerLimitReached: CALLER_LIMIT,
     Overloaded: OVERLOADED,
     DeadlineExceeded: DEADLINE,
     PredictionFailed: PREDICTION_FAILED,
     FeedbackUnavailable: FEEDBACK_UNAVAILABLE,
+    StoreUnavailable: RESOURCES_UNAVAILABLE,
+    MemoryError: RESOURCES_UNAVAILABLE,
     TimeoutError: DEADLINE,
     **JOB_TABLE,
 }
+
+
+# What the environment may lack: a resource, or access to a folder of the service.
+_LACKING: Final = EXHAUSTED | {errno.EACCES, errno.EIO, errno.EPERM, errno.EROFS, errno.ESTALE}
 
 
 def report(error: BaseException) -> None:
@@ -111,12 +133,22 @@ def report(error: BaseException) -> None:
         is_bug = problem_type.status == 500
         level = logging.ERROR if is_bug else logging.WARNING
         trace = error if is_bug else None
-        log.log(level, "%s [request_id=%s] %s", problem_type.slug, current_request_id(), error, exc_info=trace)
+        text = _lacking(error) if isinstance(error, OSError) and not is_bug else error
+        log.log(level, "%s [request_id=%s] %s", problem_type.slug, current_request_id(), text, exc_info=trace)
 
 
 def problem_type_of(error: BaseException) -> ProblemType:
     """Return the problem type of `error`."""
-    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), INTERNAL)
+    is_lacking = isinstance(error, OSError) and error.errno in _LACKING
+    default = RESOURCES_UNAVAILABLE if is_lacking else INTERNAL
+    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), default)
+
+
+def _lacking(error: OSError) -> str:
+    """Return the text of an error of the operating system without its path, and the last place in our code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f" at {Path(frame.filename).name}:{frame.lineno}" for frame in frames if frame.filename.startswith(_OURS)]
+    return f"{errno.errorcode.get(error.errno or 0, 'OSError')}{places[-1] if places else ''}: {error.strerror}"
 
 
 def detail_of(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from serving.context import VERSION_HEADER, set_version_request
 from serving.errors.problem_types import BODY_FAULTS, CALL_FAILURES, INTERNAL, ProblemType
 from serving.http.encoded_path import EncodedPathRoute
 from serving.http.problem_details import problem_of
+from serving.http.requests.json_body import NO_CACHE
 from serving.http.response_cache import ResponseCache
 from serving.http.version_selection import version_request_of
 from serving.runners.interface import ModelRef
@@ -72,6 +73,8 @@ class Operation:
     # The model that answers, if responses are cacheable: equal requests to one version have equal responses.
     answered_by: Callable[[], ModelRef | None] | None = None
     is_conditional: bool = False
+    # Whether responses differ by caller even where no key is required: shared caches must not store them.
+    is_private: bool = False
     # Whether a request can select the model version.
     takes_version: bool = False
     status: int = 200
@@ -87,6 +90,7 @@ class Operation:
         name, answered_by = self.id, self.answered_by
         # Only responses to GET are stored by clients and proxies.
         varies = self.takes_version and self.method == "GET"
+        is_private = self.is_private or guard.required_role(access) is not None
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -100,6 +104,8 @@ class Operation:
                 response = problem_of(error, instance=request.scope["path"])
             if varies:
                 response.headers.add_vary_header(VERSION_HEADER)
+            if is_private and response.headers.get("cache-control") == NO_CACHE:
+                response.headers["Cache-Control"] = f"private, {NO_CACHE}"
             return guard.with_limit_headers(request.scope, response)
 
         return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)

@@ -8,20 +8,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.watch import failing
+from serving.concurrency import SharedResult
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
+from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
+from serving.process.python_version import python_warnings
+from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
 
 NAME = "makunouchi"
 STATUS_TIMEOUT_S = 2.0
+# How long the text of the metrics is kept: rendering it takes 20 ms of processor time and more.
+METRICS_KEEP_S = 0.5
 _MODEL = {"name": EXAMPLE_MODEL, "version": EXAMPLE_VERSION}
 _RUNNER = {"ready": True, "model": _MODEL, "detail": ""}
 _METRICS = 'makunouchi_requests_total{method="POST",route="/v1/jobs",status="200"} 42.0\n'
@@ -90,12 +96,15 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
 
 def _health(runners: Sequence[Runner], version: str) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
+    warnings = python_warnings()
 
     async def health(request: Request) -> Response:
         states = await readiness(runners)
-        is_ok = all(state.ready for state in states.values())
-        status = "ok" if is_ok else "degraded"
-        return answer(Health(status=status, service=service, runners=states, time=datetime.now(UTC)))
+        faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
+        status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
+        time = datetime.now(UTC)
+        document = Health(status=status, service=service, runners=states, faults=faults, warnings=warnings, time=time)
+        return answer(document)
 
     return Operation(
         id="health",
@@ -104,7 +113,7 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
         tag="service",
         access="probe",
         summary="Get the health of the service",
-        description="Answers 200 even if a runner is not available, unlike `/readyz`.",
+        description="Answers 200 even if a runner is not available or a file cannot be read, unlike `/readyz`.",
         handler=health,
         answer=Content(JSON, lambda: Health, lambda: {"ok": _health_example(version)}),
         answer_description="Status, models and version.",
@@ -112,9 +121,10 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
 
 
 def _metrics(metrics: Metrics) -> Operation:
+    page = SharedResult(lambda: Representation.of(metrics.text(), metrics.media_type), keep_s=METRICS_KEEP_S)
+
     async def show_metrics(request: Request) -> Response:
-        text = await run_sync(metrics.text)
-        return Response(text, headers={"Content-Type": metrics.media_type, "Cache-Control": "no-store"})
+        return (await page.get()).response(request, {"Cache-Control": "no-store"})
 
     return Operation(
         id="metrics",
@@ -123,6 +133,7 @@ def _metrics(metrics: Metrics) -> Operation:
         tag="service",
         access="probe",
         summary="Get metrics for Prometheus",
+        description="At most two seconds old.",
         handler=show_metrics,
         answer=Content("text/plain", lambda: {"type": "string"}, lambda: {"metrics": _METRICS}),
         answer_description="Metrics in the Prometheus text format.",
@@ -159,7 +170,7 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         body = Index(
             service=service,
             method=request.method,
-            url=str(request.url),
+            url=_url_of(request),
             time=datetime.now(UTC),
             links=[_link(each) for each in others],
         )
@@ -178,13 +189,19 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
     )
 
 
+def _url_of(request: Request) -> str:
+    query = request.url.query
+    return server_url(request).rstrip("/") + request.url.path + (f"?{query}" if query else "")
+
+
 def _link(operation: Operation) -> Link:
     return Link(operation=operation.id, method=operation.method, href=operation.path, summary=operation.summary)
 
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "time": _TIME}
+    runners = {EXAMPLE_MODEL: _RUNNER}
+    return {"status": "ok", "service": service, "runners": runners, "faults": {}, "warnings": [], "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:

@@ -1,26 +1,32 @@
-"""The OpenAPI document and the pages that show it. The pages use only files that the service itself serves."""
+"""The OpenAPI document and the pages that show it. The pages use only files that the service itself serves.
+
+Anyone may request them, so a response costs little: its bytes and its compressed bytes are kept in memory.
+"""
 
 from __future__ import annotations
 
+import mimetypes
 import re
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
-from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
+from serving.concurrency import SharedResult
 from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Handler
-from serving.http.requests.json_body import resource
+from serving.http.representation import Representation
+from serving.http.requests.json_body import NO_CACHE
 
 # The pages, their style sheets and scripts, and ReDoc.
 UI_FOLDER = Path(__file__).parent.parent / "ui"
 # BentoML's package includes Swagger UI.
-_SWAGGER_UI = ("bentoml", "_internal/server/static_content")
+_SWAGGER_UI = "_internal/server/static_content"
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PAGE_HEADERS = {
@@ -33,23 +39,27 @@ _PAGE_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-cache",
 }
 
 
-def routes(document: OpenApiDocument) -> list[BaseRoute]:
-    """Return the routes of `/`, `/redoc`, `/openapi.json`, `/docs.json`, and of the files under `/ui`."""
+def routes(document: OpenApiDocument, *, is_private: bool = False) -> list[BaseRoute]:
+    """Return the routes of `/`, `/redoc`, `/openapi.json`, `/docs.json`, and of the files under `/ui`.
+
+    `is_private`: they require a key, so that shared caches must not store them.
+    """
+    control = {"Cache-Control": f"private, {NO_CACHE}" if is_private else NO_CACHE}
 
     async def openapi(request: Request) -> Response:
         vary = "Host, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"
-        return resource(request, await run_sync(document.document, server_url(request)), vary=vary)
+        representation = await document.representation(server_url(request))
+        return representation.response(request, {**control, "Vary": vary})
 
     return [
-        Route("/", _page("swagger.html"), name="swagger"),
-        Route("/redoc", _page("redoc.html"), name="redoc"),
+        Route("/", _page("swagger.html", _PAGE_HEADERS | control), name="swagger"),
+        Route("/redoc", _page("redoc.html", _PAGE_HEADERS | control), name="redoc"),
         Route("/openapi.json", openapi, name="openapi"),
         Route("/docs.json", openapi, name="docs"),
-        Mount("/ui", _Assets(directory=UI_FOLDER, packages=[_SWAGGER_UI]), name="ui"),
+        Route("/ui/{name}", _files({"X-Content-Type-Options": "nosniff"} | control), name="ui"),
     ]
 
 
@@ -68,22 +78,37 @@ def _first(headers: Headers, name: str) -> str:
     return headers.get(name, "").partition(",")[0].strip()
 
 
-def _page(file: str) -> Handler:
-    html = (UI_FOLDER / file).read_text(encoding="utf-8")
+def _page(file: str, headers: Mapping[str, str]) -> Handler:
+    page = _kept(UI_FOLDER / file)
 
-    async def page(request: Request) -> Response:
-        return HTMLResponse(html, headers=_PAGE_HEADERS)
+    async def show(request: Request) -> Response:
+        return (await page.get()).response(request, headers)
 
-    return page
+    return show
 
 
-class _Assets(StaticFiles):
-    """Files of the pages. Their names contain no version, so browsers must revalidate them (`no-cache`, 304)."""
+def _files(headers: Mapping[str, str]) -> Handler:
+    """Return the handler of the files. Their names contain no version, so browsers must revalidate them."""
+    paths = [path for folder in (_swagger_ui(), UI_FOLDER) for path in folder.iterdir() if path.is_file()]
+    files = {path.name: _kept(path) for path in paths}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += [(b"cache-control", b"no-cache"), (b"x-content-type-options", b"nosniff")]
-            await send(message)
+    async def show(request: Request) -> Response:
+        file = files.get(request.path_params["name"])
+        if file is None:
+            raise HTTPException(404)
+        return (await file.get()).response(request, headers)
 
-        await super().__call__(scope, receive, send_with_headers)
+    return show
+
+
+def _kept(path: Path) -> SharedResult[Representation]:
+    """Return the content of a file, which is in memory from the first request on."""
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return SharedResult(lambda: Representation.of(path.read_bytes(), media_type))
+
+
+def _swagger_ui() -> Path:
+    package = find_spec("bentoml")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("bentoml, whose package includes Swagger UI")
+    return Path(package.origin).parent / _SWAGGER_UI

@@ -8,11 +8,14 @@
 - An offer of another protocol, such as HTTP/2, is ignored. uvicorn's parser assigns the body to that protocol, and the
   request is answered without its body, or the body is parsed as the next request.
 - Trailers are discarded (RFC 9110, 6.5.1): a proxy in front of the service has not checked them.
+- A request without a valid Host, or of another version than HTTP/1.0 and HTTP/1.1, is refused (RFC 9112, 3.2).
+- A client that ends its side of the connection after a request receives the response. uvicorn closes the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NoReturn
@@ -22,16 +25,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.context import accept_or_make
 from serving.http.middleware.request_id import HEADER
+from serving.server.half_closed import CHECK_S, StartedTransport, is_reset
 from serving.server.refusals import (
     EARLY_HANDSHAKE,
+    FAULT,
     INVALID_HANDSHAKE,
+    INVALID_HOST,
     INVALID_HTTP,
     LARGE_HEAD,
+    OTHER_VERSION,
     Refusal,
     encode_refusal,
     late_head,
 )
-from serving.server.request_head import DiscardedHeaders, HeadSize, head_without_upgrade
+from serving.server.request_head import DiscardedHeaders, HeadSize, has_valid_host, head_without_upgrade
 
 # How long a new connection may be silent.
 SILENCE_S: Final = 60.0
@@ -39,6 +46,8 @@ SILENCE_S: Final = 60.0
 # the connection, and the client may lose the response.
 LINGER_S: Final = 5.0
 LINGER_BYTES: Final = 1 << 20
+
+log = logging.getLogger("makunouchi.errors")
 
 _TRAILERS: Final = DiscardedHeaders()
 
@@ -63,6 +72,8 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     bounds: ClassVar[HttpBounds] = HttpBounds()
+    # Whether the client has ended its side of the connection.
+    _is_half_closed = False
     # A subclass may use another class than uvicorn's for cycles.
     cycle: Any
 
@@ -96,8 +107,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or INVALID_HTTP)
+        except httptools.HttpParserError as error:
+            # What a callback raises is the context. It stops the parser with a refusal, or fails to decode the target.
+            cause = error.__context__
+            if self._refusal is None and not isinstance(cause, httptools.HttpParserError | UnicodeError | None):
+                log.error("a request could not be started", exc_info=cause)
+                self._refuse(FAULT)
+            else:
+                self._refuse(self._refusal or INVALID_HTTP)
         self._check_head()
 
     def _parse(self, data: bytes) -> None:
@@ -147,14 +164,19 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if has_upgrade and self._is_busy():
             self._stop_parsing(EARLY_HANDSHAKE)
+        self.begin()
         self._head.is_reading = False
         self._stop_timer()
-        self.begin()
         if not has_upgrade:
             self.headers = _TRAILERS
 
     def begin(self) -> None:
-        """Start the request whose head is complete."""
+        """Start the request whose head is complete, or refuse its head."""
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._stop_parsing(OTHER_VERSION)
+        if not has_valid_host(self.headers, version):
+            self._stop_parsing(INVALID_HOST)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -173,7 +195,37 @@ class HttpProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             self._respond(self._refusal)
         else:
+            if self._is_half_closed and not self.pipeline:
+                self.transport.close()
             super().on_response_complete()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # of asyncio; uvicorn's closes the connection
+        """Return whether the connection remains open for the responses to complete requests."""
+        self._is_reading = False
+        self._stop_timer()
+        if not self._is_busy() or self.scheme == "https":
+            return False  # asyncio's TLS connections cannot be half-closed.
+        cycle = self.cycle
+        if not cycle.more_body:
+            # A refusal follows the responses, and closes the connection.
+            cycle.keep_alive = self._refusal is not None
+        elif self.pipeline:
+            self.pipeline.popleft()
+        else:
+            return False
+        self._is_half_closed = True
+        # The request that is being answered is known only when no other one waits.
+        if not (cycle.more_body or self.pipeline or getattr(cycle, "response_started", False)):
+            cycle.transport = StartedTransport(self.transport)
+            self._timer = self.loop.call_later(CHECK_S, self._cut_if_reset)
+        return True
+
+    def _cut_if_reset(self) -> None:
+        self._timer = None
+        if is_reset(self.transport):
+            self.transport.abort()
+        elif self._is_busy():
+            self._timer = self.loop.call_later(CHECK_S, self._cut_if_reset)
 
     def _stop_parsing(self, refusal: Refusal) -> NoReturn:
         self._refusal = refusal
@@ -209,7 +261,7 @@ class HttpProtocol(HttpToolsProtocol):
         if scope is None:
             self.bounds.count(request_id, refusal.problem_type.status)
         self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and not self._is_half_closed:
             self.transport.write_eof()
         else:
             self.transport.close()

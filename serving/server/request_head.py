@@ -1,13 +1,17 @@
-"""The head of a request, its first line and headers: its size, and its offer of another protocol."""
+"""The head of a request, its first line and headers: its size, its Host, and its offer of another protocol."""
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 Header = tuple[bytes, bytes]
 
 MAX_HEAD_BYTES: Final = 64 << 10
+# uri-host [ ":" port ], without the comma of merged headers (RFC 9110, 7.2, and RFC 3986, 3.2.2). It may be empty.
+_HOST: Final = re.compile(rb"(?:(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 # The headers that offer another protocol.
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings", b"connection"})
 
@@ -59,6 +63,20 @@ class DiscardedHeaders(list[Header]):
 
     def append(self, header: Header, /) -> None:
         """Discard `header`."""
+
+
+def has_valid_host(headers: Iterable[Header], version: str) -> bool:
+    """Return whether a request has one valid Host header. HTTP/1.0 requires none."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1:
+        return not hosts and version == "1.0"
+    return is_host(hosts[0])
+
+
+@functools.lru_cache(maxsize=64)
+def is_host(value: bytes) -> bool:
+    """Return whether `value` is valid as the value of a Host header."""
+    return _HOST.fullmatch(value) is not None
 
 
 def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[Header]) -> bytes:

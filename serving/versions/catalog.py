@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.card import Card
-from models.errors import NotKnown
+from models.errors import ArtifactError, NotKnown, StoreUnavailable
 from serving.versions.deployed_model import DeployedModel, StoredArtifact
 
 
@@ -29,7 +29,10 @@ class ModelCatalog(Protocol):
     """Lists the models of the store."""
 
     def entries(self) -> Sequence[CatalogEntry]:
-        """Return every readable version of every model. May read the disk: call it in a thread."""
+        """Return every readable version of every model. May read the disk: call it in a thread.
+
+        Raises StoreUnavailable.
+        """
         ...
 
 
@@ -40,13 +43,16 @@ class StoreCatalog:
         self._models = tuple(models)
 
     def entries(self) -> list[CatalogEntry]:
-        """Return every usable version of every model."""
-        return [
-            CatalogEntry(artifact.card, artifact.version, served=artifact.version == active)
-            for model in self._models
-            for active in (model.active.version,)
-            for artifact in model.artifacts.versions()
-        ]
+        """Return every usable version of every model. Raises StoreUnavailable: each model was there at the start."""
+        try:
+            return [
+                CatalogEntry(artifact.card, artifact.version, served=artifact.version == active)
+                for model in self._models
+                for active in (model.active.version,)
+                for artifact in model.artifacts.versions()
+            ]
+        except ArtifactError as error:
+            raise StoreUnavailable(str(error)) from error
 
 
 def list_entries(catalog: ModelCatalog) -> list[CatalogEntry]:

@@ -52,8 +52,9 @@ class Timeout:
 
         async def send_tracked(message: Message) -> None:
             nonlocal has_started
-            has_started = True
             await send(message)
+            # A response that waits for its turn, or for the client to read, has not started.
+            has_started = True
 
         try:
             with task_timeout(timeout_s + MARGIN_S) as limit:

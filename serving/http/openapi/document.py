@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import orjson
+
 from serving.access.guard import Guard
+from serving.concurrency import SharedResult
 from serving.errors.problem_types import (
     FORBIDDEN,
+    INTERNAL,
     KEYS_UNAVAILABLE,
     LIMITS_UNAVAILABLE,
     NOT_KNOWN,
     RATE_LIMITED,
+    RESOURCES_UNAVAILABLE,
     UNAUTHENTICATED,
     ProblemType,
 )
@@ -18,6 +23,7 @@ from serving.http.openapi.components import ComponentSchemas
 from serving.http.openapi.headers import HEADERS, VERSION_PARAMETERS
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.problem_details import MEDIA_TYPE
+from serving.http.representation import Representation, RepresentationStart
 
 TITLE = "Makunouchi"
 DESCRIPTION = """\
@@ -50,7 +56,7 @@ _REQUEST_ID = "01J9Z3N8Q6K4"
 class OpenApiDocument:
     """The document of a list of operations.
 
-    It is built again when `depends_on` returns other objects: the served cards.
+    It is built once, in a thread, and again when `depends_on` returns other objects: the served cards.
     """
 
     def __init__(
@@ -68,15 +74,22 @@ class OpenApiDocument:
         self._depends_on = depends_on
         self._tags = (*tags, *TAGS)
         self._built_from: tuple[object, ...] = ()
-        self._document: JsonSchema = {}
+        self._start: SharedResult[RepresentationStart] | None = None
 
-    def document(self, server_url: str) -> JsonSchema:
-        """Return the document with `server_url` as the server. The caller must not change it."""
+    async def representation(self, server_url: str) -> Representation:
+        """Return the document as JSON, with `server_url` as the server."""
         dependencies = self._depends_on()
-        if not self._document or any(old is not new for old, new in zip(self._built_from, dependencies, strict=True)):
-            self._document = build(self._operations, tags=self._tags, version=self._version, guard=self._guard)
+        start = self._start
+        if start is None or any(old is not new for old, new in zip(self._built_from, dependencies, strict=True)):
+            start = self._start = SharedResult(self._build)
             self._built_from = dependencies
-        return {**self._document, "servers": [{"url": server_url}]}
+        # The server comes last: all before it is the same in every response.
+        servers = orjson.dumps({"servers": [{"url": server_url}]})
+        return (await start.get()).ended(b"," + servers[1:])
+
+    def _build(self) -> RepresentationStart:
+        document = build(self._operations, tags=self._tags, version=self._version, guard=self._guard)
+        return RepresentationStart(orjson.dumps(document)[:-1], "application/json")
 
 
 def build(
@@ -128,10 +141,11 @@ def _operation(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
 
 
 def _security(operation: Operation, guard: Guard) -> list[JsonSchema]:
-    """Return the alternative security schemes; none for an open operation."""
+    """Return the alternative security schemes; none for an open operation, and an empty one where none is required."""
     if guard.required_role(operation.access) is None:
         return []
-    return [{name: []} for name in _SCHEMES]
+    anonymous: list[JsonSchema] = [{}] if guard.is_optional(operation.access) else []
+    return [*anonymous, *({name: []} for name in _SCHEMES)]
 
 
 def _refusals(operation: Operation, guard: Guard) -> tuple[ProblemType, ...]:
@@ -173,7 +187,9 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     if operation.is_conditional:
         responses["304"] = {"description": "The representation has not changed.", "headers": _headers(*success)}
     by_status: dict[int, list[ProblemType]] = {}
-    problems = (*operation.problems, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
+    # Whatever may fail unexpectedly may also lack a resource.
+    failures = (*operation.problems, *((RESOURCES_UNAVAILABLE,) if INTERNAL in operation.problems else ()))
+    problems = (*failures, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
     for kind in dict.fromkeys(problems):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):

@@ -12,17 +12,25 @@ from starlette.responses import Response
 
 from models.errors import UnsupportedMedia
 from serving.errors.exceptions import Malformed
+from serving.http.representation import is_known, weak_etag
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds, check_json
 
 JSON = "application/json"
+# The Cache-Control of `resource`.
+NO_CACHE = "no-cache"
 T = TypeVar("T", bound=BaseModel)
 
 
-async def read_json(request: Request) -> bytes:
-    """Return the body of a JSON request as bytes. Raises UnsupportedMedia, and Malformed for an empty body."""
+async def read_json(request: Request, bounds: JsonBounds = DEFAULT_BOUNDS) -> bytes:
+    """Return the body of a JSON request as bytes.
+
+    Raises UnsupportedMedia, Malformed for an empty body, and as `check_json` for one over `bounds`.
+    """
     check_content_type(request, JSON)
     body = await request.body()
     if not body:
         raise Malformed("the body is empty; a JSON object is expected")
+    await check_json(body, bounds)
     return body
 
 
@@ -46,12 +54,10 @@ def resource(request: Request, content: BaseModel | dict[str, Any], *, vary: str
     """Return a response 200 with JSON and an ETag, or 304 when the client has this content (RFC 9110, 13.1.2)."""
     dump = content.__pydantic_serializer__.to_json if isinstance(content, BaseModel) else orjson.dumps
     body: bytes = dump(content)
-    # Weak, because the bytes on the wire may be compressed.
-    etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    etag = weak_etag(hashlib.sha256(body).digest())
+    headers = {"ETag": etag, "Cache-Control": NO_CACHE}
     if vary:
         headers["Vary"] = vary
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if "*" in known or etag.removeprefix("W/") in known:
+    if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, JSON)

@@ -110,6 +110,7 @@ def _recommend_one(handler: RecommenderHandler) -> Operation:
         answer_description="Items, best first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -150,6 +151,7 @@ def _recommend_several(handler: RecommenderHandler) -> Operation:
         answer_description="Items for each user.",
         problems=(BAD_QUERY, *_PROBLEMS),
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -178,6 +180,7 @@ def _similar(handler: UserHandler) -> Operation:
         answer_description="Users, most similar first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -204,6 +207,7 @@ def _groups(handler: UserHandler) -> Operation:
         answer_description="Groups, best fit first.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 
@@ -225,6 +229,7 @@ def _overview(handler: UserHandler) -> Operation:
         answer_description="Profile, top items and categories, similar users, groups.",
         problems=_PROBLEMS,
         is_conditional=True,
+        is_private=True,
     )
 
 

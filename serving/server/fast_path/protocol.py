@@ -15,12 +15,13 @@ from serving.context import accept_or_make
 from serving.server.fast_path.batch_queue import BatchQueues
 from serving.server.fast_path.request import FastRequest
 from serving.server.http_protocol import HttpBounds, HttpProtocol
+from serving.server.request_head import is_host
 
 MAX_BODY_BYTES: Final = 16 << 10
 # How long the rest of a body may take after its headers; the application waits longer.
 BODY_WAIT_S: Final = 0.05
 # Headers that change nothing in the response of an operation with one representation.
-_IGNORED: Final = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language"})
+_IGNORED: Final = frozenset({b"user-agent", b"accept", b"accept-encoding", b"accept-language"})
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
 
@@ -63,7 +64,7 @@ class FastPathProtocol(HttpProtocol):
         scope |= {"method": "POST", "path": path, "raw_path": path.encode("ascii"), "query_string": b""}
         cycle = RequestResponseCycle(
             scope=scope,
-            transport=self.transport,
+            transport=request.transport,
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -94,11 +95,14 @@ class FastPathProtocol(HttpProtocol):
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return None
         length, has_credential = b"", False
+        host: bytes | None = None
         content_type: bytes | None = None
         offered: bytes | None = None
         for name, value in self.headers:
             if name == b"content-length":
                 length = value
+            elif name == b"host" and host is None:
+                host = value
             elif name == b"content-type" and content_type is None:
                 content_type = value
             elif name == b"x-request-id" and offered is None:
@@ -109,6 +113,8 @@ class FastPathProtocol(HttpProtocol):
                 return None
         if content_type not in _JSON or not length.isdigit() or not 0 < int(length) <= MAX_BODY_BYTES:
             return None
+        if host is None or not is_host(host):
+            return None  # `HttpProtocol` refuses it.
         if not queue.admits(self.headers if has_credential else ()):
             return None
         return FastRequest(self, queue, self.scope, accept_or_make(offered))

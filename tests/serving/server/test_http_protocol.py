@@ -51,6 +51,34 @@ async def test_invalid_bytes_are_answered_after_earlier_requests(more: tuple[byt
 
 
 @in_loop
+async def test_a_fault_of_the_service_is_logged_and_not_the_fault_of_the_bytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(protocol: http_protocol.HttpProtocol) -> None:
+        raise KeyError("a fault of the service")
+
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        with monkeypatch.context() as patched:
+            patched.setattr(http_protocol.HttpProtocol, "begin", fail)
+            writer.write(request(b'{"n": 1}', more=(NOT_FAST,)))
+            await expect_refusal(reader, 500, "internal")
+        assert "KeyError: 'a fault of the service'" in caplog.text
+        writer.close()
+
+
+@pytest.mark.parametrize("target", [b"/\xff", b"http://["])
+@in_loop
+async def test_a_target_that_cannot_be_decoded_is_invalid(target: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        await expect_refusal(reader, 400, "not-http")
+        assert not caplog.records
+        writer.close()
+
+
+@in_loop
 async def test_invalid_bytes_alone_are_answered_by_a_problem_document() -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()
@@ -279,3 +307,92 @@ async def test_no_protocol_is_left_without_an_answer(sent: bytes) -> None:
         writer.write(sent)
         await expect_refusal(reader, 400, "not-http")
         writer.close()
+
+
+HEADS = pytest.mark.parametrize("more", [b"", b"X-Plain: no\r\n"], ids=["fast path", "application"])
+
+
+@HEADS
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"",
+        b"Host: a\r\nHost: b\r\n",
+        b"Host: a\r\nHost: a\r\n",
+        b"Host: a, b\r\n",
+        b"Host: a,b\r\n",
+        b"Host: a/b\r\n",
+        b"Host: user@a\r\n",
+        b"Host: a b\r\n",
+        b"Host: a?b\r\n",
+        b"Host: a#b\r\n",
+        b"Host: http://a\r\n",
+        b"Host: a:80:80\r\n",
+        b"Host: a:eighty\r\n",
+        b"Host: [::1\r\n",
+        b"Host: ::1\r\n",
+        b"Host: a%zz\r\n",
+        b'Host: "a"\r\n',
+        b"Host: <a>\r\n",
+        b"Host: \xe4.example\r\n",
+    ],
+)
+@in_loop
+async def test_a_request_without_one_valid_host_is_refused(host: bytes, more: bytes) -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(request(without=b"host").replace(b"\r\n", b"\r\nX-Request-ID: mine.7\r\n" + host + more, 1))
+        headers = await expect_refusal(reader, 400, "not-http")
+        assert headers["x-request-id"] == "mine.7"
+        assert server.counted == [("mine.7", 400)]
+        writer.close()
+    assert not server.batches
+    assert not server.by_application
+
+
+@HEADS
+@pytest.mark.parametrize(
+    "host", [b"a", b"A_b.example:3000", b"127.0.0.1:80", b"[::1]", b"[fe80::1]:3000", b"a%20b", b"", b"a:"]
+)
+@in_loop
+async def test_a_valid_host_is_accepted(host: bytes, more: bytes) -> None:
+    sent = request(without=b"host").replace(b"\r\n", b"\r\nHost: " + host + b"\r\n" + more, 1)
+    async with listening(FastPathServer()) as server:
+        assert (await server.send(sent))[0].endswith(BODY)
+        assert len(server.batches) == (0 if more else 1)
+
+
+@in_loop
+async def test_http_1_0_needs_no_host() -> None:
+    async with listening(FastPathServer()) as server:
+        assert await server.send(b"GET / HTTP/1.0\r\n\r\n") == [b"application "]
+        reader, writer = await server.connect()
+        writer.write(b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")
+        await expect_refusal(reader, 400, "not-http")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /", b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET / HTTP/2", b"GET / HTTP/3.0", b"GET / HTTP/1.2"]
+)
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@in_loop
+async def test_another_version_is_refused(line: bytes, method: bytes) -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        sent = request(line=line) if method == b"GET" else request(line=line.replace(b"GET /", b"POST /hot"))
+        writer.write(sent)
+        await expect_refusal(reader, 400, "not-http")
+        writer.close()
+    assert not server.batches
+    assert not server.by_application
+
+
+@in_loop
+async def test_a_handshake_needs_a_valid_host() -> None:
+    async with listening(FastPathServer()) as server:
+        for host in (b"", b"Host: a\r\nHost: b\r\n", b"Host: a/b\r\n"):
+            reader, writer = await server.connect()
+            writer.write(WEBSOCKET.replace(b"Host: x\r\n", host))
+            await expect_refusal(reader, 400, "not-http")
+            writer.close()

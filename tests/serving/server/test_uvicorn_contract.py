@@ -7,6 +7,7 @@ import re
 import signal
 
 import uvicorn
+from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -72,3 +73,11 @@ def test_the_arguments_of_a_request_response_cycle() -> None:
         "expect_100_continue", "keep_alive", "on_response",
     ]  # fmt: skip
     assert "await self.message_event.wait()" in inspect.getsource(RequestResponseCycle.receive)
+
+
+def test_every_response_starts_as_half_closed_clients_receive_it() -> None:
+    assert all(line.startswith(b"HTTP/1.1 ") for line in httptools_impl.STATUS_LINE.values())
+    assert "self.response_started = False" in inspect.getsource(RequestResponseCycle.__init__)
+    sending = inspect.getsource(RequestResponseCycle.send)
+    assert "content = [STATUS_LINE[status_code]]" in sending
+    assert 'self.transport.write(b"".join(content))' in sending

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from models.errors import InvalidInput
@@ -39,6 +39,11 @@ class FastPathServer:
     # Request ids and statuses of responses by the protocol itself.
     counted: list[tuple[str, int]] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    hold_application: asyncio.Event | None = None
+    # The requests to the application whose client was disconnected before `hold_application`.
+    disconnected: list[Scope] = field(default_factory=list)
+    # The time between the parts of a stream.
+    pause_s: float = 0.0
     error: Exception | None = None
     batches: list[list[bytes]] = field(default_factory=list)
     # Requests to the application, before and after it has read the body.
@@ -59,7 +64,7 @@ class FastPathServer:
         return [InvalidInput("odd") if b"odd" in body else b"fast " + bytes(body) for body in bodies]
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond with `application` and the body, or `early` before the body arrives. Accept WebSockets."""
+        """Respond with `application` and the body, `early` before the body arrives, or a stream. Accept WebSockets."""
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
@@ -68,12 +73,27 @@ class FastPathServer:
         if scope["path"] == "/early":
             await Response(b"early")(scope, receive, send)
             return
+        if scope["path"] == "/stream":
+            await StreamingResponse(self._parts(), headers={"Content-Length": "21"})(scope, receive, send)
+            return
         self.begun_by_application.append(scope)
         body = await Request(scope, receive).body()
         self.by_application.append(scope)
+        if self.hold_application is not None:
+            waits = [asyncio.ensure_future(each) for each in (self.hold_application.wait(), receive())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not self.hold_application.is_set():
+                self.disconnected.append(scope)
+            for each in waits:
+                each.cancel()
         # As `routes.body.answer` does.
         answer = Response(b"application " + body, 200, {"Cache-Control": "no-store"}, "application/json")
         await answer(scope, receive, send)
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        for number in range(3):
+            await asyncio.sleep(self.pause_s)
+            yield b"part %d\n" % number
 
     async def send(self, data: bytes, *more: bytes, answers: int = 1) -> list[bytes]:
         """Send `data` and then each of `more` over one connection, and return the bodies of the responses."""
