@@ -24,20 +24,14 @@ settings.register_profile("steady", _NO_TIME_LIMIT, derandomize=True)
 settings.load_profile("steady")
 
 pytest_plugins = [
-    "tests.fixtures_default",
     "tests.fixtures_image",
     "tests.fixtures_tabular",
     "tests.fixtures_recommender",
+    # It imports the others.
+    "tests.fixtures_default",
 ]
 # Fixtures that train a model unless the cache has it.
-_TRAINED = {
-    "default_home",
-    "image_store",
-    "tabular_store",
-    "recommender_store",
-    "default_recommender_store",
-    "held_out",
-}
+_TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store", "held_out"}
 # The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.
 _LIVE = ("live models", "live projects", "live deploy")
 # A file all of whose tests have these markers.

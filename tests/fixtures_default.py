@@ -9,19 +9,27 @@ from pathlib import Path
 import pytest
 
 from tests.artifact_cache import cached_home, imports_key
+from tests.fixtures_image import trained_image
+from tests.fixtures_recommender import trained_recommender
+from tests.fixtures_tabular import trained_tabular
 from tests.live.server import Server, serving
 
 
-@pytest.fixture(scope="session")
-def default_home(image_store: Path, tabular_store: Path, default_recommender_store: Path) -> Path:
-    """A BENTOML_HOME whose store holds the default models.
+def trained_default_home() -> Path:
+    """Return a BENTOML_HOME whose store holds the default models.
 
     Each model is kept on its own, so that a change retrains those that it concerns, and an interrupted run loses one.
     The command trains what is missing or of an older recipe.
     """
-    stores = (image_store, tabular_store, default_recommender_store)
+    stores = (trained_image(), trained_tabular(), trained_recommender("recommender-default"))
     key = imports_key("training.__main__", also=" ".join(store.parent.name for store in stores))
     return cached_home("default", key, "training", stores=stores)
+
+
+@pytest.fixture(scope="session")
+def default_home() -> Path:
+    """A BENTOML_HOME whose store holds the default models."""
+    return trained_default_home()
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,3 @@ def trained_recommender(name: str, *options: str) -> Path:
 def recommender_store() -> Path:
     """Return a model store with the artifact "recommender", of few algorithms and epochs."""
     return trained_recommender("recommender", *_OPTIONS)
-
-
-@pytest.fixture(scope="session")
-def default_recommender_store() -> Path:
-    """Return a model store with the artifact "recommender", trained with the default options."""
-    return trained_recommender("recommender-default")

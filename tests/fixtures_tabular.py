@@ -10,13 +10,18 @@ from models.store.artifacts import Artifact, find
 from tests.artifact_cache import cached_store, imports_key
 
 
-@pytest.fixture(scope="session")
-def tabular_store() -> Path:
+def trained_tabular() -> Path:
     """Return a model store with `tabular`, trained on German credit with the default options."""
     from training.tabular.params import Params
     from training.tabular.train import train
 
     return cached_store("tabular", imports_key("training.tabular.train"), lambda store: train(Params(), store=store))
+
+
+@pytest.fixture(scope="session")
+def tabular_store() -> Path:
+    """Return a model store with `tabular`, trained on German credit with the default options."""
+    return trained_tabular()
 
 
 @pytest.fixture(scope="session")

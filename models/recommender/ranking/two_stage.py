@@ -103,7 +103,7 @@ class TwoStage(Algorithm[TwoStageParams]):
         # BLAS thread.
         with use_threads(1), ThreadPoolExecutor(max(1, min(usable_cores(), folds))) as pool:
             fitting = pool.submit(self._fit_retrievers, dataset, steps)
-            groups = list(pool.map(lambda split: self._groups(*split, steps), splits))
+            groups = list(pool.map(lambda parts: self._groups(parts[0], parts[1], steps), splits))
             self.retrievers_ = fitting.result()
         self.ranker_ = self._train_ranker(groups)
         self.ranking_features_ = RankingFeatures(dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,12 @@ def loaded(folder: Path, events: str, **files: str) -> Corpus:
     for name, text in (files | {"events": events}).items():
         (folder / f"{name}.csv").write_text(text)
     paths = {name: folder / f"{name}.csv" for name in files}
-    return load(Params(interactions=folder / "events.csv", title_column="title" if files else "", **paths)).corpus
+    users, items = paths.get("users"), paths.get("items")
+    title = "title" if items else ""
+    return load(Params(interactions=folder / "events.csv", users=users, items=items, title_column=title)).corpus
 
 
-def csv(rows: list[tuple[str, object]]) -> str:
+def csv(rows: Sequence[tuple[str, object]]) -> str:
     return "user_id,item_id\n" + "\n".join(f"{user},{item}" for user, item in rows)
 
 
