@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,8 +13,9 @@ from models.blas import use_threads
 from models.recommender.dataset.dataset import Dataset
 from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import AnyAlgorithm
-from training.report import console
+from training.report import console, note
 
+_LONG_S = 10
 _Fit = Callable[[AnyAlgorithm], AnyAlgorithm]
 
 
@@ -28,11 +30,14 @@ def fit_all(unfitted: Mapping[str, AnyAlgorithm], dataset: Dataset) -> dict[str,
     bars = Bars(console=console, transient=True, disable=not console.is_terminal)
 
     def fit(each: AnyAlgorithm) -> AnyAlgorithm:
+        started = time.perf_counter()
         task = bars.add_task(each.name, total=None)
         fitted: AnyAlgorithm = type(each)(each.params).fit(
             dataset, progress=lambda done, total: bars.update(task, completed=done, total=total)
         )
         bars.remove_task(task)
+        if (seconds := time.perf_counter() - started) >= _LONG_S:
+            note(f"{each.name} is fitted, {seconds:.0f} s")
         return fitted
 
     with bars:

@@ -1,4 +1,4 @@
-"""Ids of users and items in tables: written alike in every table, and the join of tables by them."""
+"""Ids of users and items in tables: one notation in every table, and the join of tables by them."""
 
 from __future__ import annotations
 
@@ -50,14 +50,25 @@ def with_ids(table: Table, columns: Sequence[str]) -> Table:
             )
         if not data.num_rows:
             raise DataInvalid(f"{where} has no id of at most {MAX_ID_CHARACTERS} characters")
-        missing = texts.filter(pc.is_in(texts, pa.array(sorted(MISSING_WORDS))))
-        for entry in missing.value_counts().to_pylist():
-            note(
-                f"warning: {where}: '{entry['values']}' in {entry['counts']:,} rows is taken for an id; remove these "
-                "rows if it means that the id is missing"
-            )
+        _warn(where, texts)
         table = replace(table, data=data)
     return table
+
+
+def _warn(where: str, texts: pa.ChunkedArray) -> None:
+    missing = texts.filter(pc.is_in(texts, pa.array(sorted(MISSING_WORDS))))
+    for entry in missing.value_counts().to_pylist():
+        note(
+            f"warning: {where}: '{entry['values']}' in {entry['counts']:,} rows is taken for an id; remove these rows "
+            "if it means that the id is missing"
+        )
+    ids = pc.unique(texts)
+    whole = pc.replace_substring_regex(ids, r"^([+-]?\d+)\.0+$", r"\1")
+    if twice := ids.filter(pc.and_(pc.not_equal(ids, whole), pc.is_in(whole, ids))).to_pylist():
+        note(
+            f"warning: {where}: {len(twice):,} ids are written in two ways, such as '{twice[0]}' and "
+            f"'{twice[0].partition('.')[0]}', and taken for two ids each"
+        )
 
 
 def print_join(events: Table, table: Table, column: str) -> None:

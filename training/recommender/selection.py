@@ -8,7 +8,7 @@ from models.errors import DataInvalid
 from models.recommender.dataset.dataset import Dataset
 from models.recommender.ranking.two_stage import TwoStage, TwoStageParams
 from models.recommender.registry import AnyAlgorithm
-from training.recommender.params import Params, algorithm
+from training.recommender.params import DEFAULT_ALGORITHMS, Params, algorithm
 from training.report import note
 
 _BY_CONTENT = ("content", "content-knn")
@@ -17,10 +17,10 @@ _BY_CONTENT = ("content", "content-knn")
 def choose(params: Params, dataset: Dataset) -> dict[str, AnyAlgorithm]:
     """Return the unfitted algorithms of `params` by name; the first is served by default.
 
-    An algorithm that the data does not permit is left out of the default list, and a line on the console says so. When
+    An algorithm that the data does not permit is left out of the default list, which a line on the console reports. When
     the command line names it, DataInvalid is raised. A default retriever of two-level is left out in both cases.
     """
-    is_default = params.algorithms == Params().algorithms
+    is_default = params.algorithms == DEFAULT_ALGORITHMS
     chosen: dict[str, AnyAlgorithm] = {}
     for name in params.algorithms:
         unfitted = algorithm(params, name)

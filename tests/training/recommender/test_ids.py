@@ -114,6 +114,15 @@ def test_words_for_missing_values_are_warned_of(tmp_path: Path, capsys: pytest.C
     assert "warning: column 'user_id' of 'events.csv': 'NULL' in 2 rows is taken for an id" in printed
 
 
+def test_an_id_in_two_notations_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = loaded(tmp_path, csv([("u1", "12"), ("u2", "12.0"), ("u2", "13.0"), ("u3", "x")]))
+    assert corpus.item_ids == ("12", "12.0", "13.0", "x")
+    printed = " ".join(capsys.readouterr().err.split())
+    assert (
+        "warning: column 'item_id' of 'events.csv': 1 ids are written in two ways, such as '12.0' and '12'" in printed
+    )
+
+
 def test_ids_that_requests_cannot_name_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     longest = "i" * MAX_ID_CHARACTERS
     events = [*EVENTS, ("u1", longest), ("u1", longest + "i"), ("u2", longest + "ii")]
