@@ -17,8 +17,8 @@ _BY_CONTENT = ("content", "content-knn")
 def choose(params: Params, dataset: Dataset) -> dict[str, AnyAlgorithm]:
     """Return the unfitted algorithms of `params` by name; the first is served by default.
 
-    An algorithm that the data does not permit is left out of the default list, which a line on the console reports. When
-    the command line names it, DataInvalid is raised. A default retriever of two-level is left out in both cases.
+    An algorithm that the data does not permit is left out of the default list, with a line on the console. When the
+    command line names it, DataInvalid is raised. A default retriever of two-level is left out in both cases.
     """
     is_default = params.algorithms == DEFAULT_ALGORITHMS
     chosen: dict[str, AnyAlgorithm] = {}
