@@ -18,7 +18,7 @@ import bentoml
 
 from models.errors import SettingsInvalid
 from serving.access.guard import build_guard
-from serving.access.production_checks import check_protection
+from serving.access.production_checks import setting_faults
 from serving.app import build_app
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
@@ -38,10 +38,9 @@ from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState
 
 try:
-    settings = load_settings(ServiceSettings)
-    check_protection(settings)
+    settings = load_settings(ServiceSettings, setting_faults)
 except SettingsInvalid as error:
-    sys.exit(f"error: {error}")
+    sys.exit("\n".join(f"error: {fault}" for fault in str(error).splitlines()))
 
 state = DeploymentState(state_folder(settings.state_folder))
 models = build_models(KINDS, settings, state, source=Path(__file__).resolve().parent, module=__name__)
