@@ -23,6 +23,7 @@ from serving.app import build_app
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
 from serving.bento.models import build_models
+from serving.bento.tracing import tracing_fault
 from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
 from serving.kinds.registry import KINDS, ServiceSettings
@@ -63,7 +64,7 @@ app = build_app(
 
 def check() -> None:
     """End the start with one line that names what is missing or unusable, and the remedy."""
-    if fault := models.fault(settings) or metrics_folder_fault():
+    if fault := models.fault(settings) or metrics_folder_fault() or tracing_fault():
         sys.exit(f"error: {fault}")
 
 
@@ -72,7 +73,7 @@ base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none",
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
 globals().update({model.runner.name: model.runner for model in models})
-Gateway: Any = bentoml.service(service_class=GatewayService.using(settings), image=base, **service_config(settings))(
+Gateway: Any = bentoml.service(service_class=GatewayService.using(settings), image=base, **service_config(settings, workers=settings.gateways))(
     bentoml.asgi_app(app, path="/")(gateway_class(models, handlers, module=__name__, check=check))
 )
 

@@ -142,6 +142,8 @@ class GatewayAppFactory(HttpAppFactory):
             shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
+            keep_alive_s=self._settings.keep_alive_s,
+            max_message_bytes=self._settings.max_body_bytes,
         )
 
     async def destroy_instance(self, app: Starlette) -> None:
