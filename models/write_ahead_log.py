@@ -6,6 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from models.private_files import make_private_file, make_private_folder, withdraw_permissions
 
@@ -21,6 +22,11 @@ def make_private_database(file: Path) -> None:
     make_private_file(file)
     for suffix in ("-wal", "-shm"):
         withdraw_permissions(file.with_name(file.name + suffix))
+
+
+def connect(file: Path, *, timeout_s: float) -> sqlite3.Connection:
+    """Connect to an existing file, for any thread: a file that was removed is not made again. Raise sqlite3.Error."""
+    return sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=timeout_s, check_same_thread=False)
 
 
 def write_ahead(connection: sqlite3.Connection, *, patience_s: float) -> None:

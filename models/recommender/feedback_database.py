@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models.errors import FeedbackUnavailable
-from models.write_ahead_log import make_private_database, write_ahead
+from models.write_ahead_log import connect, write_ahead
 
 TABLE = "makunouchi_feedback"
 ATTEMPTS = 5
@@ -30,10 +31,10 @@ def open_database(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table o
 
     try:
         file = sqlite_file(url)
-        if file is not None:
-            make_private_database(file)
         is_sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S}} if is_sqlite else {"pool_pre_ping": True}
+        if file is not None:
+            options = {"creator": partial(connect, file, timeout_s=_BUSY_S)}
         if url.startswith("postgresql"):
             # A database without a locale returns bytes instead of text.
             options["connect_args"] = {"client_encoding": "utf8"}

@@ -11,6 +11,8 @@ acknowledged events survive a crash of the process or a power loss.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import threading
 import time
@@ -19,9 +21,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from models.database_files import DatabaseFiles
 from models.errors import FeedbackUnavailable
 from models.recommender.events import LoggedEvent, NewEvent
-from models.recommender.feedback_database import ATTEMPTS, open_database, reason_of
+from models.recommender.feedback_database import ATTEMPTS, open_database, reason_of, sqlite_file
+
+log = logging.getLogger("makunouchi.feedback")
 
 _CHUNK = 500
 _READ_ROWS = 10_000
@@ -43,6 +48,10 @@ class FeedbackLog:
         self._url = url
         self._clock = clock
         self._lock = threading.Lock()
+        self._file = sqlite_file(url)
+        self._files: DatabaseFiles | None = None
+        # How often the file was replaced by one with other content.
+        self.replaced = 0
         self._database: tuple[Any, Any, Any] | None = None  # Any: engines and table of SQLAlchemy, imported late
 
     @property
@@ -58,11 +67,14 @@ class FeedbackLog:
         """
         import sqlalchemy as sa
 
-        writer, _, table = self._open()
         for attempt in range(ATTEMPTS):
+            writer, _, table = self._open()
             try:
                 with writer.begin() as connection:
-                    return self._insert(connection, table, requests)
+                    outcomes = self._insert(connection, table, requests)
+                if self._has_lost_file():
+                    raise FeedbackUnavailable("the file of the feedback was replaced while it was written")
+                return outcomes
             except sa.exc.IntegrityError as error:
                 # Another process inserted one of the keys after the query: retry.
                 if attempt == ATTEMPTS - 1:
@@ -94,10 +106,13 @@ class FeedbackLog:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            if self._database is not None:
-                for engine in self._database[:2]:
-                    engine.dispose()
-                self._database = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._database is not None:
+            for engine in self._database[:2]:
+                engine.dispose()
+        self._database = self._files = None
 
     def _insert(
         self,
@@ -121,10 +136,50 @@ class FeedbackLog:
         return outcomes
 
     def _open(self) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
+        self._has_lost_file()
         with self._lock:
             if self._database is None:
-                self._database = open_database(self._url)
+                self._database = self._open_file(self._file) if self._file is not None else open_database(self._url)
             return self._database
+
+    def _open_file(self, file: Path) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
+        try:
+            files = DatabaseFiles(file)
+            with files.opening():
+                database = open_database(self._url)
+        except OSError as error:
+            raise FeedbackUnavailable(f"the feedback database cannot be opened: {error.strerror}") from error
+        self._files = files
+        return database
+
+    def _has_lost_file(self) -> bool:
+        """Close the connections to a SQLite file that was removed, replaced or truncated.
+
+        Returns whether the next connections have other content. That of a removed file is written again.
+        """
+        import sqlalchemy as sa
+
+        with self._lock:
+            if self._database is None or self._files is None:
+                return False
+            change = self._files.change()
+            if change is None:
+                return False
+            writer, is_complete = self._database[0], False
+            try:
+                # Without an open connection the content is lost.
+                with (
+                    contextlib.suppress(sa.exc.SQLAlchemyError),
+                    contextlib.closing(writer.raw_connection()) as connection,
+                ):
+                    is_complete = self._files.repair(connection.driver_connection, change)
+            except OSError as error:
+                raise FeedbackUnavailable(f"the file of the feedback was {change}{reason_of(error)}") from error
+            self._close()
+            effect = "its content was kept" if is_complete else "it continues with the file that is there now"
+            log.error("the file of the feedback was %s while it was open; %s", change, effect)
+            self.replaced += not is_complete
+            return not is_complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +236,7 @@ class LogTail:
         self._log = log
         self._clock = clock
         self._after = 0
+        self._replaced = log.replaced
         # The positions above `_after` that were read already.
         self._read_positions: set[int] = set()
 
@@ -190,6 +246,10 @@ class LogTail:
         after = self._after
         while True:
             rows = self._log.read(after)
+            if self._log.replaced != self._replaced:
+                # Positions of another file. Events that are read again change nothing.
+                self._replaced, self._after, self._read_positions = self._log.replaced, 0, set()
+                return self.read()
             events += [row for row in rows if row.position not in self._read_positions]
             if not rows:
                 break

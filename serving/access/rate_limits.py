@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from serving.access.client_address import Network, client_address
+from serving.access.callers import caller_key
+from serving.access.client_address import Network
 from serving.access.roles import Access, Identity
 from serving.access.token_buckets import (
     Decision,
@@ -73,12 +74,8 @@ class RateLimits:
         rate = self._rates.get(access)
         if rate is None:
             return
-        if caller is not None and caller.name:
-            bucket = f"{access}:key:{caller.name}"
-        else:
-            bucket = f"{access}:address:{client_address(scope, self.trusted)}"
         try:
-            decision = await self._buckets.take(bucket, rate)
+            decision = await self._buckets.take(f"{access}:{caller_key(scope, caller, self.trusted)}", rate)
         except TokenBucketsUnavailable as error:
             self._log_unavailable(error)
             if self.is_open_without:

@@ -25,8 +25,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.asgi import carries_pickle, reply
-from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, tracing_exporter, wrapped
+from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.bento.models import BentoModels
+from serving.bento.tracing import tracing_exporter
 from serving.http import problem_details
 from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
@@ -109,7 +110,12 @@ class GatewayAppFactory(HttpAppFactory):
             Middleware(ServerErrors),
             Middleware(CloseConnections, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
-            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
+            Middleware(
+                BodyTimeout,
+                timeout_s=self._settings.body_timeout_s,
+                transfer_timeout_s=transfer_timeout_s,
+                min_rate=self._settings.body_min_rate,
+            ),
         ]
         bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import orjson
 from pydantic import Field, create_model
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from serving.access.guard import caller_of, owner_of
 from serving.errors.exceptions import FieldFault, NotAcceptable
@@ -21,12 +21,14 @@ from serving.errors.problem_types import (
     JOBS_UNAVAILABLE,
     NOT_ACCEPTABLE,
     NOT_KNOWN,
+    TOO_MANY_JOBS,
     VALIDATION,
 )
 from serving.http.job_paths import JOBS
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer, resource
 from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
+from serving.http.streaming import ReleasingResponse
 from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
 from serving.jobs.schemas import JobInfo, JobPage, ResultFormat
 from serving.jobs.service import JobService
@@ -163,7 +165,7 @@ def _result(service: JobService) -> Operation:
             "Cache-Control": "no-store",
             "Vary": "Accept",
         }
-        return StreamingResponse(result.chunks, 200, headers, _TYPES[format_])
+        return ReleasingResponse(result.chunks, headers=headers, media_type=_TYPES[format_], on_end=result.close)
 
     return Operation(
         id="get_job_result",
@@ -183,7 +185,7 @@ def _result(service: JobService) -> Operation:
         answer=Content(NDJSON, _lines_schema, lambda: _example_results(service)),
         more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, _file_schema)),
         answer_description="One line for each item.",
-        problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE),
+        problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE, TOO_MANY_JOBS),
     )
 
 

@@ -31,7 +31,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
 from models.limits import MAX_SAFE_INTEGER
 from serving.access.guard import Guard
-from serving.context import requesting_version, set_version_request
+from serving.context import current_caller, requesting_version, set_version_request
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
 from serving.http.problem_details import problem_of
@@ -41,6 +41,7 @@ from serving.kinds.interface import Handler
 from serving.kinds.json_operation import answer_body
 from serving.schemas.fields import VERSION_PATTERN, Request
 from serving.settings.settings import Settings
+from serving.shared_limit import SharedLimit
 
 log = logging.getLogger("makunouchi.errors")
 
@@ -116,27 +117,25 @@ def route(
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> WebSocketRoute:
     """Return the route. Pages of this host and of `origins` may connect."""
-    places = bounds.max_open
+    sockets = SharedLimit(bounds.max_open, name="WebSockets")
 
     async def endpoint(socket: WebSocket) -> None:
-        nonlocal places
         try:
             _check_origin(socket, origins)
             if is_stopping():
                 raise RunnerUnavailable("the service is stopping")
             await guard.admit(socket.scope, "predict")
             set_version_request(version_request_of(socket.scope, guard))
-            if not places:
-                raise Overloaded(f"{bounds.max_open} WebSockets are open")
+            caller = current_caller()
+            sockets.acquire(caller)
         except Exception as error:
             await socket.send_denial_response(problem_of(error, instance=PATH))
             return
-        places -= 1
         try:
             await socket.accept()
             await WebSocketSession(socket, messages, guard, bounds, is_stopping=is_stopping).run()
         finally:
-            places += 1
+            sockets.release(caller)
 
     return WebSocketRoute(PATH, endpoint, name="ws_predict")
 

@@ -78,13 +78,22 @@ class Settings(BaseSettings):
         description="Time after which an idle connection is closed. Longer than that of the proxies and load balancers "
         "in front, which are often 60 s: otherwise they send a request while the connection is being closed.",
     )
+    body_min_rate: int = Field(
+        8192,
+        ge=0,
+        description="Bytes per second with which a request body has to arrive on average after 5 s, then 408; 0 "
+        "disables the limit.",
+    )
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
     max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413, and of a message of a WebSocket.")
 
     max_websockets: int = Field(
-        1000, gt=0, description="Maximum number of open WebSockets per gateway process, then 503."
+        1000,
+        gt=0,
+        description="Maximum number of open WebSockets per gateway process, then 503. One caller may open half of what "
+        "the others leave, then 429.",
     )
     websocket_idle_s: float = Field(
         300.0, ge=0, description="Idle time after which a WebSocket is closed with code 4408; 0 disables the limit."
@@ -102,9 +111,14 @@ class Settings(BaseSettings):
     )
     job_max_items: int = Field(1_000_000, gt=0, description="Maximum number of items of one job.")
     job_max_per_caller: int = Field(
-        100, gt=0, description="Maximum number of stored jobs per key, finished or not, then 429."
+        100, gt=0, description="Maximum number of stored jobs per key or address, finished or not, then 429."
     )
-    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="Disk space for all jobs and their results.")
+    job_max_disk_bytes: int = Field(
+        8 << 30,
+        gt=0,
+        description="Disk space for all jobs and their results, then 503. One caller may use half of what the others "
+        "leave, then 429.",
+    )
     job_ttl_s: float = Field(86_400.0, gt=0, description="Retention time of the result of a finished job.")
     job_transfer_timeout_s: float = Field(
         600.0, gt=0, description="Time limit for the upload of a job, and for the download of its result."

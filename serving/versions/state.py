@@ -135,11 +135,18 @@ class DeploymentState:
         self._is_read, self._signature = True, signature
         self._is_unreadable = True
         with self._watch.attempt():
-            entries = self._file.read() if signature is not None else read_first_edition(self._file.folder)
+            entries = self._read_entries(signature)
             self._saved, faults = self._models_of(entries)
             if faults:
                 raise StateInvalid("; ".join(faults))
             self._is_unreadable = False
+
+    def _read_entries(self, signature: Signature | None) -> Mapping[str, object]:
+        if signature is not None:
+            return self._file.read()
+        if self._saved:
+            raise StateInvalid("the file was removed; the next change writes it again")
+        return read_first_edition(self._file.folder)
 
     def _models_of(self, entries: Mapping[str, object]) -> tuple[dict[str, ModelState], list[str]]:
         """Return the state of each model, and the faults of invalid entries, whose last state counts."""

@@ -52,10 +52,15 @@ class StateFile:
     def locked(self) -> Iterator[None]:
         """Hold the lock that every writer of this host takes. Raises OSError where the folder cannot be written."""
         make_private_folder(self.folder)
-        with open(self.folder / "deployment.lock", "ab", opener=private_opener) as lock:
-            # Closing the file releases the lock, also when the process is killed.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        path, is_locked = self.folder / "deployment.lock", False
+        while not is_locked:
+            with open(path, "ab", opener=private_opener) as lock:
+                # Closing the file releases the lock, also when the process is killed.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # A file that was removed since it was opened excludes no other writer.
+                is_locked = path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno()))
+                if is_locked:
+                    yield
 
     def write(self, entries: Mapping[str, object]) -> None:
         """Replace the file. Call it inside `locked`. Raises OSError."""

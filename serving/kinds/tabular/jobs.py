@@ -34,6 +34,7 @@ def job_kind(handler: TabularHandler) -> JobKind:
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
         columns=lambda: handler.model.card.inputs,
+        line_bytes=lambda options: 512 + sum(32 + len(label) for label in handler.model.card.classes),
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )

@@ -4,8 +4,9 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,8 @@ def test_only_the_owner_can_read_the_file_its_log_and_its_folder(url: str, tmp_p
         log.append([[event("a")]])
     folder = tmp_path / "deep"
     files = {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}
-    assert files == dict.fromkeys(("feedback.db", "feedback.db-shm", "feedback.db-wal"), "0o600")
+    names = ("feedback.db", "feedback.db-newest", "feedback.db-shm", "feedback.db-wal")
+    assert files == dict.fromkeys(names, "0o600")
     assert folder.stat().st_mode & 0o777 == 0o700
     log.close()
 
@@ -220,3 +222,70 @@ def test_an_error_names_the_reason_without_data_of_the_request(tmp_path: Path) -
     with pytest.raises(FeedbackUnavailable, match="could not be written: cannot modify makunouchi_feedback") as caught:
         log.append([[event("secret")]])
     assert "secret" not in str(caught.value)
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def remove_all(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink()
+
+
+def remove_log(file: Path) -> None:
+    file.with_name(f"{file.name}-wal").unlink()
+
+
+@pytest.mark.parametrize("harm", [remove, remove_all, remove_log], ids=lambda harm: harm.__name__)
+def test_a_file_that_is_removed_while_it_is_open_keeps_every_event(
+    url: str, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    log, other, file = FeedbackLog(url), FeedbackLog(url), sqlite_file(url)
+    assert file is not None
+    log.append([[event("a")]])
+    tail = LogTail(other)
+    assert [each.key for each in tail.read()] == ["a"]
+    harm(file)
+
+    assert log.append([[event("a"), event("b")]]) == [[False, True]]
+    assert [each.key for each in FeedbackLog(url).read()] == ["a", "b"]
+    assert [each.key for each in tail.read() if each.key != "a"] == ["b"]
+    assert "while it was open; its content was kept" in caplog.text
+
+
+def test_a_file_that_is_replaced_is_followed_from_its_start(url: str, tmp_path: Path) -> None:
+    log, file = FeedbackLog(url), sqlite_file(url)
+    assert file is not None
+    log.append([[event("a"), event("b"), event("c")]])
+    tail = LogTail(FeedbackLog(url))
+    tail.read()
+    new = FeedbackLog(f"sqlite:///{tmp_path}/new.db")
+    new.append([[event("x")]])
+    new.close()
+    (tmp_path / "new.db").replace(file)
+
+    assert log.append([[event("y")]]) == [[True]]
+    assert [each.key for each in tail.read()] == ["x", "y"]
+
+
+def test_events_written_into_a_file_that_was_lost_are_not_acknowledged(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, file = FeedbackLog(url), sqlite_file(url)
+    assert file is not None
+    log.append([[event("a")]])
+    insert = FeedbackLog._insert
+
+    def lose(*args: Any) -> Any:
+        outcomes = insert(*args)
+        file.unlink()
+        file.write_bytes(b"")
+        return outcomes
+
+    monkeypatch.setattr(FeedbackLog, "_insert", lose)
+    with pytest.raises(FeedbackUnavailable, match="replaced while it was written"):
+        log.append([[event("b")]])
+    monkeypatch.undo()
+
+    assert log.append([[event("b")]]) == [[True]]

@@ -10,7 +10,8 @@ import pytest
 
 from models.errors import FeedbackUnavailable, Overloaded
 from models.recommender.events import NewEvent
-from serving.errors.exceptions import KeyReused
+from serving.context import set_caller
+from serving.errors.exceptions import CallerLimitReached, KeyReused
 from serving.kinds.recommender.feedback_writer import MAX_COMMIT, FeedbackWriter
 
 
@@ -103,6 +104,36 @@ def test_requests_beyond_the_queue_limit_are_refused() -> None:
 
     asyncio.run(run())
     assert store.commits == [["a"]]
+
+
+def test_events_of_one_caller_leave_places_for_others_until_they_are_written() -> None:
+    store = Store()
+
+    async def run() -> None:
+        writer = FeedbackWriter(store.append, max_waiting=8)
+
+        async def write(caller: str, *keys: str) -> list[bool]:
+            set_caller(lambda: caller)
+            return await writer.write([seen(key) for key in keys])
+
+        store.let.clear()
+        first = asyncio.create_task(write("key:ann", "0"))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(write("key:ann", "1", "2", "3", "4"))
+        await asyncio.sleep(0)
+        # Its client has left, and the events still wait.
+        waiting.cancel()
+        with pytest.raises(CallerLimitReached, match="you use 4 of the 8 places for events of feedback"):
+            await write("key:ann", "5")
+        other = asyncio.create_task(write("key:bob", "6", "7"))
+        await asyncio.sleep(0)
+        store.let.set()
+        assert await other == [True, True]
+        assert await write("key:ann", "8") == [True]
+        await first
+        writer.close()
+
+    asyncio.run(run())
 
 
 def test_cancelled_request_does_not_affect_others() -> None:
