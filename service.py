@@ -73,9 +73,9 @@ base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none",
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
 globals().update({model.runner.name: model.runner for model in models})
-Gateway: Any = bentoml.service(service_class=GatewayService.using(settings), image=base, **service_config(settings, workers=settings.gateways))(
-    bentoml.asgi_app(app, path="/")(gateway_class(models, handlers, module=__name__, check=check))
-)
+Gateway: Any = bentoml.service(
+    service_class=GatewayService.using(settings), image=base, **service_config(settings, workers=settings.gateways)
+)(bentoml.asgi_app(app, path="/")(gateway_class(models, handlers, module=__name__, check=check)))
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)

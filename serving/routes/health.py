@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from models.watch import failing
 from serving.concurrency import SharedResult
+from serving.context import public_path
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
@@ -195,7 +196,9 @@ def _url_of(request: Request) -> str:
 
 
 def _link(operation: Operation) -> Link:
-    return Link(operation=operation.id, method=operation.method, href=operation.path, summary=operation.summary)
+    return Link(
+        operation=operation.id, method=operation.method, href=public_path(operation.path), summary=operation.summary
+    )
 
 
 def _health_example(version: str) -> dict[str, Any]:

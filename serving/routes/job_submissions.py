@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from models.errors import UnsupportedMedia
 from serving.access.guard import owner_of
+from serving.context import public_path
 from serving.errors.exceptions import Malformed
 from serving.errors.problem_types import (
     AT_CAPACITY,
@@ -57,7 +58,7 @@ def _operation(service: JobService, kind: JobKind) -> Operation:
         job = await service.submit(await _submission(service, kind, request), _body(request))
         response = answer(info_of(job))
         response.status_code = 202
-        response.headers["Location"] = f"{JOBS}/{job.id}"
+        response.headers["Location"] = public_path(f"{JOBS}/{job.id}")
         if job.is_active:
             response.headers["Retry-After"] = str(retry_after_s(job))
         return response

@@ -87,7 +87,9 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
-    max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413, and of a message of a WebSocket.")
+    max_body_bytes: int = Field(
+        16 << 20, gt=0, description="Maximum size of a request body, then 413, and of a message of a WebSocket."
+    )
 
     max_websockets: int = Field(
         1000,
@@ -213,8 +215,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: tuple[str, ...] = Field(
         (),
-        description="Networks of trusted proxies, whose `X-Forwarded-*` or `Forwarded` headers are used, as a JSON list "
-        "of CIDRs.",
+        description="Networks of trusted proxies, as a JSON list of CIDRs. Their headers `X-Forwarded-*` or "
+        "`Forwarded` are used.",
     )
 
     cors_origins: tuple[str, ...] = Field((), description="Origins allowed by CORS, as a JSON list.")

@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from starlette.middleware import Middleware
 
 from serving.asgi import PICKLE
-from serving.bento.tracing import tracing, tracing_exporter
 from serving.bento.runner import RunnerAppFactory, RunnerService
+from serving.bento.tracing import tracing, tracing_exporter
 from serving.kinds.registry import ServiceSettings
 from serving.runners.placement import Placed
 from tests.serving.event_loop import in_loop

@@ -23,10 +23,13 @@ PAGES = ("/", "/redoc", "/openapi.json", "/docs.json", "/ui/swagger-ui-bundle.js
         ("", False), ("gzip", True), ("GZIP", True), ("x-gzip", True), ("deflate, gzip;q=0.5, br", True), ("*", True),
         ("gzip;q=0", False), ("gzip; q=0.000", False), ("*;q=0, gzip", True), ("gzip;q=0, *", False),
         ("identity", False), ("br", False), ("gzipped", False),
+        ("identity, gzip;q=0.5", False), ("gzip;q=1, identity; q=0.5", True),
+        ("identity;q=0, *", True), ("gzip;q=0.5;x=1", True),
     ],
 )  # fmt: skip
 def test_accepts_gzip(header: str, is_accepted: bool) -> None:
-    assert accepts_gzip(header) is is_accepted
+    assert accepts_gzip([header]) is is_accepted
+    assert accepts_gzip([each.strip() for each in header.split(",")]) is is_accepted
 
 
 @pytest.mark.parametrize("end", [b"", b"}", b"end" * 1000])

@@ -266,15 +266,20 @@ async def test_a_head_has_its_whole_time_limit_after_an_idle_time() -> None:
 
 @pytest.mark.parametrize(("version", "is_continued"), [(b"1.1", True), (b"1.0", False)])
 @in_loop
-async def test_a_client_that_waits_for_100_gets_it_unless_it_speaks_http_1_0(version: bytes, is_continued: bool) -> None:
+async def test_a_client_that_waits_for_100_gets_it_unless_it_speaks_http_1_0(
+    version: bytes, is_continued: bool
+) -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()
-        head, _, body = request(line=b"POST /slow HTTP/" + version, more=[b"Expect: 100-continue"]).partition(b"\r\n\r\n")
+        head, _, body = request(line=b"POST /slow HTTP/" + version, more=[b"Expect: 100-continue"]).partition(
+            b"\r\n\r\n"
+        )
         writer.write(head + b"\r\n\r\n")
         if is_continued:
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(body)
-        assert await read_answer(reader) and server.by_application
+        assert (await read_answer(reader))[0] == 200
+        assert server.by_application
         writer.close()
 
 
