@@ -101,6 +101,10 @@ class ResponseCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def check(self) -> None:
+        """Notice whether the store responds."""
+        await self._store.check()
+
     async def close(self) -> None:
         """Close the store."""
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -53,4 +53,5 @@ def test_a_cached_response_has_the_links_of_its_own_request(behind_proxy: LocalS
 def test_the_location_of_a_job_has_the_prefix(behind_proxy: LocalService) -> None:
     response = behind_proxy.post("/v1/tabular/jobs", content=CSV, headers={**PROXY, "Content-Type": "text/csv"})
     assert response.status_code == 202, response.text
+    assert response.json()["links"]["job"] == response.headers["location"]
     assert response.headers["location"] == f"/ml/v1/jobs/{response.json()['id']}"
