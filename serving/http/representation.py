@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.errors.exceptions import PreconditionFailed
 from serving.header_fields import elements, entity_tags, weights
 
 # Smaller bodies are not compressed.
@@ -38,6 +39,7 @@ class Representation:
 
     def response(self, request: Request, headers: Mapping[str, str]) -> Response:
         """Return a response 200, compressed if the client accepts it, or 304 if the client has this content."""
+        check_if_match(request)
         response = Response(status_code=304)
         if not is_known(request, self.etag):
             is_compressed = self.compressed and accepts_gzip(request.headers.getlist("accept-encoding"))
@@ -78,6 +80,15 @@ def is_known(request: Request, etag: str) -> bool:
     """Return whether the client has the content with this entity tag (RFC 9110, 13.1.2)."""
     values = request.headers.getlist("if-none-match")
     return [*elements(values)] == ["*"] or etag.removeprefix("W/") in entity_tags(values)
+
+
+def check_if_match(request: Request) -> None:
+    """Raise PreconditionFailed if the request has an `If-Match` with entity tags (RFC 9110, 13.1.1)."""
+    values = request.headers.getlist("if-match")
+    if values and [*elements(values)] != ["*"]:
+        raise PreconditionFailed(
+            "If-Match matches strong entity tags only, and this resource has none; send no If-Match"
+        )
 
 
 def accepts_gzip(values: Sequence[str]) -> bool:

@@ -166,6 +166,7 @@ def _result(service: JobService) -> Operation:
             "Content-Disposition": f'attachment; filename="{request.path_params["job_id"]}.{format_}"',
             "Cache-Control": "no-store",
             "Vary": "Accept",
+            "Accept-Ranges": "none",
         }
         return ReleasingResponse(result.chunks, headers=headers, media_type=_TYPES[format_], on_end=result.close)
 

@@ -24,6 +24,7 @@ ACCEPTED = (
     "Cache-Control",
     "Content-Type",
     "Idempotency-Key",
+    "If-Match",
     "If-None-Match",
     "Inference-Header-Content-Length",
     "Last-Event-ID",
