@@ -109,7 +109,7 @@ def _health(runners: Sequence[Runner], version: str, checks: Sequence[Check]) ->
     warnings = python_warnings()
 
     async def health(request: Request) -> Response:
-        states, *_ = await asyncio.gather(readiness(runners), *(check() for check in checks))
+        states, _ = await asyncio.gather(readiness(runners), asyncio.gather(*(check() for check in checks)))
         faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
         status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
         time = datetime.now(UTC)

@@ -153,7 +153,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
 
     def on_message_begin(self) -> None:
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         self._head.start_head()
         super().on_message_begin()
 
