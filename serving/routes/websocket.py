@@ -30,7 +30,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
 from models.limits import MAX_SAFE_INTEGER
-from serving.access.guard import Guard
+from serving.access.guard import BEARER, Guard
 from serving.context import current_caller, current_public_url, requesting_version, set_version_request
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
@@ -132,7 +132,8 @@ def route(
             await socket.send_denial_response(problem_of(error, instance=PATH))
             return
         try:
-            await socket.accept()
+            offered = socket.scope.get("subprotocols", ())
+            await socket.accept(subprotocol=BEARER if BEARER in offered else None)
             await WebSocketSession(socket, messages, guard, bounds, is_stopping=is_stopping).run()
         finally:
             sockets.release(caller)

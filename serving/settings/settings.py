@@ -154,11 +154,16 @@ class Settings(BaseSettings):
     jwt_jwks_keep_s: float = Field(
         300.0, gt=0, description="Time after which the public keys of the issuer are fetched again."
     )
-    jwt_roles_claim: str = Field("roles", description="Claim of a token that contains its roles.")
+    jwt_roles_claim: str = Field(
+        "roles", description="Claim of a token that contains its roles; dots name nested claims: `realm_access.roles`."
+    )
     runner_token: SecretStr = Field(
         SecretStr(""),
         description="Secret of at least 32 characters that gateways send to runners at a URL, and that a runner served "
         "by itself requires. The same on both hosts. Production requires it for such runners.",
+    )
+    anonymous_role: Literal["none", "read", "predict"] = Field(
+        "none", description="Role of callers without credentials where keys or tokens are configured."
     )
     probes_access: Literal["open", "read"] = Field(
         "open", description="Access to `/livez`, `/readyz`, `/health` and `/metrics`: all callers, or the role `read`."

@@ -142,10 +142,11 @@ def _operation(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
 
 
 def _security(operation: Operation, guard: Guard) -> list[JsonSchema]:
-    """Return the alternative security schemes; none for an open operation."""
+    """Return the alternative security schemes; none for an open operation, and an empty one where none is required."""
     if guard.required_role(operation.access) is None:
         return []
-    return [{name: []} for name in _SCHEMES]
+    anonymous: list[JsonSchema] = [{}] if guard.is_optional(operation.access) else []
+    return [*anonymous, *({name: []} for name in _SCHEMES)]
 
 
 def _refusals(operation: Operation, guard: Guard) -> tuple[ProblemType, ...]:
