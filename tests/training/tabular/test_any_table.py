@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,7 +21,7 @@ WORDS = [
     "99999999999999999999", "é", "\u202f1", "'x", '"q"', "inf", "nan", "1e400", "", " ",
 ]  # fmt: skip
 
-Make = Callable[[random.Random, int], list[object]]
+Make = Callable[[random.Random, int], list[Any]]  # Any: values of several types
 COLUMNS: tuple[Make, ...] = (
     lambda r, n: [r.choice(WORDS) for _ in range(n)],
     lambda r, n: [r.gauss(0, 10.0 ** r.randrange(-8, 30)) for _ in range(n)],
