@@ -14,6 +14,7 @@ from serving.errors.problem_types import (
     KEYS_UNAVAILABLE,
     LIMITS_UNAVAILABLE,
     NOT_KNOWN,
+    PRECONDITION_FAILED,
     RATE_LIMITED,
     RESOURCES_UNAVAILABLE,
     UNAUTHENTICATED,
@@ -189,7 +190,12 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     by_status: dict[int, list[ProblemType]] = {}
     # Whatever may fail unexpectedly may also lack a resource.
     failures = (*operation.problems, *((RESOURCES_UNAVAILABLE,) if INTERNAL in operation.problems else ()))
-    problems = (*failures, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
+    problems = (
+        *failures,
+        *((NOT_KNOWN,) if operation.takes_version else ()),
+        *((PRECONDITION_FAILED,) if operation.has_preconditions else ()),
+        *_refusals(operation, guard),
+    )
     for kind in dict.fromkeys(problems):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):

@@ -16,8 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from serving.access.api_keys import hash_of
+from serving.errors.exceptions import NotAcceptable
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.store import JobLimits, JobStore
+from serving.routes.jobs import _accepted_format
 from tests.hostile_files import tar_of_pax_digits, tar_xz_of_zeros
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.http_server import listening
@@ -105,6 +107,24 @@ def test_a_result_is_returned_in_the_requested_format(client: httpx.Client) -> N
     assert client.get(result, headers={"Accept": "application/json, */*;q=0.1"}).status_code == 200
     head = client.head(result)
     assert (head.status_code, head.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_"),
+    [([], "ndjson"), (["*/*"], "ndjson"), (["application/x-ndjson"], "ndjson"), (["text/*"], "csv"),
+     (["application/x-ndjson;q=0.1, text/csv"], "csv"), (["text/csv;q=0.5", "application/*;q=0.6"], "ndjson"),
+     (["text/csv;q=0, */*"], "ndjson"), (["*/*;q=0.5, application/vnd.apache.parquet;q=0.9"], "parquet"),
+     (["application/json"], "ndjson"), (['text/csv;x="a,b"'], "csv"), (["TEXT/CSV ; header=present"], "csv"),
+     (["application/x-ndjson;q=0, */*"], "csv")],
+)  # fmt: skip
+def test_the_format_is_the_one_that_the_client_prefers(accept: list[str], format_: str) -> None:
+    assert _accepted_format(accept) == format_
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "*/*;q=0.000", "text/html, application/xml"])
+def test_a_format_that_the_service_does_not_have_is_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="a result is available as application/x-ndjson, text/csv"):
+        _accepted_format([accept])
 
 
 def test_csv_has_no_formula_unless_they_are_requested(client: httpx.Client) -> None:
