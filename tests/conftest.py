@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from models import watch
+from tests import training_progress
+from tests.training_progress import TRAINED
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
@@ -30,12 +30,14 @@ pytest_plugins = [
     # It imports the others.
     "tests.fixtures_default",
 ]
-# Fixtures that train a model unless the cache has it.
-_TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store", "held_out"}
 # The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.
 _LIVE = ("live models", "live projects", "live deploy")
 # A file all of whose tests have these markers.
 _MARKED_FILE = re.compile(r"^pytestmark = (?:\[\n? *)?pytest\.mark\.(slow|live|container)\b", re.MULTILINE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(training_progress)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -58,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         fixtures = _fixtures(item)
         if _is_shared(item) or "bento" in fixtures:
             item.add_marker("live")
-        if fixtures & _TRAINED:
+        if fixtures & TRAINED:
             item.add_marker("slow")
     if hasattr(config, "workerinput"):
         slow = {_file(item) for item in items if item.get_closest_marker("slow")}
@@ -66,15 +68,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
         items.sort(key=lambda item: (order.get(_group(item), len(order)), _is_shared(item), _file(item) not in slow))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> Iterator[None]:
-    """Show the progress of training, which takes minutes, instead of capturing it."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    is_shown = capture is not None and fixturedef.argname in _TRAINED
-    with capture.global_and_fixture_disabled() if is_shown else contextlib.nullcontext():
-        return (yield)
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
@@ -87,7 +80,7 @@ def _group(item: pytest.Item) -> str:
     models, projects, deploy = _LIVE
     if _file(item).startswith("tests/deploy/"):
         return deploy
-    return models if _fixtures(item) & _TRAINED else projects
+    return models if _fixtures(item) & TRAINED else projects
 
 
 def _is_shared(item: pytest.Item) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -121,3 +124,15 @@ def test_a_model_does_not_depend_on_the_modules_of_other_kinds() -> None:
         files = {path.relative_to(ROOT).as_posix() for path in _imported([f"training.{kind}.train"])}
         assert {f"training/{kind}/train.py", f"training/{kind}/params.py", "models/store/artifacts.py"} <= files
         assert not any(f"/{others}/" in file or file.startswith(("serving/", "tests/")) for file in files)
+
+
+def test_the_training_of_a_fixture_of_the_session_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\nimport pytest\n\n\n"
+        "@pytest.fixture(scope='session')\ndef default_home():\n    sys.stderr.write('> train')\n\n\n"
+        "def test_it(default_home):\n    print('captured')\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.training_progress", "-c", os.devnull, str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stderr == "> train"
+    assert "captured" not in run.stdout

@@ -215,7 +215,7 @@ def test_api_schema_follows_the_training_table(
     lines = [f"{i % 7},{'red' if i % 3 else 'blue'},{'yes' if i % 7 > 3 else 'no'}" for i in range(200)]
     table.write_text("\n".join(["size,colour,y", *lines]))
     home = own_home(default_home, tmp_path_factory)
-    command = [sys.executable, "-m", "training.tabular", "--data", str(table), "--target", "y"]
+    command = [sys.executable, "-m", "training.tabular", "--data", str(table), "--target", "y", "--promote"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "BENTOML_HOME": str(home)}, check=True, capture_output=True)
     with serving("service:Gateway", env={"BENTOML_HOME": str(home)}) as server:
         document = json.dumps(server.get("/docs.json").json())
