@@ -22,6 +22,7 @@ from serving.errors.problem_types import BODY_FAULTS, CALL_FAILURES, INTERNAL, P
 from serving.http.encoded_path import EncodedPathRoute
 from serving.http.problem_details import problem_of
 from serving.http.requests.json_body import NO_CACHE
+from serving.http.requests.query import check_parameters
 from serving.http.response_cache import ResponseCache
 from serving.http.version_selection import version_request_of
 from serving.runners.interface import ModelRef
@@ -96,6 +97,8 @@ class Operation:
             try:
                 await guard.admit(request.scope, access)
                 set_version_request(version_request_of(request.scope, guard))
+                if request.scope["query_string"]:
+                    check_parameters(request, self._query_names())
                 if cache is None or answered_by is None:
                     response = await handler(request)
                 else:
@@ -109,6 +112,9 @@ class Operation:
             return guard.with_limit_headers(request.scope, response)
 
         return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
+
+    def _query_names(self) -> list[str]:
+        return [each["name"] for each in self.parameters() if each["in"] == "query"]
 
     def native(self) -> Operation:
         """Return this operation at the path that BentoML's clients call, which is named after the method."""

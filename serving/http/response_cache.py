@@ -117,7 +117,7 @@ class ResponseCache:
 
 def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
     """Return the same key as `key_of`, for a JSON body without a query and without headers that are part of the key."""
-    return _key(operation, model, ("", "", "", _JSON), _pieces(body, _JSON))
+    return _key(operation, model, ("", "", _JSON), _pieces(body, _JSON))
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
@@ -126,7 +126,6 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
     content_type = request.headers.get("content-type", "")
     head = (
         request.headers.get("api-version", ""),
-        request.headers.get("content-encoding", ""),
         "&".join(sorted(request.url.query.split("&"))),
         content_type.partition(";")[0].strip().lower(),
     )

@@ -17,6 +17,7 @@ from serving.errors.problem_types import (
     RATE_LIMITED,
     RESOURCES_UNAVAILABLE,
     UNAUTHENTICATED,
+    VALIDATION,
     ProblemType,
 )
 from serving.http.openapi.components import ComponentSchemas
@@ -188,7 +189,8 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     by_status: dict[int, list[ProblemType]] = {}
     # Whatever may fail unexpectedly may also lack a resource.
     failures = (*operation.problems, *((RESOURCES_UNAVAILABLE,) if INTERNAL in operation.problems else ()))
-    problems = (*failures, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
+    # Every operation refuses unknown query parameters.
+    problems = (VALIDATION, *failures, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
     for kind in dict.fromkeys(problems):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):

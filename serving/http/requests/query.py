@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import faults_of
-from serving.http.operation import JsonSchema
+
+if TYPE_CHECKING:
+    from serving.http.operation import JsonSchema
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -29,6 +31,15 @@ def _as_bool(value: object) -> object:
 
 
 Flag = Annotated[bool, BeforeValidator(_as_bool)]
+
+
+def check_parameters(request: Request, known: Collection[str]) -> None:
+    """Raise FieldFault for a query parameter that is not in `known`."""
+    for name in request.query_params:
+        if name not in known:
+            names = f"known: {', '.join(known)}" if known else "there are none here"
+            message = f"{name[:100]}: Unknown query parameter; {names}"
+            raise FieldFault(message, location=("query", name[:100]), value_type="string")
 
 
 def read_query(request: Request, query_type: type[T]) -> T:

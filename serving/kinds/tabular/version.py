@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -16,7 +17,15 @@ from models.errors import InvalidInput, PredictionFailed
 from models.tabular.row_encoder import RowEncoder
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import json_type
-from serving.kinds.tabular.schemas import EstimatedRows, Row, TabularAnswer, TabularSchema, tabular_schema
+from serving.kinds.tabular.schemas import (
+    EstimatedRows,
+    ExtraColumns,
+    Row,
+    TabularAnswer,
+    TabularSchema,
+    tabular_request,
+    tabular_schema,
+)
 from serving.runners.interface import ModelRef
 
 Instances = Sequence[Mapping[str, object]]
@@ -55,12 +64,21 @@ class TabularVersion:
         self.card = card
         self.schema = tabular_schema(card, max_rows=max_rows)
         self._encoder = RowEncoder(card)
+        self._max_rows = max_rows
 
-    def read(self, request: bytes | bytearray | Instances) -> list[Row]:
-        """Return the validated rows of a JSON body or of `instances`. Raises pydantic's ValidationError."""
+    @cached_property
+    def _lenient_request(self) -> TypeAdapter[dict[Literal["instances"], list[Row]]]:
+        return tabular_request(self.card, max_rows=self._max_rows, extra="ignore")
+
+    def read(self, request: bytes | bytearray | Instances, extra: ExtraColumns = "refuse") -> list[Row]:
+        """Return the validated rows of a JSON body or of `instances`. Raises pydantic's ValidationError.
+
+        Columns that the model does not have are refused, or with `extra` `ignore` left out.
+        """
+        request_type = self.schema.request if extra == "refuse" else self._lenient_request
         if isinstance(request, bytes | bytearray):
-            return self.schema.request.validate_json(request)["instances"]
-        return self.schema.request.validate_python({"instances": list(request)})["instances"]
+            return request_type.validate_json(request)["instances"]
+        return request_type.validate_python({"instances": list(request)})["instances"]
 
     def encode(self, rows: list[Row]) -> NDArray[np.float64]:
         """Return float64 (N, encoded columns). Raises InvalidInput with the location `(row, column)`."""
