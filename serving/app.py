@@ -108,7 +108,7 @@ def build_operations(
     predicting = [operation for handler in handlers for operation in handler.operations()]
     public = [
         *predicting,
-        *(operation for handler in handlers for operation in streams.operations(handler)),
+        *streams.operations(handlers),
         *job_submissions.operations(jobs.service),
         *job_routes.operations(jobs.service),
         *models.operations(catalog),
@@ -138,5 +138,6 @@ def _inference_model(alias: str, handler: Handler[Any]) -> InferenceModel:
         handler.tensors,
         handler.infer,
         handler.inference_description,
+        lambda: handler.json_bounds,
         handler.inference_example,
     )

@@ -1,4 +1,4 @@
-"""Per-request context: the request id, the deadline and the connection, and the requested version of a model."""
+"""Per-request context: the request id, the caller, the deadline and the connection, and the requested model version."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ def accept_or_make(offered: bytes | None) -> str:
         if _VALID_ID.match(text):
             return text
     return secrets.token_hex(16)
+
+
+def _no_caller() -> str:
+    return ""
+
+
+_caller: ContextVar[Callable[[], str]] = ContextVar("caller", default=_no_caller)
+
+
+def current_caller() -> str:
+    """Return the caller of this task: `key:NAME` or `address:ADDRESS`; empty outside of a request."""
+    return _caller.get()()
+
+
+def set_caller(caller: Callable[[], str]) -> None:
+    """Set the caller of this task and of the tasks that it starts. `caller` is called only where a limit is shared."""
+    _caller.set(caller)
 
 
 VERSION_HEADER = "X-Model-Version"

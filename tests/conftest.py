@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from models import watch
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
@@ -91,3 +94,10 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     different names.
     """
     return argname if isinstance(val, bytes) and (len(val) > 30 or not val.isascii()) else None
+
+
+@pytest.fixture(autouse=True)
+def _no_failing_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what one test made unreadable out of the health that another test reads."""
+    monkeypatch.setattr(watch, "_failing", weakref.WeakSet())
+    monkeypatch.setattr(watch, "_listeners", [])

@@ -26,6 +26,7 @@ SERVING = (
     "settings",
     "process",
     "errors",
+    "shared_limit",
     "schemas",
     "observability",
     "runners",
@@ -45,6 +46,8 @@ COMMANDS = ("__main__", "keys")
 # The packages of `models`: the modules at the top, then what is built on them.
 MODELS = (
     "errors",
+    "watch",
+    "private_files",
     "profile",
     "card",
     "limits",
@@ -53,6 +56,7 @@ MODELS = (
     "cores",
     "blas",
     "write_ahead_log",
+    "database_files",
     "onnx_session",
     "trees",
     "onnx_writer",

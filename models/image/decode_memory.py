@@ -25,9 +25,8 @@ class DecodeMemory:
     def reserve(self, size_bytes: int) -> Iterator[None]:
         """Wait until `size_bytes` are free, and hold them in the block. Raises InputTooLarge if they never will be."""
         if size_bytes > self.max_bytes:
-            raise InputTooLarge(
-                f"the image takes about {size_bytes >> 20:,} MiB to decode; at most {self.max_bytes >> 20:,} are accepted"
-            )
+            needed_mib, max_mib = size_bytes >> 20, self.max_bytes >> 20
+            raise InputTooLarge(f"the image takes about {needed_mib:,} MiB to decode; at most {max_mib:,} are accepted")
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._free_bytes >= size_bytes)
             self._free_bytes -= size_bytes

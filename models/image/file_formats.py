@@ -6,6 +6,7 @@ warnings and process-wide limits of Pillow.
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MAX_PNG_CHUNKS: Final = 100_000
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 # The marker after the data of a scan, in which FF is followed by 00 or by the number of a restart.
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_GIF_GRAPHIC_CONTROL = 0xF9
+_FILL_BYTES = re.compile(rb"\xff+")
 _SCAN, _END = 0xDA, 0xD9
 # JPEG markers without a length after them: TEM, RST0-7, SOI, EOI.
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
@@ -73,6 +76,15 @@ def pixel_chunks(data: bytes) -> bytes:
     return data[:8] + b"".join(chunks)
 
 
+def first_frame(data: bytes) -> bytes:
+    """Return a GIF without the extensions before its first frame, except the last one about transparency."""
+    offsets = _gif_blocks(data)
+    controls = [
+        data[start:end] for start, end in itertools.pairwise(offsets) if data[start + 1] == _GIF_GRAPHIC_CONTROL
+    ]
+    return data[: offsets[0]] + b"".join(controls[-1:]) + data[offsets[-1] :]
+
+
 def check_scans(data: bytes) -> None:
     """Raise InvalidInput for a JPEG of more than MAX_SCANS scans."""
     scans, at = 0, 2
@@ -113,7 +125,8 @@ def _jpeg(data: bytes) -> Header:
                 raise IndexError
         marker = data[at + 1]
         if marker == 0xFF:  # fill bytes
-            at += 1
+            fill = _FILL_BYTES.match(data, at)
+            at = fill.end() - 1 if fill else at + 1
             continue
         if marker in _BARE_MARKERS or marker == 0:
             at += 2
@@ -182,17 +195,26 @@ def _webp_orientation(data: bytes) -> int:
 
 def _gif(data: bytes) -> Header:
     """Return the union of the screen and the first frame, which may extend beyond the screen."""
-    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    width, height = struct.unpack_from("<HH", data, 6)
+    *_, at = _gif_blocks(data)
+    if data[at] != 0x2C:
+        raise InvalidInput("the image is corrupt: it has the signature of GIF and no frame")
+    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
+    return Header("GIF", max(width, left + frame_width), max(height, top + frame_height))
+
+
+def _gif_blocks(data: bytes) -> list[int]:
+    """Return the offset of each extension before the first frame, and that of the frame."""
+    (flags,) = struct.unpack_from("<B", data, 10)
     at = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    offsets = [at]
     while data[at] == 0x21:  # extensions: a label, then sub-blocks up to an empty one
         at += 2
         while data[at]:
             at += 1 + data[at]
         at += 1
-    if data[at] != 0x2C:
-        raise InvalidInput("the image is corrupt: it has the signature of GIF and no frame")
-    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
-    return Header("GIF", max(width, left + frame_width), max(height, top + frame_height))
+        offsets.append(at)
+    return offsets
 
 
 def _bmp(data: bytes) -> Header:

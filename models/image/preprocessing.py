@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput, is_exhausted
 from models.image.decode_memory import DecodeMemory
-from models.image.file_formats import Header, check_scans, pixel_chunks, read_header
+from models.image.file_formats import Header, check_scans, first_frame, pixel_chunks, read_header
 
 PREPROCESSING_FILE = "preprocessing.json"
 DEFAULT_MAX_PIXELS = 50_000_000
@@ -219,6 +219,8 @@ def _cmyk_to_rgb(ink: Pixels, is_inverted: bool) -> Image.Image:
 def _decode_other(data: bytes, header: Header) -> Image.Image:
     if header.format == "PNG":
         data = pixel_chunks(data)
+    elif header.format == "GIF":
+        data = first_frame(data)
     with _OPENERS[header.format](io.BytesIO(data)) as image:
         if (image.width, image.height) != (header.width, header.height) and header.format != "GIF":
             raise ValueError("the header and the image data differ in size")

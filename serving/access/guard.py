@@ -13,9 +13,11 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from serving.access.api_keys import KeyRing
+from serving.access.callers import caller_key
 from serving.access.rate_limits import HEADERS, RateLimits, build_rate_limits
 from serving.access.roles import ANONYMOUS, Access, Identity, Role
 from serving.access.tokens import TokenRules, TokenVerifier
+from serving.context import set_caller
 from serving.errors.exceptions import Forbidden, Unauthenticated
 
 if TYPE_CHECKING:
@@ -63,13 +65,14 @@ class Guard:
         return role if self.is_on or role == "admin" else None
 
     async def admit(self, scope: Scope, access: Access) -> Identity:
-        """Return the identity of a caller that is allowed to proceed, and store it in `scope`. For HTTP and WebSockets.
+        """Return the identity of a caller that may proceed, and store it in `scope` and in the request context.
 
         Raises Unauthenticated, Forbidden, KeysUnavailable, RateLimited, or LimitsUnavailable.
         """
         identity = self.admit_now(scope["headers"], access) or await self._admit_after_checks(scope, access)
         if identity is not ANONYMOUS:
             scope[IDENTITY] = identity
+        set_caller(lambda: caller_key(scope, identity, self.limits.trusted))
         if access not in ("probe", "docs"):
             scope[ADMITTED] = True
         return identity
@@ -96,9 +99,10 @@ class Guard:
                 identity = await self._identify(scope)
             except Unauthenticated as error:
                 refusal = error
-        # Refused callers count too: guesses of keys are limited.
+        # Refused callers count too: guesses of keys are limited, also where other requests are not.
         if self.limits.is_on:
-            await self.limits.check(scope, access, identity)
+            counted = access if refusal is None else self.limits.class_of_refusals(access)
+            await self.limits.check(scope, counted, identity)
         if refusal is not None:
             raise refusal
         if role is None:
@@ -125,6 +129,17 @@ class Guard:
         if identity is None:
             raise Unauthenticated("the API key is unknown or has expired", is_wrong=True)
         return identity
+
+
+def caller_of(scope: Scope) -> Identity | None:
+    """Return the identity of the caller of an admitted request; None where the service requires no credentials."""
+    return scope.get(IDENTITY)
+
+
+def owner_of(scope: Scope) -> str:
+    """Return the owner of what a request creates: the name of the key or token, or an empty text."""
+    caller = caller_of(scope)
+    return caller.name if caller is not None else ""
 
 
 def credential_of(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ from serving.access.api_keys import PLACEHOLDER_HASHES, KeyRing, hash_of
 if TYPE_CHECKING:
     from serving.settings.settings import Settings
 
+_NO_SOCKETS = "BENTOML_NO_UDS"
+_URLS = ("http://", "https://")
 _JWT = ("jwt_issuer", "jwt_audience", "jwt_jwks")
 
 
@@ -37,12 +40,30 @@ def check_protection(settings: Settings) -> None:
     for key in keys.keys:
         if key.sha256 in PLACEHOLDER_HASHES:
             raise SettingsInvalid(f"setting MAKUNOUCHI_API_KEYS: the key of '{key.identity.name}' is a placeholder")
+    # Without unix sockets BentoML connects the processes of one host over TCP, which every local user reaches.
+    if _NO_SOCKETS in os.environ or any(
+        getattr(settings, name).startswith(_URLS) for name in _fields(settings, "_placement")
+    ):
+        check_runner_token(settings)
     if settings.jwt_jwks.startswith("http://"):
         raise SettingsInvalid("setting MAKUNOUCHI_JWT_JWKS: production requires an https:// address")
-    for name in type(settings).model_fields:
+    for name in _fields(settings, "_url"):
         value = getattr(settings, name)
-        if name.endswith("_url") and is_placeholder(value.get_secret_value() if name == "redis_url" else value):
+        if is_placeholder(value.get_secret_value() if name == "redis_url" else value):
             raise SettingsInvalid(f"setting MAKUNOUCHI_{name.upper()}: its password is a placeholder")
+
+
+def check_runner_token(settings: Settings) -> None:
+    """Raise SettingsInvalid in production without a token for runners that are reached over a network."""
+    if settings.environment == "production" and not settings.runner_token.get_secret_value():
+        raise SettingsInvalid(
+            "setting MAKUNOUCHI_RUNNER_TOKEN: production requires it for a runner that is reached over TCP; run: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+
+
+def _fields(settings: Settings, suffix: str) -> list[str]:
+    return [name for name in type(settings).model_fields if name.endswith(suffix)]
 
 
 def is_placeholder(url: str) -> bool:

@@ -1,7 +1,7 @@
 """Rate limits: one token bucket per caller (key or address) and class of routes.
 
-A request counts once its route and caller are known. A request answered 401 counts for its address, which slows down
-guessing of keys. Probes, metrics and documentation pages are bounded by `serving.http.loop_share` instead.
+A request counts once its route and caller are known. A request answered 401 counts for its address in any class, which
+slows down guessing of keys. Otherwise probes, metrics and documentation pages are bounded by `serving.http.loop_share`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from serving.access.client_address import Network, client_address
+from serving.access.callers import caller_key
+from serving.access.client_address import Network
 from serving.access.roles import Access, Identity
 from serving.access.token_buckets import (
     Decision,
@@ -61,6 +62,10 @@ class RateLimits:
         """Return whether requests of this class are limited."""
         return access in self._rates
 
+    def class_of_refusals(self, access: Access) -> Access:
+        """Return the class that counts a refused request: its own, or a limited one when its own is not limited."""
+        return access if access in self._rates else next(iter(self._rates), access)
+
     async def check(self, scope: Scope, access: Access, caller: Identity | None) -> None:
         """Count one request of `caller`, or of its address when the caller has no name.
 
@@ -69,12 +74,8 @@ class RateLimits:
         rate = self._rates.get(access)
         if rate is None:
             return
-        if caller is not None and caller.name:
-            bucket = f"{access}:key:{caller.name}"
-        else:
-            bucket = f"{access}:address:{client_address(scope, self.trusted)}"
         try:
-            decision = await self._buckets.take(bucket, rate)
+            decision = await self._buckets.take(f"{access}:{caller_key(scope, caller, self.trusted)}", rate)
         except TokenBucketsUnavailable as error:
             self._log_unavailable(error)
             if self.is_open_without:

@@ -6,13 +6,17 @@ which it is full again (the generic cell rate algorithm, ITU-T I.371).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from serving.observability.refused_values import RefusedValues
 from serving.redis_client import RedisCircuitBreaker, RedisUnavailable
+
+log = logging.getLogger("makunouchi.limits")
 
 # Buckets in memory. Over this number full buckets are dropped, then the oldest.
 MAX_CALLERS = 100_000
@@ -92,18 +96,23 @@ def _take(full_at: float, now: float, rate: Rate) -> tuple[float, Decision]:
     return after, Decision(True, math.floor((rate.period_s - (after - now)) / step + 1e-9), 0.0, after - now)
 
 
+# A stored value that is no number, or later than a full period allows, is not ours: the bucket is full then.
 _TAKE_SCRIPT = """
 local now = redis.call('TIME')
 now = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local burst, period = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = tonumber(redis.call('GET', KEYS[1]) or now)
+local stored, full, is_foreign = redis.pcall('GET', KEYS[1]), now, 0
+if stored then
+  full = type(stored) == 'string' and tonumber(stored)
+  if not full or not (full <= now + period + 1) then full, is_foreign = now, 1 end
+end
 if full < now then full = now end
 local after = full + period / burst
 if after - period - now > 1e-6 then
-  return {0, tostring(full - now)}
+  return {0, tostring(full - now), is_foreign}
 end
 redis.call('SET', KEYS[1], string.format('%.6f', after), 'PX', math.ceil((after - now) * 1000) + 1)
-return {1, tostring(after - now)}
+return {1, tostring(after - now), is_foreign}
 """
 
 
@@ -115,15 +124,18 @@ class RedisTokenBuckets:
         self._script = client.register_script(_TAKE_SCRIPT)
         self._prefix = prefix
         self._breaker = RedisCircuitBreaker()
+        self._refused = RefusedValues("rate limits", log)
 
     async def take(self, key: str, rate: Rate) -> Decision:
         """Take one token; see `TokenBuckets.take`."""
         try:
-            allowed, seconds = await self._breaker.call(
+            allowed, seconds, is_foreign = await self._breaker.call(
                 lambda: self._script(keys=[self._prefix + key], args=[rate.burst, rate.period_s])
             )
         except RedisUnavailable as error:
             raise TokenBucketsUnavailable(str(error)) from error
+        if is_foreign:
+            self._refused.add()
         reset = float(seconds)
         step = rate.period_s / rate.burst
         if not allowed:

@@ -7,6 +7,7 @@ new fetch, at most every REFETCH_S, so that clients cannot make the service fetc
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.watch import Watch
 from serving.access.roles import Identity, roles_among
 from serving.errors.exceptions import KeysUnavailable, Unauthenticated
 
@@ -26,6 +28,7 @@ REFETCH_S = 10.0
 FETCH_TIMEOUT_S = 5.0
 LEEWAY_S = 30.0
 _MAX_JWKS_BYTES = 1 << 20
+_MAX_SUBJECT_CHARACTERS = 128
 # Asymmetric algorithms only: with a shared secret every verifier could issue tokens.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
@@ -50,6 +53,9 @@ class TokenVerifier:
         self._keys: dict[str, Any] = {}  # Any: PyJWT's keys
         self._fetched_s = self._attempted_s = float("-inf")
         self._lock = asyncio.Lock()
+        self._watch = Watch(
+            "jwt_jwks", "read the public keys of the token issuer", keeps="the previous keys remain valid", log=log
+        )
 
     async def identify(self, token: str) -> Identity:
         """Return the identity of a token. Raises Unauthenticated, or KeysUnavailable without keys to verify it."""
@@ -75,7 +81,7 @@ class TokenVerifier:
             raise Unauthenticated("the token is not valid") from error
         claim = claims.get(self._rules.roles_claim, ())
         words = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else ()
-        return Identity(f"jwt:{str(claims['sub'])[:100]}", roles_among(str(word) for word in words))
+        return Identity(_name_of(claims["sub"]), roles_among(str(word) for word in words))
 
     async def _key(self, kid: str) -> Any:  # Any: PyJWT's PyJWK
         now = self._clock()
@@ -96,15 +102,24 @@ class TokenVerifier:
     async def _fetch(self, now: float) -> None:
         import jwt
 
-        try:
+        with self._watch.attempt():
             document = await asyncio.to_thread(read_jwks, self._rules.jwks)
-            keys = jwt.PyJWKSet.from_dict(document).keys
-        except (OSError, ValueError, jwt.PyJWTError) as error:
-            # The previous keys remain in use.
-            log.error("cannot fetch the public keys of the token issuer: %s", error)
-            return
-        self._keys = {key.key_id or "": key for key in keys}
-        self._fetched_s = now
+            try:
+                keys = jwt.PyJWKSet.from_dict(document).keys
+            except jwt.PyJWTError as error:
+                raise ValueError("the key set has no usable key") from error
+            self._keys = {str(key.key_id or ""): key for key in keys}
+            self._fetched_s = now
+
+
+def _name_of(subject: str) -> str:
+    """Return the name of the caller with this subject, which no other subject has.
+
+    A subject that is long or not printable is replaced by its digest. Plain names have another prefix.
+    """
+    if len(subject) <= _MAX_SUBJECT_CHARACTERS and subject.isprintable():
+        return f"jwt:{subject}"
+    return f"jwt-sha256:{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def read_jwks(source: str) -> dict[str, Any]:  # Any: JSON

@@ -7,6 +7,7 @@ without one the spans are discarded, at about a third of the processor time.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory  # type: ignore[import-untyped]
@@ -14,17 +15,21 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from serving.process.parent_watchdog import is_orphan, remove_sockets
+from models.private_files import withdraw_permissions
+from serving.process.arbiter import supervise
+from serving.process.parent_watchdog import end_with_parent, is_orphan, remove_sockets
+from serving.process.startup import distrust_forwarded_headers, remove_reports, restrict_new_files
 
 
 class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
     """The base class of the runner's and the gateway's factory."""
 
     async def destroy_instance(self, app: Starlette) -> None:
-        """End the process. An orphan removes its socket, which its parent would otherwise do."""
+        """End the process. An orphan removes its socket and the reports, which its parent would otherwise do."""
         await super().destroy_instance(app)
         if is_orphan():
             remove_sockets(self.service.name, BentoMLContainer.remote_runner_mapping.get())
+            remove_reports()
 
     @property
     def middlewares(self) -> list[Middleware]:
@@ -40,6 +45,21 @@ class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
 
             configured.append(Middleware(CORSMiddleware, **self.access_control_options))
         return configured
+
+
+def prepare_process(*, grace_s: float) -> None:
+    """Prepare a process of the service before its server starts."""
+    end_with_parent(grace_s=grace_s)
+    restrict_new_files()
+    distrust_forwarded_headers()
+
+
+def prepare_parent(*, grace_s: float) -> None:
+    """Prepare the process of `bentoml serve`, which starts the others."""
+    supervise(grace_s=grace_s)
+    restrict_new_files()
+    # BentoML has created it.
+    withdraw_permissions(Path(BentoMLContainer.prometheus_multiproc_dir.get()))
 
 
 def tracing() -> list[Middleware]:

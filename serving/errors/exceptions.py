@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.errors import InputError, InvalidInput, PlatformError, RunnerUnavailable
+from models.errors import InputError, InvalidInput, Overloaded, PlatformError, RunnerUnavailable
 from serving.errors.faults import ValueType
 
 
@@ -50,6 +50,14 @@ class Forbidden(Refused):
 
 class RateLimited(Refused):
     """A request over the rate limit of its caller."""
+
+
+class LimitReached(Overloaded):
+    """A limit that all callers share is reached."""
+
+
+class CallerLimitReached(Overloaded):
+    """A caller that uses its share of a limit that all callers share."""
 
 
 class LimitsUnavailable(PlatformError):

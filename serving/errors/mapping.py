@@ -25,6 +25,7 @@ from models.errors import (
 from serving.context import current_request_id
 from serving.errors.exceptions import (
     BadQuery,
+    CallerLimitReached,
     EmbeddingMissing,
     Forbidden,
     JobGone,
@@ -32,6 +33,7 @@ from serving.errors.exceptions import (
     JobsUnavailable,
     KeyReused,
     KeysUnavailable,
+    LimitReached,
     LimitsUnavailable,
     Malformed,
     NotAcceptable,
@@ -42,7 +44,9 @@ from serving.errors.exceptions import (
     UnknownApiVersion,
 )
 from serving.errors.problem_types import (
+    AT_CAPACITY,
     BAD_QUERY,
+    CALLER_LIMIT,
     DEADLINE,
     FEEDBACK_UNAVAILABLE,
     FORBIDDEN,
@@ -105,6 +109,8 @@ TABLE: dict[type[Exception], ProblemType] = {
     InvalidInput: VALIDATION,
     InputError: VALIDATION,
     RunnerUnavailable: UNAVAILABLE,
+    LimitReached: AT_CAPACITY,
+    CallerLimitReached: CALLER_LIMIT,
     Overloaded: OVERLOADED,
     DeadlineExceeded: DEADLINE,
     PredictionFailed: PREDICTION_FAILED,

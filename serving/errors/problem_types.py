@@ -84,6 +84,13 @@ RATE_LIMITED = ProblemType(
     "The caller has exceeded its rate limit. Retry after `Retry-After` seconds.",
     retry_after_s=1,
 )
+CALLER_LIMIT = ProblemType(
+    "caller-limit",
+    429,
+    "Share of a limit in use",
+    "The caller uses its share of a limit that all callers share; `detail` names it. Retry after one of its requests.",
+    retry_after_s=1,
+)
 HEAD_TOO_LARGE = ProblemType(
     "headers-too-large", 431, "Request headers too large", "The headers exceed the limit that `detail` states."
 )
@@ -132,6 +139,13 @@ OVERLOADED = ProblemType(
     "The queue of the model is full; the request was not started. Retry after `Retry-After` seconds.",
     retry_after_s=1,
     is_internal=True,
+)
+AT_CAPACITY = ProblemType(
+    "at-capacity",
+    503,
+    "Limit reached",
+    "A limit that all callers share is reached; `detail` names it. Nothing was started.",
+    retry_after_s=1,
 )
 RESOURCES_UNAVAILABLE = ProblemType(
     "resources-unavailable",
@@ -209,11 +223,13 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     UNSUPPORTED,
     VALIDATION,
     RATE_LIMITED,
+    CALLER_LIMIT,
     HEAD_TOO_LARGE,
     INTERNAL,
     PREDICTION_FAILED,
     UNAVAILABLE,
     OVERLOADED,
+    AT_CAPACITY,
     RESOURCES_UNAVAILABLE,
     FEEDBACK_UNAVAILABLE,
     NOT_READY,
@@ -225,4 +241,12 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
 # Problems of every operation with a request body.
 BODY_FAULTS: tuple[ProblemType, ...] = (MALFORMED, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, VALIDATION)
 # Problems of a call to a runner that the request does not cause.
-CALL_FAILURES: tuple[ProblemType, ...] = (INTERNAL, PREDICTION_FAILED, UNAVAILABLE, OVERLOADED, DEADLINE)
+CALL_FAILURES: tuple[ProblemType, ...] = (
+    INTERNAL,
+    PREDICTION_FAILED,
+    UNAVAILABLE,
+    OVERLOADED,
+    AT_CAPACITY,
+    CALLER_LIMIT,
+    DEADLINE,
+)

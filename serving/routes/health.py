@@ -11,12 +11,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.watch import failing
 from serving.concurrency import SharedResult
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
 from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
+from serving.process.python_version import python_warnings
+from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
@@ -93,12 +96,15 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
 
 def _health(runners: Sequence[Runner], version: str) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
+    warnings = python_warnings()
 
     async def health(request: Request) -> Response:
         states = await readiness(runners)
-        is_ok = all(state.ready for state in states.values())
-        status = "ok" if is_ok else "degraded"
-        return answer(Health(status=status, service=service, runners=states, time=datetime.now(UTC)))
+        faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
+        status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
+        time = datetime.now(UTC)
+        document = Health(status=status, service=service, runners=states, faults=faults, warnings=warnings, time=time)
+        return answer(document)
 
     return Operation(
         id="health",
@@ -107,7 +113,7 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
         tag="service",
         access="probe",
         summary="Get the health of the service",
-        description="Answers 200 even if a runner is not available, unlike `/readyz`.",
+        description="Answers 200 even if a runner is not available or a file cannot be read, unlike `/readyz`.",
         handler=health,
         answer=Content(JSON, lambda: Health, lambda: {"ok": _health_example(version)}),
         answer_description="Status, models and version.",
@@ -164,7 +170,7 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         body = Index(
             service=service,
             method=request.method,
-            url=str(request.url),
+            url=_url_of(request),
             time=datetime.now(UTC),
             links=[_link(each) for each in others],
         )
@@ -183,13 +189,19 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
     )
 
 
+def _url_of(request: Request) -> str:
+    query = request.url.query
+    return server_url(request).rstrip("/") + request.url.path + (f"?{query}" if query else "")
+
+
 def _link(operation: Operation) -> Link:
     return Link(operation=operation.id, method=operation.method, href=operation.path, summary=operation.summary)
 
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "time": _TIME}
+    runners = {EXAMPLE_MODEL: _RUNNER}
+    return {"status": "ok", "service": service, "runners": runners, "faults": {}, "warnings": [], "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:

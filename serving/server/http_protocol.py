@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NoReturn
@@ -27,6 +28,7 @@ from serving.http.middleware.request_id import HEADER
 from serving.server.half_closed import CHECK_S, StartedTransport, is_reset
 from serving.server.refusals import (
     EARLY_HANDSHAKE,
+    FAULT,
     INVALID_HANDSHAKE,
     INVALID_HOST,
     INVALID_HTTP,
@@ -44,6 +46,8 @@ SILENCE_S: Final = 60.0
 # the connection, and the client may lose the response.
 LINGER_S: Final = 5.0
 LINGER_BYTES: Final = 1 << 20
+
+log = logging.getLogger("makunouchi.errors")
 
 _TRAILERS: Final = DiscardedHeaders()
 
@@ -103,8 +107,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or INVALID_HTTP)
+        except httptools.HttpParserError as error:
+            # What a callback raises is the context. It stops the parser with a refusal, or fails to decode the target.
+            cause = error.__context__
+            if self._refusal is None and not isinstance(cause, httptools.HttpParserError | UnicodeError | None):
+                log.error("a request could not be started", exc_info=cause)
+                self._refuse(FAULT)
+            else:
+                self._refuse(self._refusal or INVALID_HTTP)
         self._check_head()
 
     def _parse(self, data: bytes) -> None:

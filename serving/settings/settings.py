@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MAKUNOUCHI_"
 _URL = re.compile(r"[a-z][a-z0-9_+]*://")
+_SECRET = re.compile(r"[!-~]{32,512}")
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -56,13 +57,22 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
     )
+    body_min_rate: int = Field(
+        8192,
+        ge=0,
+        description="Bytes per second with which a request body has to arrive on average after 5 s, then 408; 0 "
+        "disables the limit.",
+    )
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
     max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413.")
 
     max_websockets: int = Field(
-        1000, gt=0, description="Maximum number of open WebSockets per gateway process, then 503."
+        1000,
+        gt=0,
+        description="Maximum number of open WebSockets per gateway process, then 503. One caller may open half of what "
+        "the others leave, then 429.",
     )
     websocket_idle_s: float = Field(
         300.0, ge=0, description="Idle time after which a WebSocket is closed with code 4408; 0 disables the limit."
@@ -80,9 +90,14 @@ class Settings(BaseSettings):
     )
     job_max_items: int = Field(1_000_000, gt=0, description="Maximum number of items of one job.")
     job_max_per_caller: int = Field(
-        100, gt=0, description="Maximum number of stored jobs per key, finished or not, then 429."
+        100, gt=0, description="Maximum number of stored jobs per key or address, finished or not, then 429."
     )
-    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="Disk space for all jobs and their results.")
+    job_max_disk_bytes: int = Field(
+        8 << 30,
+        gt=0,
+        description="Disk space for all jobs and their results, then 503. One caller may use half of what the others "
+        "leave, then 429.",
+    )
     job_ttl_s: float = Field(86_400.0, gt=0, description="Retention time of the result of a finished job.")
     job_transfer_timeout_s: float = Field(
         600.0, gt=0, description="Time limit for the upload of a job, and for the download of its result."
@@ -117,6 +132,11 @@ class Settings(BaseSettings):
         300.0, gt=0, description="Time after which the public keys of the issuer are fetched again."
     )
     jwt_roles_claim: str = Field("roles", description="Claim of a token that contains its roles.")
+    runner_token: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of at least 32 characters that gateways send to runners at a URL, and that a runner served "
+        "by itself requires. The same on both hosts. Production requires it for such runners.",
+    )
     probes_access: Literal["open", "read"] = Field(
         "open", description="Access to `/livez`, `/readyz`, `/health` and `/metrics`: all callers, or the role `read`."
     )
@@ -165,6 +185,11 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr(""), description="URL of the Redis for rate limits and cache, such as `redis://host:6379/0`."
     )
+    redis_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of at least 32 characters, the same in all gateways, that signs what the cache stores in "
+        "Redis. Without it, stored responses are only checked for their form.",
+    )
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks of trusted proxies, whose X-Forwarded-For is used, as a JSON list of CIDRs."
     )
@@ -178,6 +203,13 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ipaddress.ip_network(each, strict=False)
+        return value
+
+    @field_validator("runner_token", "redis_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("expected at least 32 characters of ASCII without blanks")
         return value
 
     @field_validator("redis_url")

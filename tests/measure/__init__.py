@@ -9,6 +9,7 @@ python -m tests.measure.cpu              processor time per request, in the gate
 python -m tests.measure.guard            authentication and rate limits per request
 python -m tests.measure.version_router   the choice of a version per request
 python -m tests.measure.cache            requests per second with and without the response cache
+python -m tests.measure.decoding         a small job, decoded in a child process and in the gateway
 
 Models:
 

@@ -19,7 +19,6 @@ def middleware_stack(app: ASGIApp, settings: Settings, guard: Guard | None = Non
     if guard is not None and guard.required_role("docs"):
         app = DocsAccess(app, guard)
 
-
     def limited(inner: ASGIApp) -> ASGIApp:
         return BodyLimit(
             inner,

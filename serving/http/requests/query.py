@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from serving.http.operation import JsonSchema
 
 T = TypeVar("T", bound=BaseModel)
+MAX_PARAMETERS = 100
 
 
 class Query(BaseModel):
@@ -44,6 +45,9 @@ def check_parameters(request: Request, known: Collection[str]) -> None:
 
 def read_query(request: Request, query_type: type[T]) -> T:
     """Return the query string as `query_type`. Raises FieldFault for its first fault."""
+    if request.scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+        message = f"the query string has more than {MAX_PARAMETERS} parameters"
+        raise FieldFault(message, location=("query",), value_type="array")
     values: dict[str, Any] = {}  # Any: text
     for name, value in request.query_params.multi_items():
         if name in values:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 
@@ -54,7 +55,9 @@ class _Server:
     control: socket.socket
 
     def stop(self) -> None:
-        """End the server and its children."""
+        """Kill the server and its children, which are one process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.control.close()
         self.process.wait()
 
@@ -94,12 +97,15 @@ class Sandbox:
             raise _error_of(response)
         return RESULT_ADAPTER.validate_python(response)
 
-    def call(self, function: str, payload: bytes, limits: ChildLimits) -> bytes | None:
+    def call(
+        self, function: str, payload: bytes, limits: ChildLimits, *, output: IO[bytes] | None = None
+    ) -> bytes | None:
         """Return what `function`, named as `package.module:function`, returns for `payload`. Blocks.
 
-        Returns None when the child failed or exceeded a limit. Raises JobsUnavailable when no child can start.
+        `output` is the standard output of the child, if it is given. Returns None when the child failed or exceeded a
+        limit. Raises JobsUnavailable when no child can start.
         """
-        connection = self._connect()
+        connection = self._connect(output)
         with connection:
             connection.settimeout(limits.wall_s + _GRACE_S)
             try:
@@ -118,13 +124,14 @@ class Sandbox:
         with self._lock:
             self._stop_server()
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, output: IO[bytes] | None) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs, self._lock:
             for _ in range(2):
                 server = self._server or self._start()
                 with suppress(OSError):
-                    socket.send_fds(server.control, [b"\0"], [theirs.fileno()])
+                    descriptors = [theirs.fileno(), *([] if output is None else [output.fileno()])]
+                    socket.send_fds(server.control, [b"\0"], descriptors)
                     return ours
                 log.warning("the fork server of decoders has ended; it is started again")
                 self._stop_server()
@@ -137,7 +144,7 @@ class Sandbox:
         with theirs:
             process = subprocess.Popen(  # noqa: S603  # our own module
                 [sys.executable, "-s", "-m", "serving.jobs.decoding.fork_server", *self._modules],
-                stdin=theirs, stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd=_ROOT, env=environment, process_group=0,
             )  # fmt: skip
         self._server = _Server(process, ours)
         self._stop = weakref.finalize(self, self._server.stop)

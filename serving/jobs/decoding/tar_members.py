@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, Protocol
 
 from models.errors import InputTooLarge, InvalidInput
 from serving.jobs.decoding.task import DecodeLimits
@@ -46,11 +46,15 @@ class _Extension:
     is_sparse: bool = False
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 @dataclass(slots=True)
 class _TarStream:
     """The unpacked bytes of a tar, which are counted."""
 
-    stream: IO[bytes]
+    stream: _Readable
     limits: DecodeLimits
     left: int = field(init=False)
 

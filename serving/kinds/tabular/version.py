@@ -17,6 +17,7 @@ from models.errors import InvalidInput, PredictionFailed
 from models.tabular.row_encoder import RowEncoder
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import json_type
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, validate_many
 from serving.kinds.tabular.schemas import (
     EstimatedRows,
     ExtraColumns,
@@ -64,6 +65,7 @@ class TabularVersion:
         self.card = card
         self.schema = tabular_schema(card, max_rows=max_rows)
         self._encoder = RowEncoder(card)
+        self._bounds = DEFAULT_BOUNDS.allowing(names=2 * len(card.inputs))
         self._max_rows = max_rows
 
     @cached_property
@@ -71,13 +73,14 @@ class TabularVersion:
         return tabular_request(self.card, max_rows=self._max_rows, extra="ignore")
 
     def read(self, request: bytes | bytearray | Instances, extra: ExtraColumns = "refuse") -> list[Row]:
-        """Return the validated rows of a JSON body or of `instances`. Raises pydantic's ValidationError.
+        """Return the validated rows of a JSON body or of `instances`.
 
-        Columns that the model does not have are refused, or with `extra` `ignore` left out.
+        Columns that the model does not have are refused, or with `extra` `ignore` left out. Raises pydantic's
+        ValidationError, and InvalidInput for a row of far too many fields.
         """
         request_type = self.schema.request if extra == "refuse" else self._lenient_request
         if isinstance(request, bytes | bytearray):
-            return request_type.validate_json(request)["instances"]
+            return validate_many(request_type, request, self._bounds)["instances"]
         return request_type.validate_python({"instances": list(request)})["instances"]
 
     def encode(self, rows: list[Row]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import SettingsInvalid
 from serving.access.api_keys import hash_of
-from serving.access.production_checks import check_protection
+from serving.access.production_checks import check_protection, check_runner_token
 from serving.kinds.registry import ServiceSettings
 from serving.settings.__main__ import main
 from serving.settings.loading import load_settings
@@ -48,7 +48,7 @@ def test_production_refuses_placeholder_keys_and_passwords(monkeypatch: pytest.M
 
 def test_the_error_of_an_invalid_key_names_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put(monkeypatch, api_keys="a:boss:" + "0" * 64)
-    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 'a': unknown role"):
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_API_KEYS: API key 1: unknown role"):
         check_protection(load_settings(ServiceSettings))
     put(monkeypatch, api_keys="", api_keys_file=str(tmp_path / "none"))
     with pytest.raises(SettingsInvalid, match=r"MAKUNOUCHI_API_KEYS_FILE: .*No such file"):
@@ -64,6 +64,34 @@ def test_tokens_require_three_settings_and_https_in_production(monkeypatch: pyte
     put(monkeypatch, environment="production")
     with pytest.raises(SettingsInvalid, match=r"MAKUNOUCHI_JWT_JWKS: .*https"):
         check_protection(load_settings(ServiceSettings))
+
+
+def test_production_requires_a_token_for_runners_at_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, api_keys=GOOD, tabular_placement="http://10.0.0.2:3000")
+    check_protection(load_settings(ServiceSettings))
+    put(monkeypatch, environment="production")
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_RUNNER_TOKEN: production requires it"):
+        check_protection(load_settings(ServiceSettings))
+    put(monkeypatch, runner_token="x" * 32)
+    check_protection(load_settings(ServiceSettings))
+    put(monkeypatch, tabular_placement="process", runner_token="")
+    with monkeypatch.context() as patched:
+        patched.setenv("BENTOML_NO_UDS", "1")
+        with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_RUNNER_TOKEN"):
+            check_protection(load_settings(ServiceSettings))
+    settings = load_settings(ServiceSettings)
+    check_protection(settings)
+    with pytest.raises(SettingsInvalid, match="MAKUNOUCHI_RUNNER_TOKEN"):
+        check_runner_token(settings)
+
+
+@pytest.mark.parametrize("secret", ["short-secret", "x" * 31, "x" * 31 + " y", "x" * 32 + "\r\nx: y", "ü" * 40])
+@pytest.mark.parametrize("name", ["runner_token", "redis_secret"])
+def test_a_weak_secret_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, name: str, secret: str) -> None:
+    put(monkeypatch, **{name: secret})
+    with pytest.raises(SettingsInvalid, match=f"MAKUNOUCHI_{name.upper()}: expected at least 32") as caught:
+        load_settings(ServiceSettings)
+    assert secret not in str(caught.value)
 
 
 def test_printed_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

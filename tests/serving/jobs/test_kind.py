@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from serving.http.operation import Content
 from serving.http.requests.form_reader import MULTIPART
 from serving.http.requests.query import Query
 from serving.jobs.build import Jobs, build_jobs
-from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
+from serving.jobs.decoding.decode import ItemStream
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, DecodeTask
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.service import Submission
-from serving.jobs.storage.item_file import JobItem
+from serving.jobs.storage.item_file import JobItem, read_items
 from serving.jobs.storage.record import Job
 from serving.kinds.registry import ServiceSettings
 from serving.routes import job_submissions, jobs
@@ -31,6 +34,7 @@ from tests.serving.jobs.decoding.uploads import parquet
 from tests.serving.jobs.job_fixtures import TABLE
 
 MODEL = ModelRef("topics", "v3")
+DECODER = f"{__name__}:decode_process_id"
 
 
 class LengthProcessor:
@@ -116,6 +120,24 @@ def test_a_new_kind_has_every_format_of_tables_and_results(tmp_path: Path, conte
         assert [(row["id"], row["status"], row["length"], row["word_count"]) for row in rows] == [
             ("a", "ok", "3", "1"), ("b", "error", "", ""), ("c", "ok", "7", "2"),
         ]  # fmt: skip
+        result.close()
+        await built.stop()
+
+    test()
+
+
+def decode_process_id(task: DecodeTask) -> ItemStream:
+    return ItemStream([JobItem({"row": {"text": str(os.getpid())}})])
+
+
+def test_no_upload_is_decoded_in_the_gateway_however_small(tmp_path: Path) -> None:
+    @in_loop
+    async def test() -> None:
+        built = service_of(tmp_path, kind())
+        submitted = Submission(replace(kind(), decoder=DECODER), "ann", content_type=CSV)
+        job = await built.service.submit(submitted, body_of(b"text\n"))
+        (item,) = read_items(tmp_path / "jobs" / job.id, 0, 1)
+        assert item.head["row"]["text"] != str(os.getpid())
         await built.stop()
 
     test()
@@ -151,6 +173,7 @@ async def test_a_job_of_a_kind_that_was_removed_fails_with_the_reason(tmp_path: 
         await asyncio.sleep(0.01)
         job = await built.service.find(job.id, owner="ann")
     result = await built.service.result(job.id, "csv", owner="ann")
+    result.close()
     await built.stop()
 
     assert job.status == "failed"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from serving.access import api_keys
+from serving.access.api_keys import hash_of
 from serving.app import build_app
+from serving.process.python_version import python_warnings
 from serving.routes.health import Metrics
 from tests.serving.in_process_service import Catalog, LocalService
 
@@ -70,6 +75,38 @@ def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> 
     assert response.json()["status"] == "degraded"
     assert response.json()["runners"]["image"] == {"ready": False, "model": None, "detail": "no connection"}
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
+
+
+def test_a_file_of_keys_that_cannot_be_read_again_degrades_the_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_keys, "CHECK_EVERY_S", 0.0)
+    line = f"shop:read:{hash_of('mk_shop')}"
+    (tmp_path / "keys").write_text(line)
+    service = LocalService(api_keys_file=str(tmp_path / "keys"))
+    assert service.get("/health").json()["faults"] == {}
+
+    (tmp_path / "keys").write_bytes(line.encode() + b"\xff")
+    assert service.get("/v1/models", headers={"X-API-Key": "mk_shop"}).status_code == 200
+    health = service.get("/health").json()
+    assert health["status"] == "degraded"
+    assert health["faults"]["api_keys_file"].startswith("cannot read the file of API keys since ")
+    assert str(tmp_path) not in str(health)
+    assert service.get("/readyz").status_code == 200
+
+    (tmp_path / "keys").write_text("")
+    assert service.get("/v1/models", headers={"X-API-Key": "mk_shop"}).status_code == 401
+    assert service.get("/health").json()["status"] == "ok"
+
+
+def test_faults_of_a_runner_degrade_the_health(local_service: LocalService) -> None:
+    local_service.table.faults = {"features": "cannot read the feature tables"}
+    health = local_service.get("/health").json()
+    assert (health["status"], health["faults"]) == ("degraded", {"features": "cannot read the feature tables"})
+
+
+def test_health_names_an_outdated_python(local_service: LocalService) -> None:
+    assert local_service.get("/health").json()["warnings"] == python_warnings()
 
 
 def test_metrics_are_returned_unchanged(local_service: LocalService) -> None:

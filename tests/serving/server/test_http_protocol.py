@@ -51,6 +51,34 @@ async def test_invalid_bytes_are_answered_after_earlier_requests(more: tuple[byt
 
 
 @in_loop
+async def test_a_fault_of_the_service_is_logged_and_not_the_fault_of_the_bytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(protocol: http_protocol.HttpProtocol) -> None:
+        raise KeyError("a fault of the service")
+
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        with monkeypatch.context() as patched:
+            patched.setattr(http_protocol.HttpProtocol, "begin", fail)
+            writer.write(request(b'{"n": 1}', more=(NOT_FAST,)))
+            await expect_refusal(reader, 500, "internal")
+        assert "KeyError: 'a fault of the service'" in caplog.text
+        writer.close()
+
+
+@pytest.mark.parametrize("target", [b"/\xff", b"http://["])
+@in_loop
+async def test_a_target_that_cannot_be_decoded_is_invalid(target: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        await expect_refusal(reader, 400, "not-http")
+        assert not caplog.records
+        writer.close()
+
+
+@in_loop
 async def test_invalid_bytes_alone_are_answered_by_a_problem_document() -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +131,14 @@ def headers_of(disposition: bytes, *more: bytes) -> list[PartHeader]:
 def test_names_are_those_of_the_disposition(disposition: bytes, name: str, file_name: str | None) -> None:
     (header,) = headers_of(disposition)
     assert (header.name, header.file_name) == (name, file_name)
+
+
+def test_a_disposition_of_many_quotation_marks_takes_linear_time() -> None:
+    disposition = b'Content-Disposition: form-data; name="a"; filename*=a; x="' + b'\\"' * 1900
+    begun = time.process_time()
+    assert len(read(body(*[disposition + b"\r\n\r\nx"] * 30), max_parts=30)) == 30
+    # It took 2 s.
+    assert time.process_time() - begun < 0.5
 
 
 def test_a_part_with_an_extended_file_name_alone_is_a_file() -> None:

@@ -116,13 +116,14 @@ def test_children_do_not_inherit_the_environment(sandbox: Sandbox, monkeypatch: 
 
 
 def test_children_run_at_the_same_time(tmp_path: Path, sandbox: Sandbox) -> None:
-    limits = ChildLimits(memory_bytes=1 << 30, file_bytes=1 << 20, cpu_s=60, wall_s=3)
+    limits = ChildLimits(memory_bytes=1 << 30, file_bytes=1 << 20, cpu_s=60, wall_s=60)
     path = tmp_path / "pid"
     thread = threading.Thread(target=sandbox.call, args=(f"{__name__}:process_id", str(path).encode(), limits))
     thread.start()
-    wait_for_file(path)
+    child = wait_for_file(path)
     assert sandbox.call(f"{__name__}:environment", b"", LIMITS) is not None
     assert thread.is_alive()
+    os.kill(child, signal.SIGKILL)
     thread.join()
 
 
