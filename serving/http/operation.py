@@ -79,6 +79,8 @@ class Operation:
     # Whether a request can select the model version.
     takes_version: bool = False
     status: int = 200
+    # Other statuses of a success, without a body, and their descriptions.
+    more_statuses: Mapping[int, str] = field(default_factory=dict)
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:

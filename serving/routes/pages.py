@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from serving.concurrency import SharedResult
+from serving.http.middleware.trailing_slash import HAD_SLASH
 from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Handler
 from serving.http.representation import Representation
@@ -28,6 +29,7 @@ UI_FOLDER = Path(__file__).parent.parent / "ui"
 # BentoML's package includes Swagger UI.
 _SWAGGER_UI = "_internal/server/static_content"
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+_REFERENCE = re.compile(rb'(href|src)="(?:\./)?')
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -80,9 +82,14 @@ def _first(headers: Headers, name: str) -> str:
 
 def _page(file: str, headers: Mapping[str, str]) -> Handler:
     page = _kept(UI_FOLDER / file)
+    # The same page at a path with a slash at its end. Its references are relative, so that a proxy can add a prefix.
+    page_below = SharedResult(
+        lambda: Representation.of(_REFERENCE.sub(rb'\1="../', (UI_FOLDER / file).read_bytes()), "text/html")
+    )
 
     async def show(request: Request) -> Response:
-        return (await page.get()).response(request, headers)
+        is_below = HAD_SLASH in request.scope
+        return (await (page_below if is_below else page).get()).response(request, headers)
 
     return show
 

@@ -57,11 +57,12 @@ AtLeastOne = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER), BeforeValidator(_a
 def _identifier(what: str, example: str, **more: str) -> WithJsonSchema:
     return WithJsonSchema(
         {
-            "description": f"Id of the {what} in the training data. A number is converted to a string.",
-            "anyOf": [
-                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS, **more},
-                {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
-            ],
+            # One type: generators of clients wrap a value of two. Numbers are read too, for clients of numeric ids.
+            "description": f"Id of the {what} in the training data. A whole number is read as its digits.",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_ID_CHARACTERS,
+            **more,
             "examples": [example],
         },
         mode="validation",

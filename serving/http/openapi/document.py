@@ -184,6 +184,8 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     responses: JsonSchema = {str(operation.status): response}
     if operation.links:
         responses[str(operation.status)]["links"] = dict(operation.links)
+    for status, description in operation.more_statuses.items():
+        responses[str(status)] = {"description": description, "headers": _headers(*success)}
     if operation.is_conditional:
         responses["304"] = {"description": "The representation has not changed.", "headers": _headers(*success)}
     by_status: dict[int, list[ProblemType]] = {}

@@ -23,6 +23,11 @@ MAX_HEADERS: Final = 8
 _BOUNDARY = re.compile(r';\s*boundary=(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', re.IGNORECASE)
 # It matches at every quotation mark, so that a text of many, without the last one, takes linear time.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
+# Names of the buttons of pages, and of hidden fields of browsers and frameworks. A misspelled option is none of them.
+_BUTTONS = ("submit", "button")
+_OF_PAGES = frozenset(
+    {"action", "btn", "commit", "go", "ok", "save", "send", "upload", "_charset_", "max_file_size", "utf8"}
+)
 _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*([^\s;]+)", re.IGNORECASE)
 
 
@@ -33,6 +38,12 @@ class PartHeader:
     name: str
     file_name: str | None
     content_type: str
+
+    @property
+    def is_of_page(self) -> bool:
+        """Whether the form of a page sends this part beside the fields: its button, or what its framework adds."""
+        name = self.name.lower().removesuffix(".x").removesuffix(".y")
+        return self.file_name is None and (name in _OF_PAGES or any(each in name for each in _BUTTONS))
 
 
 # A part is its header, its content in chunks, and None at its end.

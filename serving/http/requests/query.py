@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
+from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from starlette.requests import Request
@@ -19,7 +20,7 @@ MAX_PARAMETERS = 100
 
 
 class Query(BaseModel):
-    """The base of every query string. Unknown and repeated parameters are refused."""
+    """The base of every query string. Unknown parameters, and repeated ones that are no list, are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,12 +45,19 @@ def check_parameters(request: Request, known: Collection[str]) -> None:
 
 
 def read_query(request: Request, query_type: type[T]) -> T:
-    """Return the query string as `query_type`. Raises FieldFault for its first fault."""
+    """Return the query string as `query_type`. Raises FieldFault for its first fault.
+
+    The values of a list are repeated parameters, or separated by commas.
+    """
     if request.scope["query_string"].count(b"&") >= MAX_PARAMETERS:
         message = f"the query string has more than {MAX_PARAMETERS} parameters"
         raise FieldFault(message, location=("query",), value_type="array")
     values: dict[str, Any] = {}  # Any: text
+    lists = {name for name, field in query_type.model_fields.items() if get_origin(field.annotation) is list}
     for name, value in request.query_params.multi_items():
+        if name in lists:
+            values[name] = _listed(request, name)
+            continue
         if name in values:
             raise FieldFault("given more than once", location=("query", name[:100]), value_type="array")
         values[name] = value
@@ -60,6 +68,13 @@ def read_query(request: Request, query_type: type[T]) -> T:
         location = tuple(fault.location)
         name = ".".join(str(part) for part in location[1:])
         raise FieldFault(f"{name}: {fault.message}", location=location, value_type=fault.value_type) from error
+
+
+def _listed(request: Request, name: str) -> list[str]:
+    """Return the values of a list. A comma that is part of a value is %2C (RFC 6570, 3.2.8)."""
+    pairs = (pair.partition("=") for pair in request.scope["query_string"].decode("latin-1").split("&"))
+    sent = ",".join(value for key, _, value in pairs if unquote_plus(key) == name)
+    return [unquote_plus(value) for value in sent.split(",") if value]
 
 
 def parameters_of(

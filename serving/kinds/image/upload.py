@@ -12,9 +12,11 @@ from starlette.requests import Request
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.http.operation import Content, JsonSchema
 from serving.http.requests.base64_text import decode_base64
-from serving.http.requests.json_body import JSON, check_content_type, read_json
+from serving.http.requests.json_body import JSON, read_json
 from serving.http.requests.multipart import fields, files, read_parts
 from serving.http.requests.query import Query, read_query
+from serving.jobs.decoding.media_types import UNSPECIFIC
+from serving.jobs.decoding.task import media_type
 from serving.kinds.image.examples import RED_PIXEL
 from serving.kinds.image.schemas import MAX_TOP_K, ClassifyFile, ClassifyOptions, ClassifyUrl
 
@@ -62,9 +64,8 @@ CLASSIFY_V1: Reading[ClassifyOptions] = Reading(ClassifyQuery, ClassifyOptions, 
 async def read_image(request: Request, handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[bytes, OptionsT]:
     """The file and the options. Raises UnsupportedMedia, Malformed, FieldFault, pydantic's ValidationError."""
     options = read_query(request, reading.query).model_dump(exclude_none=True)
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given.startswith("image/"):
-        check_content_type(request, given)
+    given = media_type(request.headers.get("content-type", ""))
+    if given.startswith("image/") or given in UNSPECIFIC:
         return await request.body(), reading.options(**options)
     if given == JSON:
         return await image_in_json(await read_json(request), options, handler, reading)
