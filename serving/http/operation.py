@@ -65,6 +65,8 @@ class Operation:
     description: str = ""
     body: Content | None = None
     more_bodies: tuple[Content, ...] = ()
+    # Query parameters that are read and not described: those of other forms of the body.
+    more_parameters: tuple[str, ...] = ()
     more_answers: tuple[Content, ...] = ()
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[ProblemType, ...] = (INTERNAL,)
@@ -116,7 +118,7 @@ class Operation:
         return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
 
     def _query_names(self) -> list[str]:
-        return [each["name"] for each in self.parameters() if each["in"] == "query"]
+        return [*(each["name"] for each in self.parameters() if each["in"] == "query"), *self.more_parameters]
 
     def native(self) -> Operation:
         """Return this operation at the path that BentoML's clients call, which is named after the method."""

@@ -184,7 +184,9 @@ def _result(service: JobService) -> Operation:
         ),
         handler=get_job_result,
         parameters=lambda: (_PATH, *parameters_of(_FormatQuery, format="ndjson")),
-        answer=Content(NDJSON, lambda: {**_FILE, "description": "A JSON object in each line."}, lambda: _example_results(service)),
+        answer=Content(
+            NDJSON, lambda: {**_FILE, "description": "A JSON object in each line."}, lambda: _example_results(service)
+        ),
         more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, lambda: _FILE)),
         answer_description="One line for each item.",
         problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE, TOO_MANY_JOBS),

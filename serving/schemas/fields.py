@@ -10,10 +10,8 @@ from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 
 # A version is the name of a folder.
 VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-# The name of a model in examples.
-EXAMPLE_MODEL = "churn"
-# In examples: versions as BentoML names them, the second one newer.
-EXAMPLE_VERSION, NEWER_VERSION = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
+# The name and the version of a model in examples. The OpenAPI document has those of a served model in their place.
+EXAMPLE_MODEL, EXAMPLE_VERSION = "churn", "fmwlvvqbgkyaqusi"
 
 
 class Request(BaseModel):
