@@ -94,8 +94,8 @@ def _submission(handler: TabularHandler) -> JobSubmission:
         tag=_NAME,
         summary="Predict a file of rows",
         description=(
-            "CSV (UTF-8, with a header; an empty cell is null where the column may be null), NDJSON (`application/x-ndjson`), "
-            "or Parquet, as "
+            "CSV (UTF-8, with a header; an empty cell is null where the column may be null), NDJSON "
+            "(`application/x-ndjson`), or Parquet, as "
             "the file that the model was trained on. The columns are those of the model, in any order. Others, such "
             "as the target, are left out. A row that is not valid fails without the others."
         ),

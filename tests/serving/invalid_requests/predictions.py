@@ -54,7 +54,8 @@ BAD_PREDICTIONS = [
         ["body", "top_k"],
         "array",
     ),
-    Bad("an image as text", CLASSIFY, raw(b"hello", "text/plain"), 415, "multipart/form-data"),
+    Bad("a text as the image", CLASSIFY, raw(b"hello", "text/plain"), 415, "not an image"),
+    Bad("an image as HTML", CLASSIFY, raw(b"hello", "text/html"), 415, "multipart/form-data"),
     Bad("an invalid multipart body", CLASSIFY, raw(b"xyz", "multipart/form-data; boundary=B"), 400, "multipart"),
     Bad("a multipart body without boundary", CLASSIFY, raw(b"--B", "multipart/form-data"), 400, "boundary"),
     Bad(
