@@ -52,6 +52,34 @@ def set_caller(caller: Callable[[], str]) -> None:
     _caller.set(caller)
 
 
+@dataclass(frozen=True, slots=True)
+class PublicUrl:
+    """The URL under which a client reaches this service through trusted proxies: `https://host`, and a path prefix."""
+
+    origin: str = ""
+    prefix: str = ""
+
+
+# The client sent the request to this service itself, or the proxies in front of it are not trusted.
+DIRECT: Final = PublicUrl()
+_public_url: ContextVar[PublicUrl] = ContextVar("public_url", default=DIRECT)
+
+
+def current_public_url() -> PublicUrl:
+    """Return the public URL of this task; DIRECT outside of a request."""
+    return _public_url.get()
+
+
+def set_public_url(url: PublicUrl) -> None:
+    """Set the public URL of this task and of the tasks that it starts."""
+    _public_url.set(url)
+
+
+def public_path(path: str) -> str:
+    """Return the path under which the client of this request finds `path`."""
+    return _public_url.get().prefix + path
+
+
 VERSION_HEADER = "X-Model-Version"
 
 

@@ -20,6 +20,7 @@ TREES = ("models", "training", "serving", "benchmarks", "service")
 SERVING = (
     "version",
     "asgi",
+    "header_fields",
     "concurrency",
     "context",
     "redis_client",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,6 @@ log = logging.getLogger("makunouchi.limits")
 
 # The key of a scope under which the rate limit headers of its response are stored.
 HEADERS = "makunouchi.limits"
-LOG_EVERY_S = 10.0
 DEFAULT_IN_PRODUCTION = 100
 
 
@@ -55,7 +53,6 @@ class RateLimits:
         self.trusted = tuple(trusted)
         # Whether requests are answered while the buckets are unavailable.
         self.is_open_without = is_open_without
-        self._last_log_s = float("-inf")
         self.is_on = bool(self._rates)
 
     def limits(self, access: Access) -> bool:
@@ -77,7 +74,6 @@ class RateLimits:
         try:
             decision = await self._buckets.take(f"{access}:{caller_key(scope, caller, self.trusted)}", rate)
         except TokenBucketsUnavailable as error:
-            self._log_unavailable(error)
             if self.is_open_without:
                 return
             raise LimitsUnavailable("the store of the rate limits does not respond") from error
@@ -88,16 +84,13 @@ class RateLimits:
             raise RateLimited(text, headers={**headers, "Retry-After": str(seconds)})
         scope[HEADERS] = headers
 
+    async def check_store(self) -> None:
+        """Notice whether the store of the buckets responds."""
+        await self._buckets.check()
+
     async def close(self) -> None:
         """Close the connections of the buckets."""
         await self._buckets.close()
-
-    def _log_unavailable(self, error: TokenBucketsUnavailable) -> None:
-        now = time.monotonic()
-        if now - self._last_log_s >= LOG_EVERY_S:
-            self._last_log_s = now
-            effect = "are not limited" if self.is_open_without else "are refused"
-            log.error("the store of the rate limits does not respond, requests %s: %s", effect, error)
 
 
 def _headers(access: Access, rate: Rate, decision: Decision) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from models.watch import Watch
 from serving.observability.refused_values import RefusedValues
 from serving.redis_client import RedisCircuitBreaker, RedisUnavailable
 
@@ -51,6 +52,8 @@ class TokenBuckets(Protocol):
         """Take one token from the bucket of `key`. Raises TokenBucketsUnavailable."""
         ...
 
+    async def check(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -75,6 +78,9 @@ class MemoryTokenBuckets:
                 self._forget(now)
             self._full_at[key] = full_at
         return decision
+
+    async def check(self) -> None:
+        """Do nothing."""
 
     async def close(self) -> None:
         """Do nothing."""
@@ -123,7 +129,10 @@ class RedisTokenBuckets:
         self._client = client
         self._script = client.register_script(_TAKE_SCRIPT)
         self._prefix = prefix
-        self._breaker = RedisCircuitBreaker()
+        keeps = "MAKUNOUCHI_RATE_LIMIT_WITHOUT_STORE applies"
+        self._breaker = RedisCircuitBreaker(
+            Watch("redis_rate_limits", "call the Redis of the rate limits", keeps=keeps, log=log)
+        )
         self._refused = RefusedValues("rate limits", log)
 
     async def take(self, key: str, rate: Rate) -> Decision:
@@ -141,6 +150,10 @@ class RedisTokenBuckets:
         if not allowed:
             return Decision(False, 0, max(0.0, reset + step - rate.period_s), reset)
         return Decision(True, math.floor((rate.period_s - reset) / step + 1e-4), 0.0, reset)
+
+    async def check(self) -> None:
+        """Notice whether Redis responds."""
+        await self._breaker.check(self._client)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from models.private_files import withdraw_permissions
+from serving.bento.tracing import tracing
 from serving.process.arbiter import supervise
 from serving.process.parent_watchdog import end_with_parent, is_orphan, remove_sockets
 from serving.process.startup import distrust_forwarded_headers, remove_reports, restrict_new_files
@@ -60,27 +61,6 @@ def prepare_parent(*, grace_s: float) -> None:
     restrict_new_files()
     # BentoML has created it.
     withdraw_permissions(Path(BentoMLContainer.prometheus_multiproc_dir.get()))
-
-
-def tracing() -> list[Middleware]:
-    """Return the OpenTelemetry middleware if BentoML's configuration names an exporter."""
-    if not tracing_exporter():
-        return []
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-    return [
-        Middleware(
-            OpenTelemetryMiddleware,
-            excluded_urls=BentoMLContainer.tracing_excluded_urls.get(),
-            tracer_provider=BentoMLContainer.tracer_provider.get(),
-        )
-    ]
-
-
-def tracing_exporter() -> str | None:
-    """Return `zipkin`, `jaeger`, `otlp`, `in_memory`, or None."""
-    exporter: Any = BentoMLContainer.tracing.exporter_type.get()  # Any: BentoML's configuration is untyped
-    return str(exporter) if exporter else None
 
 
 def wrapped(app: Any, middlewares: list[Middleware]) -> Any:  # Any: ASGI applications of several libraries' types

@@ -25,8 +25,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.asgi import carries_pickle, reply
-from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, tracing_exporter, wrapped
+from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.bento.models import BentoModels
+from serving.bento.tracing import tracing_exporter
 from serving.http import problem_details
 from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
@@ -147,6 +148,8 @@ class GatewayAppFactory(HttpAppFactory):
             shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
+            keep_alive_s=self._settings.keep_alive_s,
+            max_message_bytes=self._settings.max_body_bytes,
         )
 
     async def destroy_instance(self, app: Starlette) -> None:

@@ -83,6 +83,10 @@ class EmbeddingMissing(PlatformError):
     """A model version without embeddings."""
 
 
+class PreconditionFailed(PlatformError):
+    """A request is to be executed only for an entity tag that the resource does not have."""
+
+
 class NotAcceptable(PlatformError):
     """A request for a result in an unsupported format."""
 

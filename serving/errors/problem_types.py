@@ -70,6 +70,12 @@ NO_EMBEDDING = ProblemType(
     "Model without embeddings",
     "The version was trained before embeddings were supported, or its network has none. Train a new version.",
 )
+PRECONDITION_FAILED = ProblemType(
+    "precondition-failed",
+    412,
+    "Precondition failed",
+    "`If-Match` names an entity tag. Those of this service are weak, and no weak tag matches (RFC 9110, 13.1.1).",
+)
 TOO_LARGE = ProblemType("too-large", 413, "Too large", "The request exceeds a limit. `detail` states the limit.")
 UNSUPPORTED = ProblemType(
     "unsupported-media-type", 415, "Unsupported media type", "The Content-Type or the file format is not supported."
@@ -219,6 +225,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     HEAD_TIMEOUT,
     RELOAD_REFUSED,
     NO_EMBEDDING,
+    PRECONDITION_FAILED,
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,

@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from models.watch import Watch
 from serving.observability.refused_values import RefusedValues
-from serving.redis_client import CircuitOpen, RedisCircuitBreaker, RedisUnavailable
+from serving.redis_client import RedisCircuitBreaker, RedisUnavailable
 
 log = logging.getLogger("makunouchi.cache")
 
@@ -29,6 +30,8 @@ class Store(Protocol):
     async def put(self, key: str, entry: bytes) -> None: ...
 
     async def clear(self) -> None: ...
+
+    async def check(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -79,6 +82,9 @@ class MemoryStore:
         self._entries.clear()
         self.used_bytes = 0
 
+    async def check(self) -> None:
+        """Do nothing."""
+
     async def close(self) -> None:
         """Do nothing."""
 
@@ -107,7 +113,8 @@ class RedisStore:
         self._secret = secret.encode()
         self._is_valid = is_valid
         self._prefix = prefix
-        self._breaker = RedisCircuitBreaker()
+        watch = Watch("redis_cache", "call the Redis of the response cache", keeps="responses are not cached", log=log)
+        self._breaker = RedisCircuitBreaker(watch)
         self._refused = RefusedValues("cache", log)
 
     async def get(self, key: str) -> bytes | None:
@@ -137,6 +144,10 @@ class RedisStore:
 
         await self._call(unlink_all, timeout_s=CLEAR_TIMEOUT_S)
 
+    async def check(self) -> None:
+        """Notice whether Redis responds."""
+        await self._breaker.check(self._client)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -162,8 +173,5 @@ class RedisStore:
         # Any: a reply of Redis
         try:
             return await self._breaker.call(command, timeout_s=timeout_s)
-        except CircuitOpen:
-            return None
-        except RedisUnavailable as error:
-            log.error("the Redis of the response cache does not respond, responses are not cached: %s", error)
+        except RedisUnavailable:
             return None

@@ -17,6 +17,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.context import current_public_url
+from serving.header_fields import elements, parameters
 from serving.http.cache_entry import has_valid_form, packed, unpacked, version_of
 from serving.http.cache_store import MemoryStore, RedisStore, Store
 from serving.runners.interface import ModelRef
@@ -74,7 +76,7 @@ class ResponseCache:
         self, request: Request, operation: str, model: ModelRef | None, make: Callable[[], Awaitable[Response]]
     ) -> Response:
         """Return the response to `request`, with `X-Cache`: hit, miss, or bypass as the client requests."""
-        directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
+        directives = {part.lower().replace('"', "") for part in elements(request.headers.getlist("cache-control"))}
         if model is None or "no-store" in directives:
             return _with_status(await make(), "bypass")
         key = await key_of(request, operation, model)
@@ -99,6 +101,10 @@ class ResponseCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def check(self) -> None:
+        """Notice whether the store responds."""
+        await self._store.check()
+
     async def close(self) -> None:
         """Close the store."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,7 +128,7 @@ class ResponseCache:
 
 def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
     """Return the same key as `key_of`, for a JSON body without a query and without headers that are part of the key."""
-    return _key(operation, model, ("", "", _JSON), _pieces(body, _JSON))
+    return _key(operation, model, ("", "", "", _JSON), _pieces(body, _JSON))
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
@@ -130,6 +136,8 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
     body = await request.body()
     content_type = request.headers.get("content-type", "")
     head = (
+        # Of links in headers of the response.
+        current_public_url().prefix,
         request.headers.get("api-version", ""),
         "&".join(sorted(request.url.query.split("&"))),
         content_type.partition(";")[0].strip().lower(),
@@ -149,18 +157,17 @@ def _key(operation: str, model: ModelRef, head: tuple[str, ...], pieces: Sequenc
 
 def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | bytearray]:
     """Return the significant parts of a body: JSON without spaces and with sorted keys, a form without its boundary."""
-    media_type, _, parameters = content_type.partition(";")
-    if media_type.strip().lower() == _JSON:
+    media_type, given = parameters(content_type)
+    if media_type.lower() == _JSON:
         if len(body) > _MAX_NORMALIZED_BYTES:
             return [body]
         try:
             return [orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)]
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return [body]
-    name, _, boundary = parameters.strip().partition("=")
-    if name.lower() == "boundary" and boundary.strip('"'):
+    if boundary := given.get("boundary"):
         # Split, not replaced: any replacement could also occur in a file.
-        return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"), _MAX_PARTS)
+        return body.split(b"--" + boundary.encode("latin-1", "replace"), _MAX_PARTS)
     return [content_type.encode(), body]
 
 

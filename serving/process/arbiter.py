@@ -14,6 +14,7 @@ import functools
 import inspect
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ def supervise(*, grace_s: float) -> None:
 
     @functools.wraps(original)
     def init(arbiter: Any, watchers: Sequence[Any], **options: Any) -> None:  # Any: circus is untyped
+        for listening in options.get("sockets") or ():
+            _check_address(listening)
         folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
         services = list(watchers)
         for watcher in services:
@@ -64,6 +67,22 @@ def supervise(*, grace_s: float) -> None:
         arbiter.manage_watchers = functools.partial(_check, arbiter, policy, arbiter.manage_watchers, stop)
 
     _Arbiter.__init__ = init
+
+
+def _check_address(listening: Any) -> None:  # Any: circus's own socket
+    """Raise BentoMLException if circus could not listen on the TCP address of its socket: it answers by a traceback."""
+    if listening.is_unix:
+        return
+    with socket.socket(listening.family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listening.host, listening.port))
+            probe.listen()
+        except OSError as error:
+            place = f"port {listening.port} of {listening.host}"
+            raise BentoMLException(
+                f"cannot listen on {place}: {error.strerror}; stop what uses it, or choose another with --port"
+            ) from error
 
 
 def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:

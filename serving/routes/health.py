@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from models.watch import failing
 from serving.concurrency import SharedResult
+from serving.context import public_path
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
@@ -25,6 +26,7 @@ from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
 
 NAME = "makunouchi"
+Check = Callable[[], Awaitable[None]]
 STATUS_TIMEOUT_S = 2.0
 # How long the text of the metrics is kept: rendering it takes 20 ms of processor time and more.
 METRICS_KEEP_S = 0.5
@@ -43,10 +45,18 @@ class Metrics:
 
 
 def health_operations(
-    runners: Sequence[Runner], metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
+    runners: Sequence[Runner],
+    metrics: Metrics,
+    *,
+    version: str,
+    is_stopping: Callable[[], bool],
+    checks: Sequence[Check] = (),
 ) -> list[Operation]:
-    """Return the operations `livez`, `readyz`, `health` and `metrics`."""
-    return [_livez(), _readyz(runners, is_stopping), _health(runners, version), _metrics(metrics)]
+    """Return the operations `livez`, `readyz`, `health` and `metrics`.
+
+    `checks` notice faults of what the service uses, and report them as `models.watch` does.
+    """
+    return [_livez(), _readyz(runners, is_stopping), _health(runners, version, checks), _metrics(metrics)]
 
 
 def _livez() -> Operation:
@@ -94,12 +104,12 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
     )
 
 
-def _health(runners: Sequence[Runner], version: str) -> Operation:
+def _health(runners: Sequence[Runner], version: str, checks: Sequence[Check]) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
     warnings = python_warnings()
 
     async def health(request: Request) -> Response:
-        states = await readiness(runners)
+        states, _ = await asyncio.gather(readiness(runners), asyncio.gather(*(check() for check in checks)))
         faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
         status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
         time = datetime.now(UTC)
@@ -195,7 +205,9 @@ def _url_of(request: Request) -> str:
 
 
 def _link(operation: Operation) -> Link:
-    return Link(operation=operation.id, method=operation.method, href=operation.path, summary=operation.summary)
+    return Link(
+        operation=operation.id, method=operation.method, href=public_path(operation.path), summary=operation.summary
+    )
 
 
 def _health_example(version: str) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from serving.errors.problem_types import (
     KEY_REUSED,
     TOO_MANY_JOBS,
 )
-from serving.http.job_paths import JOBS
 from serving.http.operation import Content, Operation
 from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
 from serving.http.requests.json_body import JSON, answer
@@ -58,7 +57,7 @@ def _operation(service: JobService, kind: JobKind) -> Operation:
         job = await service.submit(await _submission(service, kind, request), _body(request))
         response = answer(info_of(job))
         response.status_code = 202
-        response.headers["Location"] = f"{JOBS}/{job.id}"
+        response.headers["Location"] = info_of(job).links.job
         if job.is_active:
             response.headers["Retry-After"] = str(retry_after_s(job))
         return response

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import orjson
 from pydantic import Field, create_model
@@ -24,6 +25,7 @@ from serving.errors.problem_types import (
     TOO_MANY_JOBS,
     VALIDATION,
 )
+from serving.header_fields import weights
 from serving.http.job_paths import JOBS
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer, resource
@@ -154,7 +156,7 @@ def _get(service: JobService) -> Operation:
 def _result(service: JobService) -> Operation:
     async def get_job_result(request: Request) -> Response:
         query = read_query(request, _FormatQuery)
-        format_ = query.format or _accepted_format(request.headers.get("accept", ""))
+        format_ = query.format or _accepted_format(request.headers.getlist("accept"))
         result = await service.result(
             str(request.path_params["job_id"]),
             format_,
@@ -166,6 +168,7 @@ def _result(service: JobService) -> Operation:
             "Content-Disposition": f'attachment; filename="{request.path_params["job_id"]}.{format_}"',
             "Cache-Control": "no-store",
             "Vary": "Accept",
+            "Accept-Ranges": "none",
         }
         return ReleasingResponse(result.chunks, headers=headers, media_type=_TYPES[format_], on_end=result.close)
 
@@ -251,18 +254,24 @@ def _position_of(token: str) -> tuple[float, str]:
         raise FieldFault(message, location=("query", "page_token"), value_type="string") from error
 
 
-def _accepted_format(header: str) -> ResultFormat:
-    """Return the first format that a client accepts. Raises NotAcceptable."""
-    parts = [part.partition(";") for part in header.lower().split(",")] if header.strip() else []
-    names = [name.strip() for name, _, rest in parts if rest.replace(" ", "") not in ("q=0", "q=0.0")]
-    for format_ in get_args(ResultFormat):
-        if _TYPES[format_] in names:
-            return format_  # type: ignore[no-any-return]  # one of its literals
-    if not parts or {"*/*", "application/*", JSON} & set(names):
+def _accepted_format(accept: Sequence[str]) -> ResultFormat:
+    """Return the format that a client prefers (RFC 9110, 12.5.1). Raises NotAcceptable."""
+    given = weights(accept)
+    if not given:
         return "ndjson"
-    if "text/*" in names:
-        return "csv"
-    raise NotAcceptable(f"a result is available as {', '.join(_TYPES.values())}")
+    if JSON in given:
+        given.setdefault(NDJSON, given[JSON])
+    accepted = {format_: _weight(media_type, given) for format_, media_type in _TYPES.items()}
+    best = max(accepted, key=accepted.__getitem__)  # of equal weights the first
+    if not accepted[best]:
+        raise NotAcceptable(f"a result is available as {', '.join(_TYPES.values())}")
+    return best
+
+
+def _weight(media_type: str, given: Mapping[str, float]) -> float:
+    """Return the weight of the most specific range that contains `media_type`."""
+    ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+    return next((given[each] for each in ranges if each in given), 0.0)
 
 
 def _example_results(service: JobService) -> dict[str, str]:

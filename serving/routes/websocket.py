@@ -30,8 +30,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
 from models.limits import MAX_SAFE_INTEGER
-from serving.access.guard import Guard
-from serving.context import current_caller, requesting_version, set_version_request
+from serving.access.guard import BEARER, Guard
+from serving.context import current_caller, current_public_url, requesting_version, set_version_request
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
 from serving.http.problem_details import problem_of
@@ -132,7 +132,8 @@ def route(
             await socket.send_denial_response(problem_of(error, instance=PATH))
             return
         try:
-            await socket.accept()
+            offered = socket.scope.get("subprotocols", ())
+            await socket.accept(subprotocol=BEARER if BEARER in offered else None)
             await WebSocketSession(socket, messages, guard, bounds, is_stopping=is_stopping).run()
         finally:
             sockets.release(caller)
@@ -291,5 +292,6 @@ def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:
         host = urlsplit(origin).netloc
     except ValueError:
         host = ""
-    if not host or host != socket.headers.get("host"):
+    public = current_public_url().origin.partition("://")[2]
+    if not host or host != (public or socket.headers.get("host")):
         raise Forbidden("pages of this origin may not connect; a setting allows them: MAKUNOUCHI_CORS_ORIGINS")

@@ -40,8 +40,6 @@ from serving.server.refusals import (
 )
 from serving.server.request_head import DiscardedHeaders, HeadSize, has_valid_host, head_without_upgrade
 
-# How long a new connection may be silent.
-SILENCE_S: Final = 60.0
 # How long, and how much of, the remaining bytes of a refused client are read and discarded. Closing immediately resets
 # the connection, and the client may lose the response.
 LINGER_S: Final = 5.0
@@ -90,7 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvloop's transport has another base class
-        self._timer = self.loop.call_later(SILENCE_S, self._on_timeout)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -141,15 +139,22 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _check_head(self) -> None:
-        """Enforce the size of an incomplete head, and start the timer of the next one."""
+        """Enforce the size of an incomplete head, and start its timer, or that of the idle connection."""
         if not self._is_reading:
             return
         if self._head.end_read():
             self._refuse(LARGE_HEAD)
-        elif self._timer is None and (self._head.is_reading or not self._is_busy()):
+        elif self._timer is not None:
+            pass
+        elif self._head.is_reading:
             self._timer = self.loop.call_later(self.bounds.head_timeout_s, self._on_timeout)
+        elif not self._is_busy() and self.timeout_keep_alive_task is None:
+            # Blank lines stop uvicorn's timer.
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
 
     def on_message_begin(self) -> None:
+        if self._timer is not None:
+            self._stop_timer()
         self._head.start_head()
         super().on_message_begin()
 
@@ -177,6 +182,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_parsing(OTHER_VERSION)
         if not has_valid_host(self.headers, version):
             self._stop_parsing(INVALID_HOST)
+        if version == "1.0":
+            # RFC 9110, 10.1.1: such a client does not know the response 100.
+            self.expect_100_continue = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -7,12 +7,13 @@ Each kind adds its own in a subclass, and `serving.kinds.registry` combines them
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_origin
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MAKUNOUCHI_"
@@ -34,12 +35,26 @@ Placement = Annotated[str, AfterValidator(_check_placement)]
 class Settings(BaseSettings):
     """The settings of one service, without those of single kinds of models. Frozen."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        # `_list` decodes, because the package stops at the first fault.
+        enable_decoding=False,
+    )
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses to start with settings that are only suitable for development."
     )
 
+    gateways: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Number of gateway processes. Limits per gateway process, such as connections, memory of the cache "
+        "and rate limits in memory, apply to each.",
+    )
     watch_store_s: float = Field(
         0.0,
         ge=0,
@@ -57,6 +72,12 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
     )
+    keep_alive_s: float = Field(
+        75.0,
+        gt=0,
+        description="Time after which an idle connection is closed. Longer than that of the proxies and load balancers "
+        "in front, which are often 60 s: otherwise they send a request while the connection is being closed.",
+    )
     body_min_rate: int = Field(
         8192,
         ge=0,
@@ -66,7 +87,9 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
-    max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413.")
+    max_body_bytes: int = Field(
+        16 << 20, gt=0, description="Maximum size of a request body, then 413, and of a message of a WebSocket."
+    )
 
     max_websockets: int = Field(
         1000,
@@ -131,11 +154,16 @@ class Settings(BaseSettings):
     jwt_jwks_keep_s: float = Field(
         300.0, gt=0, description="Time after which the public keys of the issuer are fetched again."
     )
-    jwt_roles_claim: str = Field("roles", description="Claim of a token that contains its roles.")
+    jwt_roles_claim: str = Field(
+        "roles", description="Claim of a token that contains its roles; dots name nested claims: `realm_access.roles`."
+    )
     runner_token: SecretStr = Field(
         SecretStr(""),
         description="Secret of at least 32 characters that gateways send to runners at a URL, and that a runner served "
         "by itself requires. The same on both hosts. Production requires it for such runners.",
+    )
+    anonymous_role: Literal["none", "read", "predict"] = Field(
+        "none", description="Role of callers without credentials where keys or tokens are configured."
     )
     probes_access: Literal["open", "read"] = Field(
         "open", description="Access to `/livez`, `/readyz`, `/health` and `/metrics`: all callers, or the role `read`."
@@ -191,12 +219,24 @@ class Settings(BaseSettings):
         "Redis. Without it, stored responses are only checked for their form.",
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Networks of trusted proxies, whose X-Forwarded-For is used, as a JSON list of CIDRs."
+        (),
+        description="Networks of trusted proxies, as a JSON list of CIDRs. Their headers `X-Forwarded-*` or "
+        "`Forwarded` are used.",
     )
 
     cors_origins: tuple[str, ...] = Field((), description="Origins allowed by CORS, as a JSON list.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the service's logs.")
     access_log: bool = Field(True, description="Whether each request is logged.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and get_origin(cls.model_fields[str(info.field_name)].annotation) is tuple:
+            try:
+                return json.loads(value)
+            except ValueError:
+                raise ValueError('expected a JSON list, such as ["one", "another"]') from None
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -10,6 +10,7 @@ from serving.http.middleware.body_limit import BodyLimit
 from serving.http.middleware.compression import CompressReads
 from serving.http.middleware.content_encoding import DecodeBodies
 from serving.http.middleware.docs_access import DocsAccess
+from serving.http.middleware.public_url import PublicUrls
 from serving.http.middleware.trailing_slash import TrailingSlash
 from serving.settings.settings import Settings
 
@@ -28,4 +29,4 @@ def middleware_stack(app: ASGIApp, settings: Settings, guard: Guard | None = Non
 
     # The limit applies to a body as it is sent, and again as it is decoded.
     app = CompressReads(limited(DecodeBodies(app, limited(app))))
-    return TrailingSlash(app)
+    return PublicUrls(TrailingSlash(app), trusted=settings.trusted_proxies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_origin
 from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -52,15 +52,19 @@ def read_query(request: Request, query_type: type[T]) -> T:
     if request.scope["query_string"].count(b"&") >= MAX_PARAMETERS:
         message = f"the query string has more than {MAX_PARAMETERS} parameters"
         raise FieldFault(message, location=("query",), value_type="array")
-    values: dict[str, Any] = {}  # Any: text
-    lists = {name for name, field in query_type.model_fields.items() if get_origin(field.annotation) is list}
-    for name, value in request.query_params.multi_items():
-        if name in lists:
-            values[name] = _listed(request, name)
-            continue
-        if name in values:
+    values: dict[str, str | tuple[str, ...]] = {}
+    for pair in filter(None, request.scope["query_string"].decode("latin-1").split("&")):
+        encoded_name, _, encoded = pair.partition("=")
+        name = unquote_plus(encoded_name)
+        field = query_type.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is tuple:
+            # Split before it is decoded: a comma of a value is sent as %2C (RFC 6570, 3.2.8).
+            part = tuple(unquote_plus(each) for each in encoded.split(",") if each)
+            values[name] = (*values.get(name, ()), *part)
+        elif name in values:
             raise FieldFault("given more than once", location=("query", name[:100]), value_type="array")
-        values[name] = value
+        else:
+            values[name] = unquote_plus(encoded)
     try:
         return query_type.model_validate(values)
     except ValidationError as error:
@@ -68,13 +72,6 @@ def read_query(request: Request, query_type: type[T]) -> T:
         location = tuple(fault.location)
         name = ".".join(str(part) for part in location[1:])
         raise FieldFault(f"{name}: {fault.message}", location=location, value_type=fault.value_type) from error
-
-
-def _listed(request: Request, name: str) -> list[str]:
-    """Return the values of a list. A comma that is part of a value is %2C (RFC 6570, 3.2.8)."""
-    pairs = (pair.partition("=") for pair in request.scope["query_string"].decode("latin-1").split("&"))
-    sent = ",".join(value for key, _, value in pairs if unquote_plus(key) == name)
-    return [unquote_plus(value) for value in sent.split(",") if value]
 
 
 def parameters_of(

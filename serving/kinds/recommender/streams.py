@@ -40,7 +40,8 @@ def recommendation_stream(handler: RecommenderHandler) -> Stream:
 
     def read_get(request: Request) -> StreamCalls:
         query = read_query(request, query_type)
-        return calls(bulk.model_validate(query.model_dump(exclude_defaults=True)))
+        values = query.model_dump(exclude_defaults=True)
+        return calls(bulk.model_validate({**values, "user_ids": list(values["user_ids"])}))
 
     async def read(request: Request) -> StreamCalls:
         users = bulk.model_validate_json(await read_json(request, handler.json_bounds))
@@ -67,5 +68,5 @@ def recommendation_stream(handler: RecommenderHandler) -> Stream:
 
 def _query_type(max_users: int) -> type[RecommendQuery]:
     user_id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
-    users = Annotated[list[user_id], Field(min_length=1, max_length=max_users, description="Ids of the users.")]  # type: ignore[valid-type]
+    users = Annotated[tuple[user_id, ...], Field(min_length=1, max_length=max_users, description="Ids of the users.")]  # type: ignore[valid-type]
     return create_model("StreamQuery", __base__=RecommendQuery, user_ids=(users, ...))

@@ -62,9 +62,9 @@ def classify_stream(handler: TextHandler) -> Stream:
 
 
 class _TextsQuery(Query):
-    texts: list[str]
+    texts: tuple[str, ...]
 
 
 def _query_type(max_texts: int) -> type[_TextsQuery]:
-    texts = Annotated[list[Text], Field(min_length=1, max_length=max_texts, description="The texts to classify.")]
+    texts = Annotated[tuple[Text, ...], Field(min_length=1, max_length=max_texts, description="The texts to classify.")]
     return create_model("_TextsQuery", __base__=_TextsQuery, texts=(texts, ...))

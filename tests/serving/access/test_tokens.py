@@ -15,6 +15,8 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from models.watch import failing
 from serving.access.tokens import TokenRules, TokenVerifier, read_jwks
@@ -58,6 +60,57 @@ def test_different_subjects_are_different_callers_whatever_their_length(tmp_path
         assert len(set(names)) == len(names)
         assert max(map(len, names)) <= 132
         assert all(name.isprintable() for name in names)
+
+    run()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
+def test_a_public_key_without_an_algorithm_verifies_those_of_its_type(algorithm: str, tmp_path: Path) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    entry = {**RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "k"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [entry]}))
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": time.time() + 600}
+    token = jwt.encode(claims, private, algorithm=algorithm, headers={"kid": "k"})
+
+    @in_loop
+    async def run() -> None:
+        assert (await tokens(str(tmp_path / "jwks.json")).identify(token)).name == "jwt:ann"
+
+    run()
+
+
+def test_a_public_key_with_an_algorithm_verifies_no_other(tmp_path: Path) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    entry = {**RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "k", "alg": "RS256"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [entry]}))
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": time.time() + 600}
+    token = jwt.encode(claims, private, algorithm="RS512", headers={"kid": "k"})
+
+    @in_loop
+    async def run() -> None:
+        with pytest.raises(Unauthenticated):
+            await tokens(str(tmp_path / "jwks.json")).identify(token)
+
+    run()
+
+
+@pytest.mark.parametrize(
+    ("name", "claims"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["predict"]}}),
+        ("https://shop.example/roles", {"https://shop.example/roles": ["predict"]}),
+        ("a.b", {"a.b": "predict", "a": {"b": "admin"}}),
+        ("a.b", {"a": ["predict"]}),
+        ("a.b", {"a": "predict"}),
+    ],
+)
+def test_roles_are_read_from_nested_and_namespaced_claims(name: str, claims: dict[str, Any], tmp_path: Path) -> None:
+    @in_loop
+    async def run() -> None:
+        signer = Signer()
+        checked = tokens(write_key_set(tmp_path / "jwks.json", signer), roles_claim=name)
+        identity = await checked.identify(signer.token(roles=None, **claims))
+        assert set(identity.roles) == (set() if name not in claims and "realm" not in name else {"predict"})
 
     run()
 

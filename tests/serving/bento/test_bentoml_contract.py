@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from starlette.middleware import Middleware
 
 from serving.asgi import PICKLE
-from serving.bento.app_factory import tracing, tracing_exporter
 from serving.bento.runner import RunnerAppFactory, RunnerService
+from serving.bento.tracing import tracing, tracing_exporter
 from serving.kinds.registry import ServiceSettings
 from serving.runners.placement import Placed
 from tests.serving.event_loop import in_loop
@@ -289,7 +289,7 @@ def test_the_configuration_has_the_exporter_of_traces() -> None:
 
 def test_a_configured_exporter_enables_the_tracing_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "from serving.bento.app_factory import tracing, tracing_exporter\n"
+        "from serving.bento.tracing import tracing, tracing_exporter\n"
         "print(tracing_exporter(), [each.cls.__name__ for each in tracing()])"
     )
     env = {**os.environ, "BENTOML_CONFIG_OVERRIDES": json.dumps({"tracing": {"exporter_type": "in_memory"}})}

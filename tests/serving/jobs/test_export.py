@@ -55,30 +55,35 @@ HOSTILE = (
 HARMLESS = ("good", "-5", "+49", "-1.5e-3", "a=1", "", "{}", "7", "é")
 
 
-def cells_of(path: Path, column: str) -> list[str]:
-    with path.open(newline="") as stream:
-        return [row[column] for row in csv.DictReader(stream)]
+def written(export_: Export) -> bytes:
+    target = io.BytesIO()
+    write(export_, target)
+    return target.getvalue()
+
+
+def cells_of(content: bytes, column: str) -> list[str]:
+    return [row[column] for row in csv.DictReader(io.StringIO(content.decode(), newline=""))]
 
 
 def test_no_text_in_csv_is_a_formula_and_without_the_apostrophe_it_is_exact(tmp_path: Path) -> None:
     texts = [*HOSTILE, *HARMLESS]
     lines = [{"index": number, "id": text, "=column": text} for number, text in enumerate(texts)]
-    write(export(tmp_path, lines, "csv"))
-    cells = cells_of(tmp_path / "out.csv", "id")
+    content = written(export(tmp_path, lines, "csv"))
+    cells = cells_of(content, "id")
 
     assert not [cell for cell in cells if cell.lstrip(" ").startswith(("=", "@", "\t", "\r", "\n", "\uff1d"))]
     assert [cell.removeprefix("'") for cell in cells] == texts
     assert cells[len(HOSTILE) :] == list(HARMLESS)
-    assert cells_of(tmp_path / "out.csv", "'=column") == cells
+    assert cells_of(content, "'=column") == cells
 
 
 def test_numbers_in_csv_are_numbers_and_formulas_are_kept_on_request(tmp_path: Path) -> None:
     lines = [{"index": number, "id": text, "score": -0.5} for number, text in enumerate(HOSTILE)]
-    write(replace(export(tmp_path, lines, "csv"), has_formulas=True))
-    assert cells_of(tmp_path / "out.csv", "id") == list(HOSTILE)
-    assert set(cells_of(tmp_path / "out.csv", "score")) == {"-0.5"}
-    write(export(tmp_path, lines, "parquet"))
-    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").column("id").to_pylist() == list(HOSTILE)
+    content = written(replace(export(tmp_path, lines, "csv"), has_formulas=True))
+    assert cells_of(content, "id") == list(HOSTILE)
+    assert set(cells_of(content, "score")) == {"-0.5"}
+    table = pyarrow.parquet.read_table(io.BytesIO(written(export(tmp_path, lines, "parquet"))))
+    assert table.column("id").to_pylist() == list(HOSTILE)
 
 
 def test_parquet_has_types_and_a_child_process_writes_it(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from bentoml._internal.utils import circus
+from bentoml.exceptions import BentoMLException
 from bentoml.serving import create_watcher, make_reload_plugin
+from circus.sockets import CircusSocket  # type: ignore[import-untyped]
 
 from serving.process.arbiter import supervise
 from serving.process.graceful_shutdown import KILL_MARGIN_S
@@ -28,6 +31,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 ARBITER = """
 import asyncio, os, signal, time
 from bentoml._internal.utils import circus
+from bentoml.exceptions import BentoMLException
 from bentoml.serving import create_watcher
 from serving.process.arbiter import supervise
 supervise(grace_s={grace_s})
@@ -93,6 +97,20 @@ def test_the_plugin_of_reload_uses_sockets_in_a_private_folder(create: Create, t
     plugin = next(each for each in arbiter.watchers if each.name != "service_Test")
     assert arbiter.endpoint in plugin.cmd
     assert "tcp://" not in plugin.cmd
+
+
+def test_a_port_in_use_ends_the_start_with_its_number(create: Create, tmp_path: Path) -> None:
+    supervise(grace_s=20)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with (
+            CircusSocket("_bento_api_server", "127.0.0.1", port) as listening,
+            pytest.raises(BentoMLException, match=f"cannot listen on port {port} of 127.0.0.1: Address already in use"),
+        ):
+            create(sockets=[listening])
+    assert list(tmp_path.iterdir()) == []
+    with CircusSocket("_bento_api_server", "127.0.0.1", port) as listening:
+        create(sockets=[listening])
 
 
 def test_the_last_call_decides_on_the_grace_period(create: Create) -> None:

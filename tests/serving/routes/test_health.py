@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from serving.access.api_keys import hash_of
 from serving.app import build_app
 from serving.process.python_version import python_warnings
 from serving.routes.health import Metrics
+from tests.live.server import free_port
+from tests.serving.event_loop import in_loop
 from tests.serving.in_process_service import Catalog, LocalService
 
 
@@ -125,3 +128,40 @@ def test_the_index_lists_every_public_operation(local_service: LocalService) -> 
     assert listed["classify_image"] == ("POST", "/v1/images/classify")
     assert listed["get_model"] == ("GET", "/v1/models/{name}")
     assert not any(name.startswith("bentoml") for name in listed)
+
+
+def test_health_names_a_redis_that_does_not_respond() -> None:
+    port = free_port()
+    local_service = LocalService(
+        redis_url=f"redis://127.0.0.1:{port}",
+        rate_limit_store="redis",
+        rate_limit=5,
+        cache_store="redis",
+        cache_bytes=1,
+    )
+    health = local_service.get("/health").json()
+    assert health["status"] == "degraded"
+    assert health["faults"]["redis_cache"].startswith("cannot call the Redis of the response cache since 20")
+    assert health["faults"]["redis_rate_limits"].endswith("; MAKUNOUCHI_RATE_LIMIT_WITHOUT_STORE applies")
+    assert str(port) not in str(health["faults"])
+    # No call is made for OPEN_S, so that the probe is fast.
+    assert local_service.get("/readyz").status_code == 200
+
+
+def test_health_names_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    local_service = LocalService(state_folder=str(tmp_path / "state"))
+
+    @in_loop
+    async def run() -> None:
+        async with local_service.app.router.lifespan_context(local_service.app), local_service.client() as client:
+            for _ in range(100):
+                health = (await client.get("/health")).json()
+                if "jobs" in health["faults"]:
+                    break
+                await asyncio.sleep(0.05)
+            assert health["status"] == "degraded"
+            assert health["faults"]["jobs"].startswith("cannot use the database and the files of the jobs since")
+            assert str(tmp_path) not in str(health)
+
+    run()

@@ -16,8 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from serving.access.api_keys import hash_of
+from serving.errors.exceptions import NotAcceptable
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.store import JobLimits, JobStore
+from serving.routes.jobs import _accepted_format
 from tests.hostile_files import tar_of_pax_digits, tar_xz_of_zeros
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.http_server import listening
@@ -107,6 +109,24 @@ def test_a_result_is_returned_in_the_requested_format(client: httpx.Client) -> N
     assert (head.status_code, head.content) == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("accept", "format_"),
+    [([], "ndjson"), (["*/*"], "ndjson"), (["application/x-ndjson"], "ndjson"), (["text/*"], "csv"),
+     (["application/x-ndjson;q=0.1, text/csv"], "csv"), (["text/csv;q=0.5", "application/*;q=0.6"], "ndjson"),
+     (["text/csv;q=0, */*"], "ndjson"), (["*/*;q=0.5, application/vnd.apache.parquet;q=0.9"], "parquet"),
+     (["application/json"], "ndjson"), (['text/csv;x="a,b"'], "csv"), (["TEXT/CSV ; header=present"], "csv"),
+     (["application/x-ndjson;q=0, */*"], "csv")],
+)  # fmt: skip
+def test_the_format_is_the_one_that_the_client_prefers(accept: list[str], format_: str) -> None:
+    assert _accepted_format(accept) == format_
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "*/*;q=0.000", "text/html, application/xml"])
+def test_a_format_that_the_service_does_not_have_is_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="a result is available as application/x-ndjson, text/csv"):
+        _accepted_format([accept])
+
+
 def test_csv_has_no_formula_unless_they_are_requested(client: httpx.Client) -> None:
     table = "key," + TABLE.replace("33,", "=1+1,33,").replace("x,1,", "@SUM(1),1,1,")
     job = finished(client, client.post(TABULAR, params={"id_column": "key"}, content=table.encode(), headers=CSV))
@@ -164,7 +184,8 @@ def test_a_job_has_an_etag_and_is_deleted_with_its_result(client: httpx.Client) 
     [
         (TABULAR, {"content": b"", "headers": CSV}, 422, "empty"),
         (TABULAR, {"content": b"age\n1\n", "headers": CSV}, 422, "is missing"),
-        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
+        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "'age' is missing; the table has: 'colour'"),
+        (f"{TABULAR}?extra=refuse", {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
         (TABULAR, {"content": TABLE.encode("utf-16"), "headers": CSV}, 422, "not UTF-8"),
         (TABULAR, {"content": b"x", "headers": {"Content-Type": "text/html"}}, 415, "text/csv"),
         (TABULAR, {"content": b"x"}, 422, "is missing"),

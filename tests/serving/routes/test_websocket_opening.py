@@ -36,6 +36,19 @@ def test_a_page_of_another_host_may_not_connect_unless_a_setting_names_it() -> N
                 assert send(socket, {"id": 1, "type": "ping"})
 
 
+def test_the_host_of_a_page_is_the_one_that_a_trusted_proxy_forwards() -> None:
+    forwarded = {"X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https", "Origin": "https://shop.example"}
+    for trusted in (("127.0.0.1",), ()):
+        with listening(LocalService(trusted_proxies=trusted).edged) as address:
+            try:
+                with connect(f"ws://{address}/v1/ws/predict", additional_headers=forwarded) as socket:
+                    assert send(socket, {"id": 1, "type": "ping"})
+                is_open = True
+            except InvalidStatus:
+                is_open = False
+            assert is_open is bool(trusted)
+
+
 def test_who_has_no_key_gets_401_and_who_may_not_predict_403() -> None:
     local_service = LocalService(api_keys=API_KEYS)
     with listening(local_service.edged) as address:
