@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from models.card import Column
 from serving.kinds.tabular.schemas import ClassifiedRows, EstimatedRows, TabularSchema, tabular_schema
-from tests.serving.in_process_service import TABLE_CARD, card
+from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
 
 ODD_NAMES = (
     "with space", "dotted.name", "class", "def", "größe", "日本", "1st", "model_config", "model_fields", "__class__",
