@@ -58,7 +58,14 @@ def build_app(
     operations = build_operations(
         handlers, catalog, inference, metrics, reconciler, jobs, version=version, is_stopping=is_stopping, checks=checks
     )
-    document = OpenApiDocument(operations, version=version, depends_on=handlers.cards, tags=handlers.tags, guard=guard)
+    document = OpenApiDocument(
+        operations,
+        version=version,
+        depends_on=handlers.cards,
+        versions=handlers.versions,
+        tags=handlers.tags,
+        guard=guard,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

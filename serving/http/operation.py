@@ -23,6 +23,7 @@ from serving.http.encoded_path import EncodedPathRoute
 from serving.http.problem_details import problem_of
 from serving.http.representation import check_if_match
 from serving.http.requests.json_body import NO_CACHE
+from serving.http.requests.query import check_parameters
 from serving.http.response_cache import ResponseCache
 from serving.http.version_selection import version_request_of
 from serving.runners.interface import ModelRef
@@ -65,6 +66,8 @@ class Operation:
     description: str = ""
     body: Content | None = None
     more_bodies: tuple[Content, ...] = ()
+    # Query parameters that are read and not described: those of other forms of the body.
+    more_parameters: tuple[str, ...] = ()
     more_answers: tuple[Content, ...] = ()
     parameters: Callable[[], tuple[JsonSchema, ...]] = tuple
     problems: tuple[ProblemType, ...] = (INTERNAL,)
@@ -79,6 +82,8 @@ class Operation:
     # Whether a request can select the model version.
     takes_version: bool = False
     status: int = 200
+    # Other statuses of a success, without a body, and their descriptions.
+    more_statuses: Mapping[int, str] = field(default_factory=dict)
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
 
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
@@ -99,6 +104,8 @@ class Operation:
                 if self.has_preconditions and "if-match" in request.headers:
                     check_if_match(request)
                 set_version_request(version_request_of(request.scope, guard))
+                if request.scope["query_string"]:
+                    check_parameters(request, self._query_names())
                 if cache is None or answered_by is None:
                     response = await handler(request)
                 else:
@@ -117,6 +124,9 @@ class Operation:
     def has_preconditions(self) -> bool:
         """Whether the operation depends on the state of a resource, so that `If-Match` is evaluated."""
         return self.is_conditional or self.method in ("PUT", "DELETE")
+
+    def _query_names(self) -> list[str]:
+        return [*(each["name"] for each in self.parameters() if each["in"] == "query"), *self.more_parameters]
 
     def native(self) -> Operation:
         """Return this operation at the path that BentoML's clients call, which is named after the method."""

@@ -30,7 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 _SAFE_IN_PATHS = "/:@!$&'()*+,;=-._~"
 
 # Clients of the Open Inference Protocol read the member `error`.
-_OPEN_INFERENCE_PATHS = ("/v2/health/", "/v2/models/")
+_OPEN_INFERENCE = "/v2"
 
 
 def problem(
@@ -53,7 +53,7 @@ def problem(
         "request_id": current_request_id(),
         **members,
     }
-    if instance.startswith(_OPEN_INFERENCE_PATHS):
+    if instance == _OPEN_INFERENCE or instance.startswith(f"{_OPEN_INFERENCE}/"):
         document["error"] = detail
     if faults:
         document["errors"] = [fault.model_dump() for fault in faults]

@@ -128,7 +128,7 @@ class ResponseCache:
 
 def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
     """Return the same key as `key_of`, for a JSON body without a query and without headers that are part of the key."""
-    return _key(operation, model, ("", "", "", "", _JSON), _pieces(body, _JSON))
+    return _key(operation, model, ("", "", "", _JSON), _pieces(body, _JSON))
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
@@ -139,7 +139,6 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
         # Of links in headers of the response.
         current_public_url().prefix,
         request.headers.get("api-version", ""),
-        request.headers.get("content-encoding", ""),
         "&".join(sorted(request.url.query.split("&"))),
         content_type.partition(";")[0].strip().lower(),
     )

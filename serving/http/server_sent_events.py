@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from serving.http.streaming import ReleasingResponse
 
 MEDIA_TYPE = "text/event-stream"
+# The id of the last event of a stream.
+DONE = "done"
 
 
 class EventStream(ReleasingResponse):
@@ -39,7 +41,26 @@ async def in_completion_order(items: Sequence[Awaitable[BaseModel]]) -> AsyncIte
                 item = task.result()
                 failed += getattr(item, "status", "ok") == "error"
                 yield event("item", str(tasks[task]), item.__pydantic_serializer__.to_json(item))
-        yield event("done", "done", orjson.dumps({"items": len(tasks), "failed": failed}))
+        yield event("done", DONE, orjson.dumps({"items": len(tasks), "failed": failed}))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def in_request_order(items: Sequence[Awaitable[BaseModel]], *, start: int) -> AsyncIterator[bytes]:
+    """Yield as `in_completion_order`, but in the order of the request, so that a client can resume after any event.
+
+    `start` is the position of the first item.
+    """
+    tasks = [asyncio.ensure_future(item) for item in items]
+    failed = 0
+    try:
+        for index, task in enumerate(tasks, start):
+            item = await task
+            failed += getattr(item, "status", "ok") == "error"
+            yield event("item", str(index), item.__pydantic_serializer__.to_json(item))
+        yield event("done", DONE, orjson.dumps({"items": len(tasks), "failed": failed}))
     finally:
         for task in tasks:
             task.cancel()

@@ -35,7 +35,8 @@ class ItemProcessor(Protocol):
 class JobSubmission:
     """The operation that takes jobs of one kind: its part of the OpenAPI document, and its query string.
 
-    The media types of `body` and `more_bodies` are those that a job may have.
+    The media types of `body` and `more_bodies` are those that a job may have, and `more_types`, which the document
+    does not list: some generators of clients take a type with "json" in its name before all others.
     """
 
     id: str
@@ -45,6 +46,7 @@ class JobSubmission:
     query: type[Query]
     body: Content
     more_bodies: tuple[Content, ...] = ()
+    more_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class JobKind:
     @property
     def media_types(self) -> tuple[str, ...]:
         """The media types that a body may have."""
-        return tuple(body.media_type for body in (self.submission.body, *self.submission.more_bodies))
+        about = self.submission
+        return (*(body.media_type for body in (about.body, *about.more_bodies)), *about.more_types)
 
     @property
     def path(self) -> str:

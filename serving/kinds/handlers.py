@@ -35,6 +35,15 @@ class Handlers:
         """Return the cards of the versions that answer by default."""
         return tuple(handler.model.card for handler in self)
 
+    def versions(self) -> dict[str, str]:
+        """Return the versions that answer by default, by the names and the aliases of the models that have reported."""
+        versions: dict[str, str] = {}
+        for alias, handler in self.by_alias.items():
+            default = handler.model.default
+            if default is not None:
+                versions |= {default.name: default.version, alias: default.version}
+        return versions
+
     def job_kinds(self) -> list[JobKind]:
         """Return the kinds of jobs that the handlers process."""
         kinds = (handler.job_kind() for handler in self)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from models.card import Card, Task
 from models.store.artifacts import Artifact
-from serving.http.operation import Content, Operation
+from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds
 from serving.jobs.kind import JobKind
 from serving.kinds.served_model import ServedModel, V
@@ -56,11 +56,24 @@ class BatchMethodSpec:
     call: Callable[[Any, Any], Any]  # Any: the kind's own predictor and payload
 
 
+StreamCalls = Sequence[Callable[[], Awaitable[BaseModel]]]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamQuery:
+    """The GET form of a stream: the id of its operation, its parameters, and how a request is read."""
+
+    id: str
+    parameters: Callable[[], tuple[JsonSchema, ...]]
+    read: Callable[[Request], StreamCalls]
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A batch whose results are sent one by one, as Server-Sent Events, in the order in which they are finished.
 
-    `read` validates a request and returns one call per item; each returns one result or one error.
+    `read` validates a request and returns one call per item; each returns one result or one error. `query` is the same
+    for a GET request, which is what the EventSource of browsers sends.
     """
 
     id: str
@@ -69,9 +82,10 @@ class Stream:
     summary: str
     description: str
     body: Content
-    read: Callable[[Request], Awaitable[Sequence[Callable[[], Awaitable[BaseModel]]]]]
+    read: Callable[[Request], Awaitable[StreamCalls]]
     example: Json
     answer_description: str
+    query: StreamQuery | None = None
 
 
 class Handler(ABC, Generic[V]):

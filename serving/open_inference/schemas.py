@@ -16,7 +16,13 @@ Parameters = Annotated[
 Dimension = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-class InferInput(Request):
+class _Foreign(Request):
+    """A request of foreign clients. Unknown members are ignored: KServe's sends `model_name`, and others `shape`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class InferInput(_Foreign):
     """One input tensor: its elements are in `data`, or behind the JSON where `binary_data_size` says how many bytes."""
 
     name: Name
@@ -26,14 +32,14 @@ class InferInput(Request):
     data: list[Any] | None = Field(None, description="Row after row, flat or nested. A file is text in base64 here.")
 
 
-class InferWanted(Request):
+class InferWanted(_Foreign):
     """One requested output."""
 
     name: Name
     parameters: Parameters = None
 
 
-class InferRequest(Request):
+class InferRequest(_Foreign):
     """Tensors to infer from (Open Inference Protocol)."""
 
     id: str | None = Field(None, max_length=256, description="Comes back with the answer.")

@@ -24,8 +24,9 @@ from serving.errors.problem_types import (
 )
 from serving.http.operation import Content, Operation
 from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
-from serving.http.requests.json_body import JSON, answer, check_content_type
+from serving.http.requests.json_body import JSON, answer
 from serving.http.requests.query import parameters_of, read_query
+from serving.jobs.decoding.media_types import is_accepted
 from serving.jobs.decoding.task import media_type
 from serving.jobs.kind import JobKind
 from serving.jobs.schemas import FolderJob, JobInfo
@@ -105,10 +106,9 @@ async def _submission(service: JobService, kind: JobKind, request: Request) -> S
     source = None
     if received == JSON and _takes_folders(service, kind):
         source = FolderJob.model_validate(await _json(request)).folder
-    elif received not in kind.media_types:
-        reason = f"not '{received[:100]}'" if received else "and there is none"
-        raise UnsupportedMedia(f"the Content-Type has to be one of {', '.join(kind.media_types)}, {reason}")
-    check_content_type(request, received)
+    elif not is_accepted(received, kind.media_types):
+        types = ", ".join(kind.media_types)
+        raise UnsupportedMedia(f"the Content-Type has to be one of {types}, not '{received[:100]}'")
     declared = request.headers.get("content-length", "")
     return Submission(
         kind,

@@ -39,6 +39,8 @@ from serving.routes.job_responses import EXAMPLE_ID, example, example_kind, info
 
 _PATH = path_parameter("job_id", "Id of the job.", EXAMPLE_ID)
 _TYPES: dict[ResultFormat, str] = {"ndjson": NDJSON, "csv": CSV, "parquet": PARQUET}
+# Generators of clients return the bytes of such a response.
+_FILE: JsonSchema = {"type": "string", "format": "binary"}
 _READ_PROBLEMS = (VALIDATION, INTERNAL, JOBS_UNAVAILABLE, DEADLINE)
 
 
@@ -185,8 +187,10 @@ def _result(service: JobService) -> Operation:
         ),
         handler=get_job_result,
         parameters=lambda: (_PATH, *parameters_of(_FormatQuery, format="ndjson")),
-        answer=Content(NDJSON, _lines_schema, lambda: _example_results(service)),
-        more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, _file_schema)),
+        answer=Content(
+            NDJSON, lambda: {**_FILE, "description": "A JSON object in each line."}, lambda: _example_results(service)
+        ),
+        more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, lambda: _FILE)),
         answer_description="One line for each item.",
         problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE, TOO_MANY_JOBS),
     )
@@ -277,12 +281,3 @@ def _example_results(service: JobService) -> dict[str, str]:
         for kind in service.kinds.values()
         if kind.example_lines
     }
-
-
-def _lines_schema() -> JsonSchema:
-    # Without a type, because some readers of the document expect the whole text, and others one line, an object.
-    return {"description": "A JSON object in each line."}
-
-
-def _file_schema() -> JsonSchema:
-    return {"type": "string", "format": "binary"}

@@ -6,6 +6,7 @@ Anyone may request them, so a response costs little: its bytes and its compresse
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from serving.access.client_address import url_of
 from serving.concurrency import SharedResult
 from serving.context import current_public_url
+from serving.http.middleware.trailing_slash import HAD_SLASH
 from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Handler
 from serving.http.representation import Representation
@@ -27,6 +29,7 @@ from serving.http.requests.json_body import NO_CACHE
 UI_FOLDER = Path(__file__).parent.parent / "ui"
 # BentoML's package includes Swagger UI.
 _SWAGGER_UI = "_internal/server/static_content"
+_REFERENCE = re.compile(rb'(href|src)="(?:\./)?')
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -70,9 +73,14 @@ def server_url(request: Request) -> str:
 
 def _page(file: str, headers: Mapping[str, str]) -> Handler:
     page = _kept(UI_FOLDER / file)
+    # The same page at a path with a slash at its end. Its references are relative, so that a proxy can add a prefix.
+    page_below = SharedResult(
+        lambda: Representation.of(_REFERENCE.sub(rb'\1="../', (UI_FOLDER / file).read_bytes()), "text/html")
+    )
 
     async def show(request: Request) -> Response:
-        return (await page.get()).response(request, headers)
+        is_below = HAD_SLASH in request.scope
+        return (await (page_below if is_below else page).get()).response(request, headers)
 
     return show
 

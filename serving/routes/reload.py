@@ -10,7 +10,7 @@ from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, answer, read_json
 from serving.http.requests.query import model_parameter
 from serving.runners.interface import ModelRef
-from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION, ModelUsed
+from serving.schemas.fields import EXAMPLE_VERSION, ModelUsed
 from serving.schemas.reload import Reload, ReloadRequest
 from serving.versions.reconciler import Reconciler
 
@@ -24,7 +24,7 @@ def operations(reconciler: Reconciler) -> list[Operation]:
 
     def examples() -> dict[str, dict[str, str]]:
         active = reconciler.report(name).active
-        return {"latest": {}, "version": {"version": active.version if active else NEWER_VERSION}}
+        return {"latest": {}, "version": {"version": active.version if active else EXAMPLE_VERSION}}
 
     return [
         Operation(
@@ -53,7 +53,7 @@ def operations(reconciler: Reconciler) -> list[Operation]:
 
 async def _reload(reconciler: Reconciler, request: Request) -> Reload:
     body = ReloadRequest()
-    if int(request.headers.get("content-length") or 0) or "transfer-encoding" in request.headers:
+    if await request.body():
         body = ReloadRequest.model_validate_json(await read_json(request))
     result = await reconciler.reload(request.path_params["name"], body.version)
     return Reload(model=_used(result.model), previous=_used(result.previous), duration_ms=result.duration_ms)
@@ -61,7 +61,7 @@ async def _reload(reconciler: Reconciler, request: Request) -> Reload:
 
 def _example(name: str) -> dict[str, object]:
     return {
-        "model": {"name": name, "version": NEWER_VERSION},
+        "model": {"name": name, "version": EXAMPLE_VERSION},
         "previous": {"name": name, "version": EXAMPLE_VERSION},
         "duration_ms": 812.0,
     }

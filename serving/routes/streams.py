@@ -1,4 +1,8 @@
-"""Batches whose results are sent one by one, as Server-Sent Events, in the order in which they are finished."""
+"""Batches whose results are sent one by one, as Server-Sent Events.
+
+Events of a POST are in the order in which they are finished. Events of a GET are in the order of the request, so that a
+client that lost its connection goes on where it was: the EventSource of browsers sends the id of its last event.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,31 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.context import current_caller
+from serving.errors.problem_types import CALL_FAILURES, VALIDATION
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
-from serving.http.server_sent_events import MEDIA_TYPE, EventStream, event, in_completion_order
-from serving.kinds.interface import Handler, Stream
+from serving.http.server_sent_events import (
+    DONE,
+    MEDIA_TYPE,
+    EventStream,
+    event,
+    in_completion_order,
+    in_request_order,
+)
+from serving.kinds.interface import Handler, Stream, StreamQuery
 from serving.shared_limit import SharedLimit
 
-# No type: to some readers of the document this is the whole stream, a text, and to others one event, an object.
+LAST_EVENT_ID: Final = "Last-Event-ID"
+# As text: generators of clients have no type for a stream of events.
 _EVENTS: JsonSchema = {
+    "type": "string",
     "description": "Events `item`, each with the place in the request as its id and one result or one error as its "
     "data, as in the batch call; then one event `done` with how many there were and how many of them failed.",
+}
+_RESUMED: JsonSchema = {
+    "name": LAST_EVENT_ID,
+    "in": "header",
+    "description": "Id of the last event that the client received: the stream goes on after it. Browsers send it.",
+    "schema": {"type": "string"},
 }
 
 
@@ -28,7 +48,13 @@ MAX_STREAMS: Final = 256
 def operations(handlers: Iterable[Handler[Any]]) -> list[Operation]:
     """Return the operations of the streams of all models."""
     open_streams = SharedLimit(MAX_STREAMS, name="open streams")
-    return [_operation(handler, stream, open_streams) for handler in handlers for stream in handler.streams()]
+    result: list[Operation] = []
+    for handler in handlers:
+        for stream in handler.streams():
+            result.append(_operation(handler, stream, open_streams))
+            if stream.query is not None:
+                result.append(_query_operation(handler, stream, stream.query, open_streams))
+    return result
 
 
 def _operation(handler: Handler[Any], stream: Stream, open_streams: SharedLimit) -> Operation:
@@ -56,6 +82,38 @@ def _operation(handler: Handler[Any], stream: Stream, open_streams: SharedLimit)
     )
 
 
+def _query_operation(handler: Handler[Any], stream: Stream, query: StreamQuery, open_streams: SharedLimit) -> Operation:
+    async def answer(request: Request) -> Response:
+        calls = query.read(request)
+        last = request.headers.get(LAST_EVENT_ID, "")
+        if last == DONE:
+            # EventSource connects again after the end of a stream, unless it gets 204.
+            return Response(status_code=204, headers={"Cache-Control": "no-store"})
+        handler.model.router.choose()
+        start = min(int(last) + 1, len(calls)) if last.isascii() and last.isdecimal() and len(last) < 9 else 0
+        caller = current_caller()
+        open_streams.acquire(caller)
+        events = in_request_order([call() for call in calls[start:]], start=start)
+        return EventStream(events, on_end=lambda: open_streams.release(caller))
+
+    return Operation(
+        id=query.id,
+        method="GET",
+        takes_version=True,
+        path=stream.path,
+        tag=stream.tag,
+        summary=f"{stream.summary}, by a GET request",
+        description=f"As `{stream.id}`, for EventSource in browsers: events are in the order of the request, and a "
+        f"connection with `{LAST_EVENT_ID}` gets the events after it.",
+        handler=answer,
+        parameters=lambda: (*query.parameters(), _RESUMED),
+        answer=_content(stream.example),
+        answer_description=stream.answer_description,
+        more_statuses={204: "The client has the whole stream."},
+        problems=(VALIDATION, *CALL_FAILURES),
+    )
+
+
 def _content(item: dict[str, Any]) -> Content:
-    shown = event("item", "0", orjson.dumps(item)) + event("done", "done", b'{"items":1,"failed":0}')
+    shown = event("item", "0", orjson.dumps(item)) + event("done", DONE, b'{"items":1,"failed":0}')
     return Content(MEDIA_TYPE, lambda: _EVENTS, lambda: {"events": shown.decode()})

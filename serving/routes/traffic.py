@@ -11,7 +11,7 @@ from serving.errors.problem_types import BODY_FAULTS, DEADLINE, INTERNAL, NOT_KN
 from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, answer, read_json
 from serving.http.requests.query import model_parameter
-from serving.schemas.fields import EXAMPLE_VERSION, NEWER_VERSION
+from serving.schemas.fields import EXAMPLE_VERSION
 from serving.schemas.traffic import Traffic, TrafficRequest, TrafficVersion
 from serving.versions.reconciler import Reconciler
 from serving.versions.report import ModelReport
@@ -112,11 +112,10 @@ def _traffic(report: ModelReport) -> Traffic:
 def _answer(reconciler: Reconciler) -> Content:
     example: dict[str, Any] = {
         "name": reconciler.names[0],
-        "weights": {EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1},
+        "weights": {EXAMPLE_VERSION: 1.0},
         "shadow": None,
         "versions": [
-            {"version": EXAMPLE_VERSION, "roles": ["default", "weighted"], "share": 0.9, "loaded": True},
-            {"version": NEWER_VERSION, "roles": ["weighted"], "share": 0.1, "loaded": True},
+            {"version": EXAMPLE_VERSION, "roles": ["default", "weighted"], "share": 1.0, "loaded": True},
         ],
     }
     return Content(JSON, lambda: Traffic, lambda: {"canary": example})

@@ -10,10 +10,8 @@ from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
 
 # A version is the name of a folder.
 VERSION_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-# The name of a model in examples.
-EXAMPLE_MODEL = "churn"
-# In examples: versions as BentoML names them, the second one newer.
-EXAMPLE_VERSION, NEWER_VERSION = "fmwlvvqbgkyaqusi", "h3xk2cqbgo7aqusi"
+# The name and the version of a model in examples. The OpenAPI document has those of a served model in their place.
+EXAMPLE_MODEL, EXAMPLE_VERSION = "churn", "fmwlvvqbgkyaqusi"
 
 
 class Request(BaseModel):
@@ -57,11 +55,12 @@ AtLeastOne = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER), BeforeValidator(_a
 def _identifier(what: str, example: str, **more: str) -> WithJsonSchema:
     return WithJsonSchema(
         {
-            "description": f"Id of the {what} in the training data. A number is converted to a string.",
-            "anyOf": [
-                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARACTERS, **more},
-                {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
-            ],
+            # One type: generators of clients wrap a value of two. Numbers are read too, for clients of numeric ids.
+            "description": f"Id of the {what} in the training data. A whole number is read as its digits.",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_ID_CHARACTERS,
+            **more,
             "examples": [example],
         },
         mode="validation",

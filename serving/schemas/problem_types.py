@@ -19,6 +19,9 @@ class Problem(BaseModel):
     instance: str = Field(description="Path of the request.")
     request_id: str = Field(description="Id of the request, as in the `X-Request-ID` header and in the logs.")
     errors: list[Fault] | None = Field(default=None, description="Faults of an invalid request.")
+    error: str | None = Field(
+        default=None, description="Same as `detail`, below `/v2`: clients of the Open Inference Protocol read it."
+    )
 
 
 class ProblemKind(BaseModel):

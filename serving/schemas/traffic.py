@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, NEWER_VERSION, VERSION_PATTERN, Request, Response
+from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, VERSION_PATTERN, Request, Response
 
 MAX_VERSIONS = 8
 _TOLERANCE = 1e-6
@@ -36,7 +36,7 @@ class TrafficRequest(Request):
         max_length=MAX_VERSIONS,
         description="The share of each version; shares add up to 1. A version of share 0 answers the requests that "
         "name it. Without any weights the default version gets all requests.",
-        examples=[{EXAMPLE_VERSION: 0.9, NEWER_VERSION: 0.1}],
+        examples=[{EXAMPLE_VERSION: 1.0}],
     )
     shadow: Version | None = Field(
         None, description="A version that gets a copy of each request: its answers are compared, counted and discarded."

@@ -68,7 +68,30 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     # Files of forms are images here, not tables or archives. A schema cannot describe the columns of Parquet.
     is_other_file = bool({"file", "archive"} & set(body)) or case.media_type == PARQUET
     is_describable = not {"model", "page_token", "id_column"} & set(query) and not body.get("model")
-    return is_describable and not body.get("explain") and is_known and not is_other_file
+    is_invalid = case.meta is None or not case.meta.generation.mode.is_negative or not _is_lenient(query, body)
+    return is_describable and not body.get("explain") and is_known and not is_other_file and is_invalid
+
+
+IDS = {"user_id", "item_id", "user_ids", "history", "ids"}
+
+
+def _is_lenient(query: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Return whether a request that its schema does not allow may be accepted all the same.
+
+    Ids may be numbers, forms of pages send empty fields, and columns of a table may be ignored.
+    """
+    ids = [
+        each for name, value in body.items() if name in IDS for each in (value if isinstance(value, list) else [value])
+    ]
+    is_number = any(isinstance(each, int | float) and not isinstance(each, bool) for each in ids)
+    is_empty = any(value in ("", b"", None) for value in body.values() if not isinstance(value, list | dict))
+    nested = [each for value in body.values() for each in (value if isinstance(value, list) else [value])]
+    return (
+        is_number
+        or is_empty
+        or query.get("extra") == "ignore"
+        or any(_is_lenient({}, each) for each in nested if isinstance(each, dict))
+    )
 
 
 @schemathesis.serializer("text/csv", "application/x-ndjson")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+# Where the scope says that the path had a slash: links of pages are relative to it.
+HAD_SLASH: Final = "makunouchi.had_slash"
 
 
 class TrailingSlash:
@@ -13,6 +18,7 @@ class TrailingSlash:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"].endswith("/") and scope["path"] != "/":
+            scope[HAD_SLASH] = True
             # In place: outer middleware reads the matched route from the same scope.
             scope["path"] = scope["path"].rstrip("/") or "/"
             scope["raw_path"] = scope.get("raw_path", b"").partition(b"?")[0].rstrip(b"/") or b"/"

@@ -18,10 +18,12 @@ from serving.errors.problem_types import (
     RATE_LIMITED,
     RESOURCES_UNAVAILABLE,
     UNAUTHENTICATED,
+    VALIDATION,
     ProblemType,
 )
 from serving.http.openapi.components import ComponentSchemas
 from serving.http.openapi.headers import HEADERS, VERSION_PARAMETERS
+from serving.http.openapi.served_versions import with_served_versions
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.problem_details import MEDIA_TYPE
 from serving.http.representation import Representation, RepresentationStart
@@ -57,7 +59,8 @@ _REQUEST_ID = "01J9Z3N8Q6K4"
 class OpenApiDocument:
     """The document of a list of operations.
 
-    It is built once, in a thread, and again when `depends_on` returns other objects: the served cards.
+    It is built once, in a thread, and again when `depends_on` returns other objects, the served cards, or `versions`
+    other names: the versions that answer, by the names of the models.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class OpenApiDocument:
         *,
         version: str,
         depends_on: Callable[[], tuple[object, ...]],
+        versions: Callable[[], Mapping[str, str]] = dict,
         tags: Sequence[tuple[str, str]] = (),
         guard: Guard,
     ) -> None:
@@ -73,6 +77,8 @@ class OpenApiDocument:
         self._guard = guard
         self._version = version
         self._depends_on = depends_on
+        self._versions = versions
+        self._built_with: Mapping[str, str] = {}
         self._tags = (*tags, *TAGS)
         self._built_from: tuple[object, ...] = ()
         self._start: SharedResult[RepresentationStart] | None = None
@@ -80,8 +86,14 @@ class OpenApiDocument:
     async def representation(self, server_url: str) -> Representation:
         """Return the document as JSON, with `server_url` as the server."""
         dependencies = self._depends_on()
+        versions = self._versions()
         start = self._start
-        if start is None or any(old is not new for old, new in zip(self._built_from, dependencies, strict=True)):
+        if (
+            start is None
+            or versions != self._built_with
+            or any(old is not new for old, new in zip(self._built_from, dependencies, strict=True))
+        ):
+            self._built_with = versions
             start = self._start = SharedResult(self._build)
             self._built_from = dependencies
         # The server comes last: all before it is the same in every response.
@@ -90,6 +102,7 @@ class OpenApiDocument:
 
     def _build(self) -> RepresentationStart:
         document = build(self._operations, tags=self._tags, version=self._version, guard=self._guard)
+        document = with_served_versions(document, self._built_with)
         return RepresentationStart(orjson.dumps(document)[:-1], "application/json")
 
 
@@ -185,12 +198,16 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     responses: JsonSchema = {str(operation.status): response}
     if operation.links:
         responses[str(operation.status)]["links"] = dict(operation.links)
+    for status, description in operation.more_statuses.items():
+        responses[str(status)] = {"description": description, "headers": _headers(*success)}
     if operation.is_conditional:
         responses["304"] = {"description": "The representation has not changed.", "headers": _headers(*success)}
     by_status: dict[int, list[ProblemType]] = {}
     # Whatever may fail unexpectedly may also lack a resource.
     failures = (*operation.problems, *((RESOURCES_UNAVAILABLE,) if INTERNAL in operation.problems else ()))
     problems = (
+        # Every operation refuses unknown query parameters.
+        VALIDATION,
         *failures,
         *((NOT_KNOWN,) if operation.takes_version else ()),
         *((PRECONDITION_FAILED,) if operation.has_preconditions else ()),

@@ -21,6 +21,11 @@ MAX_HEADER_BYTES: Final = 4096 + 128
 MAX_HEADERS: Final = 8
 # A preamble of more bytes is refused. Those that clients send are one sentence.
 MAX_PREAMBLE_BYTES: Final = 16 << 10
+# Names of the buttons of pages, and of hidden fields of browsers and frameworks. A misspelled option is none of them.
+_BUTTONS = ("submit", "button")
+_OF_PAGES = frozenset(
+    {"action", "btn", "commit", "go", "ok", "save", "send", "upload", "_charset_", "max_file_size", "utf8"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,12 @@ class PartHeader:
     name: str
     file_name: str | None
     content_type: str
+
+    @property
+    def is_of_page(self) -> bool:
+        """Whether the form of a page sends this part beside the fields: its button, or what its framework adds."""
+        name = self.name.lower().removesuffix(".x").removesuffix(".y")
+        return self.file_name is None and (name in _OF_PAGES or any(each in name for each in _BUTTONS))
 
 
 # A part is its header, its content in chunks, and None at its end.

@@ -35,14 +35,11 @@ async def read_json(request: Request, bounds: JsonBounds = DEFAULT_BOUNDS) -> by
 
 
 def check_content_type(request: Request, wanted: str) -> None:
-    """Raise UnsupportedMedia unless the body has the media type `wanted` and is not compressed."""
+    """Raise UnsupportedMedia unless the body has the media type `wanted`."""
     received = request.headers.get("content-type", "")
     if received.partition(";")[0].strip().lower() != wanted:
         reason = f"not '{received[:100]}'" if received else "and there is none"
         raise UnsupportedMedia(f"the Content-Type has to be {wanted}, {reason}")
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
-        raise UnsupportedMedia(f"the body must not be compressed; its Content-Encoding is '{coding[:100]}'")
 
 
 def answer(model: BaseModel) -> Response:

@@ -20,6 +20,8 @@ from serving.http.requests.json_body import check_content_type
 __all__ = ["MAX_FIELD_BYTES", "MULTIPART", "Part", "fields", "files", "parse", "read_parts"]
 
 MAX_FIELD_BYTES: Final = 4096
+# Room for buttons, and for hidden fields of pages.
+_MORE_PARTS: Final = 4
 _TEXT_TYPES = ("text/", "application/json")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,308})(\.\d{1,1000})?([eE][+-]?\d{1,5})?")
 
@@ -41,15 +43,20 @@ async def read_parts(request: Request, *, max_parts: int) -> list[Part]:
 
 
 def parse(body: bytes, boundary: bytes, *, max_parts: int) -> list[Part]:
-    """Return the parts of `body`. Raises Malformed for an incomplete body and for more than `max_parts` parts."""
-    reader = FormReader(boundary, max_parts=max_parts)
+    """Return the parts of `body`, without those that the form of a page sends for a button or for nothing.
+
+    Raises Malformed for an incomplete body and for more than `max_parts` parts.
+    """
+    reader = FormReader(boundary, max_parts=max_parts + _MORE_PARTS)
     parts: list[Part] = []
-    name, is_file, size, chunks = "", False, 0, list[bytes]()
+    header, is_file, size, chunks = PartHeader("", None, ""), False, 0, list[bytes]()
     for event in reader.feed(body):
         if event is None:
-            parts.append(Part(name, chunks[0] if len(chunks) == 1 else b"".join(chunks), is_file))
+            # A field that was not filled in is empty, and so are content and name of a file that was not chosen.
+            if not header.is_of_page and (size or header.file_name):
+                parts.append(Part(header.name, chunks[0] if len(chunks) == 1 else b"".join(chunks), is_file))
         elif isinstance(event, PartHeader):
-            name, is_file, size, chunks = event.name, _is_file(event), 0, []
+            header, is_file, size, chunks = event, _is_file(event), 0, []
         else:
             size += len(event)
             if not is_file and size > MAX_FIELD_BYTES:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, TypeVar, get_origin
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_origin
 from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -11,14 +11,16 @@ from starlette.requests import Request
 
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import faults_of
-from serving.http.operation import JsonSchema
+
+if TYPE_CHECKING:
+    from serving.http.operation import JsonSchema
 
 T = TypeVar("T", bound=BaseModel)
 MAX_PARAMETERS = 100
 
 
 class Query(BaseModel):
-    """The base of every query string. Unknown and repeated parameters are refused."""
+    """The base of every query string. Unknown parameters, and repeated ones that are no list, are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,8 +35,20 @@ def _as_bool(value: object) -> object:
 Flag = Annotated[bool, BeforeValidator(_as_bool)]
 
 
+def check_parameters(request: Request, known: Collection[str]) -> None:
+    """Raise FieldFault for a query parameter that is not in `known`."""
+    for name in request.query_params:
+        if name not in known:
+            names = f"known: {', '.join(known)}" if known else "there are none here"
+            message = f"{name[:100]}: Unknown query parameter; {names}"
+            raise FieldFault(message, location=("query", name[:100]), value_type="string")
+
+
 def read_query(request: Request, query_type: type[T]) -> T:
-    """Return the query string as `query_type`. Raises FieldFault for its first fault."""
+    """Return the query string as `query_type`. Raises FieldFault for its first fault.
+
+    The values of a list are repeated parameters, or separated by commas.
+    """
     if request.scope["query_string"].count(b"&") >= MAX_PARAMETERS:
         message = f"the query string has more than {MAX_PARAMETERS} parameters"
         raise FieldFault(message, location=("query",), value_type="array")
@@ -42,12 +56,13 @@ def read_query(request: Request, query_type: type[T]) -> T:
     for pair in filter(None, request.scope["query_string"].decode("latin-1").split("&")):
         encoded_name, _, encoded = pair.partition("=")
         name = unquote_plus(encoded_name)
-        if name in values:
-            raise FieldFault("given more than once", location=("query", name[:100]), value_type="array")
         field = query_type.model_fields.get(name)
         if field is not None and get_origin(field.annotation) is tuple:
             # Split before it is decoded: a comma of a value is sent as %2C (RFC 6570, 3.2.8).
-            values[name] = tuple(unquote_plus(part) for part in encoded.split(",") if part)
+            part = tuple(unquote_plus(each) for each in encoded.split(",") if each)
+            values[name] = (*values.get(name, ()), *part)
+        elif name in values:
+            raise FieldFault("given more than once", location=("query", name[:100]), value_type="array")
         else:
             values[name] = unquote_plus(encoded)
     try:

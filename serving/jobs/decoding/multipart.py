@@ -34,20 +34,21 @@ def form_items(
     Raises Malformed, and FieldFault for any other part.
     """
     names = tuple(name for name in (item_part, file_part) if name)
-    open_part: _ItemPart | _FilePart | None = None
+    open_part: _ItemPart | _FilePart | _IgnoredPart | None = None
     has_file = False
     try:
         for event in _events(path, content_type):
             if isinstance(event, PartHeader):
-                _check(event, names)
                 if event.name == file_part and has_file:
                     raise _fault(event, f"only one '{file_part}' may be sent", "array")
-                has_file = has_file or event.name == file_part
-                open_part = _FilePart(event, path) if event.name == file_part else _ItemPart(event, limits)
+                open_part = _opened(event, path, limits, names, file_part)
             elif open_part is not None and event is not None:
                 open_part.write(event)
             elif open_part is not None:
-                yield open_part.finish()
+                result = open_part.finish()
+                has_file = has_file or isinstance(result, FormFile)
+                if result is not None:
+                    yield result
     finally:
         if open_part is not None:
             open_part.close()
@@ -69,12 +70,17 @@ def _events(path: Path, content_type: str) -> Iterator[FormEvent]:
     reader.close()
 
 
-def _check(header: PartHeader, names: tuple[str, ...]) -> None:
+def _opened(
+    header: PartHeader, path: Path, limits: DecodeLimits, names: tuple[str, ...], file_part: str
+) -> _ItemPart | _FilePart | _IgnoredPart:
+    if header.is_of_page:
+        return _IgnoredPart()
     if header.name not in names:
-        raise _fault(header, "Unknown field", "string")
+        return _IgnoredPart(_fault(header, "Unknown field", "string"))
     if header.file_name is None and not header.content_type:
         message = f"'{header.name}' has to be a file part, with a filename; text and addresses are not read"
-        raise _fault(header, message, "string")
+        return _IgnoredPart(_fault(header, message, "string"))
+    return _FilePart(header, path) if header.name == file_part else _ItemPart(header, limits)
 
 
 def _fault(header: PartHeader, message: str, value_type: ValueType) -> FieldFault:
@@ -93,7 +99,10 @@ class _ItemPart:
         if len(self._data) <= self._max_bytes:
             self._data += chunk
 
-    def finish(self) -> JobItem:
+    def finish(self) -> JobItem | None:
+        """Return the item; None for a file that was not chosen in the form of a page."""
+        if not self._file_name and not self._data:
+            return None
         data = bytes(self._data) if len(self._data) <= self._max_bytes else None
         return file_item(self._file_name, data, max_bytes=self._max_bytes)
 
@@ -111,9 +120,28 @@ class _FilePart:
     def write(self, chunk: bytes) -> None:
         self._stream.write(chunk)
 
-    def finish(self) -> FormFile:
+    def finish(self) -> FormFile | None:
+        """Return the file; None for one that was not chosen in the form of a page."""
+        is_empty = self._stream.tell() == 0
         self._stream.close()
-        return self._file
+        return None if is_empty and not self._file.file_name else self._file
 
     def close(self) -> None:
         self._stream.close()
+
+
+class _IgnoredPart:
+    """A part without a meaning. One that is a fault may be empty: a field of a page that was not filled in."""
+
+    def __init__(self, fault: FieldFault | None = None) -> None:
+        self._fault = fault
+
+    def write(self, chunk: bytes) -> None:
+        if self._fault is not None and chunk:
+            raise self._fault
+
+    def finish(self) -> None:
+        """Return None."""
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Read uploads of tables: choose the reader by content type, by file name, or by the first bytes."""
+"""Read uploads of tables: choose the reader by content, content type and file name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Final
 
 from serving.http.requests.form_reader import MULTIPART
 from serving.jobs.decoding.decode import ItemStream, check_charset
-from serving.jobs.decoding.multipart import FormFile, form_file
+from serving.jobs.decoding.media_types import table_type
+from serving.jobs.decoding.multipart import form_file
 from serving.jobs.decoding.tables import csv_rows, ndjson_rows, parquet_rows
 from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, DecodeTask, media_type
 from serving.jobs.storage.item_file import JobItem
 
 FILE_PART: Final = "file"
-# Browsers and command lines send files of unknown types with these names.
-_SUFFIXES = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET, ".pq": PARQUET}
-_FIRST_BYTES = {b"PAR1": PARQUET}
 _READERS: dict[str, Callable[[Path, DecodeTask], Iterator[JobItem]]] = {
     CSV: csv_rows,
     NDJSON: ndjson_rows,
@@ -30,18 +28,10 @@ def decode_table(task: DecodeTask) -> ItemStream:
     The columns are `task.columns`. An item's head has the member `row`, and with an id column the member `id`. Raises
     InputError.
     """
-    content_type, path = task.content_type, task.upload
+    content_type, path, file_name = task.content_type, task.upload, ""
     if media_type(content_type) == MULTIPART:
         part = form_file(path, content_type, task.limits, name=FILE_PART)
-        path = part.path
-        content_type = part.content_type if media_type(part.content_type) in _READERS else _type_of(part)
+        content_type, path, file_name = part.content_type, part.path, part.file_name
     check_charset(content_type)
-    return ItemStream(_READERS[media_type(content_type)](path, task), empty_detail="the table has no row")
-
-
-def _type_of(part: FormFile) -> str:
-    by_name = _SUFFIXES.get(Path(part.file_name).suffix.lower())
-    if by_name is not None:
-        return by_name
-    with part.path.open("rb") as stream:
-        return _FIRST_BYTES.get(stream.read(4), CSV)
+    read = _READERS[table_type(path, content_type, file_name)]
+    return ItemStream(read(path, task), empty_detail="the table has no row")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import gzip
 import math
 import zlib
 from collections.abc import Collection, Container, Iterator, Sequence
@@ -16,7 +17,7 @@ import orjson
 
 from models.errors import InputTooLarge, InvalidInput
 from models.tables.cells import ReadCell, reader_of
-from models.tables.csv_files import MAX_LINE_CHARACTERS, layout_of, open_csv
+from models.tables.csv_files import MAX_LINE_CHARACTERS, is_gzip, layout_of, open_csv
 from serving.jobs.decoding.task import DecodeTask
 from serving.jobs.storage.item_file import JobItem
 
@@ -175,19 +176,24 @@ class BadLine:
 
 
 def json_lines(path: Path) -> Iterator[object]:
-    """Yield the JSON value of each line that is not blank, or a BadLine. Raises InputTooLarge."""
-    with path.open("rb") as stream:
-        for line in lines_of(stream):
-            if not line.strip():
-                continue
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                yield BadLine()
-                continue
-            # The worker validates items on the event loop.
-            fault = _size_fault(value) if len(line) > MAX_DEPTH else None
-            yield value if fault is None else BadLine(fault)
+    """Yield the JSON value of each line that is not blank, or a BadLine. Raises InputTooLarge, InvalidInput."""
+    try:
+        with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
+            for line in lines_of(stream):
+                if line.strip():
+                    yield _line_value(line)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InvalidInput("the file is compressed with gzip, and damaged", location=("body",)) from error
+
+
+def _line_value(line: bytes) -> object:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return BadLine()
+    # The worker validates items on the event loop.
+    fault = _size_fault(value) if len(line) > MAX_DEPTH else None
+    return value if fault is None else BadLine(fault)
 
 
 def _size_fault(value: object) -> str | None:

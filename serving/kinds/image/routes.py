@@ -12,9 +12,8 @@ from serving.http.deprecation import HEADERS, THRESHOLD
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer
 from serving.http.requests.multipart import MULTIPART, fields, files, read_parts
-from serving.http.requests.query import parameters_of
 from serving.kinds.image.schemas import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
-from serving.kinds.image.upload import CLASSIFY_V1, ClassifyQuery, image_bodies, read_image
+from serving.kinds.image.upload import CLASSIFY_V1, read_image, with_other_bodies
 from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ OPTIONS = len(ClassifyOptions.model_fields)
 
 
 def operations(handler: ImageHandler) -> list[Operation]:
-    """`classify_image` and `classify_images`."""
-    return [_classify_image(handler), _classify_images(handler)]
+    """`classify_image`, the same with other bodies, and `classify_images`."""
+    return [*with_other_bodies(_classify_image(handler), handler, CLASSIFY_V1), _classify_images(handler)]
 
 
 def _classify_image(handler: ImageHandler) -> Operation:
@@ -41,13 +40,10 @@ def _classify_image(handler: ImageHandler) -> Operation:
         summary="Classify an image",
         description=(
             f"{READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
-            "truncated image is refused, and one with too many pixels before it is decoded. The image comes as a form, "
-            "as base64 in JSON, or as the body itself; its options then come in the query."
+            "truncated image is refused, and one with too many pixels before it is decoded."
         ),
         handler=lambda request: classify_v1(request, handler),
-        parameters=lambda: parameters_of(ClassifyQuery),
         body=image_form(_v1_fields(), "ClassifyForm"),
-        more_bodies=image_bodies(handler, CLASSIFY_V1),
         answer=Content(JSON, lambda: Classification, lambda: {"classified": example_v1(handler)}),
         answer_description="The classes of the image, best first.",
         answer_headers=HEADERS,

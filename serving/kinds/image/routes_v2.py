@@ -13,11 +13,11 @@ from serving.errors.problem_types import NO_EMBEDDING, NOT_KNOWN, UNKNOWN_API_VE
 from serving.http.deprecation import HEADERS
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer
-from serving.http.requests.query import Flag, Query, parameters_of
+from serving.http.requests.query import Flag, Query
 from serving.kinds.image.routes import READS, classify_v1, example_v1, image_form
 from serving.kinds.image.schemas import MAX_TOP_K, Classification
 from serving.kinds.image.schemas_v2 import ClassificationV2, ClassifyFileV2, ClassifyOptionsV2, ClassifyUrlV2
-from serving.kinds.image.upload import Reading, image_bodies, read_image
+from serving.kinds.image.upload import ClassifyQuery, Reading, read_image, with_other_bodies
 from serving.schemas.fields import VERSION_PATTERN
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ CLASSIFY_V2 = Reading(ClassifyQueryV2, ClassifyOptionsV2, ClassifyFileV2, Classi
 
 
 def operations(handler: ImageHandler) -> list[Operation]:
-    """`classify_image_v2`, and `classify_image_by_header` at the path without a version."""
-    return [_classify(handler), _by_header(handler)]
+    """`classify_image_v2`, the same with other bodies, and `classify_image_by_header` at the path without a version."""
+    return [*with_other_bodies(_classify(handler), handler, CLASSIFY_V2, version="_v2"), _by_header(handler)]
 
 
 def _classify(handler: ImageHandler) -> Operation:
@@ -58,12 +58,10 @@ def _classify(handler: ImageHandler) -> Operation:
         summary="Classify an image, version 2",
         description=(
             f"{READS}. As `classify_image`, with the model and its version by name, and `embedding`: the penultimate "
-            "features of the network. `min_confidence` is what version 1 handler `threshold`."
+            "features of the network. `min_confidence` is what version 1 calls `threshold`."
         ),
         handler=lambda request: _classify_v2(request, handler),
-        parameters=lambda: parameters_of(ClassifyQueryV2),
         body=image_form(ClassifyOptionsV2.model_json_schema()["properties"], "ClassifyFormV2"),
-        more_bodies=image_bodies(handler, CLASSIFY_V2),
         answer=Content(JSON, lambda: ClassificationV2, lambda: {"classified": _example(handler)}),
         answer_description="The classes of the image, best first, and its embedding where requested.",
         problems=(*CALL_PROBLEMS, NOT_KNOWN, NO_EMBEDDING),
@@ -90,6 +88,7 @@ def _by_header(handler: ImageHandler) -> Operation:
         description="`API-Version: 2` is `classify_image_v2`; `1`, and no header, is `classify_image`.",
         handler=classify,
         parameters=lambda: (_HEADER,),
+        more_parameters=tuple(ClassifyQuery.model_fields | ClassifyQueryV2.model_fields),
         body=image_form({"top_k": ClassifyOptionsV2.model_json_schema()["properties"]["top_k"]}, "ClassifyFormOfBoth"),
         answer=Content(JSON, lambda: both, lambda: {"1": example_v1(handler), "2": _example(handler)}),
         answer_description="The answer of that version.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -10,19 +10,21 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from serving.errors.exceptions import FieldFault, Malformed
-from serving.http.operation import Content, JsonSchema
+from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.base64_text import decode_base64
-from serving.http.requests.json_body import JSON, check_content_type, read_json
+from serving.http.requests.json_body import JSON, read_json
 from serving.http.requests.multipart import fields, files, read_parts
-from serving.http.requests.query import Query, read_query
+from serving.http.requests.query import Query, parameters_of, read_query
+from serving.jobs.decoding.media_types import UNSPECIFIC
+from serving.jobs.decoding.task import media_type
 from serving.kinds.image.examples import RED_PIXEL
 from serving.kinds.image.schemas import MAX_TOP_K, ClassifyFile, ClassifyOptions, ClassifyUrl
 
 if TYPE_CHECKING:
     from serving.kinds.image.handler import ImageHandler
 
-# What a body may be that is an image itself.
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
+# The media type of a body that is the image itself; those of images are read too.
+FILE = "application/octet-stream"
 
 
 class ClassifyQuery(Query):
@@ -34,7 +36,7 @@ class ClassifyQuery(Query):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Leave out classes with less confidence than this. Version 2 handler it `min_confidence`.",
+        description="Leave out classes with less confidence than this. Version 2 calls it `min_confidence`.",
         json_schema_extra={"deprecated": True},
     )
 
@@ -62,9 +64,8 @@ CLASSIFY_V1: Reading[ClassifyOptions] = Reading(ClassifyQuery, ClassifyOptions, 
 async def read_image(request: Request, handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[bytes, OptionsT]:
     """The file and the options. Raises UnsupportedMedia, Malformed, FieldFault, pydantic's ValidationError."""
     options = read_query(request, reading.query).model_dump(exclude_none=True)
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given.startswith("image/"):
-        check_content_type(request, given)
+    given = media_type(request.headers.get("content-type", ""))
+    if given.startswith("image/") or given in UNSPECIFIC:
         return await request.body(), reading.options(**options)
     if given == JSON:
         return await image_in_json(await read_json(request), options, handler, reading)
@@ -74,15 +75,38 @@ async def read_image(request: Request, handler: ImageHandler, reading: Reading[O
     return image, reading.options.model_validate(options | dict(fields(parts, beside="image", texts=reading.texts)))
 
 
-def image_bodies(handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[Content, ...]:
-    """Return the other forms of the body: JSON, and the file itself."""
+def with_other_bodies(
+    form: Operation, handler: ImageHandler, reading: Reading[OptionsT], *, version: str = ""
+) -> list[Operation]:
+    """Return `form`, whose body is a form, and the same call with JSON and with the file itself as the body.
+
+    All three read every body. Separate operations keep generators of clients from a choice: some take JSON for all.
+    """
     either: Any = reading.file | reading.url if handler.fetches else reading.file  # Any: a type, or a union of two
     json_type: TypeAdapter[Any] = TypeAdapter(either)
     file: JsonSchema = {"type": "string", "format": "binary"}
-    return (
-        Content(JSON, lambda: json_type, lambda: {"base64": {"image": RED_PIXEL, "top_k": 3}}),
-        *(Content(media_type, lambda: file) for media_type in IMAGE_TYPES),
-    )
+    query = tuple(reading.query.model_fields)
+    return [
+        replace(form, more_parameters=query),
+        replace(
+            form,
+            id=f"classify_image_json{version}",
+            path=f"{form.path}-json",
+            summary=f"{form.summary}, in JSON",
+            description=f"As `{form.id}`, with the image as base64 in JSON, or its URL where fetching is enabled.",
+            body=Content(JSON, lambda: json_type, lambda: {"base64": {"image": RED_PIXEL, "top_k": 3}}),
+            more_parameters=query,
+        ),
+        replace(
+            form,
+            id=f"classify_image_file{version}",
+            path=f"{form.path}-file",
+            summary=f"{form.summary}, which is the body",
+            description=f"As `{form.id}`, with the file as the body, of any media type: the content decides.",
+            body=Content(FILE, lambda: file),
+            parameters=lambda: parameters_of(reading.query),
+        ),
+    ]
 
 
 async def image_in_json(

@@ -9,11 +9,13 @@ import orjson
 from pydantic import FailFast, Field, ValidationError
 
 from models.card import Column
+from models.errors import UnsupportedMedia
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.errors.faults import faults_of
 from serving.jobs.decoding.decode import ItemStream, check_charset
+from serving.jobs.decoding.media_types import start_of, table_type
 from serving.jobs.decoding.tables import BadLine, csv_rows, json_lines
-from serving.jobs.decoding.task import CSV, JSON, DecodeTask, media_type
+from serving.jobs.decoding.task import CSV, JSON, NDJSON, DecodeTask, media_type
 from serving.jobs.storage.item_file import JobItem
 from serving.kinds.recommender.schemas import PerUser, RecommendOptions
 from serving.schemas.fields import UserId
@@ -38,13 +40,21 @@ class UserLine(PerUser):
 def decode_users(task: DecodeTask) -> ItemStream:
     """Return the users of a JSON body, of a CSV file with the column `user_id`, or of NDJSON. Raises InputError."""
     check_charset(task.content_type)
-    match media_type(task.content_type):
-        case media if media == JSON:
-            return _json_users(task)
+    if _is_json(task):
+        return _json_users(task)
+    match table_type(task.upload, task.content_type):
         case media if media == CSV:
             return ItemStream(_csv_users(task), empty_detail="no user")
-        case _:
+        case media if media == NDJSON:
             return ItemStream(_ndjson_users(task), empty_detail="no user")
+        case _:
+            raise UnsupportedMedia("users are read from JSON, CSV and NDJSON, not from Parquet")
+
+
+def _is_json(task: DecodeTask) -> bool:
+    """Return whether the body is one JSON object, by its type, or where that says nothing, by its content."""
+    stated = media_type(task.content_type)
+    return stated == JSON or (stated not in (CSV, NDJSON) and b'"user_ids"' in start_of(task.upload))
 
 
 def export_columns(name: str, value: Any) -> Mapping[str, Any] | None:  # Any: JSON

@@ -49,7 +49,9 @@ class _Recommend(Query):
     filter_seen: Flag = Field(True, description="Leave out the items that the user has interacted with already.")
 
 
-class _RecommendOne(_Recommend):
+class RecommendQuery(_Recommend):
+    """The options of recommendations in a query string."""
+
     unknown_user: UnknownUser = Field(
         "popular", description="What an unknown user gets: `popular` items, or an `error`."
     )
@@ -86,7 +88,7 @@ def operations(handler: RecommenderHandler) -> list[Operation]:
 
 def _recommend_one(handler: RecommenderHandler) -> Operation:
     async def recommend(request: Request) -> Response:
-        query = read_query(request, _RecommendOne)
+        query = read_query(request, RecommendQuery)
         try:
             response = await handler.recommend(
                 RecommendRequest(user_id=_user_id(request), **query.model_dump(exclude_defaults=True))
@@ -106,7 +108,7 @@ def _recommend_one(handler: RecommenderHandler) -> Operation:
         handler=recommend,
         parameters=lambda: (
             _path(handler.model.card),
-            *parameters_of(_RecommendOne, models=known_models(handler.model.card), n=5),
+            *parameters_of(RecommendQuery, models=known_models(handler.model.card), n=5),
         ),
         answer=Content(JSON, lambda: UserRecommendations, lambda: {"user": _recommended(handler.model.card)}),
         answer_description="Items, best first.",

@@ -17,7 +17,7 @@ from serving.kinds.interface import Handler, Json
 from serving.kinds.served_model import Result, ServedModel
 from serving.kinds.tabular import jobs, open_inference
 from serving.kinds.tabular.routes import PREDICT, predict_operation
-from serving.kinds.tabular.schemas import EstimatedRows, Row
+from serving.kinds.tabular.schemas import EstimatedRows, ExtraColumns, Row
 from serving.kinds.tabular.version import Instances, Predictions, TabularVersion, located
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
@@ -71,12 +71,15 @@ class TabularHandler(Handler[TabularVersion]):
             raise outcome
         return outcome
 
-    async def predict_each(self, requests: Sequence[bytes | bytearray | Instances]) -> list[Predictions | Exception]:
+    async def predict_each(
+        self, requests: Sequence[bytes | bytearray | Instances], *, extra: ExtraColumns = "refuse"
+    ) -> list[Predictions | Exception]:
         """Predict the rows of each request with one call to the runner. A request with a fault fails alone.
 
+        Columns that the model does not have are a fault, or with `extra` `ignore` left out.
         Raises what `ServedModel.call` raises.
         """
-        batch = _Batch(requests)
+        batch = _Batch(requests, extra)
         result = await self.model.call(batch.encode, requests=len(requests), compare=_compare)
         return batch.outcomes(result)
 
@@ -97,8 +100,9 @@ class TabularHandler(Handler[TabularVersion]):
 class _Batch:
     """Requests that share one call: their rows, and which rows belong to which request."""
 
-    def __init__(self, requests: Sequence[bytes | bytearray | Instances]) -> None:
+    def __init__(self, requests: Sequence[bytes | bytearray | Instances], extra: ExtraColumns) -> None:
         self._requests = requests
+        self._extra = extra
         self._faults: dict[int, Exception] = {}
         self._spans: dict[int, slice] = {}
 
@@ -133,7 +137,7 @@ class _Batch:
         self._spans = {}
         for index, request in enumerate(self._requests):
             try:
-                read = version.read(request)
+                read = version.read(request, self._extra)
             except (ValidationError, InvalidInput) as error:
                 self._faults[index] = error
                 continue

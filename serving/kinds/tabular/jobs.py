@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from pydantic import ValidationError
 
 from models.errors import InvalidInput
@@ -95,13 +94,13 @@ def _submission(handler: TabularHandler) -> JobSubmission:
         tag=_NAME,
         summary="Predict a file of rows",
         description=(
-            "CSV (UTF-8, with a header; an empty cell is null where the column may be null), NDJSON, or Parquet, as "
+            "CSV (UTF-8, with a header; an empty cell is null where the column may be null), NDJSON "
+            "(`application/x-ndjson`), or Parquet, as "
             "the file that the model was trained on. The columns are those of the model, in any order. Others, such "
             "as the target, are left out. A row that is not valid fails without the others."
         ),
         form_title="TableJobForm",
         csv=("A header, then rows.", lambda: _csv_example(handler)),
-        ndjson=("A row in each line.", lambda: _ndjson_example(handler)),
     )
 
 
@@ -109,10 +108,6 @@ def _csv_example(handler: TabularHandler) -> str:
     row = handler.model.current.schema.example_row
     cells = ("" if value is None else f'"{value}"' for value in row.values())
     return ",".join(f'"{name}"' for name in row) + "\n" + ",".join(cells) + "\n"
-
-
-def _ndjson_example(handler: TabularHandler) -> str:
-    return orjson.dumps(handler.model.current.schema.example_row).decode() + "\n"
 
 
 _EXAMPLE_LINES: tuple[dict[str, Any], ...] = (  # Any: JSON

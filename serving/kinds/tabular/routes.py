@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
-from serving.http.requests.json_body import JSON
-from serving.kinds.json_operation import answer_one
-from serving.kinds.tabular.schemas import ClassifiedRow, ClassifiedRows, TabularSchema
+from serving.http.requests.json_body import JSON, read_json
+from serving.http.requests.query import Query, parameters_of, read_query
+from serving.kinds.tabular.schemas import ClassifiedRow, ClassifiedRows, ExtraColumns, TabularSchema
 from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
@@ -18,8 +22,24 @@ PREDICT = "predict_tabular"
 PREDICT_PATH = "/v1/tabular/predict"
 
 
+class PredictQuery(Query):
+    """The options of a prediction."""
+
+    extra: ExtraColumns = Field(
+        "refuse",
+        description="Whether a column that the model does not have, such as the target, is a fault or left out.",
+    )
+
+
 def predict_operation(handler: TabularHandler) -> Operation:
     """Return the operation `predict_tabular`."""
+
+    async def predict(request: Request) -> Response:
+        query = read_query(request, PredictQuery)
+        (outcome,) = await handler.predict_each([await read_json(request)], extra=query.extra)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return Response(outcome.to_json(), 200, {"Cache-Control": "no-store"}, JSON)
 
     def schema() -> TabularSchema:
         return handler.model.current.schema
@@ -37,7 +57,8 @@ def predict_operation(handler: TabularHandler) -> Operation:
         tag=TAG,
         summary="Predict rows of the table",
         description="The fields of a row are the columns of the table that the model was trained on.",
-        handler=answer_one(handler),
+        handler=predict,
+        parameters=lambda: parameters_of(PredictQuery),
         body=Content(JSON, lambda: schema().request, lambda: {"row": {"instances": [schema().example_row]}}),
         answer=Content(JSON, lambda: schema().answer, lambda: {"row": _example(schema())}, refine=refine),
         answer_description="One prediction per row, in the order of the request.",

@@ -20,6 +20,8 @@ from serving.schemas.fields import InferenceTime, ModelUsed, Response
 _LISTED_CLASSES = 100
 
 Row = dict[str, Scalar]
+# Whether columns that the model does not have are left out, or the request is refused.
+ExtraColumns = Literal["ignore", "refuse"]
 
 
 class ClassifiedRow(Response):
@@ -79,9 +81,22 @@ class TabularSchema:
 
 def tabular_schema(card: Card, *, max_rows: int) -> TabularSchema:
     """Return the types of `card`'s call, for at most `max_rows` rows."""
-    row = _closed(
+    return TabularSchema(
+        card=card,
+        request=tabular_request(card, max_rows=max_rows),
+        answer=EstimatedRows if card.task == "tabular-regression" else ClassifiedRows,
+        example_row={column.name: _example(column) for column in card.inputs},
+    )
+
+
+def tabular_request(
+    card: Card, *, max_rows: int, extra: ExtraColumns = "refuse"
+) -> TypeAdapter[dict[Literal["instances"], list[Row]]]:
+    """Return the type of a request with at most `max_rows` rows. Columns that the model does not have are `extra`."""
+    row = _typed(
         _typed_dict("Row", {column.name: _field(column) for column in card.inputs}),
         "One row of the table. The fields and their types are those of the data that the model was trained on.",
+        extra="ignore" if extra == "ignore" else "forbid",
     )
     rows = Annotated[
         list[row],  # type: ignore[valid-type]  # made above
@@ -89,13 +104,7 @@ def tabular_schema(card: Card, *, max_rows: int) -> TabularSchema:
         FailFast(),
         Field(min_length=1, max_length=max_rows, description="The rows to predict."),
     ]
-    request = _closed(_typed_dict("TabularRequest", {"instances": rows}), "Rows to predict.")
-    return TabularSchema(
-        card=card,
-        request=TypeAdapter(request),
-        answer=EstimatedRows if card.task == "tabular-regression" else ClassifiedRows,
-        example_row={column.name: _example(column) for column in card.inputs},
-    )
+    return TypeAdapter(_typed(_typed_dict("TabularRequest", {"instances": rows}), "Rows to predict.", extra="forbid"))
 
 
 def _typed_dict(name: str, fields: dict[str, Any]) -> Any:  # Any: a type made from data has no static type
@@ -104,8 +113,8 @@ def _typed_dict(name: str, fields: dict[str, Any]) -> Any:  # Any: a type made f
     return make(name, fields)
 
 
-def _closed(typed_dict: Any, doc: str) -> Any:  # Any: a TypedDict made from data has no static type
-    typed_dict.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+def _typed(typed_dict: Any, doc: str, *, extra: Literal["forbid", "ignore"]) -> Any:  # Any: as `_typed_dict`
+    typed_dict.__pydantic_config__ = ConfigDict(extra=extra, strict=True)
     typed_dict.__doc__ = doc
     return typed_dict
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -17,7 +18,15 @@ from models.tabular.row_encoder import RowEncoder
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import json_type
 from serving.http.requests.json_bounds import DEFAULT_BOUNDS, validate_many
-from serving.kinds.tabular.schemas import EstimatedRows, Row, TabularAnswer, TabularSchema, tabular_schema
+from serving.kinds.tabular.schemas import (
+    EstimatedRows,
+    ExtraColumns,
+    Row,
+    TabularAnswer,
+    TabularSchema,
+    tabular_request,
+    tabular_schema,
+)
 from serving.runners.interface import ModelRef
 
 Instances = Sequence[Mapping[str, object]]
@@ -57,15 +66,22 @@ class TabularVersion:
         self.schema = tabular_schema(card, max_rows=max_rows)
         self._encoder = RowEncoder(card)
         self._bounds = DEFAULT_BOUNDS.allowing(names=2 * len(card.inputs))
+        self._max_rows = max_rows
 
-    def read(self, request: bytes | bytearray | Instances) -> list[Row]:
+    @cached_property
+    def _lenient_request(self) -> TypeAdapter[dict[Literal["instances"], list[Row]]]:
+        return tabular_request(self.card, max_rows=self._max_rows, extra="ignore")
+
+    def read(self, request: bytes | bytearray | Instances, extra: ExtraColumns = "refuse") -> list[Row]:
         """Return the validated rows of a JSON body or of `instances`.
 
-        Raises pydantic's ValidationError, and InvalidInput for a row of far too many fields.
+        Columns that the model does not have are refused, or with `extra` `ignore` left out. Raises pydantic's
+        ValidationError, and InvalidInput for a row of far too many fields.
         """
+        request_type = self.schema.request if extra == "refuse" else self._lenient_request
         if isinstance(request, bytes | bytearray):
-            return validate_many(self.schema.request, request, self._bounds)["instances"]
-        return self.schema.request.validate_python({"instances": list(request)})["instances"]
+            return validate_many(request_type, request, self._bounds)["instances"]
+        return request_type.validate_python({"instances": list(request)})["instances"]
 
     def encode(self, rows: list[Row]) -> NDArray[np.float64]:
         """Return float64 (N, encoded columns). Raises InvalidInput with the location `(row, column)`."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from models.card import Column
 from models.errors import InvalidInput
 from serving.jobs.kind import JobKind, JobSubmission
@@ -63,15 +61,11 @@ def _submission(handler: TextHandler) -> JobSubmission:
         id="submit_text_job",
         tag=TAG,
         summary="Classify a file of texts",
-        description="CSV (UTF-8, with a header), NDJSON, or Parquet, with the column `text`.",
+        description="CSV (UTF-8, with a header), NDJSON (`application/x-ndjson`), or Parquet, with the column `text`.",
         form_title="TextJobForm",
         csv=(
             "The header `text`, then a text in each row.",
             lambda: f"{COLUMN}\n{_quoted(example_text(handler.model.card))}\n",
-        ),
-        ndjson=(
-            "An object with `text` in each line.",
-            lambda: orjson.dumps({COLUMN: example_text(handler.model.card)}).decode() + "\n",
         ),
     )
 

@@ -190,3 +190,27 @@ async def test_a_stream_that_is_never_read_ends_too() -> None:
     with contextlib.suppress(Exception):
         await response({"type": "http", "asgi": {"spec_version": "2.4"}}, gone, gone)
     assert ended == [True]
+
+
+def test_a_get_stream_is_in_the_order_of_the_request_and_resumes_after_any_event(local_service: LocalService) -> None:
+    path = "/v1/recommendations/stream?user_ids=alice,bob&user_ids=new%2C+one&n=2"
+    whole = events(local_service.get(path).text)
+
+    assert [id_ for _, id_, _ in whole] == ["0", "1", "2", "done"]
+    assert [data["user_id"] for kind, _, data in whole if kind == "item"] == ["alice", "bob", "new, one"]
+    assert whole[-1][2] == {"items": 3, "failed": 0}
+    for place in range(3):
+        rest = events(local_service.get(path, headers={"Last-Event-ID": str(place)}).text)
+        assert rest[:-1] == whole[place + 1 : -1]
+        assert rest[-1][:2] == ("done", "done")
+    # EventSource stops connecting after 204.
+    assert local_service.get(path, headers={"Last-Event-ID": "done"}).status_code == 204
+    assert events(local_service.get(path, headers={"Last-Event-ID": "other"}).text) == whole
+
+
+@pytest.mark.parametrize("query", ["", "?user_ids=", "?user_ids=a&n=0", "?user_ids=a&more=1", "?user_ids=" + "a" * 300])
+def test_an_invalid_get_stream_is_refused_before_it_starts(local_service: LocalService, query: str) -> None:
+    response = local_service.get(f"/v1/recommendations/stream{query}")
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["location"][0] == "query"

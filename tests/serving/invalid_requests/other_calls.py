@@ -108,7 +108,7 @@ BAD_REQUESTS = [
     ),
     Bad("metrics by an unknown filter", "/v1/models/tabular/metrics?filter=x", {}, 404, "by 'x'", method="GET"),
     Bad("an unknown training parameter", "/v1/models/tabular/params/x", {}, 404, "known: seed", method="GET"),
-    Bad("an unknown query parameter", "/v1/items?colour=red", {}, 422, "Unknown field", method="GET"),
+    Bad("an unknown query parameter", "/v1/items?colour=red", {}, 422, "Unknown query parameter", method="GET"),
     Bad("a query parameter given twice", "/v1/items?page_size=1&page_size=2", {}, 422, "more than once", method="GET"),
     Bad("an invalid page token", "/v1/items?page_token=x", {}, 422, "page_token", method="GET"),
     Bad("no users in the query", "/v1/users/recommendations?user_ids=,", {}, 400, "1 to 50 users", method="GET"),

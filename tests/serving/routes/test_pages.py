@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urljoin
 
 import pytest
 
@@ -67,3 +68,12 @@ def test_folders_and_files_outside_of_ui_are_not_served(local_service: LocalServ
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/", "/redoc", "/redoc/"])
+def test_references_of_a_page_are_right_at_its_own_path(local_service: LocalService, path: str) -> None:
+    page = local_service.get(path)
+
+    assert page.status_code == 200
+    for each in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert local_service.get(urljoin(path, each)).status_code == 200, each

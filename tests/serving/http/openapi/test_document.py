@@ -17,11 +17,16 @@ from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
 SERVED = ("image", "tabular", "recommender")
 PUBLIC = {
     "classify_image": "POST /v1/images/classify",
+    "classify_image_json": "POST /v1/images/classify-json",
+    "classify_image_file": "POST /v1/images/classify-file",
+    "classify_image_json_v2": "POST /v2/images/classify-json",
+    "classify_image_file_v2": "POST /v2/images/classify-file",
     "classify_image_v2": "POST /v2/images/classify",
     "classify_image_by_header": "POST /images/classify",
     "classify_images": "POST /v1/images/classify-batch",
     "stream_images": "POST /v1/images/classify-stream",
     "stream_recommendations": "POST /v1/recommendations/stream",
+    "get_recommendation_stream": "GET /v1/recommendations/stream",
     "predict_tabular": "POST /v1/tabular/predict",
     "recommend": "POST /v1/recommendations",
     "recommend_bulk": "POST /v1/recommendations/bulk",

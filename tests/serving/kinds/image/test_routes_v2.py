@@ -129,7 +129,7 @@ def test_cached_response_has_the_deprecation_headers() -> None:
 def test_document_marks_deprecated_fields_with_a_successor(local_service: LocalService) -> None:
     document = local_service.get("/openapi.json").json()
     components = document["components"]["schemas"]
-    operation = document["paths"]["/v1/images/classify"]["post"]
+    operation = document["paths"]["/v1/images/classify-file"]["post"]
 
     assert components["ClassifyForm"]["properties"]["threshold"]["deprecated"] is True
     assert components["ClassifyFile"]["properties"]["threshold"]["deprecated"] is True

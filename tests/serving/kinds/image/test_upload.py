@@ -53,7 +53,7 @@ def test_body_fields_override_the_query(local_service: LocalService) -> None:
         ({"content": b"", "headers": {"Content-Type": "image/png"}}, 422, "the file is empty"),
         ({"content": b"x", "headers": {"Content-Type": "image/svg+xml"}}, 415, "not an image that can be read here"),
         ({"json": {"image": TEXT}, "params": {"top_k": "many"}}, 422, "top_k"),
-        ({"json": {"image": TEXT}, "params": {"size": "1"}}, 422, "Unknown field"),
+        ({"json": {"image": TEXT}, "params": {"size": "1"}}, 422, "Unknown query parameter"),
     ],
 )
 def test_invalid_uploads_are_refused(

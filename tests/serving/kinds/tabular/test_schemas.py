@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from models.card import Column
 from serving.kinds.tabular.schemas import ClassifiedRows, EstimatedRows, TabularSchema, tabular_schema
-from tests.serving.in_process_service import TABLE_CARD, card
+from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
 
 ODD_NAMES = (
     "with space", "dotted.name", "class", "def", "größe", "日本", "1st", "model_config", "model_fields", "__class__",
@@ -142,3 +142,18 @@ def test_many_classes_are_not_listed_in_the_schema() -> None:
     tabular_schema(many, max_rows=1).response_schema(schema)
 
     assert "enum" not in schema["properties"]["prediction"]
+
+
+def test_columns_that_the_model_does_not_have_are_left_out_on_request(local_service: LocalService) -> None:
+    path, body = "/v1/tabular/predict", {"instances": [ROW | {"target": "good", "row number": 1, "list": [1]}]}
+    plain = local_service.post(path, json={"instances": [ROW]}).json()["predictions"]
+
+    assert local_service.post(f"{path}?extra=ignore", json=body).json()["predictions"] == plain
+    for query in ("", "?extra=refuse"):
+        refused = local_service.post(path + query, json=body)
+        assert refused.status_code == 422
+        assert "Unknown field" in refused.text
+    wrong = {"instances": [{**ROW, "age": "x", "target": 1}]}
+    assert local_service.post(f"{path}?extra=ignore", json=wrong).json()["errors"][0]["location"][-1] == "age"
+    assert local_service.post(f"{path}?extra=keep", json=body).status_code == 422
+    assert local_service.post(f"{path}?extra=ignore", json={**body, "more": 1}).status_code == 422

@@ -1,4 +1,4 @@
-"""A generated client from the OpenAPI document: it type-checks and calls the main operations."""
+"""The client of openapi-python-client type-checks and calls the main operations."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from tests.serving.in_process_service import ROW, LocalService, png
 pytestmark = pytest.mark.slow
 
 PACKAGE = "makunouchi_client"
-# The generator does not know image types, and its hooks require ruff on the path.
+# The generator does not know these types, and its hooks require ruff on the path.
 CONFIG = {
     "post_hooks": [],
     "content_type_overrides": {
-        **{f"image/{kind}": "application/octet-stream" for kind in ("jpeg", "png", "webp", "gif", "bmp")},
         "text/event-stream": "text/plain",
         "text/csv": "application/octet-stream",
         "application/x-ndjson": "application/octet-stream",
@@ -108,13 +107,15 @@ def test_every_operation_of_the_document_has_a_function(package: Path) -> None:
 def test_client_classifies_images_from_forms_and_json(calls: Calls) -> None:
     models, types = calls.models, calls.types
     file = types.File(payload=io.BytesIO(png((0, 0, 255))), file_name="blue.png", mime_type="image/png")
+    again = types.File(payload=io.BytesIO(png((0, 0, 255))))
     text = base64.b64encode(png((0, 0, 255))).decode()
 
     by_form = calls("images", "classify_image", body=models.ClassifyForm(image=file, top_k=1))
-    by_json = calls("images", "classify_image", body=models.ClassifyFile(image=text, top_k=1))
+    by_json = calls("images", "classify_image_json", body=models.ClassifyFile(image=text, top_k=1))
+    by_file = calls("images", "classify_image_file", body=again, top_k=1)
     several = calls("images", "classify_images", body=models.ClassifyBatchForm(images=[file], top_k=1))
 
-    assert by_form.predictions[0].label == by_json.predictions[0].label == "blue"
+    assert by_form.predictions[0].label == by_json.predictions[0].label == by_file.predictions[0].label == "blue"
     assert by_form.model.version == "v1"
     assert len(several.results) == 1
 
