@@ -35,7 +35,7 @@ def decode_jpeg(data: bytes, header: Header, min_sides: tuple[int, int]) -> Imag
         # The interface of libjpeg-turbo that simplejpeg calls has names for the usual samplings only.
         if _UNUSUAL_SAMPLING not in str(error):
             raise
-        return _decode_unusual(picture_segments(data, header.components), min_sides)
+        return _decode_unusual(picture_segments(data, header.components), header, min_sides)
     if header.components != 4:
         return Image.fromarray(planes)
     return Image.fromarray(255 - planes if header.has_inverted_ink else planes, "CMYK").convert("RGB")
@@ -62,7 +62,10 @@ def _read(data: bytes, colours: str, min_sides: tuple[int, int], *, strict: bool
     return np.asarray(simplejpeg.decode_jpeg(data, colours, min_height=height, min_width=width, strict=strict))
 
 
-def _decode_unusual(data: bytes, min_sides: tuple[int, int]) -> Image.Image:
+def _decode_unusual(data: bytes, header: Header, min_sides: tuple[int, int]) -> Image.Image:
     with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
-        image.draft(image.mode, (min_sides[1], min_sides[0]))
+        height, width = min_sides
+        if (height, width) != (header.height, header.width):
+            # Pillow rounds the reduction down: sides that are rounded up would make it the next smaller one.
+            image.draft(image.mode, (width - 1, height - 1))
         return image.convert("RGB")

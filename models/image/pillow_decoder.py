@@ -68,7 +68,7 @@ def _low_bytes(data: bytes) -> Image.Image:
 
 def _whiten(high: Image.Image, low: Image.Image, colour: tuple[int, ...]) -> None:
     """Make the pixels of `colour`, in 16 bits, white."""
-    upper, lower = [sample >> 8 for sample in colour], [sample & 255 for sample in colour]
+    upper, lower = (np.array(colour) >> 8).astype(np.uint8), (np.array(colour) & 255).astype(np.uint8)
     for box in _strips(high):
         pixels = np.array(high.crop(box))
         pixels[((pixels == upper) & (np.asarray(low.crop(box)) == lower)).all(axis=2)] = 255
@@ -78,12 +78,11 @@ def _whiten(high: Image.Image, low: Image.Image, colour: tuple[int, ...]) -> Non
 def _decode_gif(data: bytes, header: Header) -> Image.Image:
     image = _flatten(_loaded(first_frame(data), header))
     left, top, right, bottom = gif_frame(data)
-    if (left, top, right, bottom) == (0, 0, *image.size):
-        return image
+    width, height = image.size
     # The screen outside the first frame is transparent.
-    screen = Image.new("RGB", image.size, _WHITE)
-    screen.paste(image.crop((left, top, right, bottom)), (left, top))
-    return screen
+    for box in ((0, 0, width, top), (0, bottom, width, height), (0, 0, left, height), (right, 0, width, height)):
+        image.paste(_WHITE, box)
+    return image
 
 
 def _flatten(image: Image.Image) -> Image.Image:

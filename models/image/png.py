@@ -21,6 +21,7 @@ _CHANNELS = {_GREY: 1, _COLOUR: 3, _PALETTE: 1, 4: 2, 6: 4}
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _COLOUR: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _KNOWN_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _TRANSPARENCY_BYTES = {_GREY: 2, _COLOUR: 6}
+_NO_PALETTE = "it has no palette of whole colours"
 _PIECE_BYTES = 1 << 20
 
 
@@ -63,8 +64,13 @@ def chunks(data: bytes) -> list[Chunk]:
 
 
 def pixel_chunks(data: bytes) -> bytes:
-    """Return a PNG without the chunks that its pixels do not depend on, such as text, profiles and animation."""
+    """Return a PNG without the chunks that its pixels do not depend on, such as text, profiles and animation.
+
+    Raise InvalidInput if its colours are those of a palette that it lacks.
+    """
     found = chunks(data)
+    if _lacks_palette(data, found):
+        raise InvalidInput(f"the PNG image cannot be decoded: {_NO_PALETTE}")
     kinds = {b"IHDR", b"IDAT", b"IEND"} | ({b"PLTE"} if data[25] == _PALETTE else set())
     transparency = _transparency(data, found)
     return SIGNATURE + b"".join(chunk.whole(data) for chunk in found if chunk.kind in kinds or chunk is transparency)
@@ -121,12 +127,14 @@ def _chunk_fault(data: bytes, found: list[Chunk]) -> str | None:
             return f"its critical chunk {name} is not part of PNG"
         if not is_ancillary and not chunk.is_sound(data):
             return f"the checksum of its chunk {name} at byte {chunk.start - 8:,} is wrong"
-    kinds = {chunk.kind: chunk for chunk in found}
-    if b"IDAT" not in kinds:
+    if all(chunk.kind != b"IDAT" for chunk in found):
         return "it is truncated; it has no chunk IDAT"
-    if data[25] == _PALETTE and (b"PLTE" not in kinds or kinds[b"PLTE"].length % 3):
-        return "it has no palette of whole colours"
-    return None
+    return _NO_PALETTE if _lacks_palette(data, found) else None
+
+
+def _lacks_palette(data: bytes, found: list[Chunk]) -> bool:
+    """Return whether the file needs a palette, and has none of whole colours."""
+    return data[25] == _PALETTE and not any(chunk.kind == b"PLTE" and chunk.length % 3 == 0 for chunk in found)
 
 
 def _data_fault(data: bytes, found: list[Chunk]) -> str | None:

@@ -14,14 +14,14 @@ from serving.http.requests.json_body import JSON, answer
 from serving.http.requests.multipart import MULTIPART, fields, files, read_parts
 from serving.http.requests.query import parameters_of
 from serving.kinds.image.schemas import BatchClassification, Classification, ClassifyOptions, ClassifyUrl
-from serving.kinds.image.upload import CLASSIFY_V1, ClassifyQuery, image_bodies, read_image
+from serving.kinds.image.upload import CLASSIFY_V1, IMAGE_TYPES, ClassifyQuery, image_bodies, read_image
 from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
     from serving.kinds.image.handler import ImageHandler
 
 READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
-_CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
+_CONTENT_TYPES = ", ".join(IMAGE_TYPES)
 OPTIONS = len(ClassifyOptions.model_fields)
 
 
@@ -41,8 +41,9 @@ def _classify_image(handler: ImageHandler) -> Operation:
         summary="Classify an image",
         description=(
             f"{READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
-            "truncated image is refused, and one with too many pixels before it is decoded. The image comes as a form, "
-            "as base64 in JSON, or as the body itself; its options then come in the query."
+            "truncated image is refused, and one with too many pixels before it is decoded. AVIF, HEIC, TIFF and JPEG "
+            "2000 are not read. The image comes as a form, as base64 in JSON, or as the body itself; its options then "
+            "come in the query."
         ),
         handler=lambda request: classify_v1(request, handler),
         parameters=lambda: parameters_of(ClassifyQuery),
