@@ -35,7 +35,7 @@ class Chunk:
 
     @property
     def name(self) -> str:
-        return self.kind.decode("latin-1")
+        return self.kind.decode("latin-1").rstrip()
 
     def content(self, data: bytes) -> bytes:
         return data[self.start : self.start + self.length]

@@ -46,7 +46,7 @@ FAULTS: dict[str, Callable[[], bytes]] = {
     "Unsupported JPEG data precision 12": lambda: with_byte(JPEG, FRAME + 4, 12),
     "the JPEG image is truncated; the file ends inside its header": lambda: JPEG[:100],
     "a scan before its frame header": lambda: JPEG[:FRAME] + JPEG[FRAME + 19 :],
-    "its chunk VP8  has 180 of": lambda: WEBP[:200],
+    "its chunk VP8 has 180 of": lambda: WEBP[:200],
     "the WebP image cannot be decoded: its pixel data is damaged": lambda: WEBP[:40] + b"\xff" * 400 + WEBP[440:],
     "the GIF image cannot be decoded: it is truncated; the file ends inside it": lambda: GIF[:-20],
     "the GIF image cannot be decoded: its pixel data is damaged": lambda: with_byte(GIF, GIF.index(b"\x2c") + 10, 13),

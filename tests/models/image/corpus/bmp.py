@@ -50,7 +50,7 @@ def _sixteen_bits() -> Pictures:
     for bits in ((5, 5, 5), (5, 6, 5)):
         values = np.concatenate([samples(1, each) for each in bits], axis=2)
         shifts = (bits[1] + bits[2], bits[2], 0)
-        words = sum(values[..., place] << shift for place, shift in enumerate(shifts))
+        words = (values << np.array(shifts)).sum(axis=2)
         masks = tuple(((1 << each) - 1) << shift for each, shift in zip(bits, shifts, strict=True))
         colours = np.stack([eight_bits(values[..., place], each) for place, each in enumerate(bits)], axis=2)
         compression = _PLAIN if bits == (5, 5, 5) else _MASKS
@@ -103,7 +103,7 @@ def _colours(values: Samples) -> bytes:
     return _padded(values[..., order].astype(np.uint8).reshape(SIDE, -1))
 
 
-def _padded(rows: Samples | np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _padded(rows: Samples | np.ndarray) -> bytes:
     """Return the rows from bottom to top, each of a multiple of four bytes."""
     flat = rows[::-1].reshape(SIDE, -1)
     return np.pad(flat, ((0, 0), (0, -flat.shape[1] % 4))).tobytes()

@@ -12,6 +12,7 @@ import io
 import itertools
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]  # a Cython module
@@ -96,7 +97,7 @@ def _piped(data: bytes, *command: str) -> bytes:
 
 def main() -> None:
     """Write the archive."""
-    arrays = {}
+    arrays: dict[str, Any] = {}  # Any: savez takes a flag by keyword too
     for name, data in files().items():
         arrays[f"{name}/file"] = np.frombuffer(data, np.uint8)
         arrays[f"{name}/pixels"] = reference_pixels(data)
