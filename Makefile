@@ -23,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup train evaluate evaluate-tables serve check test test-fast bench bench-memory soak bento image test-container lock clean
+.PHONY: help setup train evaluate evaluate-tables serve check test test-fast bench bench-memory soak attack bento image test-container lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ bench: train  ## measure this service and its peers, about 20 minutes; writes be
 
 soak: $(READY)  ## ten minutes of load and faults; memory of each process at intervals: SECONDS=600 PLACEMENT=process
 	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --placement $(or $(PLACEMENT),process)
+
+attack: train  ## attack a service in production settings, at most ten minutes: SHORT=1 ONLY=json OUTPUT=results.json
+	@$(BIN)/python -m tests.attack $(if $(SHORT),--short) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(OUTPUT),--output $(OUTPUT))
 
 bench-memory: train  ## compare the memory after a million requests with that after ten thousand
 	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }

@@ -18,11 +18,12 @@ import bentoml
 
 from models.errors import SettingsInvalid
 from serving.access.guard import build_guard
-from serving.access.production_checks import check_protection
+from serving.access.production_checks import setting_faults
 from serving.app import build_app
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
 from serving.bento.models import build_models
+from serving.bento.tracing import tracing_fault
 from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
 from serving.kinds.registry import KINDS, ServiceSettings
@@ -38,10 +39,9 @@ from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState
 
 try:
-    settings = load_settings(ServiceSettings)
-    check_protection(settings)
+    settings = load_settings(ServiceSettings, setting_faults)
 except SettingsInvalid as error:
-    sys.exit(f"error: {error}")
+    sys.exit("\n".join(f"error: {fault}" for fault in str(error).splitlines()))
 
 state = DeploymentState(state_folder(settings.state_folder))
 models = build_models(KINDS, settings, state, source=Path(__file__).resolve().parent, module=__name__)
@@ -64,7 +64,7 @@ app = build_app(
 
 def check() -> None:
     """End the start with one line that names what is missing or unusable, and the remedy."""
-    if fault := models.fault(settings) or metrics_folder_fault():
+    if fault := models.fault(settings) or metrics_folder_fault() or tracing_fault():
         sys.exit(f"error: {fault}")
 
 
@@ -73,9 +73,9 @@ base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none",
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
 globals().update({model.runner.name: model.runner for model in models})
-Gateway: Any = bentoml.service(service_class=GatewayService.using(settings), image=base, **service_config(settings))(
-    bentoml.asgi_app(app, path="/")(gateway_class(models, handlers, module=__name__, check=check))
-)
+Gateway: Any = bentoml.service(
+    service_class=GatewayService.using(settings), image=base, **service_config(settings, workers=settings.gateways)
+)(bentoml.asgi_app(app, path="/")(gateway_class(models, handlers, module=__name__, check=check)))
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)

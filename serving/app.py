@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -54,8 +54,9 @@ def build_app(
     inference = OpenInferenceHandler(
         {alias: _inference_model(alias, handler) for alias, handler in handlers.by_alias.items()}, catalog
     )
+    checks = (guard.limits.check_store, *((cache.check,) if cache is not None else ()))
     operations = build_operations(
-        handlers, catalog, inference, metrics, reconciler, jobs, version=version, is_stopping=is_stopping
+        handlers, catalog, inference, metrics, reconciler, jobs, version=version, is_stopping=is_stopping, checks=checks
     )
     document = OpenApiDocument(operations, version=version, depends_on=handlers.cards, tags=handlers.tags, guard=guard)
 
@@ -103,19 +104,20 @@ def build_operations(
     *,
     version: str,
     is_stopping: Callable[[], bool],
+    checks: Sequence[health.Check] = (),
 ) -> list[Operation]:
     """Return every operation of the API, in the order of the document."""
     predicting = [operation for handler in handlers for operation in handler.operations()]
     public = [
         *predicting,
-        *(operation for handler in handlers for operation in streams.operations(handler)),
+        *streams.operations(handlers),
         *job_submissions.operations(jobs.service),
         *job_routes.operations(jobs.service),
         *models.operations(catalog),
         *model_details.operations(catalog),
         *(reload_routes.operations(reconciler) if reconciler is not None else ()),
         *(traffic_routes.operations(reconciler) if reconciler is not None else ()),
-        *health.health_operations(handlers.runners, metrics, version=version, is_stopping=is_stopping),
+        *health.health_operations(handlers.runners, metrics, version=version, is_stopping=is_stopping, checks=checks),
         *problem_routes.operations(),
         *open_inference.operations(inference, version=version, is_stopping=is_stopping),
     ]
@@ -138,5 +140,6 @@ def _inference_model(alias: str, handler: Handler[Any]) -> InferenceModel:
         handler.tensors,
         handler.infer,
         handler.inference_description,
+        lambda: handler.json_bounds,
         handler.inference_example,
     )

@@ -1,4 +1,4 @@
-"""Per-request context: the request id, the deadline and the connection, and the requested version of a model."""
+"""Per-request context: the request id, the caller, the deadline and the connection, and the requested model version."""
 
 from __future__ import annotations
 
@@ -33,6 +33,51 @@ def accept_or_make(offered: bytes | None) -> str:
         if _VALID_ID.match(text):
             return text
     return secrets.token_hex(16)
+
+
+def _no_caller() -> str:
+    return ""
+
+
+_caller: ContextVar[Callable[[], str]] = ContextVar("caller", default=_no_caller)
+
+
+def current_caller() -> str:
+    """Return the caller of this task: `key:NAME` or `address:ADDRESS`; empty outside of a request."""
+    return _caller.get()()
+
+
+def set_caller(caller: Callable[[], str]) -> None:
+    """Set the caller of this task and of the tasks that it starts. `caller` is called only where a limit is shared."""
+    _caller.set(caller)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicUrl:
+    """The URL under which a client reaches this service through trusted proxies: `https://host`, and a path prefix."""
+
+    origin: str = ""
+    prefix: str = ""
+
+
+# The client sent the request to this service itself, or the proxies in front of it are not trusted.
+DIRECT: Final = PublicUrl()
+_public_url: ContextVar[PublicUrl] = ContextVar("public_url", default=DIRECT)
+
+
+def current_public_url() -> PublicUrl:
+    """Return the public URL of this task; DIRECT outside of a request."""
+    return _public_url.get()
+
+
+def set_public_url(url: PublicUrl) -> None:
+    """Set the public URL of this task and of the tasks that it starts."""
+    _public_url.set(url)
+
+
+def public_path(path: str) -> str:
+    """Return the path under which the client of this request finds `path`."""
+    return _public_url.get().prefix + path
 
 
 VERSION_HEADER = "X-Model-Version"

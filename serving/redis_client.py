@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+
+from models.errors import PlatformError
+from models.watch import Watch
 
 T = TypeVar("T")
 
@@ -18,7 +22,7 @@ CALL_TIMEOUT_S = 0.25
 OPEN_S = 2.0
 
 
-class RedisUnavailable(Exception):
+class RedisUnavailable(PlatformError):
     """A call to Redis failed or timed out."""
 
 
@@ -27,9 +31,13 @@ class CircuitOpen(RedisUnavailable):
 
 
 class RedisCircuitBreaker:
-    """Calls to Redis that fail fast: after a failure, further calls raise CircuitOpen for OPEN_S."""
+    """Calls to Redis that fail fast: after a failure, further calls raise CircuitOpen for OPEN_S.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    A `watch` reports the failure until a call succeeds.
+    """
+
+    def __init__(self, watch: Watch | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._watch = watch
         self._clock = clock
         self._open_until = float("-inf")
 
@@ -41,10 +49,21 @@ class RedisCircuitBreaker:
             raise CircuitOpen("not called: an earlier call failed")
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S if timeout_s is None else timeout_s):
-                return await command()
+                result = await command()
         except (RedisError, OSError, TimeoutError) as error:
             self._open_until = self._clock() + OPEN_S
-            raise RedisUnavailable(str(error) or type(error).__name__) from error
+            unavailable = RedisUnavailable(str(error) or type(error).__name__)
+            if self._watch is not None:
+                self._watch.fail(unavailable)
+            raise unavailable from error
+        if self._watch is not None:
+            self._watch.recover()
+        return result
+
+    async def check(self, client: Any) -> None:  # Any: a client of `connect`
+        """Make a call that does nothing, so that `watch` knows about Redis without other calls."""
+        with contextlib.suppress(RedisUnavailable):
+            await self.call(client.ping)
 
 
 @functools.cache

@@ -20,12 +20,14 @@ TREES = ("models", "training", "serving", "benchmarks", "service")
 SERVING = (
     "version",
     "asgi",
+    "header_fields",
     "concurrency",
     "context",
     "redis_client",
     "settings",
     "process",
     "errors",
+    "shared_limit",
     "schemas",
     "observability",
     "runners",
@@ -45,6 +47,8 @@ COMMANDS = ("__main__", "keys")
 # The packages of `models`: the modules at the top, then what is built on them.
 MODELS = (
     "errors",
+    "watch",
+    "private_files",
     "profile",
     "card",
     "limits",
@@ -53,6 +57,7 @@ MODELS = (
     "cores",
     "blas",
     "write_ahead_log",
+    "database_files",
     "onnx_session",
     "trees",
     "onnx_writer",

@@ -21,6 +21,18 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class NewEvent(Event):
+    """An event to write.
+
+    Events with the same `key` and another non-empty `content`, a digest of what was sent, contradict each other.
+    `earlier_key` is the key that version 0.1 gave the event, which had no caller in it; empty if it had the same.
+    """
+
+    content: str = ""
+    earlier_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedEvent(Event):
     """An event of the feedback log, with its position and the time of writing in Unix seconds."""
 

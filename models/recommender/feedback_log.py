@@ -1,7 +1,7 @@
 """A durable log of feedback events in an SQL database. Events are unique by key and read by position.
 
     log = FeedbackLog(default_url())
-    log.append(events)          # durable when it returns
+    log.append([events])        # durable when it returns
     tail = LogTail(log)
     tail.read()                 # the events since the last read
 
@@ -11,22 +11,26 @@ acknowledged events survive a crash of the process or a power loss.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from models.database_files import DatabaseFiles
 from models.errors import FeedbackUnavailable
-from models.recommender.events import Event, LoggedEvent
-from models.write_ahead_log import write_ahead
+from models.recommender.events import LoggedEvent, NewEvent
+from models.recommender.feedback_database import ATTEMPTS, open_database, reason_of, sqlite_file
 
-TABLE = "makunouchi_feedback"
+log = logging.getLogger("makunouchi.feedback")
+
 _CHUNK = 500
 _READ_ROWS = 10_000
-_ATTEMPTS = 5
-_BUSY_S = 15.0
+_STORED = ("user_id", "item_id", "kind", "value", "time", "key")
 # A transaction of another process can become visible after one with a higher position.
 _VISIBILITY_DELAY_S = 5.0
 
@@ -37,12 +41,6 @@ def default_url() -> str:
     return f"sqlite:///{home / 'makunouchi' / 'feedback.db'}"
 
 
-def sqlite_file(url: str) -> Path | None:
-    """Return the file of a SQLite URL, None for another database or one in memory."""
-    path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else ""
-    return Path(path) if path and path != ":memory:" else None
-
-
 class FeedbackLog:
     """The feedback log at `url`. Connects at the first call; several processes may share one log."""
 
@@ -50,6 +48,10 @@ class FeedbackLog:
         self._url = url
         self._clock = clock
         self._lock = threading.Lock()
+        self._file = sqlite_file(url)
+        self._files: DatabaseFiles | None = None
+        # How often the file was replaced by one with other content.
+        self.replaced = 0
         self._database: tuple[Any, Any, Any] | None = None  # Any: engines and table of SQLAlchemy, imported late
 
     @property
@@ -57,24 +59,28 @@ class FeedbackLog:
         """The maximum time between the assignment of a position and its visibility. 0 for SQLite: one writer."""
         return 0.0 if self._url.startswith("sqlite") else _VISIBILITY_DELAY_S
 
-    def append(self, events: Sequence[Event]) -> list[bool]:
-        """Write events durably in one transaction. Return for each event whether it is new.
+    def append(self, requests: Sequence[Sequence[NewEvent]]) -> list[list[bool] | None]:
+        """Write the events of several requests durably in one transaction.
 
-        Raise FeedbackUnavailable when nothing was written.
+        Return for each request whether each of its events is new. None: one of its keys has other content; nothing of
+        the request was written. Raise FeedbackUnavailable when nothing at all was written.
         """
         import sqlalchemy as sa
 
-        writer, _, table = self._open()
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            writer, _, table = self._open()
             try:
                 with writer.begin() as connection:
-                    return self._insert(connection, table, events)
+                    outcomes = self._insert(connection, table, requests)
+                if self._has_lost_file():
+                    raise FeedbackUnavailable("the file of the feedback was replaced while it was written")
+                return outcomes
             except sa.exc.IntegrityError as error:
                 # Another process inserted one of the keys after the query: retry.
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise FeedbackUnavailable("the feedback could not be written") from error
             except sa.exc.SQLAlchemyError as error:
-                raise FeedbackUnavailable(f"the feedback could not be written{_reason(error)}") from error
+                raise FeedbackUnavailable(f"the feedback could not be written{reason_of(error)}") from error
         raise FeedbackUnavailable("the feedback could not be written")
 
     def read(self, after: int = 0, *, limit: int = _READ_ROWS) -> list[LoggedEvent]:
@@ -88,7 +94,7 @@ class FeedbackLog:
             with reader.begin() as connection:
                 return [LoggedEvent(*row) for row in connection.execute(query)]
         except sa.exc.SQLAlchemyError as error:
-            raise FeedbackUnavailable(f"the feedback could not be read{_reason(error)}") from error
+            raise FeedbackUnavailable(f"the feedback could not be read{reason_of(error)}") from error
 
     def read_all(self) -> Iterator[LoggedEvent]:
         """Read all events in order. Raise FeedbackUnavailable."""
@@ -100,44 +106,127 @@ class FeedbackLog:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            if self._database is not None:
-                for engine in self._database[:2]:
-                    engine.dispose()
-                self._database = None
+            self._close()
 
-    def _insert(self, connection: Any, table: Any, events: Sequence[Event]) -> list[bool]:  # Any: SQLAlchemy
+    def _close(self) -> None:
+        if self._database is not None:
+            for engine in self._database[:2]:
+                engine.dispose()
+        self._database = self._files = None
+
+    def _insert(
+        self,
+        connection: Any,  # Any: SQLAlchemy
+        table: Any,
+        requests: Sequence[Sequence[NewEvent]],
+    ) -> list[list[bool] | None]:
         import sqlalchemy as sa
 
-        keys = [event.key for event in events]
-        existing: set[str] = set()
+        keys = [key for events in requests for event in events for key in (event.key, event.earlier_key) if key]
+        columns = [table.c[name] for name in ("key", *_Known.__dataclass_fields__)]
+        known: dict[str, _Known] = {}
         for start in range(0, len(keys), _CHUNK):
-            part = keys[start : start + _CHUNK]
-            existing.update(connection.scalars(sa.select(table.c.key).where(table.c.key.in_(part))))
-        rows, is_new, now = [], [], self._clock()
-        for event in events:
-            is_new.append(event.key not in existing)
-            if is_new[-1]:
-                existing.add(event.key)
-                rows.append(
-                    {
-                        "user_id": event.user_id,
-                        "item_id": event.item_id,
-                        "kind": event.kind,
-                        "value": event.value,
-                        "time": event.time,
-                        "key": event.key,
-                        "received": now,
-                    }
-                )
+            query = sa.select(*columns).where(table.c.key.in_(keys[start : start + _CHUNK]))
+            known |= {key: _Known(*row) for key, *row in connection.execute(query)}
+        rows: list[dict[str, Any]] = []
+        now = self._clock()
+        outcomes = [_sort_out(events, known, rows, now) for events in requests]
         if rows:
             connection.execute(sa.insert(table), rows)
-        return is_new
+        return outcomes
 
     def _open(self) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
+        self._has_lost_file()
         with self._lock:
             if self._database is None:
-                self._database = _open_database(self._url)
+                self._database = self._open_file(self._file) if self._file is not None else open_database(self._url)
             return self._database
+
+    def _open_file(self, file: Path) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
+        try:
+            files = DatabaseFiles(file)
+            with files.opening():
+                database = open_database(self._url)
+        except OSError as error:
+            raise FeedbackUnavailable(f"the feedback database cannot be opened: {error.strerror}") from error
+        self._files = files
+        return database
+
+    def _has_lost_file(self) -> bool:
+        """Close the connections to a SQLite file that was removed, replaced or truncated.
+
+        Returns whether the next connections have other content. That of a removed file is written again.
+        """
+        import sqlalchemy as sa
+
+        with self._lock:
+            if self._database is None or self._files is None:
+                return False
+            change = self._files.change()
+            if change is None:
+                return False
+            writer, is_complete = self._database[0], False
+            try:
+                # Without an open connection the content is lost.
+                with (
+                    contextlib.suppress(sa.exc.SQLAlchemyError),
+                    contextlib.closing(writer.raw_connection()) as connection,
+                ):
+                    is_complete = self._files.repair(connection.driver_connection, change)
+            except OSError as error:
+                raise FeedbackUnavailable(f"the file of the feedback was {change}{reason_of(error)}") from error
+            self._close()
+            effect = "its content was kept" if is_complete else "it continues with the file that is there now"
+            log.error("the file of the feedback was %s while it was open; %s", change, effect)
+            self.replaced += not is_complete
+            return not is_complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A stored event under some key. `content` is None for one of version 0.1."""
+
+    user_id: str
+    item_id: str
+    kind: str
+    value: float | None
+    content: str | None
+
+    @classmethod
+    def of(cls, event: NewEvent) -> _Known:
+        return cls(event.user_id, event.item_id, event.kind, event.value, event.content or None)
+
+    def is_same(self, event: NewEvent) -> bool:
+        """Whether `event` has the content of this one, as far as it is known."""
+        if self.content and event.content:
+            return self.content == event.content
+        return _Known.of(event) == replace(self, content=event.content or None)
+
+
+def _sort_out(
+    events: Sequence[NewEvent], known: dict[str, _Known], rows: list[dict[str, Any]], now: float
+) -> list[bool] | None:
+    """Add the new events of one request to `known` and `rows`, and return for each whether it is new.
+
+    Return None, and add nothing, when one of them has the key of an event with other content.
+    """
+    added: dict[str, NewEvent] = {}
+    is_new = []
+    for event in events:
+        stored = _Known.of(added[event.key]) if event.key in added else known.get(event.key)
+        if stored is not None and event.content and not stored.is_same(event):
+            return None
+        # An event of version 0.1 may be another caller's: only the same content makes it the same event.
+        earlier = known.get(event.earlier_key)
+        is_new.append(stored is None and not (earlier is not None and earlier.is_same(event)))
+        if is_new[-1]:
+            added[event.key] = event
+    known |= {key: _Known.of(event) for key, event in added.items()}
+    rows += [
+        {name: getattr(event, name) for name in _STORED} | {"content": event.content or None, "received": now}
+        for event in added.values()
+    ]
+    return is_new
 
 
 class LogTail:
@@ -147,6 +236,7 @@ class LogTail:
         self._log = log
         self._clock = clock
         self._after = 0
+        self._replaced = log.replaced
         # The positions above `_after` that were read already.
         self._read_positions: set[int] = set()
 
@@ -156,6 +246,10 @@ class LogTail:
         after = self._after
         while True:
             rows = self._log.read(after)
+            if self._log.replaced != self._replaced:
+                # Positions of another file. Events that are read again change nothing.
+                self._replaced, self._after, self._read_positions = self._log.replaced, 0, set()
+                return self.read()
             events += [row for row in rows if row.position not in self._read_positions]
             if not rows:
                 break
@@ -167,88 +261,3 @@ class LogTail:
                 break
         self._read_positions = {position for position in self._read_positions if position > self._after}
         return events
-
-
-def _open_database(url: str) -> tuple[Any, Any, Any]:  # Any: engines and table of SQLAlchemy
-    import sqlalchemy as sa
-
-    try:
-        file = sqlite_file(url)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        is_sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S}} if is_sqlite else {"pool_pre_ping": True}
-        if url.startswith("postgresql"):
-            # A database without a locale returns bytes instead of text.
-            options["connect_args"] = {"client_encoding": "utf8"}
-        writer, reader = sa.create_engine(url, **options), sa.create_engine(url, **options)
-        if is_sqlite:
-            # Take the write lock at the start: a transaction that reads and then writes can fail at the write.
-            _configure_sqlite(writer, "BEGIN IMMEDIATE")
-            _configure_sqlite(reader, "BEGIN")
-        table = _table()
-        _create(writer, table)
-    except (ImportError, sa.exc.NoSuchModuleError) as error:
-        # The drivers of PostgreSQL and SQLite are installed; other databases need their own.
-        raise FeedbackUnavailable("the driver of the feedback database is not installed") from error
-    except (sa.exc.SQLAlchemyError, OSError) as error:
-        raise FeedbackUnavailable(f"the feedback database cannot be opened{_reason(error)}") from error
-    return writer, reader, table
-
-
-def _reason(error: Exception) -> str:
-    """Return the message of the database, such as a full disk, without any data of the request."""
-    import sqlalchemy as sa
-
-    if isinstance(error, sa.exc.OperationalError):
-        return f": {(str(error.orig).splitlines() or [''])[0][:200]}"
-    return f": {error.strerror}" if isinstance(error, OSError) else ""
-
-
-def _create(engine: Any, table: Any) -> None:  # Any: SQLAlchemy
-    import sqlalchemy as sa
-
-    for attempt in range(_ATTEMPTS):
-        try:
-            with engine.begin() as connection:
-                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                return
-        except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
-            # In PostgreSQL concurrent CREATE TABLE IF NOT EXISTS statements fail for all but one connection.
-            if attempt == _ATTEMPTS - 1:
-                raise
-
-
-def _table() -> Any:  # Any: sqlalchemy.Table
-    import sqlalchemy as sa
-
-    # SQLite numbers rows automatically only in a column of type INTEGER.
-    position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Table(
-        TABLE,
-        sa.MetaData(),
-        sa.Column("position", position, primary_key=True, autoincrement=True),
-        sa.Column("key", sa.String(64), nullable=False, unique=True),
-        sa.Column("user_id", sa.String(256), nullable=False),
-        sa.Column("item_id", sa.String(256), nullable=False),
-        sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("value", sa.Double),
-        sa.Column("time", sa.Double, nullable=False),
-        sa.Column("received", sa.Double, nullable=False),
-        sqlite_autoincrement=True,
-    )
-
-
-def _configure_sqlite(engine: Any, begin: str) -> None:  # Any: sqlalchemy.Engine
-    import sqlalchemy as sa
-
-    def on_connect(connection: Any, _: Any) -> None:  # Any: sqlite3.Connection
-        # The driver begins transactions late, and never for reads.
-        connection.isolation_level = None
-        write_ahead(connection, patience_s=_BUSY_S)
-
-    def on_begin(connection: Any) -> None:  # Any: sqlalchemy.Connection
-        connection.exec_driver_sql(begin)
-
-    sa.event.listen(engine, "connect", on_connect)
-    sa.event.listen(engine, "begin", on_begin)

@@ -100,7 +100,11 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
     if version in ("", "latest"):
         usable = versions(name, store=store)
         if not usable:
-            raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train")
+            present = (
+                ", ".join(sorted(path.name for path in store.iterdir() if path.is_dir())) if store.is_dir() else ""
+            )
+            has = f"; the store has: {present}" if present else ""
+            raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train{has}")
         promoted = _promoted(store / name)
         return next((artifact for artifact in usable if artifact.version == promoted), usable[0])
     folder = store / name / version

@@ -1,6 +1,6 @@
 """API keys: their creation, their storage as hashes, and their lookup.
 
-    python -m serving.keys new --name shop --role predict [--days 90]
+    python -m serving.keys new --name shop --role predict [--days 90] [--file keys]
     python -m serving.keys hash --name shop --role predict     (key on standard input)
 
 A line is `name:role:sha256` or `name:role:sha256:expires`; several roles are joined by `+`. A key is 32 random bytes,
@@ -23,6 +23,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.errors import SettingsInvalid
+from models.private_files import make_private_file
+from models.watch import Watch, reason_of
 from serving.access.roles import ROLES, Identity, roles_among
 
 log = logging.getLogger("makunouchi.keys")
@@ -33,6 +35,10 @@ KEY_BYTES = 32
 CHECK_EVERY_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+# What `new_key` returns, and any text that begins like one and is too long for the name of a caller.
+_KEY = re.compile(r"mk_[A-Za-z0-9_-]{20,}")
+_FORM = "name:role:sha256[:expires]"
+_COMMAND = "python -m serving.keys new"
 _PLACEHOLDERS = (
     "", "admin", "api-key", "apikey", "change-me", "changeit", "changeme", "default", "example", "key", "letmein",
     "mk_", "password", "placeholder", "secret", "test", "token", "your-api-key", "your-key-here", "xxx",
@@ -64,7 +70,7 @@ def new_key() -> str:
 def read_keys(text: str) -> tuple[ApiKey, ...]:
     """Return the keys in `text`, one per line or separated by commas; `#` begins a comment.
 
-    Raises SettingsInvalid with the number or the name of the key, never its hash.
+    Raises SettingsInvalid with the number of the entry, and with nothing of its text: it may be a key.
     """
     words = [word for line in text.splitlines() for word in line.partition("#")[0].replace(",", " ").split()]
     return tuple(_read(word, number) for number, word in enumerate(words, 1))
@@ -73,26 +79,25 @@ def read_keys(text: str) -> tuple[ApiKey, ...]:
 def _read(word: str, number: int) -> ApiKey:
     name, roles, sha256, expires = (*word.split(":", 3), "", "", "", "")[:4]
     if not _NAME.fullmatch(name):
-        raise SettingsInvalid(
-            f"API key {number}: expected name:role:sha256[:expires], with a name of letters and digits"
-        )
+        raise SettingsInvalid(f"API key {number}: expected {_FORM}, with a name of letters and digits")
+    if _KEY.fullmatch(name):
+        raise SettingsInvalid(f"API key {number}: it is the key itself; expected {_FORM}; run: {_COMMAND}")
     role_names = roles.split("+")
     if not set(role_names) <= set(ROLES):
-        raise SettingsInvalid(f"API key '{name}': unknown role; expected {', '.join(ROLES)}, or several joined by +")
+        raise SettingsInvalid(f"API key {number}: unknown role; expected {', '.join(ROLES)}, or several joined by +")
     if not _HASH.fullmatch(sha256):
-        raise SettingsInvalid(
-            f"API key '{name}': expected a SHA-256 of 64 hexadecimal digits; run: python -m serving.keys new"
-        )
-    return ApiKey(Identity(name, roles_among(role_names)), sha256, _expiry(name, expires))
+        raise SettingsInvalid(f"API key {number}: expected a SHA-256 of 64 hexadecimal digits; run: {_COMMAND}")
+    try:
+        return ApiKey(Identity(name, roles_among(role_names)), sha256, _expiry(expires))
+    except ValueError:
+        # Without the text of the error, which quotes what was given.
+        raise SettingsInvalid(f"API key {number}: its end is not a date; expected the form 2027-01-31") from None
 
 
-def _expiry(name: str, text: str) -> float:
+def _expiry(text: str) -> float:
     if not text:
         return float("inf")
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsInvalid(f"API key '{name}': '{text}' is not a date; expected the form 2027-01-31") from error
+    moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -106,11 +111,14 @@ class KeyRing:
         self._checked = clock()
         self._file_state: tuple[int, int] | None = None
         self._from_file: tuple[ApiKey, ...] = ()
+        self._watch = Watch(
+            "api_keys_file", "read the file of API keys", keeps="the previous keys remain valid", log=log
+        )
         if self._file is not None:
             try:
                 self._load(self._file)
-            except OSError as error:
-                raise SettingsInvalid(f"cannot read the file of API keys: {error.strerror}") from error
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsInvalid(f"cannot read the file of API keys: {reason_of(error)}") from error
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:
@@ -132,16 +140,14 @@ class KeyRing:
         if self._file is None or 0 <= now - self._checked < CHECK_EVERY_S:
             return
         self._checked = now
-        try:
+        with self._watch.attempt():
             self._load(self._file)
-        except (OSError, SettingsInvalid) as error:
-            log.error("cannot reload the file of API keys, the previous keys remain valid: %s", error)
 
     def _load(self, file: Path) -> None:
         stat = file.stat()
         state = (stat.st_mtime_ns, stat.st_size)
         if state != self._file_state:
-            self._from_file = read_keys(file.read_text(encoding="utf-8"))
+            self._from_file = read_keys(file.read_text(encoding="utf-8-sig"))
             self._file_state = state
 
 
@@ -152,14 +158,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--role", required=True, help="read, predict or admin; several joined by +")
     parser.add_argument("--days", type=float, default=0.0, help="days until the key expires; never by default")
+    parser.add_argument("--file", help="append the line to this file, which only its owner can read then")
     options = parser.parse_args(arguments)
     key = new_key() if options.what == "new" else sys.stdin.readline().strip()
     line = f"{options.name}:{options.role}:{hash_of(key)}"
     if options.days:
         line += (datetime.now(UTC) + timedelta(days=options.days)).strftime(":%Y-%m-%dT%H:%M:%SZ")
     read_keys(line)
+    if options.file:
+        _append(Path(options.file), line)
     if options.what == "new":
         sys.stderr.write("The key for the client, which is not shown again:\n")
         sys.stdout.write(f"{key}\n")
+    if not options.file:
         sys.stderr.write("The line for MAKUNOUCHI_API_KEYS or the file of MAKUNOUCHI_API_KEYS_FILE:\n")
-    sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{line}\n")
+
+
+def _append(file: Path, line: str) -> None:
+    """Append a line to a file of keys. Raises SettingsInvalid."""
+    try:
+        make_private_file(file)
+        content = file.read_bytes()
+        separator = b"\n" if content and not content.endswith(b"\n") else b""
+        with file.open("ab") as stream:
+            stream.write(separator + line.encode() + b"\n")
+    except OSError as error:
+        raise SettingsInvalid(f"cannot write the file of API keys: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """Rate limits: one token bucket per caller (key or address) and class of routes.
 
-A request counts once its route and caller are known. A request answered 401 counts for its address, which slows down
-guessing of keys. Probes, metrics and documentation pages are bounded by `serving.http.loop_share` instead.
+A request counts once its route and caller are known. A request answered 401 counts for its address in any class, which
+slows down guessing of keys. Otherwise probes, metrics and documentation pages are bounded by `serving.http.loop_share`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from serving.access.client_address import Network, client_address
+from serving.access.callers import caller_key
+from serving.access.client_address import Network
 from serving.access.roles import Access, Identity
 from serving.access.token_buckets import (
     Decision,
@@ -34,7 +34,6 @@ log = logging.getLogger("makunouchi.limits")
 
 # The key of a scope under which the rate limit headers of its response are stored.
 HEADERS = "makunouchi.limits"
-LOG_EVERY_S = 10.0
 DEFAULT_IN_PRODUCTION = 100
 
 
@@ -54,12 +53,15 @@ class RateLimits:
         self.trusted = tuple(trusted)
         # Whether requests are answered while the buckets are unavailable.
         self.is_open_without = is_open_without
-        self._last_log_s = float("-inf")
         self.is_on = bool(self._rates)
 
     def limits(self, access: Access) -> bool:
         """Return whether requests of this class are limited."""
         return access in self._rates
+
+    def class_of_refusals(self, access: Access) -> Access:
+        """Return the class that counts a refused request: its own, or a limited one when its own is not limited."""
+        return access if access in self._rates else next(iter(self._rates), access)
 
     async def check(self, scope: Scope, access: Access, caller: Identity | None) -> None:
         """Count one request of `caller`, or of its address when the caller has no name.
@@ -69,14 +71,9 @@ class RateLimits:
         rate = self._rates.get(access)
         if rate is None:
             return
-        if caller is not None and caller.name:
-            bucket = f"{access}:key:{caller.name}"
-        else:
-            bucket = f"{access}:address:{client_address(scope, self.trusted)}"
         try:
-            decision = await self._buckets.take(bucket, rate)
+            decision = await self._buckets.take(f"{access}:{caller_key(scope, caller, self.trusted)}", rate)
         except TokenBucketsUnavailable as error:
-            self._log_unavailable(error)
             if self.is_open_without:
                 return
             raise LimitsUnavailable("the store of the rate limits does not respond") from error
@@ -87,16 +84,13 @@ class RateLimits:
             raise RateLimited(text, headers={**headers, "Retry-After": str(seconds)})
         scope[HEADERS] = headers
 
+    async def check_store(self) -> None:
+        """Notice whether the store of the buckets responds."""
+        await self._buckets.check()
+
     async def close(self) -> None:
         """Close the connections of the buckets."""
         await self._buckets.close()
-
-    def _log_unavailable(self, error: TokenBucketsUnavailable) -> None:
-        now = time.monotonic()
-        if now - self._last_log_s >= LOG_EVERY_S:
-            self._last_log_s = now
-            effect = "are not limited" if self.is_open_without else "are refused"
-            log.error("the store of the rate limits does not respond, requests %s: %s", effect, error)
 
 
 def _headers(access: Access, rate: Rate, decision: Decision) -> dict[str, str]:

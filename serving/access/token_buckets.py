@@ -6,13 +6,18 @@ which it is full again (the generic cell rate algorithm, ITU-T I.371).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from models.watch import Watch
+from serving.observability.refused_values import RefusedValues
 from serving.redis_client import RedisCircuitBreaker, RedisUnavailable
+
+log = logging.getLogger("makunouchi.limits")
 
 # Buckets in memory. Over this number full buckets are dropped, then the oldest.
 MAX_CALLERS = 100_000
@@ -47,6 +52,8 @@ class TokenBuckets(Protocol):
         """Take one token from the bucket of `key`. Raises TokenBucketsUnavailable."""
         ...
 
+    async def check(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -72,6 +79,9 @@ class MemoryTokenBuckets:
             self._full_at[key] = full_at
         return decision
 
+    async def check(self) -> None:
+        """Do nothing."""
+
     async def close(self) -> None:
         """Do nothing."""
 
@@ -92,18 +102,23 @@ def _take(full_at: float, now: float, rate: Rate) -> tuple[float, Decision]:
     return after, Decision(True, math.floor((rate.period_s - (after - now)) / step + 1e-9), 0.0, after - now)
 
 
+# A stored value that is no number, or later than a full period allows, is not ours: the bucket is full then.
 _TAKE_SCRIPT = """
 local now = redis.call('TIME')
 now = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local burst, period = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = tonumber(redis.call('GET', KEYS[1]) or now)
+local stored, full, is_foreign = redis.pcall('GET', KEYS[1]), now, 0
+if stored then
+  full = type(stored) == 'string' and tonumber(stored)
+  if not full or not (full <= now + period + 1) then full, is_foreign = now, 1 end
+end
 if full < now then full = now end
 local after = full + period / burst
 if after - period - now > 1e-6 then
-  return {0, tostring(full - now)}
+  return {0, tostring(full - now), is_foreign}
 end
 redis.call('SET', KEYS[1], string.format('%.6f', after), 'PX', math.ceil((after - now) * 1000) + 1)
-return {1, tostring(after - now)}
+return {1, tostring(after - now), is_foreign}
 """
 
 
@@ -114,21 +129,31 @@ class RedisTokenBuckets:
         self._client = client
         self._script = client.register_script(_TAKE_SCRIPT)
         self._prefix = prefix
-        self._breaker = RedisCircuitBreaker()
+        keeps = "MAKUNOUCHI_RATE_LIMIT_WITHOUT_STORE applies"
+        self._breaker = RedisCircuitBreaker(
+            Watch("redis_rate_limits", "call the Redis of the rate limits", keeps=keeps, log=log)
+        )
+        self._refused = RefusedValues("rate limits", log)
 
     async def take(self, key: str, rate: Rate) -> Decision:
         """Take one token; see `TokenBuckets.take`."""
         try:
-            allowed, seconds = await self._breaker.call(
+            allowed, seconds, is_foreign = await self._breaker.call(
                 lambda: self._script(keys=[self._prefix + key], args=[rate.burst, rate.period_s])
             )
         except RedisUnavailable as error:
             raise TokenBucketsUnavailable(str(error)) from error
+        if is_foreign:
+            self._refused.add()
         reset = float(seconds)
         step = rate.period_s / rate.burst
         if not allowed:
             return Decision(False, 0, max(0.0, reset + step - rate.period_s), reset)
         return Decision(True, math.floor((rate.period_s - reset) / step + 1e-4), 0.0, reset)
+
+    async def check(self) -> None:
+        """Notice whether Redis responds."""
+        await self._breaker.check(self._client)
 
     async def close(self) -> None:
         """Close the connections."""

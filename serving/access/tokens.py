@@ -7,6 +7,7 @@ new fetch, at most every REFETCH_S, so that clients cannot make the service fetc
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.watch import Watch
 from serving.access.roles import Identity, roles_among
 from serving.errors.exceptions import KeysUnavailable, Unauthenticated
 
@@ -26,13 +28,21 @@ REFETCH_S = 10.0
 FETCH_TIMEOUT_S = 5.0
 LEEWAY_S = 30.0
 _MAX_JWKS_BYTES = 1 << 20
-# Asymmetric algorithms only: with a shared secret every verifier could issue tokens.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_MAX_SUBJECT_CHARACTERS = 128
+# Asymmetric algorithms only: with a shared secret every verifier could issue tokens. By the type of a key, `kty`, or by
+# its curve.
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_BY_CURVE = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed25519": ("EdDSA",), "Ed448": ("EdDSA",)}
+ALGORITHMS = (*_RSA, "ES256", "ES384", "ES512", "EdDSA")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """The requirements on a token. `roles_claim` is the claim with the roles: a list, or words separated by spaces."""
+    """The requirements on a token.
+
+    `roles_claim` is the claim with the roles: a list, or words separated by spaces. Where a token has no claim of that
+    name, dots in it separate the names of nested claims, such as `realm_access.roles`.
+    """
 
     issuer: str
     audience: str
@@ -50,6 +60,9 @@ class TokenVerifier:
         self._keys: dict[str, Any] = {}  # Any: PyJWT's keys
         self._fetched_s = self._attempted_s = float("-inf")
         self._lock = asyncio.Lock()
+        self._watch = Watch(
+            "jwt_jwks", "read the public keys of the token issuer", keeps="the previous keys remain valid", log=log
+        )
 
     async def identify(self, token: str) -> Identity:
         """Return the identity of a token. Raises Unauthenticated, or KeysUnavailable without keys to verify it."""
@@ -62,8 +75,8 @@ class TokenVerifier:
             key = await self._key(str(header.get("kid", "")))
             claims = jwt.decode(
                 token,
-                key,
-                algorithms=[key.algorithm_name] if key.algorithm_name in ALGORITHMS else [],
+                key.key,
+                algorithms=algorithms_of(key),
                 audience=self._rules.audience,
                 issuer=self._rules.issuer,
                 leeway=LEEWAY_S,
@@ -73,9 +86,9 @@ class TokenVerifier:
             raise Unauthenticated("the token has expired") from error
         except jwt.InvalidTokenError as error:
             raise Unauthenticated("the token is not valid") from error
-        claim = claims.get(self._rules.roles_claim, ())
+        claim = _claim(claims, self._rules.roles_claim)
         words = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else ()
-        return Identity(f"jwt:{str(claims['sub'])[:100]}", roles_among(str(word) for word in words))
+        return Identity(_name_of(claims["sub"]), roles_among(str(word) for word in words))
 
     async def _key(self, kid: str) -> Any:  # Any: PyJWT's PyJWK
         now = self._clock()
@@ -96,15 +109,43 @@ class TokenVerifier:
     async def _fetch(self, now: float) -> None:
         import jwt
 
-        try:
+        with self._watch.attempt():
             document = await asyncio.to_thread(read_jwks, self._rules.jwks)
-            keys = jwt.PyJWKSet.from_dict(document).keys
-        except (OSError, ValueError, jwt.PyJWTError) as error:
-            # The previous keys remain in use.
-            log.error("cannot fetch the public keys of the token issuer: %s", error)
-            return
-        self._keys = {key.key_id or "": key for key in keys}
-        self._fetched_s = now
+            try:
+                keys = jwt.PyJWKSet.from_dict(document).keys
+            except jwt.PyJWTError as error:
+                raise ValueError("the key set has no usable key") from error
+            self._keys = {str(key.key_id or ""): key for key in keys}
+            self._fetched_s = now
+
+
+def algorithms_of(key: Any) -> list[str]:  # Any: PyJWT's PyJWK
+    """Return the algorithms that a public key may verify: its own, or those of its type (RFC 7517, 4.4)."""
+    description = key._jwk_data
+    own = description.get("alg")
+    if own is not None:
+        return [own] if own in ALGORITHMS else []
+    return list(_RSA if description.get("kty") == "RSA" else _BY_CURVE.get(description.get("crv"), ()))
+
+
+def _claim(claims: dict[str, Any], name: str) -> Any:  # Any: JSON
+    """Return a claim by its name, or by the names of nested claims with dots between them; None for none."""
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _name_of(subject: str) -> str:
+    """Return the name of the caller with this subject, which no other subject has.
+
+    A subject that is long or not printable is replaced by its digest. Plain names have another prefix.
+    """
+    if len(subject) <= _MAX_SUBJECT_CHARACTERS and subject.isprintable():
+        return f"jwt:{subject}"
+    return f"jwt-sha256:{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def read_jwks(source: str) -> dict[str, Any]:  # Any: JSON

@@ -7,6 +7,7 @@ without one the spans are discarded, at about a third of the processor time.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory  # type: ignore[import-untyped]
@@ -14,17 +15,22 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from serving.process.parent_watchdog import is_orphan, remove_sockets
+from models.private_files import withdraw_permissions
+from serving.bento.tracing import tracing
+from serving.process.arbiter import supervise
+from serving.process.parent_watchdog import end_with_parent, is_orphan, remove_sockets
+from serving.process.startup import distrust_forwarded_headers, remove_reports, restrict_new_files
 
 
 class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
     """The base class of the runner's and the gateway's factory."""
 
     async def destroy_instance(self, app: Starlette) -> None:
-        """End the process. An orphan removes its socket, which its parent would otherwise do."""
+        """End the process. An orphan removes its socket and the reports, which its parent would otherwise do."""
         await super().destroy_instance(app)
         if is_orphan():
             remove_sockets(self.service.name, BentoMLContainer.remote_runner_mapping.get())
+            remove_reports()
 
     @property
     def middlewares(self) -> list[Middleware]:
@@ -42,25 +48,19 @@ class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
         return configured
 
 
-def tracing() -> list[Middleware]:
-    """Return the OpenTelemetry middleware if BentoML's configuration names an exporter."""
-    if not tracing_exporter():
-        return []
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-    return [
-        Middleware(
-            OpenTelemetryMiddleware,
-            excluded_urls=BentoMLContainer.tracing_excluded_urls.get(),
-            tracer_provider=BentoMLContainer.tracer_provider.get(),
-        )
-    ]
+def prepare_process(*, grace_s: float) -> None:
+    """Prepare a process of the service before its server starts."""
+    end_with_parent(grace_s=grace_s)
+    restrict_new_files()
+    distrust_forwarded_headers()
 
 
-def tracing_exporter() -> str | None:
-    """Return `zipkin`, `jaeger`, `otlp`, `in_memory`, or None."""
-    exporter: Any = BentoMLContainer.tracing.exporter_type.get()  # Any: BentoML's configuration is untyped
-    return str(exporter) if exporter else None
+def prepare_parent(*, grace_s: float) -> None:
+    """Prepare the process of `bentoml serve`, which starts the others."""
+    supervise(grace_s=grace_s)
+    restrict_new_files()
+    # BentoML has created it.
+    withdraw_permissions(Path(BentoMLContainer.prometheus_multiproc_dir.get()))
 
 
 def wrapped(app: Any, middlewares: list[Middleware]) -> Any:  # Any: ASGI applications of several libraries' types

@@ -7,13 +7,15 @@ from typing import Any
 from serving.settings.settings import Settings
 
 
-def service_config(settings: Settings, *, threads: int = 1) -> dict[str, Any]:  # Any: BentoML's service configuration
+def service_config(
+    settings: Settings, *, workers: int = 1, threads: int = 1
+) -> dict[str, Any]:  # Any: BentoML's service configuration
     """Return keyword arguments of `@bentoml.service` for a runner or the gateway.
 
     BentoML's limits are set so high that the platform's queue, deadline and access log apply instead.
     """
     return {
-        "workers": 1,
+        "workers": workers,
         "threads": threads,
         "traffic": {"timeout": max(60.0, 2 * settings.request_timeout_s), "max_concurrency": 1_000_000},
         "metrics": {"enabled": True},

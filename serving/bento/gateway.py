@@ -25,13 +25,15 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.asgi import carries_pickle, reply
-from serving.bento.app_factory import HttpAppFactory, tracing_exporter, wrapped
+from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.bento.models import BentoModels
+from serving.bento.tracing import tracing_exporter
 from serving.http import problem_details
 from serving.http.middleware.body_timeout import BodyTimeout
 from serving.http.middleware.cors import Cors
 from serving.http.middleware.graceful_shutdown import CloseConnections
 from serving.http.middleware.metrics import RequestMetrics
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
@@ -41,8 +43,8 @@ from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
 from serving.observability.request_recorder import RequestRecorder
+from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.process.parent_watchdog import end_with_parent, name_parent
 from serving.process.python_version import python_warnings
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
 from serving.runners.placement import Placed, client_of
@@ -108,22 +110,30 @@ class GatewayAppFactory(HttpAppFactory):
             Middleware(ServerErrors),
             Middleware(CloseConnections, draining=draining),
             Middleware(Timeout, timeout_s=self._settings.request_timeout_s, transfer_timeout_s=transfer_timeout_s),
-            Middleware(BodyTimeout, timeout_s=self._settings.body_timeout_s, transfer_timeout_s=transfer_timeout_s),
+            Middleware(
+                BodyTimeout,
+                timeout_s=self._settings.body_timeout_s,
+                transfer_timeout_s=transfer_timeout_s,
+                min_rate=self._settings.body_min_rate,
+            ),
         ]
+        bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
         raise_file_limit()
         return_freed_memory()
+        report_watches()
         for warning in python_warnings():
             log.warning(warning)
         await super().create_instance(app)
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
+        token = self._settings.runner_token.get_secret_value()
         for placed in self._gateway.placed():
             if placed.connected is not None:
                 gauge = service_metrics().gauge(placed.connected.name)
-                placed.connected.start(client_of(placed, addresses), gauge=gauge)
+                placed.connected.start(client_of(placed, addresses, token=token), gauge=gauge)
         # Before the signal handlers are replaced: they identify the server.
         self._install_protocol()
         self._gateway.draining.install()
@@ -138,6 +148,8 @@ class GatewayAppFactory(HttpAppFactory):
             shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
+            keep_alive_s=self._settings.keep_alive_s,
+            max_message_bytes=self._settings.max_body_bytes,
         )
 
     async def destroy_instance(self, app: Starlette) -> None:
@@ -165,7 +177,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        self.inner._name_parent = on_deployment(name_parent)
+        grace_s = self.settings.shutdown_grace_s
+        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, grace_s=grace_s))
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -193,7 +206,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         return services
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        end_with_parent()
+        prepare_process(grace_s=self.settings.shutdown_grace_s)
         self.inject_config()
         return GatewayAppFactory(self, is_main=is_main)()
 

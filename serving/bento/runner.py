@@ -7,6 +7,7 @@ adaptive batching.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -19,15 +20,18 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from models.errors import DeadlineExceeded, InputError, Overloaded
-from serving.bento.app_factory import HttpAppFactory, wrapped
+from models.errors import DeadlineExceeded, InputError, Overloaded, SettingsInvalid
+from serving.access.production_checks import check_runner_token
+from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.context import current_context, current_request_id
+from serving.http.middleware.native_bodies import NativeBodies
 from serving.observability.logging import set_up_logs
+from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.process.parent_watchdog import end_with_parent, name_parent
+from serving.process.parent_watchdog import is_named_parent
 from serving.process.startup import report_started
 from serving.runners.client.local import host
-from serving.runners.host.asgi import RunnerApp
+from serving.runners.host.asgi import HEALTH_PROBES, PROBES, RunnerApp
 from serving.runners.host.batch_method import TOO_LATE
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.wire import WireRequest, WireResponse
@@ -57,7 +61,15 @@ class RunnerAppFactory(HttpAppFactory):
 
     def __call__(self) -> ASGIApp:
         inner = super().__call__()
-        app = RunnerApp(inner, instance=lambda: self.instance, run=self.run_method, draining=self.draining)
+        inner = NativeBodies(inner, max_body_bytes=self._settings.max_body_bytes)
+        app = RunnerApp(
+            inner,
+            instance=lambda: self.instance,
+            run=self.run_method,
+            draining=self.draining,
+            token=self._settings.runner_token.get_secret_value(),
+            open_paths=PROBES if self._settings.probes_access == "open" else HEALTH_PROBES,
+        )
         return wrapped(app, self.added())  # type: ignore[no-any-return]
 
     def draining(self) -> GracefulShutdown:
@@ -75,6 +87,7 @@ class RunnerAppFactory(HttpAppFactory):
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
+        report_watches()
         await super().create_instance(app)
         threads = int(self.service.config.get("threads") or 1)
         self.instance = host(
@@ -166,9 +179,23 @@ class RunnerService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # `bentoml serve` calls it before it starts the processes, in development too.
-        self.inner._name_parent = on_deployment(name_parent)
+        self.inner._prepare_parent = on_deployment(lambda: self._prepare_parent())
+
+    def _prepare_parent(self) -> None:
+        # The gateway's hook is called before those of its runners.
+        if not is_named_parent():
+            self._check_served_by_itself()
+        prepare_parent(grace_s=self.settings.shutdown_grace_s)
+
+    def _check_served_by_itself(self) -> None:
+        try:
+            check_runner_token(self.settings)
+        except SettingsInvalid as error:
+            sys.exit(f"error: {error}")
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        end_with_parent()
+        prepare_process(grace_s=self.settings.shutdown_grace_s)
+        if is_main:
+            self._check_served_by_itself()
         self.inject_config()
         return RunnerAppFactory(self, is_main=is_main, settings=self.settings)()

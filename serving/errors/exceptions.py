@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.errors import InputError, InvalidInput, PlatformError, RunnerUnavailable
+from models.errors import InputError, InvalidInput, Overloaded, PlatformError, RunnerUnavailable
 from serving.errors.faults import ValueType
 
 
@@ -52,6 +52,14 @@ class RateLimited(Refused):
     """A request over the rate limit of its caller."""
 
 
+class LimitReached(Overloaded):
+    """A limit that all callers share is reached."""
+
+
+class CallerLimitReached(Overloaded):
+    """A caller that uses its share of a limit that all callers share."""
+
+
 class LimitsUnavailable(PlatformError):
     """The store of the rate limits does not respond, and the setting refuses requests without it."""
 
@@ -73,6 +81,10 @@ class ReloadRefused(PlatformError):
 
 class EmbeddingMissing(PlatformError):
     """A model version without embeddings."""
+
+
+class PreconditionFailed(PlatformError):
+    """A request is to be executed only for an entity tag that the resource does not have."""
 
 
 class NotAcceptable(PlatformError):

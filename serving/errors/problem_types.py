@@ -70,6 +70,12 @@ NO_EMBEDDING = ProblemType(
     "Model without embeddings",
     "The version was trained before embeddings were supported, or its network has none. Train a new version.",
 )
+PRECONDITION_FAILED = ProblemType(
+    "precondition-failed",
+    412,
+    "Precondition failed",
+    "`If-Match` names an entity tag. Those of this service are weak, and no weak tag matches (RFC 9110, 13.1.1).",
+)
 TOO_LARGE = ProblemType("too-large", 413, "Too large", "The request exceeds a limit. `detail` states the limit.")
 UNSUPPORTED = ProblemType(
     "unsupported-media-type", 415, "Unsupported media type", "The Content-Type or the file format is not supported."
@@ -82,6 +88,13 @@ RATE_LIMITED = ProblemType(
     429,
     "Too many requests",
     "The caller has exceeded its rate limit. Retry after `Retry-After` seconds.",
+    retry_after_s=1,
+)
+CALLER_LIMIT = ProblemType(
+    "caller-limit",
+    429,
+    "Share of a limit in use",
+    "The caller uses its share of a limit that all callers share; `detail` names it. Retry after one of its requests.",
     retry_after_s=1,
 )
 HEAD_TOO_LARGE = ProblemType(
@@ -132,6 +145,13 @@ OVERLOADED = ProblemType(
     "The queue of the model is full; the request was not started. Retry after `Retry-After` seconds.",
     retry_after_s=1,
     is_internal=True,
+)
+AT_CAPACITY = ProblemType(
+    "at-capacity",
+    503,
+    "Limit reached",
+    "A limit that all callers share is reached; `detail` names it. Nothing was started.",
+    retry_after_s=1,
 )
 RESOURCES_UNAVAILABLE = ProblemType(
     "resources-unavailable",
@@ -205,15 +225,18 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     HEAD_TIMEOUT,
     RELOAD_REFUSED,
     NO_EMBEDDING,
+    PRECONDITION_FAILED,
     TOO_LARGE,
     UNSUPPORTED,
     VALIDATION,
     RATE_LIMITED,
+    CALLER_LIMIT,
     HEAD_TOO_LARGE,
     INTERNAL,
     PREDICTION_FAILED,
     UNAVAILABLE,
     OVERLOADED,
+    AT_CAPACITY,
     RESOURCES_UNAVAILABLE,
     FEEDBACK_UNAVAILABLE,
     NOT_READY,
@@ -225,4 +248,12 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
 # Problems of every operation with a request body.
 BODY_FAULTS: tuple[ProblemType, ...] = (MALFORMED, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED, VALIDATION)
 # Problems of a call to a runner that the request does not cause.
-CALL_FAILURES: tuple[ProblemType, ...] = (INTERNAL, PREDICTION_FAILED, UNAVAILABLE, OVERLOADED, DEADLINE)
+CALL_FAILURES: tuple[ProblemType, ...] = (
+    INTERNAL,
+    PREDICTION_FAILED,
+    UNAVAILABLE,
+    OVERLOADED,
+    AT_CAPACITY,
+    CALLER_LIMIT,
+    DEADLINE,
+)

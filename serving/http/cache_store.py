@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from serving.redis_client import CircuitOpen, RedisCircuitBreaker, RedisUnavailable
+from models.watch import Watch
+from serving.observability.refused_values import RefusedValues
+from serving.redis_client import RedisCircuitBreaker, RedisUnavailable
 
 log = logging.getLogger("makunouchi.cache")
 
@@ -16,6 +19,7 @@ log = logging.getLogger("makunouchi.cache")
 ENTRY_BYTES = 400
 # Clearing Redis scans all keys.
 CLEAR_TIMEOUT_S = 30.0
+_SIGNATURE_BYTES = 32
 
 
 class Store(Protocol):
@@ -26,6 +30,8 @@ class Store(Protocol):
     async def put(self, key: str, entry: bytes) -> None: ...
 
     async def clear(self) -> None: ...
+
+    async def check(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -76,6 +82,9 @@ class MemoryStore:
         self._entries.clear()
         self.used_bytes = 0
 
+    async def check(self) -> None:
+        """Do nothing."""
+
     async def close(self) -> None:
         """Do nothing."""
 
@@ -86,23 +95,45 @@ class MemoryStore:
 class RedisStore:
     """The entries of all gateways that share one Redis, which limits its own memory.
 
-    While Redis does not respond, every lookup is a miss and nothing is stored.
+    While Redis does not respond, every lookup is a miss and nothing is stored. So is an entry that others wrote: with a
+    `secret` entries are signed together with their keys, and `is_valid` checks the form of each.
     """
 
-    def __init__(self, client: Any, ttl_s: float, *, prefix: str = "makunouchi:cache:") -> None:  # Any: redis, lazily
+    def __init__(
+        self,
+        client: Any,  # Any: redis is imported where it is used
+        ttl_s: float,
+        *,
+        secret: str = "",
+        is_valid: Callable[[str, bytes], bool] = lambda key, entry: True,
+        prefix: str = "makunouchi:cache:",
+    ) -> None:
         self._client = client
         self._ttl_ms = max(1, round(ttl_s * 1000))
+        self._secret = secret.encode()
+        self._is_valid = is_valid
         self._prefix = prefix
-        self._breaker = RedisCircuitBreaker()
+        watch = Watch("redis_cache", "call the Redis of the response cache", keeps="responses are not cached", log=log)
+        self._breaker = RedisCircuitBreaker(watch)
+        self._refused = RefusedValues("cache", log)
 
     async def get(self, key: str) -> bytes | None:
         """Return the entry of `key`."""
-        entry = await self._call(lambda: self._client.get(self._prefix + key))
-        return bytes(entry) if entry is not None else None
+        stored = await self._call(lambda: self._read(key))
+        if stored is None:
+            return None
+        if isinstance(stored, bytes):
+            size = _SIGNATURE_BYTES if self._secret else 0
+            signature, entry = stored[:size], stored[size:]
+            if hmac.compare_digest(signature, self._signature(key, entry)) and self._is_valid(key, entry):
+                return entry
+        self._refused.add()
+        return None
 
     async def put(self, key: str, entry: bytes) -> None:
         """Store an entry."""
-        await self._call(lambda: self._client.set(self._prefix + key, entry, px=self._ttl_ms))
+        signed = self._signature(key, entry) + entry
+        await self._call(lambda: self._client.set(self._prefix + key, signed, px=self._ttl_ms))
 
     async def clear(self) -> None:
         """Drop the entries of all gateways."""
@@ -113,16 +144,34 @@ class RedisStore:
 
         await self._call(unlink_all, timeout_s=CLEAR_TIMEOUT_S)
 
+    async def check(self) -> None:
+        """Notice whether Redis responds."""
+        await self._breaker.check(self._client)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def _read(self, key: str) -> Any:  # Any: a reply of Redis
+        from redis.exceptions import ResponseError
+
+        try:
+            return await self._client.get(self._prefix + key)
+        except ResponseError as error:
+            # A list or another type: this entry is not ours, but Redis works.
+            if str(error).startswith("WRONGTYPE"):
+                return b""
+            raise
+
+    def _signature(self, key: str, entry: bytes) -> bytes:
+        """Return the signature of an entry, which is empty without a secret."""
+        if not self._secret:
+            return b""
+        return hmac.digest(self._secret, f"{self._prefix}{key}\n".encode() + entry, "sha256")
 
     async def _call(self, command: Callable[[], Awaitable[Any]], *, timeout_s: float | None = None) -> Any:
         # Any: a reply of Redis
         try:
             return await self._breaker.call(command, timeout_s=timeout_s)
-        except CircuitOpen:
-            return None
-        except RedisUnavailable as error:
-            log.error("the Redis of the response cache does not respond, responses are not cached: %s", error)
+        except RedisUnavailable:
             return None

@@ -9,6 +9,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from serving.context import public_path
+
 HEADERS: Final = ("Deprecation", "Sunset", "Link")
 
 
@@ -24,7 +26,9 @@ class Deprecation:
         """Add the headers to `response`."""
         response.headers["Deprecation"] = f"@{int(self.since.timestamp())}"
         response.headers["Sunset"] = format_datetime(self.until, usegmt=True)
-        response.headers["Link"] = f'<{self.successor}>; rel="successor-version", </redoc>; rel="deprecation"'
+        response.headers["Link"] = (
+            f'<{public_path(self.successor)}>; rel="successor-version", <{public_path("/redoc")}>; rel="deprecation"'
+        )
 
 
 # Version 2 has `min_confidence` instead of `threshold`, in line with `min_score` of recommendations.

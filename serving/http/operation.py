@@ -21,6 +21,7 @@ from serving.context import VERSION_HEADER, set_version_request
 from serving.errors.problem_types import BODY_FAULTS, CALL_FAILURES, INTERNAL, ProblemType
 from serving.http.encoded_path import EncodedPathRoute
 from serving.http.problem_details import problem_of
+from serving.http.representation import check_if_match
 from serving.http.requests.json_body import NO_CACHE
 from serving.http.response_cache import ResponseCache
 from serving.http.version_selection import version_request_of
@@ -95,6 +96,8 @@ class Operation:
         async def endpoint(request: Request) -> Response:
             try:
                 await guard.admit(request.scope, access)
+                if self.has_preconditions and "if-match" in request.headers:
+                    check_if_match(request)
                 set_version_request(version_request_of(request.scope, guard))
                 if cache is None or answered_by is None:
                     response = await handler(request)
@@ -109,6 +112,11 @@ class Operation:
             return guard.with_limit_headers(request.scope, response)
 
         return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
+
+    @property
+    def has_preconditions(self) -> bool:
+        """Whether the operation depends on the state of a resource, so that `If-Match` is evaluated."""
+        return self.is_conditional or self.method in ("PUT", "DELETE")
 
     def native(self) -> Operation:
         """Return this operation at the path that BentoML's clients call, which is named after the method."""

@@ -18,9 +18,9 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from models.errors import InputError
-from serving.context import current_request_id
+from serving.context import current_request_id, public_path
 from serving.errors.exceptions import FieldFault, Refused
-from serving.errors.faults import Fault, ValueType, fault_location, faults_of
+from serving.errors.faults import Fault, ValueType, fault_location, faults_of, json_fault
 from serving.errors.mapping import TABLE, detail_of, problem_type_of, report
 from serving.errors.problem_types import MALFORMED, NOT_ALLOWED, NOT_FOUND, VALIDATION, ProblemType
 
@@ -44,12 +44,12 @@ def problem(
 ) -> Response:
     """Return a problem document as a response. `instance` is the path of the request."""
     document: dict[str, Any] = {
-        "type": problem_type.type,
+        "type": public_path(problem_type.type),
         "title": problem_type.title,
         "status": problem_type.status,
         "detail": detail,
         # A URI reference, so the path is percent-encoded.
-        "instance": quote(instance, safe=_SAFE_IN_PATHS),
+        "instance": quote(public_path(instance), safe=_SAFE_IN_PATHS),
         "request_id": current_request_id(),
         **members,
     }
@@ -133,9 +133,8 @@ def allowed_methods(app: Starlette, request: Request) -> str:
 
 
 def _validation_problem(error: ValidationError, *, instance: str) -> Response:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return problem(MALFORMED, first["msg"], instance=instance)
+    if message := json_fault(error):
+        return problem(MALFORMED, message, instance=instance)
     faults = faults_of(error, within=("body",))
     location = ".".join(str(part) for part in faults[0].location)
     others = error.error_count() - 1

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from serving.errors.exceptions import PreconditionFailed
+from serving.header_fields import elements, entity_tags, weights
 
 # Smaller bodies are not compressed.
 MINIMUM_BYTES = 1000
@@ -36,9 +39,10 @@ class Representation:
 
     def response(self, request: Request, headers: Mapping[str, str]) -> Response:
         """Return a response 200, compressed if the client accepts it, or 304 if the client has this content."""
+        check_if_match(request)
         response = Response(status_code=304)
         if not is_known(request, self.etag):
-            is_compressed = self.compressed and accepts_gzip(request.headers.get("accept-encoding", ""))
+            is_compressed = self.compressed and accepts_gzip(request.headers.getlist("accept-encoding"))
             response = Response(self.compressed if is_compressed else self.body, media_type=self.media_type)
             if is_compressed:
                 response.headers["Content-Encoding"] = "gzip"
@@ -74,14 +78,24 @@ def weak_etag(digest: bytes) -> str:
 
 def is_known(request: Request, etag: str) -> bool:
     """Return whether the client has the content with this entity tag (RFC 9110, 13.1.2)."""
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    return "*" in known or etag.removeprefix("W/") in known
+    values = request.headers.getlist("if-none-match")
+    return [*elements(values)] == ["*"] or etag.removeprefix("W/") in entity_tags(values)
 
 
-def accepts_gzip(header: str) -> bool:
-    """Return whether a client accepts gzip, by the value of its Accept-Encoding (RFC 9110, 12.5.3)."""
-    weights = {}
-    for part in header.lower().split(","):
-        coding, _, parameter = part.partition(";")
-        weights[coding.strip()] = parameter.replace(" ", "").removeprefix("q=").strip("0.") != "" or not parameter
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", False)))
+def check_if_match(request: Request) -> None:
+    """Raise PreconditionFailed if the request has an `If-Match` with entity tags (RFC 9110, 13.1.1)."""
+    values = request.headers.getlist("if-match")
+    if values and [*elements(values)] != ["*"]:
+        raise PreconditionFailed(
+            "If-Match matches strong entity tags only, and this resource has none; send no If-Match"
+        )
+
+
+def accepts_gzip(values: Sequence[str]) -> bool:
+    """Return whether a client accepts gzip, and does not prefer the plain bytes (RFC 9110, 12.5.3).
+
+    `values` are those of the lines of its Accept-Encoding.
+    """
+    given = weights(values)
+    gzip = given.get("gzip", given.get("x-gzip", given.get("*", 0.0)))
+    return gzip > 0 and gzip >= given.get("identity", 0.0)

@@ -17,6 +17,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.context import current_public_url
+from serving.header_fields import elements, parameters
+from serving.http.cache_entry import has_valid_form, packed, unpacked, version_of
 from serving.http.cache_store import MemoryStore, RedisStore, Store
 from serving.runners.interface import ModelRef
 
@@ -25,8 +28,12 @@ if TYPE_CHECKING:
 
 HEADER = "X-Cache"
 _JSON = "application/json"
-# Headers that are stored with a response.
-_STORED_HEADERS = ("API-Version", "Deprecation", "Link", "Sunset", "Vary")
+# JSON of more bytes is compared as it is: it is not parsed before its bounds are checked.
+_MAX_NORMALIZED_BYTES = 64 << 10
+# A thread computes the digest of more bytes.
+_LARGE_BYTES = 1 << 20
+# The rest of a form of more parts is compared with its boundary.
+_MAX_PARTS = 300
 
 
 class ResponseCache:
@@ -69,7 +76,7 @@ class ResponseCache:
         self, request: Request, operation: str, model: ModelRef | None, make: Callable[[], Awaitable[Response]]
     ) -> Response:
         """Return the response to `request`, with `X-Cache`: hit, miss, or bypass as the client requests."""
-        directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
+        directives = {part.lower().replace('"', "") for part in elements(request.headers.getlist("cache-control"))}
         if model is None or "no-store" in directives:
             return _with_status(await make(), "bypass")
         key = await key_of(request, operation, model)
@@ -94,6 +101,10 @@ class ResponseCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def check(self) -> None:
+        """Notice whether the store responds."""
+        await self._store.check()
+
     async def close(self) -> None:
         """Close the store."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,7 +128,7 @@ class ResponseCache:
 
 def key_of_json(operation: str, model: ModelRef, body: bytes | bytearray) -> str:
     """Return the same key as `key_of`, for a JSON body without a query and without headers that are part of the key."""
-    return _key(operation, model, ("", "", "", _JSON), _pieces(body, _JSON))
+    return _key(operation, model, ("", "", "", "", _JSON), _pieces(body, _JSON))
 
 
 async def key_of(request: Request, operation: str, model: ModelRef) -> str:
@@ -125,11 +136,16 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
     body = await request.body()
     content_type = request.headers.get("content-type", "")
     head = (
+        # Of links in headers of the response.
+        current_public_url().prefix,
         request.headers.get("api-version", ""),
         request.headers.get("content-encoding", ""),
         "&".join(sorted(request.url.query.split("&"))),
         content_type.partition(";")[0].strip().lower(),
     )
+    if len(body) > _LARGE_BYTES:
+        # hashlib releases the interpreter for large pieces.
+        return await asyncio.to_thread(lambda: _key(operation, model, head, _pieces(body, content_type)))
     return _key(operation, model, head, _pieces(body, content_type))
 
 
@@ -142,16 +158,17 @@ def _key(operation: str, model: ModelRef, head: tuple[str, ...], pieces: Sequenc
 
 def _pieces(body: bytes | bytearray, content_type: str) -> Sequence[bytes | bytearray]:
     """Return the significant parts of a body: JSON without spaces and with sorted keys, a form without its boundary."""
-    media_type, _, parameters = content_type.partition(";")
-    if media_type.strip().lower() == _JSON:
+    media_type, given = parameters(content_type)
+    if media_type.lower() == _JSON:
+        if len(body) > _MAX_NORMALIZED_BYTES:
+            return [body]
         try:
             return [orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)]
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return [body]
-    name, _, boundary = parameters.strip().partition("=")
-    if name.lower() == "boundary" and boundary.strip('"'):
+    if boundary := given.get("boundary"):
         # Split, not replaced: any replacement could also occur in a file.
-        return body.split(b"--" + boundary.strip('"').encode("latin-1", "replace"))
+        return body.split(b"--" + boundary.encode("latin-1", "replace"), _MAX_PARTS)
     return [content_type.encode(), body]
 
 
@@ -169,7 +186,7 @@ def _add(digest: Any, piece: bytes | bytearray) -> None:  # Any: hashlib's objec
 
 
 def entry_of(body: bytes, model: ModelRef, response: Response | None = None) -> bytes | None:
-    """Return a response of `model` as a cache entry: one line of JSON with its headers, then the body.
+    """Return a response of `model` as a cache entry.
 
     `response` has the status and the headers; without it, they are 200 and none. Return None for a response that must
     not be stored: an error, one that varies with everything, or one of another version.
@@ -177,28 +194,12 @@ def entry_of(body: bytes, model: ModelRef, response: Response | None = None) -> 
     headers: Mapping[str, str] = {} if response is None else response.headers
     if response is not None and (response.status_code != 200 or headers.get("vary") == "*"):
         return None
-    if _version_of(body) != model.version:
-        return None
-    return orjson.dumps({name: headers[name] for name in _STORED_HEADERS if name in headers}) + b"\n" + body
-
-
-def body_of(entry: bytes) -> bytes | None:
-    """Return the body of a cache entry, or None if the entry has headers."""
-    headers, _, body = entry.partition(b"\n")
-    return body if headers == b"{}" else None
+    return packed(body, headers) if version_of(body) == model.version else None
 
 
 def _unpacked(entry: bytes) -> Response:
-    headers, _, body = entry.partition(b"\n")
-    return _with_status(Response(body, 200, {**orjson.loads(headers), "Cache-Control": "no-store"}, _JSON), "hit")
-
-
-def _version_of(body: bytes) -> str | None:
-    """Return the model version that a response body names."""
-    try:
-        return str(orjson.loads(body)["model"]["version"])
-    except (ValueError, KeyError, TypeError):
-        return None
+    headers, body = unpacked(entry)
+    return _with_status(Response(body, 200, {**headers, "Cache-Control": "no-store"}, _JSON), "hit")
 
 
 def _with_status(response: Response, status: str) -> Response:
@@ -213,5 +214,6 @@ def build_cache(settings: Settings) -> ResponseCache | None:
     if settings.cache_store == "redis":
         from serving.redis_client import connect
 
-        return ResponseCache(RedisStore(connect(settings.redis_url.get_secret_value()), settings.cache_ttl_s))
+        client, secret = connect(settings.redis_url.get_secret_value()), settings.redis_secret.get_secret_value()
+        return ResponseCache(RedisStore(client, settings.cache_ttl_s, secret=secret, is_valid=has_valid_form))
     return ResponseCache(MemoryStore(settings.cache_bytes, settings.cache_ttl_s))

@@ -6,21 +6,22 @@ The format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import orjson
 from pydantic import BaseModel
-from starlette.responses import StreamingResponse
+
+from serving.http.streaming import ReleasingResponse
 
 MEDIA_TYPE = "text/event-stream"
 
 
-class EventStream(StreamingResponse):
+class EventStream(ReleasingResponse):
     """A streaming response of `events`, with headers that disable buffering by proxies."""
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncIterator[bytes], *, on_end: Callable[[], None] = lambda: None) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(events, 200, headers, MEDIA_TYPE)
+        super().__init__(events, headers=headers, media_type=MEDIA_TYPE, on_end=on_end)
 
 
 async def in_completion_order(items: Sequence[Awaitable[BaseModel]]) -> AsyncIterator[bytes]:

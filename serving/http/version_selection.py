@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-from serving.access.client_address import UNKNOWN, client_address
+from serving.access.callers import caller_key
+from serving.access.client_address import UNKNOWN
 from serving.access.guard import IDENTITY, Guard
 from serving.context import VERSION_HEADER, VersionRequest, current_request_id
 
@@ -25,12 +26,9 @@ def _sticky_key(scope: Scope, guard: Guard) -> str:
     session = _header(scope, _SESSION)
     if session:
         return f"session:{session}"
-    identity = scope.get(IDENTITY)
-    if identity is not None and identity.name:
-        return f"key:{identity.name}"
-    address = client_address(scope, guard.limits.trusted)
+    caller = caller_key(scope, scope.get(IDENTITY), guard.limits.trusted)
     # Over a unix socket a request has no address, so it counts as its own caller.
-    return f"address:{address}" if address != UNKNOWN else current_request_id()
+    return caller if caller != f"address:{UNKNOWN}" else current_request_id()
 
 
 def _header(scope: Scope, header: bytes) -> str:

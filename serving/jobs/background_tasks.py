@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from models.watch import Watch
 from serving.concurrency import ThreadPool
-from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.metrics import job_metrics
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.files import JobFiles
@@ -41,6 +41,7 @@ class JobTasks:
         self._threads = threads
         self._workers = workers
         self._kinds = kinds
+        self._watch = Watch("jobs", "use the database and the files of the jobs", keeps="jobs are refused", log=log)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -62,20 +63,14 @@ class JobTasks:
         await self._threads.run(lambda _: self._database.close(), None)
 
     async def _maintain(self) -> None:
-        swept_at, last_error = -SWEEP_INTERVAL_S, ""
+        swept_at = -SWEEP_INTERVAL_S
         while True:
-            try:
+            with self._watch.attempt():
                 if time.monotonic() - swept_at >= SWEEP_INTERVAL_S:
                     swept_at = time.monotonic()
                     await self._threads.run(lambda _: self.sweep(), None)
                 counts = await self._threads.run(lambda _: self._store.counts(), None)
                 job_metrics().show(counts, self._kinds)
-                last_error = ""
-            except (JobsUnavailable, OSError) as error:
-                # One log line per error, not one per attempt.
-                if last_error != str(error):
-                    log.error("the jobs cannot be counted: %s", error)
-                last_error = str(error)
             await asyncio.sleep(COUNT_INTERVAL_S)
 
     def sweep(self) -> None:
@@ -84,6 +79,6 @@ class JobTasks:
             self._folders.remove(job.id)
             job_metrics().count_end(job.kind, "expired")
             log.info("job %s: expired", job.id)
-        removed = self._folders.remove_orphans(self._store.with_files())
+        removed = self._folders.remove_orphans(self._store.with_files)
         if removed:
-            log.warning("removed %d folders that belong to no job", removed)
+            log.warning("removed %d folders of jobs whose submission was interrupted", removed)

@@ -14,7 +14,7 @@ from serving.jobs.service import JobService
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.files import JobFiles
 from serving.jobs.storage.leases import LeaseStore
-from serving.jobs.storage.store import JobLimits, JobStore
+from serving.jobs.storage.store import JobLimits, JobStore, restore
 from serving.jobs.worker import Worker
 from serving.observability.metrics import service_metrics
 from serving.settings.settings import state_folder
@@ -46,17 +46,23 @@ def build_jobs(kinds: Sequence[JobKind], settings: Settings, *, is_stopping: Cal
     if len(by_name) < len(kinds):
         raise ValueError(f"two kinds of jobs have the same name: {', '.join(sorted(kind.name for kind in kinds))}")
     root = state_folder(settings.state_folder) / "jobs"
-    database, folders = Database(root), JobFiles(root)
-    store = JobStore(database, JobLimits(settings.job_max_per_caller, settings.job_max_disk_bytes, settings.job_ttl_s))
+    folders = JobFiles(root)
+    database = Database(root, restore=restore(folders))
+    limits = JobLimits(
+        settings.job_max_per_caller,
+        settings.job_max_disk_bytes,
+        settings.job_ttl_s,
+        transfer_s=settings.job_transfer_timeout_s,
+    )
+    store = JobStore(database, limits)
     # One thread, because SQLite has one writer, and because the updates of a job must keep their order.
     threads = ThreadPool(1, name="jobs")
     workers = [
         Worker(
-            LeaseStore(database, lease_s=settings.job_lease_s, ttl_s=settings.job_ttl_s),
+            LeaseStore(database, lease_s=settings.job_lease_s, ttl_s=settings.job_ttl_s, space=store.space),
             folders,
             by_name,
             threads,
-            max_disk_bytes=settings.job_max_disk_bytes,
             in_flight=lambda: service_metrics().in_flight,
             is_stopping=is_stopping,
         )

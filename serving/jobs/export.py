@@ -1,28 +1,36 @@
 """Export results as CSV and Parquet: convert the lines of a job to columns, in a child process.
 
 The columns are known only after all lines were read, because another version of a model may have other classes.
-Therefore each line is read twice, and no line is kept in memory.
+Therefore each line is read twice, and no line is kept in memory. The file has no name, so that it disappears with the
+last process that has it open, whatever ends that process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import itertools
-from collections.abc import Iterator, Mapping
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final, Literal, Protocol
+from typing import IO, Any, Final, Literal, Protocol
 
 import orjson
 from pydantic import TypeAdapter
 
 from serving.errors.exceptions import JobsUnavailable
-from serving.jobs.decoding.fork_server import ChildLimits
+from serving.jobs.decoding.fork_server import STANDARD_OUTPUT, ChildLimits
 from serving.jobs.decoding.sandbox import Sandbox
 
 _LAST: Final = ("error_status", "error", "model", "model_version")
 _BATCH_ROWS: Final = 2000
+# The first characters of a formula, also those of full width, which East Asian versions accept.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _TIMEOUT_S: Final = 600
 
 Row = dict[str, Any]  # Any: JSON
@@ -38,36 +46,46 @@ class ExportColumns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write the lines of `segments`, each with its valid size, to `target`.
+    """The lines of `segments`, each with its valid size, as a file of at most `max_bytes`.
 
-    `labels` and `columns` are `item_labels` and `export_columns` of the kind of the job.
+    `labels` and `columns` are `item_labels` and `export_columns` of the kind of the job. `has_formulas` leaves text in
+    CSV as it is; otherwise text that a spreadsheet would run begins with an apostrophe.
     """
 
     segments: tuple[tuple[Path, int], ...]
-    target: Path
     format: Literal["csv", "parquet"]
     max_bytes: int
     labels: tuple[str, ...] = ()
     columns: str | None = None
+    has_formulas: bool = False
     max_memory_bytes: int = 2 << 30
 
 
 EXPORT_ADAPTER = TypeAdapter(Export)
 
 
-def export_in_child(sandbox: Sandbox, export: Export) -> None:
-    """Write `export.target` in a child process. Blocks until the child has ended. Raises JobsUnavailable."""
+def export_in_child(sandbox: Sandbox, export: Export, folder: Path) -> IO[bytes]:
+    """Return a file without a name on the disk of `folder`, which a child process has written.
+
+    Blocks until the child has ended. Raises JobsUnavailable, OSError.
+    """
     limits = ChildLimits(export.max_memory_bytes, export.max_bytes, cpu_s=_TIMEOUT_S, wall_s=_TIMEOUT_S)
-    if sandbox.call(f"{__name__}:exported", EXPORT_ADAPTER.dump_json(export), limits) is None:
-        export.target.unlink(missing_ok=True)
-        raise JobsUnavailable(f"the result could not be written as {export.format}")
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        if sandbox.call(f"{__name__}:exported", EXPORT_ADAPTER.dump_json(export), limits, output=target) is None:
+            raise JobsUnavailable(f"the result could not be written as {export.format}")
+        target.seek(0)
+        stack.pop_all()
+    return target
 
 
-def write(export: Export) -> None:
-    """Write `export.target`. Raises OSError."""
+def write(export: Export, target: IO[bytes]) -> None:
+    """Write the file to `target`. Raises OSError."""
     columns = _columns_of(_rows_of(export), first=("index", *export.labels, "status"))
-    write_rows = _write_csv if export.format == "csv" else _write_parquet
-    write_rows(export.target, columns, _rows_of(export))
+    if export.format == "csv":
+        _write_csv(target, columns, _rows_of(export), cell=_unchanged if export.has_formulas else escaped)
+    else:
+        _write_parquet(target, columns, _rows_of(export))
 
 
 def _rows_of(export: Export) -> Iterator[Row]:
@@ -118,14 +136,35 @@ def _columns_of(rows: Iterator[Row], *, first: tuple[str, ...]) -> dict[str, typ
     return {name: types[name] for name in (*first, *middle, *_LAST) if name in types}
 
 
-def _write_csv(target: Path, columns: dict[str, type], rows: Iterator[Row]) -> None:
-    with target.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(columns), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+def escaped(value: object) -> object:
+    """Return a cell that a spreadsheet does not run as a formula.
+
+    An apostrophe precedes text that begins with a character that starts a formula, or with an apostrophe: without the
+    first apostrophe of each cell the text is exactly what it was. Numbers written as text stay as they are.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
-def _write_parquet(target: Path, columns: dict[str, type], rows: Iterator[Row]) -> None:
+def _unchanged(value: object) -> object:
+    return value
+
+
+def _write_csv(
+    target: IO[bytes], columns: dict[str, type], rows: Iterator[Row], *, cell: Callable[[object], object]
+) -> None:
+    stream = io.TextIOWrapper(target, encoding="utf-8", newline="")
+    writer = csv.writer(stream)
+    writer.writerow([cell(name) for name in columns])
+    writer.writerows([cell(row.get(name, "")) for name in columns] for row in rows)
+    stream.flush()
+    stream.detach()
+
+
+def _write_parquet(target: IO[bytes], columns: dict[str, type], rows: Iterator[Row]) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -150,6 +189,7 @@ def _text(value: object) -> str:
 
 
 def exported(payload: bytes) -> bytes:
-    """Write the file of the export in `payload`. A child calls this."""
-    write(EXPORT_ADAPTER.validate_json(payload))
+    """Write the file of the export in `payload` to standard output. A child calls this."""
+    with open(STANDARD_OUTPUT, "wb", closefd=False) as target:
+        write(EXPORT_ADAPTER.validate_json(payload), target)
     return b"written"

@@ -62,6 +62,8 @@ class JobKind:
     submission: JobSubmission
     # The columns of a table of items, for the version that answers now. Empty for items of other forms.
     columns: Callable[[], tuple[Column, ...]] = tuple
+    # How many bytes the line of one item in the result has at most, usually. The disk space is reserved for each job.
+    line_bytes: Callable[[Options], int] = lambda options: 1024
     # The members of an item's head that identify it in the result.
     item_labels: tuple[str, ...] = ()
     # Turns members of a result line into columns of CSV and Parquet. Without it they become JSON text.

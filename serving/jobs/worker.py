@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from models.errors import DeadlineExceeded
 from serving.concurrency import ThreadPool
-from serving.context import VersionRequest, set_request_id, set_version_request
+from serving.context import VersionRequest, set_caller, set_request_id, set_version_request
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.kind import JobKind
 from serving.jobs.metrics import job_metrics
@@ -24,7 +26,7 @@ from serving.jobs.outcomes import TRANSIENT, Outcome, error_outcome
 from serving.jobs.progress import Progress
 from serving.jobs.storage.files import JobFiles, SegmentWriter
 from serving.jobs.storage.item_file import JobItem, read_items
-from serving.jobs.storage.leases import Lease, LeaseStore
+from serving.jobs.storage.leases import WAIT_S, Lease, LeaseStore
 from serving.jobs.storage.record import Job, JobStatus
 
 log = logging.getLogger("makunouchi.jobs")
@@ -39,8 +41,11 @@ REST_FACTOR: Final = 3.0
 MAX_REST_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.1
 MAX_PAUSE_S: Final = 5.0
+# A batch of items is validated without a pause. Images are decoded in threads.
+MAX_BATCH_BYTES: Final = 4 << 20
 # A batch that missed its deadline this often fails.
 MAX_TIMEOUTS: Final = 3
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Worker:
@@ -53,7 +58,6 @@ class Worker:
         kinds: Mapping[str, JobKind],
         threads: ThreadPool,
         *,
-        max_disk_bytes: int,
         poll_s: float = 1.0,
         in_flight: Callable[[], int] = lambda: 0,
         is_stopping: Callable[[], bool] = lambda: False,
@@ -62,11 +66,12 @@ class Worker:
         self._folders = folders
         self._kinds = kinds
         self._threads = threads
-        self._max_disk_bytes = max_disk_bytes
         self._poll_s = poll_s
         self._in_flight = in_flight
         self._is_stopping = is_stopping
         self._wake: asyncio.Event | None = None
+        # The ids of jobs that wait for disk space.
+        self._waiting: set[str] = set()
 
     def wake(self) -> None:
         """Look for a new job now. Call this in the worker's event loop."""
@@ -101,6 +106,7 @@ class Worker:
         """Process a job while its lease is renewed."""
         set_request_id(f"job-{lease.job.id}")
         owner = lease.job.owner
+        set_caller(lambda: f"key:{owner}" if owner else "")
         # Where versions split the traffic, a job gets the version that the requests of its owner get.
         set_version_request(VersionRequest(sticky_key=lambda: f"key:{owner}") if owner else VersionRequest())
         processing = asyncio.create_task(self._process(lease))
@@ -137,8 +143,12 @@ class Worker:
             try:
                 await self._process_batches(lease, kind, segment)
             finally:
-                segment.close()
+                # In the thread, after a write that is still running there; also when this task is cancelled again.
+                await asyncio.shield(self._threads.run(lambda _: segment.close(), None))
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+                await self._wait_for_space(lease)
+                return
             log.error("job %s: its files cannot be used: %s", job.id, error)
             await self._finish(lease, "failed", "its files cannot be read or written")
 
@@ -152,7 +162,8 @@ class Worker:
                 await self._pause(lease, segment, progress)
                 return
             start = progress.done
-            items = await self._call(lambda start=start: read_items(folder, start, start + batch_items))  # type: ignore[misc]
+            stop = start + batch_items
+            items = await self._call(partial(read_items, folder, start, stop, max_bytes=MAX_BATCH_BYTES))
             if not items:
                 raise ValueError("there are fewer items than the job has")
             batch_at = time.monotonic()
@@ -187,7 +198,7 @@ class Worker:
         await asyncio.sleep(rest_s)
 
     async def _checkpoint(self, lease: Lease, segment: SegmentWriter, progress: Progress) -> bool:
-        """Make the outcomes durable. Returns False when the lease is lost, and when the disk limit ends the job."""
+        """Make the outcomes durable. Returns False when the lease is lost, and when the job waits for disk space."""
         lines = progress.take_lines()
 
         def save() -> bool:
@@ -200,14 +211,23 @@ class Worker:
                 segment_bytes=segment.size_bytes,
             )
 
+        if not await self._call(lambda: self._leases.has_room(lease, len(lines))):
+            await self._wait_for_space(lease)
+            return False
         if not await self._call(save):
             return False
+        self._waiting.discard(lease.job.id)
         done, failed = progress.mark_saved()
         job_metrics().count_items(lease.job.kind, done=done, failed=failed)
-        if await self._call(lambda: self._leases.is_disk_full(self._max_disk_bytes)):
-            await self._finish(lease, "failed", "the results of all jobs exceed the disk limit", progress)
-            return False
         return True
+
+    async def _wait_for_space(self, lease: Lease) -> None:
+        """Give the job back for some time. A job that was accepted does not fail because the disk is full."""
+        if lease.job.id not in self._waiting:
+            # One log line per wait, not one per attempt.
+            log.warning("job %s: waits for disk space; delete jobs or raise the limit", lease.job.id)
+            self._waiting.add(lease.job.id)
+        await self._call(lambda: self._leases.release(lease, wait_s=WAIT_S))
 
     async def _pause(self, lease: Lease, segment: SegmentWriter, progress: Progress) -> None:
         if not progress.lines or await self._checkpoint(lease, segment, progress):

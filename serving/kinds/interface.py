@@ -18,6 +18,7 @@ from starlette.requests import Request
 from models.card import Card, Task
 from models.store.artifacts import Artifact
 from serving.http.operation import Content, Operation
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds
 from serving.jobs.kind import JobKind
 from serving.kinds.served_model import ServedModel, V
 from serving.open_inference.codec import DecodedRequest
@@ -118,6 +119,11 @@ class Handler(ABC, Generic[V]):
     @abstractmethod
     async def infer(self, request: DecodedRequest) -> Inferred:
         """Answer an inference request. Raises InvalidInput with the location of the fault, and as `answer_json`."""
+
+    @property
+    def json_bounds(self) -> JsonBounds:
+        """The bounds of JSON bodies, which the largest valid request keeps."""
+        return DEFAULT_BOUNDS
 
     def streams(self) -> list[Stream]:
         """Return the batch operations whose results are streamed."""

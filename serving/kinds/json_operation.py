@@ -16,7 +16,7 @@ def answer_one(handler: Handler[Any]) -> HttpHandler:
     """Return the HTTP handler that answers a JSON request with `handler.answer_json`."""
 
     async def answer(request: Request) -> Response:
-        body = await answer_body(handler, await read_json(request))
+        body = await answer_body(handler, await read_json(request, handler.json_bounds))
         return Response(body, 200, {"Cache-Control": "no-store"}, JSON)
 
     return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from serving.context import public_path
 from serving.errors.mapping import detail_of, problem_type_of, report
 from serving.runners.interface import ModelRef
 from serving.schemas.fields import ModelUsed, Response
@@ -28,5 +29,8 @@ def item_problem(error: Exception) -> ItemProblem:
     report(error)
     problem_type = problem_type_of(error)
     return ItemProblem(
-        type=problem_type.type, title=problem_type.title, status=problem_type.status, detail=detail_of(error)
+        type=public_path(problem_type.type),
+        title=problem_type.title,
+        status=problem_type.status,
+        detail=detail_of(error),
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import orjson
 
 from models.errors import InvalidInput
 from serving.errors.exceptions import FieldFault, Malformed
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds, check_json
 from serving.open_inference.schemas import InferInput, InferRequest, InferWanted
 from serving.open_inference.tensors import Tensor, from_binary, from_json, to_binary, to_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY = "application/octet-stream"
+# 1 ms of the event loop.
+_LARGE_ELEMENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +33,21 @@ class DecodedRequest:
     wants_binary: bool
 
 
-def read(body: bytes, header_length: str | None) -> DecodedRequest:
-    """The request in `body`. Raises Malformed, pydantic's ValidationError, and InvalidInput with the location."""
+async def read(body: bytes, header_length: str | None, bounds: JsonBounds = DEFAULT_BOUNDS) -> DecodedRequest:
+    """Return the request in `body`. Other tasks run between its steps and between large tensors.
+
+    Raises Malformed, pydantic's ValidationError, InvalidInput with the location, and as `check_json`.
+    """
     head, tail = _split(body, header_length)
+    await check_json(head, bounds)
     request = InferRequest.model_validate_json(head)
+    _check_names("inputs", request.inputs)
+    _check_names("outputs", request.outputs or ())
     tensors: list[Tensor] = []
     place = 0
     for index, each in enumerate(request.inputs):
-        if any(each.name == other.name for other in tensors):
-            raise FieldFault("given more than once", location=("body", "inputs", index, "name"), value_type="string")
+        if prod(each.shape) > _LARGE_ELEMENTS:
+            await asyncio.sleep(0)
         size = _binary_size(each, index)
         try:
             if size is None:
@@ -78,6 +89,15 @@ def write(decoded: DecodedRequest, outputs: Sequence[Tensor], *, model: str, ver
         answer["id"] = decoded.id
     head = orjson.dumps(answer)
     return (b"".join((head, *tail)), len(head)) if tail else (head, None)
+
+
+def _check_names(member: str, each: Sequence[InferInput | InferWanted]) -> None:
+    """Raise FieldFault for a name that is given twice: an output would be written as often."""
+    names: set[str] = set()
+    for index, named in enumerate(each):
+        if named.name in names:
+            raise FieldFault("given more than once", location=("body", member, index, "name"), value_type="string")
+        names.add(named.name)
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:

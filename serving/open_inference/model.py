@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.card import Card
+from serving.http.requests.json_bounds import JsonBounds
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
@@ -24,5 +25,6 @@ class InferenceModel:
     tensors: Callable[[Card], tuple[list[TensorMetadata], list[TensorMetadata]]]
     infer: Callable[[DecodedRequest], Awaitable[Inferred]]
     description: str
+    bounds: Callable[[], JsonBounds]
     # Examples of the body and of one output of a request.
     example: Callable[[], tuple[dict[str, Any], dict[str, Any]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, FailFast, Field
 
 from serving.open_inference.tensors import MAX_DIMENSIONS, Datatype
 from serving.schemas.fields import Request, Response
@@ -38,8 +38,10 @@ class InferRequest(Request):
 
     id: str | None = Field(None, max_length=256, description="Comes back with the answer.")
     parameters: Parameters = None
-    inputs: Annotated[list[InferInput], Field(min_length=1, max_length=1000)]
-    outputs: list[InferWanted] | None = Field(None, description="The outputs that are wanted; all when none is named.")
+    inputs: Annotated[list[InferInput], FailFast(), Field(min_length=1, max_length=1000)]
+    outputs: Annotated[list[InferWanted], Field(max_length=1000)] | None = Field(
+        None, description="The outputs that are wanted, each once; all when none is named."
+    )
 
 
 class _Sparse(Response):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InvalidInput
+from models.errors import InputTooLarge, InvalidInput
 from serving.errors.exceptions import Malformed
 
 Datatype = Literal[
@@ -23,6 +24,8 @@ Datatype = Literal[
 ]
 DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 MAX_DIMENSIONS = 8
+# Each element is read by a loop of Python, in 0.2 us.
+MAX_TEXTS = 100_000
 # Always little-endian on the wire.
 _NUMPY: dict[Datatype, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -51,16 +54,15 @@ def from_json(name: str, datatype: Datatype, shape: Sequence[int], data: list[An
     """Return a tensor of the elements in `data`, flat or nested. Raises InvalidInput."""
     flat = _flat(data)
     _check_count(len(flat), shape)
-    fits = _checker(datatype)
-    for index, value in enumerate(flat):
-        if not fits(value):
-            raise InvalidInput(f"element {index} is not {datatype}", location=("data", index))
+    if not _TYPES[datatype].issuperset(map(type, flat)):
+        raise _misfit(flat, datatype)
     if datatype == "BYTES":
         return text_tensor(name, [value if value is None else value.encode() for value in flat], shape)
-    # A null among numbers is a missing number.
-    numbers = [math.nan if value is None else value for value in flat]
-    with np.errstate(over="ignore"):
-        return Tensor(name, datatype, np.array(numbers, _NUMPY[datatype]).reshape(shape))
+    try:
+        values = _numbers(flat, datatype)
+    except OverflowError:
+        raise _misfit(flat, datatype) from None
+    return Tensor(name, datatype, values.reshape(shape))
 
 
 def from_binary(name: str, datatype: Datatype, shape: Sequence[int], data: memoryview) -> Tensor:
@@ -72,7 +74,7 @@ def from_binary(name: str, datatype: Datatype, shape: Sequence[int], data: memor
         raise InvalidInput(
             f"{len(data)} bytes are not {math.prod(shape)} elements of {datatype}", location=("parameters",)
         )
-    if datatype == "BOOL" and any(each > 1 for each in bytes(data)):
+    if datatype == "BOOL" and len(data) and np.frombuffer(data, np.uint8).max() > 1:
         raise InvalidInput("a BOOL is a byte of 0 or 1", location=("parameters",))
     return Tensor(name, datatype, np.frombuffer(data, dtype).reshape(shape))
 
@@ -108,6 +110,8 @@ def to_binary(tensor: Tensor) -> bytes:
 
 
 def _elements(data: memoryview, count: int) -> list[bytes | None]:
+    if count > MAX_TEXTS:
+        raise InputTooLarge(f"a BYTES tensor in binary form has at most {MAX_TEXTS} elements, not {count}")
     elements: list[bytes | None] = []
     place = 0
     while place < len(data):
@@ -137,16 +141,46 @@ def _flat(data: list[Any]) -> list[Any]:
     raise InvalidInput(f"data is nested deeper than {MAX_DIMENSIONS}", location=("data",))
 
 
-def _checker(datatype: Datatype) -> Callable[[Any], bool]:
-    """Return what checks whether a JSON value is an element."""
-    if datatype == "BYTES":
-        return lambda value: value is None or isinstance(value, str)
-    if datatype == "BOOL":
-        return lambda value: isinstance(value, bool)
-    if datatype.startswith("FP"):
-        return lambda value: value is None or (type(value) in (int, float) and abs(value) <= _FLOAT_MAX)
-    range_ = np.iinfo(_NUMPY[datatype])
-    return lambda value: type(value) is int and range_.min <= value <= range_.max
+def _numbers(flat: list[Any], datatype: Datatype) -> NDArray[Any]:
+    """Return the elements as an array. Raises OverflowError for one outside the range of the datatype."""
+    dtype = _NUMPY[datatype]
+    if dtype.kind == "b":
+        return np.array(flat, dtype)
+    if dtype.kind == "f":
+        # A null among numbers is a missing number, and NaN is no number of JSON.
+        missing = flat.count(None)
+        numbers = np.array([math.nan if value is None else value for value in flat] if missing else flat, np.float64)
+        if np.count_nonzero(np.isfinite(numbers)) + missing != len(flat):
+            raise OverflowError
+        with np.errstate(over="ignore"):
+            return numbers.astype(dtype)
+    integers = np.array(flat, np.uint64 if datatype == "UINT64" else np.int64)
+    range_ = np.iinfo(dtype)
+    if len(flat) and not range_.min <= integers.min() <= integers.max() <= range_.max:
+        raise OverflowError
+    return integers.astype(dtype)
+
+
+def _misfit(flat: list[Any], datatype: Datatype) -> InvalidInput:
+    """Return the fault of the first element of a wrong type, or of the first one that is out of range."""
+    types = list(map(type, flat))
+    wrong = [types.index(each) for each in set(types) - _TYPES[datatype]]
+    if wrong:
+        index = min(wrong)
+    else:
+        least, most = (-_FLOAT_MAX, _FLOAT_MAX)
+        if not datatype.startswith("FP"):
+            range_ = np.iinfo(_NUMPY[datatype])
+            least, most = range_.min, range_.max
+        index = next(place for place, value in enumerate(flat) if value is not None and not least <= value <= most)
+    return InvalidInput(f"element {index} is not {datatype}", location=("data", index))
 
 
 _FLOAT_MAX = 1.7976931348623157e308
+# The types that elements have in JSON.
+_TYPES: dict[Datatype, frozenset[type]] = {
+    datatype: frozenset({str, NoneType} if datatype == "BYTES" else {bool} if datatype == "BOOL" else {int})
+    if not datatype.startswith("FP")
+    else frozenset({int, float, NoneType})
+    for datatype in DATATYPES
+}

@@ -16,6 +16,8 @@ from typing import Any, Final
 log = logging.getLogger("makunouchi.draining")
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# From the end of the grace period until a process that still runs is killed. A runner waits 2 s longer than a gateway.
+KILL_MARGIN_S: Final = 5.0
 
 
 class GracefulShutdown:

@@ -6,6 +6,7 @@ of memory).
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -15,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+from serving.process.graceful_shutdown import KILL_MARGIN_S
 
 log = logging.getLogger("makunouchi.parent")
 
@@ -30,10 +33,15 @@ def name_parent() -> None:
     os.environ[PARENT] = str(os.getpid())
 
 
+def is_named_parent() -> bool:
+    """Return whether this process has called `name_parent`."""
+    return os.environ.get(PARENT) == str(os.getpid())
+
+
 def end_with_parent(
-    *, check_every_s: float = _CHECK_EVERY_S, end: Callable[[], None] | None = None
+    *, grace_s: float, check_every_s: float = _CHECK_EVERY_S, end: Callable[[signal.Signals], None] | None = None
 ) -> threading.Thread | None:
-    """Send SIGTERM to this process when its parent has died, immediately if it already has.
+    """Send SIGTERM to this process when its parent has died, and SIGKILL if it then outlives its grace period.
 
     Returns the thread that checks the parent, or None without a parent to watch. prctl(PR_SET_PDEATHSIG) needs no
     thread, but also fires when the thread ends that started this process.
@@ -41,8 +49,8 @@ def end_with_parent(
     parent = _named_parent()
     if parent is None:
         return None
-    end = end or (lambda: os.kill(os.getpid(), signal.SIGTERM))
-    thread = threading.Thread(target=_watch, args=(parent, check_every_s, end), name="parent", daemon=True)
+    end = end or functools.partial(os.kill, os.getpid())
+    thread = threading.Thread(target=_watch, args=(parent, check_every_s, grace_s, end), name="parent", daemon=True)
     thread.start()
     return thread
 
@@ -74,10 +82,12 @@ def _named_parent() -> int | None:
     return None if parent in (0, os.getpid()) else parent
 
 
-def _watch(parent: int, check_every_s: float, end: Callable[[], None]) -> None:
+def _watch(parent: int, check_every_s: float, grace_s: float, end: Callable[[signal.Signals], None]) -> None:
     never = threading.Event()
     # An orphan gets another parent: process 1, or the nearest subreaper.
     while os.getppid() == parent:
         never.wait(check_every_s)
     log.warning("the parent process (%d) has died: exiting", parent)
-    end()
+    end(signal.SIGTERM)
+    never.wait(grace_s + KILL_MARGIN_S)
+    end(signal.SIGKILL)

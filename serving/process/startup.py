@@ -1,4 +1,4 @@
-"""Set-up of a serving process at its start: open files, garbage collector, report to the supervisor."""
+"""Set-up of a serving process at its start: its files, garbage collector, report to the supervisor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import gc
 import logging
 import os
 import resource
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# Set by `serving/process/supervisor.py` for the processes that it supervises.
+# Set by `serving/process/arbiter.py` for the processes that it supervises.
 STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
 # Of glibc: allocations of at least so many bytes are returned to the system when they are freed.
 _MMAP_THRESHOLD: Final = -3
@@ -32,6 +34,19 @@ def raise_file_limit() -> int:
             logging.getLogger("makunouchi").warning("cannot raise the limit of open files above %d: %s", soft, error)
             return soft
     return hard
+
+
+def restrict_new_files() -> None:
+    """Let no other user read what this process and its children create: files get mode 0600, folders 0700."""
+    os.umask(0o077)
+
+
+def distrust_forwarded_headers() -> None:
+    """Make uvicorn ignore X-Forwarded-For and -Proto, unless the environment names addresses that it trusts.
+
+    It trusts loopback by default, so that local callers could choose their address. Call it before the server starts.
+    """
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
 
 
 def return_freed_memory() -> None:
@@ -61,4 +76,13 @@ def report_started() -> None:
     """Report the start of this process to the supervisor, if there is one, by a file named after the process id."""
     folder = os.environ.get(STARTED_FOLDER)
     if folder:
-        (Path(folder) / str(os.getpid())).touch()
+        # A supervisor that is stopping has removed it.
+        with suppress(FileNotFoundError):
+            (Path(folder) / str(os.getpid())).touch()
+
+
+def remove_reports() -> None:
+    """Remove the reports of all processes, for a supervisor that was killed."""
+    folder = os.environ.get(STARTED_FOLDER)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,18 +11,22 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.watch import failing
 from serving.concurrency import SharedResult
+from serving.context import public_path
 from serving.errors.problem_types import INTERNAL, NOT_READY
 from serving.http.operation import Content, Operation
 from serving.http.problem_details import problem
 from serving.http.representation import Representation
 from serving.http.requests.json_body import JSON, answer
 from serving.process.python_version import python_warnings
+from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
 
 NAME = "makunouchi"
+Check = Callable[[], Awaitable[None]]
 STATUS_TIMEOUT_S = 2.0
 # How long the text of the metrics is kept: rendering it takes 20 ms of processor time and more.
 METRICS_KEEP_S = 0.5
@@ -41,10 +45,18 @@ class Metrics:
 
 
 def health_operations(
-    runners: Sequence[Runner], metrics: Metrics, *, version: str, is_stopping: Callable[[], bool]
+    runners: Sequence[Runner],
+    metrics: Metrics,
+    *,
+    version: str,
+    is_stopping: Callable[[], bool],
+    checks: Sequence[Check] = (),
 ) -> list[Operation]:
-    """Return the operations `livez`, `readyz`, `health` and `metrics`."""
-    return [_livez(), _readyz(runners, is_stopping), _health(runners, version), _metrics(metrics)]
+    """Return the operations `livez`, `readyz`, `health` and `metrics`.
+
+    `checks` notice faults of what the service uses, and report them as `models.watch` does.
+    """
+    return [_livez(), _readyz(runners, is_stopping), _health(runners, version, checks), _metrics(metrics)]
 
 
 def _livez() -> Operation:
@@ -92,15 +104,17 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
     )
 
 
-def _health(runners: Sequence[Runner], version: str) -> Operation:
+def _health(runners: Sequence[Runner], version: str, checks: Sequence[Check]) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
     warnings = python_warnings()
 
     async def health(request: Request) -> Response:
-        states = await readiness(runners)
-        is_ok = all(state.ready for state in states.values())
-        status = "ok" if is_ok else "degraded"
-        return answer(Health(status=status, service=service, runners=states, warnings=warnings, time=datetime.now(UTC)))
+        states, _ = await asyncio.gather(readiness(runners), asyncio.gather(*(check() for check in checks)))
+        faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
+        status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
+        time = datetime.now(UTC)
+        document = Health(status=status, service=service, runners=states, faults=faults, warnings=warnings, time=time)
+        return answer(document)
 
     return Operation(
         id="health",
@@ -109,7 +123,7 @@ def _health(runners: Sequence[Runner], version: str) -> Operation:
         tag="service",
         access="probe",
         summary="Get the health of the service",
-        description="Answers 200 even if a runner is not available, unlike `/readyz`.",
+        description="Answers 200 even if a runner is not available or a file cannot be read, unlike `/readyz`.",
         handler=health,
         answer=Content(JSON, lambda: Health, lambda: {"ok": _health_example(version)}),
         answer_description="Status, models and version.",
@@ -166,7 +180,7 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
         body = Index(
             service=service,
             method=request.method,
-            url=str(request.url),
+            url=_url_of(request),
             time=datetime.now(UTC),
             links=[_link(each) for each in others],
         )
@@ -185,13 +199,21 @@ def index_operation(others: Sequence[Operation], *, version: str) -> Operation:
     )
 
 
+def _url_of(request: Request) -> str:
+    query = request.url.query
+    return server_url(request).rstrip("/") + request.url.path + (f"?{query}" if query else "")
+
+
 def _link(operation: Operation) -> Link:
-    return Link(operation=operation.id, method=operation.method, href=operation.path, summary=operation.summary)
+    return Link(
+        operation=operation.id, method=operation.method, href=public_path(operation.path), summary=operation.summary
+    )
 
 
 def _health_example(version: str) -> dict[str, Any]:
     service = {"name": NAME, "version": version}
-    return {"status": "ok", "service": service, "runners": {EXAMPLE_MODEL: _RUNNER}, "warnings": [], "time": _TIME}
+    runners = {EXAMPLE_MODEL: _RUNNER}
+    return {"status": "ok", "service": service, "runners": runners, "faults": {}, "warnings": [], "time": _TIME}
 
 
 def _index(others: Sequence[Operation], version: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+from serving.context import public_path
 from serving.http.job_paths import JOBS
 from serving.http.operation import JsonSchema
 from serving.jobs.kind import JobKind
@@ -19,7 +20,7 @@ _MAX_RETRY_AFTER_S = 30
 
 def info_of(job: Job) -> JobInfo:
     """Return a job as its clients see it."""
-    path = f"{JOBS}/{job.id}"
+    path = public_path(f"{JOBS}/{job.id}")
     return JobInfo(
         id=job.id,
         kind=job.kind,

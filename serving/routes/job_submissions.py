@@ -10,17 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import UnsupportedMedia
+from serving.access.guard import owner_of
 from serving.errors.exceptions import Malformed
 from serving.errors.problem_types import (
+    AT_CAPACITY,
     BODY_FAULTS,
+    CALLER_LIMIT,
     DEADLINE,
     INTERNAL,
     JOBS_UNAVAILABLE,
     KEY_REUSED,
-    OVERLOADED,
     TOO_MANY_JOBS,
 )
-from serving.http.job_paths import JOBS
 from serving.http.operation import Content, Operation
 from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
 from serving.http.requests.json_body import JSON, answer, check_content_type
@@ -30,9 +31,17 @@ from serving.jobs.kind import JobKind
 from serving.jobs.schemas import FolderJob, JobInfo
 from serving.jobs.service import JobService, Submission
 from serving.routes.job_responses import example, info_of, list_kinds, retry_after_s
-from serving.routes.jobs import owner_of
 
-_PROBLEMS = (*BODY_FAULTS, KEY_REUSED, INTERNAL, TOO_MANY_JOBS, OVERLOADED, JOBS_UNAVAILABLE, DEADLINE)
+_PROBLEMS = (
+    *BODY_FAULTS,
+    KEY_REUSED,
+    INTERNAL,
+    TOO_MANY_JOBS,
+    CALLER_LIMIT,
+    AT_CAPACITY,
+    JOBS_UNAVAILABLE,
+    DEADLINE,
+)
 _MAX_FOLDER_BYTES = 65_536
 _KEY = idempotency_parameter("Identifies the request: a request with the same key returns the same job.")
 
@@ -47,7 +56,7 @@ def _operation(service: JobService, kind: JobKind) -> Operation:
         job = await service.submit(await _submission(service, kind, request), _body(request))
         response = answer(info_of(job))
         response.status_code = 202
-        response.headers["Location"] = f"{JOBS}/{job.id}"
+        response.headers["Location"] = info_of(job).links.job
         if job.is_active:
             response.headers["Retry-After"] = str(retry_after_s(job))
         return response
@@ -103,10 +112,10 @@ async def _submission(service: JobService, kind: JobKind, request: Request) -> S
     declared = request.headers.get("content-length", "")
     return Submission(
         kind,
-        owner_of(request),
+        owner_of(request.scope),
         content_type=content_type,
         options=options,
-        declared_bytes=int(declared) if declared.isdecimal() else 0,
+        declared_bytes=0 if source else int(declared) if declared.isdecimal() else None,
         key=key,
         source=source,
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import orjson
 from pydantic import Field, create_model
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from serving.access.guard import IDENTITY
-from serving.access.roles import Identity
+from serving.access.guard import caller_of, owner_of
 from serving.errors.exceptions import FieldFault, NotAcceptable
 from serving.errors.problem_types import (
     DEADLINE,
@@ -22,12 +22,15 @@ from serving.errors.problem_types import (
     JOBS_UNAVAILABLE,
     NOT_ACCEPTABLE,
     NOT_KNOWN,
+    TOO_MANY_JOBS,
     VALIDATION,
 )
+from serving.header_fields import weights
 from serving.http.job_paths import JOBS
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, answer, resource
 from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
+from serving.http.streaming import ReleasingResponse
 from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
 from serving.jobs.schemas import JobInfo, JobPage, ResultFormat
 from serving.jobs.service import JobService
@@ -58,6 +61,11 @@ def _page_query(kinds: tuple[str, ...]) -> type[_PageQuery]:
 
 class _FormatQuery(Query):
     format: ResultFormat | None = Field(None, description="Overrides `Accept`. The default is NDJSON.")
+    formulas: Literal["escaped", "kept"] = Field(
+        "escaped",
+        description="Text in CSV that begins like a formula (`=`, `+`, `-`, `@`) or with an apostrophe. `escaped`: an "
+        "apostrophe precedes it, so that spreadsheets do not run it. `kept`: it is exact, for programs.",
+    )
 
 
 def operations(service: JobService) -> list[Operation]:
@@ -67,21 +75,10 @@ def operations(service: JobService) -> list[Operation]:
     return [_list(service), _get(service), _result(service), _cancel(service), _delete(service)]
 
 
-def caller_of(request: Request) -> Identity | None:
-    """Return the identity of the caller; None where the service requires no credentials."""
-    return request.scope.get(IDENTITY)
-
-
-def owner_of(request: Request) -> str:
-    """Return the owner of a new job: the name of the key or token, or an empty text."""
-    caller = caller_of(request)
-    return caller.name if caller is not None else ""
-
-
 def _visible_owner(request: Request) -> str | None:
     """Return the owner whose jobs the caller may see; None for all owners."""
-    caller = caller_of(request)
-    return None if caller is not None and caller.may("admin") else owner_of(request)
+    caller = caller_of(request.scope)
+    return None if caller is not None and caller.may("admin") else owner_of(request.scope)
 
 
 def _list(service: JobService) -> Operation:
@@ -157,15 +154,21 @@ def _get(service: JobService) -> Operation:
 def _result(service: JobService) -> Operation:
     async def get_job_result(request: Request) -> Response:
         query = read_query(request, _FormatQuery)
-        format_ = query.format or _accepted_format(request.headers.get("accept", ""))
-        result = await service.result(str(request.path_params["job_id"]), format_, owner=_visible_owner(request))
+        format_ = query.format or _accepted_format(request.headers.getlist("accept"))
+        result = await service.result(
+            str(request.path_params["job_id"]),
+            format_,
+            owner=_visible_owner(request),
+            has_formulas=query.formulas == "kept",
+        )
         headers = {
             "Content-Length": str(result.size_bytes),
             "Content-Disposition": f'attachment; filename="{request.path_params["job_id"]}.{format_}"',
             "Cache-Control": "no-store",
             "Vary": "Accept",
+            "Accept-Ranges": "none",
         }
-        return StreamingResponse(result.chunks, 200, headers, _TYPES[format_])
+        return ReleasingResponse(result.chunks, headers=headers, media_type=_TYPES[format_], on_end=result.close)
 
     return Operation(
         id="get_job_result",
@@ -177,14 +180,15 @@ def _result(service: JobService) -> Operation:
         description=(
             "One line for each item in order: its `index`, its id or name, `status` `ok` with the response of the "
             "ordinary call or `error` with a problem, and the `model` that answered. CSV and Parquet have the same "
-            "values in columns; lists are JSON text there. The result of a job that was cancelled or failed is partial."
+            "values in columns; lists are JSON text there. In CSV, an apostrophe precedes text that spreadsheets would "
+            "run as a formula; see `formulas`. The result of a job that was cancelled or failed is partial."
         ),
         handler=get_job_result,
         parameters=lambda: (_PATH, *parameters_of(_FormatQuery, format="ndjson")),
         answer=Content(NDJSON, _lines_schema, lambda: _example_results(service)),
         more_answers=(Content(CSV, lambda: {"type": "string"}), Content(PARQUET, _file_schema)),
         answer_description="One line for each item.",
-        problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE),
+        problems=(*_READ_PROBLEMS, NOT_KNOWN, NOT_ACCEPTABLE, JOB_NOT_DONE, JOB_GONE, TOO_MANY_JOBS),
     )
 
 
@@ -246,18 +250,24 @@ def _position_of(token: str) -> tuple[float, str]:
         raise FieldFault(message, location=("query", "page_token"), value_type="string") from error
 
 
-def _accepted_format(header: str) -> ResultFormat:
-    """Return the first format that a client accepts. Raises NotAcceptable."""
-    parts = [part.partition(";") for part in header.lower().split(",")] if header.strip() else []
-    names = [name.strip() for name, _, rest in parts if rest.replace(" ", "") not in ("q=0", "q=0.0")]
-    for format_ in get_args(ResultFormat):
-        if _TYPES[format_] in names:
-            return format_  # type: ignore[no-any-return]  # one of its literals
-    if not parts or {"*/*", "application/*", JSON} & set(names):
+def _accepted_format(accept: Sequence[str]) -> ResultFormat:
+    """Return the format that a client prefers (RFC 9110, 12.5.1). Raises NotAcceptable."""
+    given = weights(accept)
+    if not given:
         return "ndjson"
-    if "text/*" in names:
-        return "csv"
-    raise NotAcceptable(f"a result is available as {', '.join(_TYPES.values())}")
+    if JSON in given:
+        given.setdefault(NDJSON, given[JSON])
+    accepted = {format_: _weight(media_type, given) for format_, media_type in _TYPES.items()}
+    best = max(accepted, key=accepted.__getitem__)  # of equal weights the first
+    if not accepted[best]:
+        raise NotAcceptable(f"a result is available as {', '.join(_TYPES.values())}")
+    return best
+
+
+def _weight(media_type: str, given: Mapping[str, float]) -> float:
+    """Return the weight of the most specific range that contains `media_type`."""
+    ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+    return next((given[each] for each in ranges if each in given), 0.0)
 
 
 def _example_results(service: JobService) -> dict[str, str]:

@@ -166,9 +166,10 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
             # Clients send tensors as bytes under either type, or under none.
             given = request.headers["content-type"].partition(";")[0].strip().lower()
             check_content_type(request, BINARY if given == BINARY else JSON)
-        decoded = read(await request.body(), request.headers.get(HEADER_LENGTH))
         name, version = _named(request)
         name = model.alias if model is not None else name
+        bounds = calls.model(name).bounds()
+        decoded = await read(await request.body(), request.headers.get(HEADER_LENGTH), bounds)
         inferred = await calls.infer(name, version, decoded)
         body, header_length = write(decoded, inferred.outputs, model=name, version=inferred.version)
         if header_length is None:

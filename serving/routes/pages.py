@@ -6,18 +6,18 @@ Anyone may request them, so a response costs little: its bytes and its compresse
 from __future__ import annotations
 
 import mimetypes
-import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from serving.access.client_address import url_of
 from serving.concurrency import SharedResult
+from serving.context import current_public_url
 from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Handler
 from serving.http.representation import Representation
@@ -27,8 +27,6 @@ from serving.http.requests.json_body import NO_CACHE
 UI_FOLDER = Path(__file__).parent.parent / "ui"
 # BentoML's package includes Swagger UI.
 _SWAGGER_UI = "_internal/server/static_content"
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -50,7 +48,7 @@ def routes(document: OpenApiDocument, *, is_private: bool = False) -> list[BaseR
     control = {"Cache-Control": f"private, {NO_CACHE}" if is_private else NO_CACHE}
 
     async def openapi(request: Request) -> Response:
-        vary = "Host, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"
+        vary = "Host, Forwarded, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"
         representation = await document.representation(server_url(request))
         return representation.response(request, {**control, "Vary": vary})
 
@@ -64,18 +62,10 @@ def routes(document: OpenApiDocument, *, is_private: bool = False) -> list[BaseR
 
 
 def server_url(request: Request) -> str:
-    """Return the URL under which the client reaches this service: that of the proxy's headers, or of the request."""
-    headers = request.headers
-    host = _first(headers, "x-forwarded-host") or headers.get("host", "")
-    scheme = _first(headers, "x-forwarded-proto") or request.url.scheme
-    prefix = _first(headers, "x-forwarded-prefix").rstrip("/") or request.scope.get("root_path", "")
-    if not _HOST.fullmatch(host) or scheme not in ("http", "https") or not _PREFIX.fullmatch(prefix):
-        return "/"
-    return f"{scheme}://{host}{prefix}"
-
-
-def _first(headers: Headers, name: str) -> str:
-    return headers.get(name, "").partition(",")[0].strip()
+    """Return the URL under which the client reaches this service: through trusted proxies, or that of the request."""
+    public = current_public_url()
+    origin, prefix = public.origin or url_of(request.scope), public.prefix or request.scope.get("root_path", "")
+    return f"{origin}{prefix}" if origin else "/"
 
 
 def _page(file: str, headers: Mapping[str, str]) -> Handler:

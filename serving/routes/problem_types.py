@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import NotKnown
+from serving.context import public_path
 from serving.errors.problem_types import INTERNAL, NOT_KNOWN, PROBLEM_TYPES, ProblemType
 from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, resource
@@ -66,4 +67,4 @@ def _get_problem() -> Operation:
 
 
 def _described(kind: ProblemType) -> ProblemKind:
-    return ProblemKind(type=kind.type, title=kind.title, status=kind.status, description=kind.description)
+    return ProblemKind(type=public_path(kind.type), title=kind.title, status=kind.status, description=kind.description)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.context import current_caller
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.server_sent_events import MEDIA_TYPE, EventStream, event, in_completion_order
 from serving.kinds.interface import Handler, Stream
+from serving.shared_limit import SharedLimit
 
 # No type: to some readers of the document this is the whole stream, a text, and to others one event, an object.
 _EVENTS: JsonSchema = {
@@ -19,16 +22,23 @@ _EVENTS: JsonSchema = {
 }
 
 
-def operations(handler: Handler[Any]) -> list[Operation]:
-    """Return the operations of the streams of one model."""
-    return [_operation(handler, stream) for stream in handler.streams()]
+MAX_STREAMS: Final = 256
 
 
-def _operation(handler: Handler[Any], stream: Stream) -> Operation:
+def operations(handlers: Iterable[Handler[Any]]) -> list[Operation]:
+    """Return the operations of the streams of all models."""
+    open_streams = SharedLimit(MAX_STREAMS, name="open streams")
+    return [_operation(handler, stream, open_streams) for handler in handlers for stream in handler.streams()]
+
+
+def _operation(handler: Handler[Any], stream: Stream, open_streams: SharedLimit) -> Operation:
     async def answer(request: Request) -> Response:
         calls = await stream.read(request)
         handler.model.router.choose()  # A version that does not answer is a fault of the whole request.
-        return EventStream(in_completion_order([call() for call in calls]))
+        caller = current_caller()
+        open_streams.acquire(caller)
+        events = in_completion_order([call() for call in calls])
+        return EventStream(events, on_end=lambda: open_streams.release(caller))
 
     return Operation(
         id=stream.id,

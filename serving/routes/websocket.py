@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,22 +30,25 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
 from models.limits import MAX_SAFE_INTEGER
-from serving.access.guard import Guard
-from serving.context import requesting_version, set_version_request
+from serving.access.guard import BEARER, Guard
+from serving.context import current_caller, current_public_url, requesting_version, set_version_request
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
 from serving.http.problem_details import problem_of
+from serving.http.requests.json_bounds import JsonBounds, check_json
 from serving.http.version_selection import version_request_of
 from serving.kinds.interface import Handler
 from serving.kinds.json_operation import answer_body
 from serving.schemas.fields import VERSION_PATTERN, Request
 from serving.settings.settings import Settings
+from serving.shared_limit import SharedLimit
 
 log = logging.getLogger("makunouchi.errors")
 
 PATH = "/v1/ws/predict"
 MAX_IN_FLIGHT = 32
 LOOK_EVERY_S = 0.25
+MAX_FIELDS = 100
 # RFC 6455, 7.4.1; 4408 is our own, after HTTP 408.
 GOING_AWAY, NO_BINARY, NOT_ALLOWED, TOO_LARGE, FAULT, IDLE = 1001, 1003, 1008, 1009, 1011, 4408
 Id = str | int | None
@@ -87,13 +91,21 @@ class MessageHandler:
         self._models = models
         self.message = message_type(tuple(models))
 
+    @property
+    def bounds(self) -> JsonBounds:
+        """The bounds of a message for any model."""
+        parsing_us = max(handler.json_bounds.parsing_us for handler in self._models.values())
+        return JsonBounds(parsing_us, names=sys.maxsize)
+
     async def answer(self, message: Message) -> bytes:
         """Return the JSON of the model's response. Raises what its handler raises."""
         if message.model is None or message.input is None:
             raise InvalidInput("a message has a model and an input", location=("body", "model"))
         with requesting_version(message.version, location=("body", "version")):
             # Not by orjson, which reads no integer of more than 64 bits.
-            return await answer_body(self._models[message.model], to_json(message.input))
+            body, handler = to_json(message.input), self._models[message.model]
+            await check_json(body, handler.json_bounds)
+            return await answer_body(handler, body)
 
 
 def route(
@@ -105,27 +117,26 @@ def route(
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> WebSocketRoute:
     """Return the route. Pages of this host and of `origins` may connect."""
-    places = bounds.max_open
+    sockets = SharedLimit(bounds.max_open, name="WebSockets")
 
     async def endpoint(socket: WebSocket) -> None:
-        nonlocal places
         try:
             _check_origin(socket, origins)
             if is_stopping():
                 raise RunnerUnavailable("the service is stopping")
             await guard.admit(socket.scope, "predict")
             set_version_request(version_request_of(socket.scope, guard))
-            if not places:
-                raise Overloaded(f"{bounds.max_open} WebSockets are open")
+            caller = current_caller()
+            sockets.acquire(caller)
         except Exception as error:
             await socket.send_denial_response(problem_of(error, instance=PATH))
             return
-        places -= 1
         try:
-            await socket.accept()
+            offered = socket.scope.get("subprotocols", ())
+            await socket.accept(subprotocol=BEARER if BEARER in offered else None)
             await WebSocketSession(socket, messages, guard, bounds, is_stopping=is_stopping).run()
         finally:
-            places += 1
+            sockets.release(caller)
 
     return WebSocketRoute(PATH, endpoint, name="ws_predict")
 
@@ -191,13 +202,16 @@ class WebSocketSession:
             await self._close(NO_BINARY, "messages are JSON text")
             return False
         most = self._bounds.max_bytes
-        if len(text) > most or len(text.encode()) > most:
+        if len(text) > most or len(data := text.encode()) > most:
             await self._close(TOO_LARGE, f"a message has at most {most} bytes")
             return False
         id_: Id = None
         try:
+            await check_json(data, self._messages.bounds)
             content = parsed(text)
             id_ = _id_of(content)
+            if isinstance(content, dict) and len(content) > MAX_FIELDS:
+                raise InvalidInput(f"a message has at most {MAX_FIELDS} fields", location=("body",))
             message = self._messages.message.model_validate(content)
             if message.type == "ping":
                 await self._send({"id": message.id, "type": "pong"})
@@ -278,5 +292,6 @@ def _check_origin(socket: WebSocket, origins: Sequence[str]) -> None:
         host = urlsplit(origin).netloc
     except ValueError:
         host = ""
-    if not host or host != socket.headers.get("host"):
+    public = current_public_url().origin.partition("://")[2]
+    if not host or host != (public or socket.headers.get("host")):
         raise Forbidden("pages of this origin may not connect; a setting allows them: MAKUNOUCHI_CORS_ORIGINS")

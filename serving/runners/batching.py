@@ -15,7 +15,9 @@ from typing import Generic, Protocol, TypeVar
 
 from models.errors import DeadlineExceeded, Overloaded, PlatformError, PredictionFailed
 from serving.concurrency import task_timeout
-from serving.context import current_context, current_request_id
+from serving.context import current_caller, current_context, current_request_id
+from serving.errors.exceptions import CallerLimitReached
+from serving.shared_limit import SharedLimit
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,6 +43,7 @@ class QueuedCall(Generic[T, R]):
     traceparent: str
     is_disconnected: Callable[[], bool]
     answer: asyncio.Future[R]
+    caller: str = ""
     batch: _Batch | None = None
     is_queued: bool = False
 
@@ -88,25 +91,29 @@ class DynamicBatcher(Generic[T, R]):
     limits: BatchLimits = field(default_factory=BatchLimits)
     gauge: QueueGauge | None = None
     clock: Callable[[], float] = time.monotonic
-    queued_rows: int = 0
     in_flight: int = 0
     _queue: deque[QueuedCall[T, R]] = field(default_factory=deque)
     _discarded: int = 0
     _batches: set[_Batch] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._rows = SharedLimit(self.limits.max_queue_rows, name="rows of the queue of this model")
+
+    @property
+    def queued_rows(self) -> int:
+        """The number of waiting rows."""
+        return self._rows.used
+
     async def submit(self, payload: T, *, rows: int, size_bytes: int, deadline: float, key: Hashable = None) -> R:
         """Return the answer to `payload`. `deadline` is in `clock()` seconds.
 
-        Raises Overloaded immediately when the queue is full, DeadlineExceeded at the deadline, and the exception that
-        is the item's result. A cancelled or late item is never started; a call is cancelled when all its items are.
+        Raises Overloaded immediately when the queue is full, CallerLimitReached when the caller uses its share of it,
+        DeadlineExceeded at the deadline, and the exception that is the item's result. A cancelled or late item is never
+        started; a call is cancelled when all its items are.
         """
         remaining_s = deadline - self.clock()
         if remaining_s <= 0:
             raise DeadlineExceeded(TOO_LATE)
-        if self._queue and self.queued_rows + rows > self.limits.max_queue_rows:
-            if self.gauge is not None:
-                self.gauge.shed()
-            raise Overloaded("too many requests wait for this model")
         loop = asyncio.get_running_loop()
         context = current_context()
         answer: asyncio.Future[R] = loop.create_future()
@@ -123,9 +130,7 @@ class DynamicBatcher(Generic[T, R]):
         )
         if not self._queue and self.in_flight < self.limits.calls_in_flight:
             return await self._run_alone(item, remaining_s)
-        item.is_queued = True
-        self._queue.append(item)
-        self.queued_rows += rows
+        self._enqueue(item)
         self._start_batches()
         timer = loop.call_later(remaining_s, _expire, answer) if remaining_s < float("inf") else None
         try:
@@ -135,11 +140,27 @@ class DynamicBatcher(Generic[T, R]):
                 timer.cancel()
             self._release(item)
 
+    def _enqueue(self, item: QueuedCall[T, R]) -> None:
+        item.caller = current_caller()
+        if self._queue:
+            try:
+                self._rows.check(item.caller, item.rows)
+            except Overloaded as error:
+                if self.gauge is not None:
+                    self.gauge.shed()
+                if isinstance(error, CallerLimitReached):
+                    raise
+                raise Overloaded("too many requests wait for this model") from error
+        self._rows.add(item.caller, item.rows)
+        item.is_queued = True
+        self._queue.append(item)
+
     def refuse_waiting(self, error: PlatformError) -> None:
         """Fail every item that has not started, each with its own copy of `error`."""
-        waiting, self._queue, self.queued_rows, self._discarded = self._queue, deque(), 0, 0
+        waiting, self._queue, self._discarded = self._queue, deque(), 0
         for item in waiting:
-            item.is_queued = False
+            if item.is_queued:
+                self._dequeue(item)
             _resolve(item.answer, _copy_error(error))
 
     def _release(self, item: QueuedCall[T, R]) -> None:
@@ -156,13 +177,16 @@ class DynamicBatcher(Generic[T, R]):
 
     def _discard(self, item: QueuedCall[T, R]) -> None:
         """Remove a cancelled item from the queue, so that the queue of a hung runner does not fill up with them."""
-        item.is_queued = False
-        self.queued_rows -= item.rows
+        self._dequeue(item)
         self._discarded += 1
         # To rebuild the queue for each item would take quadratic time.
         if 2 * self._discarded >= len(self._queue):
             self._queue = deque(each for each in self._queue if each.is_queued)
             self._discarded = 0
+
+    def _dequeue(self, item: QueuedCall[T, R]) -> None:
+        item.is_queued = False
+        self._rows.release(item.caller, item.rows)
 
     def _start_batches(self) -> None:
         while self._queue and self.in_flight < self.limits.calls_in_flight:
@@ -194,8 +218,7 @@ class DynamicBatcher(Generic[T, R]):
             if not item.is_queued:
                 self._discarded -= 1
                 continue
-            item.is_queued = False
-            self.queued_rows -= item.rows
+            self._dequeue(item)
             if item.answer.done():
                 continue
             if item.deadline <= now or item.is_disconnected():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -32,13 +33,15 @@ class RunnerResponse:
 class RunnerStatus:
     """The status of a runner: whether its model has answered the warm-up, and which model that is.
 
-    `versions` are the loaded versions that it was requested to hold.
+    `versions` are the loaded versions that it was requested to hold. `faults` are the details of what its process
+    cannot read again, by name (see `models.watch`).
     """
 
     ready: bool
     model: ModelRef | None
     detail: str = ""
     versions: tuple[str, ...] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runner(Protocol):

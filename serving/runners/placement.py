@@ -63,8 +63,11 @@ def connect(placed: Placed[Any], limits: BatchLimits, *, name: str = "", method:
     return handle
 
 
-def client_of(placed: Placed[Any], addresses: dict[str, str]) -> Client:
-    """Return the client of a runner. `addresses` is BentoML's map of the runners with their own process."""
+def client_of(placed: Placed[Any], addresses: dict[str, str], *, token: str = "") -> Client:
+    """Return the client of a runner. `addresses` is BentoML's map of the runners with their own process.
+
+    `token` is sent to runners that are reached over TCP.
+    """
     connected = placed.connected
     if connected is None:
         raise ValueError(f"{_service(placed).name} is a dependency without a connection")
@@ -74,7 +77,7 @@ def client_of(placed: Placed[Any], addresses: dict[str, str]) -> Client:
         "method": placed.method, "name": connected.name, "on_state": connected.on_state,
     }  # fmt: skip
     if url:
-        return RemoteClient(url, connections=connected.limits.calls_in_flight, **options)
+        return RemoteClient(url, connections=connected.limits.calls_in_flight, token=token, **options)
     return LocalClient(lambda: _host(placed, service), **options)
 
 

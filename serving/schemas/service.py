@@ -41,9 +41,13 @@ class ServiceInfo(Response):
 class Health(Response):
     """Health of the service."""
 
-    status: Literal["ok", "degraded"] = Field(description="`degraded` if a runner is not ready.")
+    status: Literal["ok", "degraded"] = Field(description="`degraded` if a runner is not ready, or with `faults`.")
     service: ServiceInfo
     runners: dict[str, RunnerReadiness] = Field(description="State of each runner, by name.")
+    faults: dict[str, str] = Field(
+        description="What the service cannot read again, by name, such as a changed file of API keys; its last good "
+        "state applies. The log has the reasons."
+    )
     warnings: list[str] = Field(description="What an operator has to change, such as an outdated Python; may be empty.")
     time: datetime
 

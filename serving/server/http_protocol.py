@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NoReturn
@@ -27,6 +28,7 @@ from serving.http.middleware.request_id import HEADER
 from serving.server.half_closed import CHECK_S, StartedTransport, is_reset
 from serving.server.refusals import (
     EARLY_HANDSHAKE,
+    FAULT,
     INVALID_HANDSHAKE,
     INVALID_HOST,
     INVALID_HTTP,
@@ -38,12 +40,12 @@ from serving.server.refusals import (
 )
 from serving.server.request_head import DiscardedHeaders, HeadSize, has_valid_host, head_without_upgrade
 
-# How long a new connection may be silent.
-SILENCE_S: Final = 60.0
 # How long, and how much of, the remaining bytes of a refused client are read and discarded. Closing immediately resets
 # the connection, and the client may lose the response.
 LINGER_S: Final = 5.0
 LINGER_BYTES: Final = 1 << 20
+
+log = logging.getLogger("makunouchi.errors")
 
 _TRAILERS: Final = DiscardedHeaders()
 
@@ -86,7 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvloop's transport has another base class
-        self._timer = self.loop.call_later(SILENCE_S, self._on_timeout)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -103,8 +105,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or INVALID_HTTP)
+        except httptools.HttpParserError as error:
+            # What a callback raises is the context. It stops the parser with a refusal, or fails to decode the target.
+            cause = error.__context__
+            if self._refusal is None and not isinstance(cause, httptools.HttpParserError | UnicodeError | None):
+                log.error("a request could not be started", exc_info=cause)
+                self._refuse(FAULT)
+            else:
+                self._refuse(self._refusal or INVALID_HTTP)
         self._check_head()
 
     def _parse(self, data: bytes) -> None:
@@ -131,15 +139,22 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _check_head(self) -> None:
-        """Enforce the size of an incomplete head, and start the timer of the next one."""
+        """Enforce the size of an incomplete head, and start its timer, or that of the idle connection."""
         if not self._is_reading:
             return
         if self._head.end_read():
             self._refuse(LARGE_HEAD)
-        elif self._timer is None and (self._head.is_reading or not self._is_busy()):
+        elif self._timer is not None:
+            pass
+        elif self._head.is_reading:
             self._timer = self.loop.call_later(self.bounds.head_timeout_s, self._on_timeout)
+        elif not self._is_busy() and self.timeout_keep_alive_task is None:
+            # Blank lines stop uvicorn's timer.
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
 
     def on_message_begin(self) -> None:
+        if self._timer is not None:
+            self._stop_timer()
         self._head.start_head()
         super().on_message_begin()
 
@@ -167,6 +182,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_parsing(OTHER_VERSION)
         if not has_valid_host(self.headers, version):
             self._stop_parsing(INVALID_HOST)
+        if version == "1.0":
+            # RFC 9110, 10.1.1: such a client does not know the response 100.
+            self.expect_100_continue = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

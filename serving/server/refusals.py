@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from serving.context import set_request_id
-from serving.errors.problem_types import HEAD_TIMEOUT, HEAD_TOO_LARGE, NOT_HTTP, ProblemType
+from serving.errors.problem_types import HEAD_TIMEOUT, HEAD_TOO_LARGE, INTERNAL, NOT_HTTP, ProblemType
 from serving.http.middleware.request_id import HEADER
 from serving.http.problem_details import problem
 from serving.server.request_head import MAX_HEAD_BYTES
@@ -26,6 +26,7 @@ OTHER_VERSION: Final = Refusal(NOT_HTTP, "the version of the request is neither 
 INVALID_HOST: Final = Refusal(NOT_HTTP, "a request has exactly one Host header, with a valid host and port")
 INVALID_HANDSHAKE: Final = Refusal(NOT_HTTP, "a WebSocket handshake is a GET with short headers and without a body")
 EARLY_HANDSHAKE: Final = Refusal(NOT_HTTP, "a WebSocket handshake must not follow a request without a response yet")
+FAULT: Final = Refusal(INTERNAL, INTERNAL.description)
 LARGE_HEAD: Final = Refusal(HEAD_TOO_LARGE, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
 
 

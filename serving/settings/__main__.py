@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from models.errors import SettingsInvalid
+from serving.access.production_checks import setting_faults
 from serving.kinds.registry import ServiceSettings
 from serving.settings.loading import load_settings
 from serving.settings.settings import PREFIX
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "--markdown" in (sys.argv[1:] if arguments is None else arguments):
         sys.stdout.write(markdown(ServiceSettings))
         return
-    settings = load_settings(ServiceSettings)
+    settings = load_settings(ServiceSettings, setting_faults)
     for name, field in ServiceSettings.model_fields.items():
         sys.stdout.write(f"# {field.description}\n{PREFIX}{name.upper()}={displayed(getattr(settings, name))}\n")
 
@@ -27,4 +28,4 @@ if __name__ == "__main__":
     try:
         main()
     except SettingsInvalid as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join(f"error: {fault}" for fault in str(error).splitlines()))

@@ -7,16 +7,18 @@ Each kind adds its own in a subclass, and `serving.kinds.registry` combines them
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_origin
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MAKUNOUCHI_"
 _URL = re.compile(r"[a-z][a-z0-9_+]*://")
+_SECRET = re.compile(r"[!-~]{32,512}")
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -33,12 +35,26 @@ Placement = Annotated[str, AfterValidator(_check_placement)]
 class Settings(BaseSettings):
     """The settings of one service, without those of single kinds of models. Frozen."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        # `_list` decodes, because the package stops at the first fault.
+        enable_decoding=False,
+    )
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses to start with settings that are only suitable for development."
     )
 
+    gateways: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Number of gateway processes. Limits per gateway process, such as connections, memory of the cache "
+        "and rate limits in memory, apply to each.",
+    )
     watch_store_s: float = Field(
         0.0,
         ge=0,
@@ -56,13 +72,30 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
     )
+    keep_alive_s: float = Field(
+        75.0,
+        gt=0,
+        description="Time after which an idle connection is closed. Longer than that of the proxies and load balancers "
+        "in front, which are often 60 s: otherwise they send a request while the connection is being closed.",
+    )
+    body_min_rate: int = Field(
+        8192,
+        ge=0,
+        description="Bytes per second with which a request body has to arrive on average after 5 s, then 408; 0 "
+        "disables the limit.",
+    )
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Time that requests in flight have to finish after SIGTERM."
     )
-    max_body_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request body, then 413.")
+    max_body_bytes: int = Field(
+        16 << 20, gt=0, description="Maximum size of a request body, then 413, and of a message of a WebSocket."
+    )
 
     max_websockets: int = Field(
-        1000, gt=0, description="Maximum number of open WebSockets per gateway process, then 503."
+        1000,
+        gt=0,
+        description="Maximum number of open WebSockets per gateway process, then 503. One caller may open half of what "
+        "the others leave, then 429.",
     )
     websocket_idle_s: float = Field(
         300.0, ge=0, description="Idle time after which a WebSocket is closed with code 4408; 0 disables the limit."
@@ -80,9 +113,14 @@ class Settings(BaseSettings):
     )
     job_max_items: int = Field(1_000_000, gt=0, description="Maximum number of items of one job.")
     job_max_per_caller: int = Field(
-        100, gt=0, description="Maximum number of stored jobs per key, finished or not, then 429."
+        100, gt=0, description="Maximum number of stored jobs per key or address, finished or not, then 429."
     )
-    job_max_disk_bytes: int = Field(8 << 30, gt=0, description="Disk space for all jobs and their results.")
+    job_max_disk_bytes: int = Field(
+        8 << 30,
+        gt=0,
+        description="Disk space for all jobs and their results, then 503. One caller may use half of what the others "
+        "leave, then 429.",
+    )
     job_ttl_s: float = Field(86_400.0, gt=0, description="Retention time of the result of a finished job.")
     job_transfer_timeout_s: float = Field(
         600.0, gt=0, description="Time limit for the upload of a job, and for the download of its result."
@@ -116,7 +154,17 @@ class Settings(BaseSettings):
     jwt_jwks_keep_s: float = Field(
         300.0, gt=0, description="Time after which the public keys of the issuer are fetched again."
     )
-    jwt_roles_claim: str = Field("roles", description="Claim of a token that contains its roles.")
+    jwt_roles_claim: str = Field(
+        "roles", description="Claim of a token that contains its roles; dots name nested claims: `realm_access.roles`."
+    )
+    runner_token: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of at least 32 characters that gateways send to runners at a URL, and that a runner served "
+        "by itself requires. The same on both hosts. Production requires it for such runners.",
+    )
+    anonymous_role: Literal["none", "read", "predict"] = Field(
+        "none", description="Role of callers without credentials where keys or tokens are configured."
+    )
     probes_access: Literal["open", "read"] = Field(
         "open", description="Access to `/livez`, `/readyz`, `/health` and `/metrics`: all callers, or the role `read`."
     )
@@ -165,19 +213,43 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr(""), description="URL of the Redis for rate limits and cache, such as `redis://host:6379/0`."
     )
+    redis_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret of at least 32 characters, the same in all gateways, that signs what the cache stores in "
+        "Redis. Without it, stored responses are only checked for their form.",
+    )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Networks of trusted proxies, whose X-Forwarded-For is used, as a JSON list of CIDRs."
+        (),
+        description="Networks of trusted proxies, as a JSON list of CIDRs. Their headers `X-Forwarded-*` or "
+        "`Forwarded` are used.",
     )
 
     cors_origins: tuple[str, ...] = Field((), description="Origins allowed by CORS, as a JSON list.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the service's logs.")
     access_log: bool = Field(True, description="Whether each request is logged.")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and get_origin(cls.model_fields[str(info.field_name)].annotation) is tuple:
+            try:
+                return json.loads(value)
+            except ValueError:
+                raise ValueError('expected a JSON list, such as ["one", "another"]') from None
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ipaddress.ip_network(each, strict=False)
+        return value
+
+    @field_validator("runner_token", "redis_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("expected at least 32 characters of ASCII without blanks")
         return value
 
     @field_validator("redis_url")

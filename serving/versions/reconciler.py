@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from models.errors import ArtifactError, ArtifactMissing, NotKnown, RunnerError
+from models.errors import ArtifactError, ArtifactInvalid, ArtifactMissing, NotKnown, RunnerError
+from models.watch import Watch, reason_of
 from serving.concurrency import cancel_and_wait
 from serving.errors.exceptions import FieldFault, ReloadRefused
 from serving.runners.interface import ModelRef
@@ -45,12 +46,20 @@ class ReloadResult:
 class _Progress:
     """How far one model has been brought to its desired state."""
 
+    store: Watch
+    passes: Watch
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
     reload_id: str = ""
     active: ModelRef | None = None
     reloads: Attempts = field(default_factory=Attempts)
     holds: Attempts = field(default_factory=Attempts)
+
+    @classmethod
+    def of(cls, name: str) -> _Progress:
+        store = Watch("model_store", f"look up {name} in the model store", keeps="its versions remain", log=log)
+        passes = Watch("reconciler", f"bring {name} to its desired state", keeps="its versions remain", log=log)
+        return cls(store, passes)
 
 
 class Reconciler:
@@ -68,13 +77,14 @@ class Reconciler:
         watch_s: float = 0.0,
     ) -> None:
         self._models = {model.name: model for model in models}
-        self._progress = {name: _Progress() for name in self._models}
+        self._progress = {name: _Progress.of(name) for name in self._models}
         self._state = state
         self._max_versions = max_versions
         self._watch_s = watch_s
         self._callbacks: list[Callable[[], object]] = []
         self._changes: set[asyncio.Task[Any]] = set()  # Any: results of different changes
         self._task: asyncio.Task[None] | None = None
+        self._passes = Watch("reconciler", "follow the desired state", keeps="the versions remain", log=log)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,11 +204,9 @@ class Reconciler:
             is_watch_due = bool(self._watch_s) and time.monotonic() - looked >= self._watch_s
             if is_watch_due:
                 looked = time.monotonic()
-            try:
+            with self._passes.attempt():
                 await asyncio.to_thread(self._state.models)
                 self._start_pass(is_watch_due=is_watch_due)
-            except Exception:
-                log.exception("the desired state could not be followed")
             await asyncio.sleep(min(PASS_EVERY_S, self._watch_s) if self._watch_s else PASS_EVERY_S)
 
     def _start_pass(self, *, is_watch_due: bool) -> None:
@@ -213,15 +221,13 @@ class Reconciler:
     async def _reconcile(
         self, model: DeployedModel[StoredArtifact], progress: _Progress, *, is_watch_due: bool
     ) -> None:
-        try:
+        with progress.passes.attempt():
             async with progress.lock:
                 desired = self._state.last(model.name)
                 model.router.split = desired.split
                 if model.runner.last_status.ready:
                     await self._reconcile_default(model, progress, desired, is_watch_due=is_watch_due)
                     await self._reconcile_held(model, progress, desired)
-        except Exception:
-            log.exception("%s could not be brought to its desired state", model.name)
 
     async def _reconcile_default(
         self,
@@ -243,7 +249,7 @@ class Reconciler:
         wanted = pinned or "configured"
         try:
             if pinned is None:
-                wanted = (await asyncio.to_thread(model.artifacts.find, None)).version
+                wanted = await self._configured(model, progress)
             if wanted != active.version:
                 if not progress.reloads.is_due((wanted, desired.reload_id)):
                     return
@@ -256,6 +262,16 @@ class Reconciler:
         else:
             progress.reload_id = desired.reload_id
             progress.reloads.settle()
+
+    async def _configured(self, model: DeployedModel[StoredArtifact], progress: _Progress) -> str:
+        """Return the version that the configured tag resolves to now. Raises ArtifactError."""
+        try:
+            artifact = await asyncio.to_thread(model.artifacts.find, None)
+        except Exception as error:
+            progress.store.fail(error)
+            raise ArtifactInvalid(f"the model store: {reason_of(error)}") from error
+        progress.store.recover()
+        return artifact.version
 
     async def _reconcile_held(
         self, model: DeployedModel[StoredArtifact], progress: _Progress, desired: ModelState

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.errors import ArtifactError
+from models.watch import Watch
 from serving.runners.host.loaded_versions import StartVersions
 from serving.versions.state_file import Signature, StateFile, StateInvalid
 from serving.versions.state_migration import read_first_edition
@@ -58,6 +59,9 @@ class DeploymentState:
         self._unsaved: dict[str, ModelState] = {}
         self._is_read = False
         self._is_unreadable = False
+        self._watch = Watch(
+            "deployment_state", f"read {self._file.path.name}", keeps="the last known state applies", log=log
+        )
 
     def models(self) -> Mapping[str, ModelState]:
         """Return the desired state by model name; reads the file if it has changed."""
@@ -126,25 +130,35 @@ class DeploymentState:
 
     def _refresh(self) -> None:
         signature = self._file.signature()
-        if self._is_read and signature == self._signature:
+        if self._is_read and signature == self._signature and not self._watch.is_failing:
             return
         self._is_read, self._signature = True, signature
-        try:
-            entries = self._file.read() if signature is not None else read_first_edition(self._file.folder)
-        except (OSError, ValueError) as error:
-            self._is_unreadable = True
-            log.error("%s cannot be read; the last known state applies: %s", self._file.path, error)
-            return
-        self._is_unreadable = False
+        self._is_unreadable = True
+        with self._watch.attempt():
+            entries = self._read_entries(signature)
+            self._saved, faults = self._models_of(entries)
+            if faults:
+                raise StateInvalid("; ".join(faults))
+            self._is_unreadable = False
+
+    def _read_entries(self, signature: Signature | None) -> Mapping[str, object]:
+        if signature is not None:
+            return self._file.read()
+        if self._saved:
+            raise StateInvalid("the file was removed; the next change writes it again")
+        return read_first_edition(self._file.folder)
+
+    def _models_of(self, entries: Mapping[str, object]) -> tuple[dict[str, ModelState], list[str]]:
+        """Return the state of each model, and the faults of invalid entries, whose last state counts."""
         models: dict[str, ModelState] = {}
+        faults = []
         for name, entry in entries.items():
             try:
                 models[name] = _model_state(entry)
             except StateInvalid as error:
-                self._is_unreadable = True
                 models[name] = self._saved.get(name, DEFAULT_STATE)
-                log.error("the saved state of %s is not valid; its last known state applies: %s", name, error)
-        self._saved = models
+                faults.append(f"the state of {name} is not valid: {error}")
+        return models, faults
 
     def _write(self, models: Mapping[str, ModelState]) -> None:
         if self._is_unreadable:
@@ -152,6 +166,7 @@ class DeploymentState:
         self._file.write({name: _entry(state) for name, state in models.items()})
         self._saved, self._unsaved = models, {}
         self._signature, self._is_unreadable = self._file.signature(), False
+        self._watch.recover()
 
 
 def _model_state(entry: object) -> ModelState:
@@ -162,7 +177,7 @@ def _model_state(entry: object) -> ModelState:
         version, shadow = entry.get("version"), entry.get("shadow")
         split = TrafficSplit(weights, None if shadow is None else str(shadow))
         configured, reload_id = str(entry.get("configured", "")), str(entry.get("reload_id", ""))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise StateInvalid(str(error)) from error
     if not all(0 <= weight <= 1 for weight in weights.values()):
         raise StateInvalid("a weight is not between 0 and 1")

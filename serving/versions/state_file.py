@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import orjson
 
+from models.errors import PlatformError
+from models.private_files import make_private_folder, private_opener
 from serving.versions.state_migration import remove_first_edition
 
 SCHEMA: Final = 1
@@ -23,7 +25,7 @@ SCHEMA: Final = 1
 Signature = tuple[int, int, int]
 
 
-class StateInvalid(ValueError):
+class StateInvalid(PlatformError, ValueError):
     """Content that is not a desired state of a known schema."""
 
 
@@ -49,11 +51,16 @@ class StateFile:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock that every writer of this host takes. Raises OSError where the folder cannot be written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "deployment.lock").open("ab") as lock:
-            # Closing the file releases the lock, also when the process is killed.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        make_private_folder(self.folder)
+        path, is_locked = self.folder / "deployment.lock", False
+        while not is_locked:
+            with open(path, "ab", opener=private_opener) as lock:
+                # Closing the file releases the lock, also when the process is killed.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # A file that was removed since it was opened excludes no other writer.
+                is_locked = path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno()))
+                if is_locked:
+                    yield
 
     def write(self, entries: Mapping[str, object]) -> None:
         """Replace the file. Call it inside `locked`. Raises OSError."""
@@ -64,7 +71,7 @@ class StateFile:
         document = {"schema": SCHEMA, "revision": revision + 1, "models": entries}
         temporary = self.path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with open(temporary, "wb", opener=private_opener) as file:
                 file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
                 file.flush()
                 os.fsync(file.fileno())

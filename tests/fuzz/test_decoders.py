@@ -51,7 +51,7 @@ def read_form(data: bytes) -> bool:
 def read_infer(data: bytes) -> bool:
     length, _, body = data.partition(b"\n")
     given_length = length.decode("latin-1") if length else None
-    return refuses_or_reads(lambda: read_tensors(body, given_length), InputError, ValidationError)
+    return refuses_or_reads(lambda: asyncio.run(read_tensors(body, given_length)), InputError, ValidationError)
 
 
 def read_frame(data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any, Literal
 
@@ -92,13 +93,13 @@ def test_response_can_be_read_as_a_request(drawn: list[Tensor], is_binary: bool)
     """Requests and responses have the same format, so the reader, which other tests check, checks the writer."""
     named = [Tensor(f"t{index}", each.datatype, each.values) for index, each in enumerate(drawn)]
     request = {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [0], "data": []}]}
-    parsed = read(orjson.dumps(request | {"parameters": {"binary_data_output": is_binary}}), None)
+    parsed = asyncio.run(read(orjson.dumps(request | {"parameters": {"binary_data_output": is_binary}}), None))
 
     body, length = write(parsed, named, model="m", version="v")
 
     assert (length is not None) == is_binary
     head = orjson.dumps({"inputs": orjson.loads(body[:length])["outputs"]})
-    reread = read(head + body[length or len(body) :], str(len(head)))
+    reread = asyncio.run(read(head + body[length or len(body) :], str(len(head))))
     for before, after in zip(named, reread.inputs, strict=True):
         assert (after.name, after.datatype, after.shape) == (before.name, before.datatype, before.shape)
         np.testing.assert_array_equal(after.values, before.values)

@@ -136,6 +136,6 @@ def test_acknowledged_events_survive_kill_9(service: Server, log_url: str) -> No
         assert not thread.is_alive()
 
     stored = {each.key for each in FeedbackLog(log_url).read_all()}
-    sent = {hashlib.sha256(f"event\0{key}".encode()).hexdigest() for keys in acknowledged for key in keys}
+    sent = {hashlib.sha256(f"owned event\0\0{key}".encode()).hexdigest() for keys in acknowledged for key in keys}
     assert len(sent) >= 600
     assert sent <= stored

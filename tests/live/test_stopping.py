@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from serving.process.graceful_shutdown import KILL_MARGIN_S
 from tests.live.load import ROW
-from tests.live.server import ANSWER_S, END_S, Server, serving, wait_for
+from tests.live.server import ANSWER_S, BENTOML_SERVE, END_S, Server, serving, wait_for
 
 pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parent / "projects" / "overhead"
+HUNG_GRACE_S = 1.0
+HUNG = {"OVERHEAD_TIMEOUT_S": "300", "OVERHEAD_GRACE_S": str(HUNG_GRACE_S)}
+# The parent's own end, on a machine under load.
+EXIT_S = 5.0
+SPIN = -7.0
+SUPERVISOR = (sys.executable, "-m", "serving.process.supervisor")
 # Deadlines and grace period are longer than the test.
 NO_TIMEOUTS = {"OVERHEAD_TIMEOUT_S": "300", "OVERHEAD_GRACE_S": "300"}
 
@@ -71,6 +84,44 @@ def test_sigterm_fails_requests_after_the_grace_period() -> None:
         assert asyncio.run(main()).status_code == 503
         assert server.process.wait(END_S) == 0
         assert not _alive(server)
+
+
+@pytest.mark.parametrize("program", [BENTOML_SERVE, SUPERVISOR], ids=["bentoml serve", "supervisor"])
+def test_sigterm_ends_stopped_processes_after_the_grace_period(program: Sequence[str]) -> None:
+    with serving("service:Gateway", folder=PROJECT, program=program, env=HUNG) as server:
+        for service in ("SumRunner", "EchoRunner", "Gateway"):
+            server.worker(service).suspend()
+        _assert_ends_within_the_grace_period(server)
+
+
+def test_sigterm_ends_endless_loops_after_the_grace_period() -> None:
+    with serving("service:Gateway", folder=PROJECT, env=HUNG) as server, ThreadPoolExecutor() as clients:
+        clients.submit(call_to_the_end, server, "POST", "/sum", json=[SPIN] * 30)
+        wait_for(lambda: server.worker("SumRunner").cpu_percent(0.2) > 50, "the runner's loop")
+        clients.submit(call_to_the_end, server, "GET", "/spin")
+        wait_for(lambda: server.worker("Gateway").cpu_percent(0.2) > 25, "the gateway's loop")
+        _assert_ends_within_the_grace_period(server)
+
+
+def call_to_the_end(server: Server, method: str, path: str, **options: Any) -> None:  # Any: options of httpx
+    with suppress(httpx.HTTPError):
+        server.request(method, path, **options)
+
+
+def _assert_ends_within_the_grace_period(server: Server) -> None:
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(END_S) == 0
+    assert time.monotonic() - started < HUNG_GRACE_S + KILL_MARGIN_S + EXIT_S
+    assert server.processes() == []
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_sigterm_during_the_start_of_the_processes_is_not_lost(workers: int) -> None:
+    with serving("service:Gateway", folder=PROJECT, wait=False) as server:
+        wait_for(lambda: len(server.processes()) >= workers, "the first processes")
+        assert server.stop() == 0
+        assert server.processes() == []
 
 
 def _alive(server: Server) -> list[int]:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from models.card import Card, Column, DataSource, Metrics, Task
 from models.image.preprocessing import ImageDecoder, Preprocessing
-from models.recommender.events import Event
+from models.recommender.events import NewEvent
 from serving.access.guard import build_guard
 from serving.app import build_app
 from serving.http.middleware.cors import Cors
@@ -118,15 +118,23 @@ class Notebook:
     """A feedback log in memory, by key."""
 
     def __init__(self) -> None:
-        self.events: dict[str, Event] = {}
+        self.events: dict[str, NewEvent] = {}
         self.error: Exception | None = None
 
-    def append(self, events: Sequence[Event]) -> list[bool]:
+    def append(self, requests: Sequence[Sequence[NewEvent]]) -> list[list[bool] | None]:
         if self.error:
             raise self.error
-        known = set(self.events)
-        self.events |= {event.key: event for event in events if event.key not in known}
-        return [event.key not in known and not known.add(event.key) for event in events]  # type: ignore[func-returns-value]
+        return [self._append(events) for events in requests]
+
+    def _append(self, events: Sequence[NewEvent]) -> list[bool] | None:
+        known = dict(self.events)
+        is_new = []
+        for event in events:
+            is_new.append(event.key not in known)
+            if known.setdefault(event.key, event).content != event.content:
+                return None
+        self.events = known
+        return is_new
 
 
 class Catalog:

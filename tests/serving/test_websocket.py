@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin
+from websockets.typing import Origin, Subprotocol
 
 from serving.app import build_app
 from serving.http.middleware.metrics import RequestMetrics
@@ -25,6 +25,7 @@ from serving.observability.request_recorder import RequestRecorder
 from serving.routes.health import Metrics
 from serving.runners.interface import RunnerResponse
 from tests.live.server import wait_for
+from tests.serving.access.credentials import API_KEYS, KEYS
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import ROW, Catalog, LocalService, png
 
@@ -51,6 +52,20 @@ def close_reason(socket: ClientConnection) -> tuple[int, str]:
         socket.recv(timeout=60)
     assert caught.value.rcvd is not None
     return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+def test_a_page_sends_its_key_as_a_subprotocol() -> None:
+    service = LocalService(api_keys=API_KEYS, cors_origins=("https://shop.example",))
+    origin = Origin("https://shop.example")
+    with listening(service.edged) as address:
+        url = f"ws://{address}/v1/ws/predict"
+        offered = [Subprotocol("bearer"), Subprotocol(KEYS["predict"])]
+        with connect(url, origin=origin, subprotocols=offered) as socket:
+            assert socket.subprotocol == "bearer"
+            assert send(socket, PREDICT)[1]["status"] == "ok"
+        for wrong in ([Subprotocol("bearer"), Subprotocol("wrong")], [Subprotocol("bearer")], None):
+            with pytest.raises(InvalidStatus, match="401"), connect(url, origin=origin, subprotocols=wrong):
+                pass
 
 
 def test_all_models_respond_by_id(local_service: LocalService, address: str) -> None:

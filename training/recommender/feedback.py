@@ -12,7 +12,8 @@ from scipy import sparse
 from models.errors import FeedbackUnavailable
 from models.recommender.dataset.dataset import Dataset, Rows, csr, filter_interactions, from_triplets, stored_rows
 from models.recommender.events import NEGATIVE_KINDS, LoggedEvent
-from models.recommender.feedback_log import FeedbackLog, default_url, sqlite_file
+from models.recommender.feedback_database import sqlite_file
+from models.recommender.feedback_log import FeedbackLog, default_url
 from training.recommender.interactions import Corpus
 
 _RATING = "rating"

@@ -178,4 +178,9 @@ def split(target: Target, *, test_share: float, seed: int) -> tuple[NDArray[np.i
         )
     stratify = target.values if target.is_classification else None
     train, test = train_test_split(np.arange(rows), test_size=held_out, random_state=seed, stratify=stratify)
+    if target.is_classification:
+        # Few held-out rows may have none of a rare class.
+        missing = sorted(set(range(classes)) - set(target.values[test].tolist()))
+        moved = np.array([train[np.flatnonzero(target.values[train] == label)[0]] for label in missing], np.int64)
+        train, test = np.setdiff1d(train, moved), np.concatenate([test, moved])
     return train, test

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from models.errors import ArtifactInvalid
 from models.recommender.dataset.feature_files import GROUPS, ITEMS, USERS, read_feature_tables
 from models.recommender.dataset.feature_tables import FeatureSnapshot
+from models.watch import Watch
 
 log = logging.getLogger("makunouchi.features")
 
@@ -42,6 +42,7 @@ class FeatureStore:
         self._features = self._read_now()
         self._checked_at = clock()
         self._reload_thread: threading.Thread | None = None
+        self._watch = Watch("features", "read the feature tables", keeps="the previous tables remain in use", log=log)
 
     @classmethod
     def from_tables(cls, features: FeatureSnapshot) -> FeatureStore:
@@ -81,13 +82,10 @@ class FeatureStore:
             self._reload_thread.start()
 
     def _read(self, file_versions: tuple[tuple[str, int, int], ...]) -> None:
-        try:
+        with self._watch.attempt():
             features = self._read_now()
-        except ArtifactInvalid as error:
-            log.warning("features not reloaded: %s", error)
-            return
-        self._features, self._file_versions = features, file_versions
-        log.info("features reloaded: %d users, %d items", len(features.users.ids), len(features.items.ids))
+            self._features, self._file_versions = features, file_versions
+            log.info("features reloaded: %d users, %d items", len(features.users.ids), len(features.items.ids))
 
     def _read_now(self) -> FeatureSnapshot:
         features = read_feature_tables(self._folder, now=self._now()) if self._folder is not None else FeatureSnapshot()

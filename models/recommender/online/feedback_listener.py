@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 
-from models.errors import FeedbackUnavailable
+from models.recommender.events import LoggedEvent
 from models.recommender.feedback_log import FeedbackLog, LogTail
 from models.recommender.online.recent_events import RecentEvents
+from models.watch import Watch
 
 log = logging.getLogger("makunouchi.feedback")
 
@@ -27,7 +28,9 @@ class FeedbackListener:
         self._window_days = window_days
         self._poll_s = poll_s
         self._stop = threading.Event()
-        self._is_failing = False
+        self._watch = Watch(
+            "feedback_log", "read the feedback log", keeps="recommendations continue without new events", log=log
+        )
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
 
     def start(self) -> FeedbackListener:
@@ -43,18 +46,11 @@ class FeedbackListener:
 
     def poll(self) -> int:
         """Add new events and return their number."""
-        try:
+        events: list[LoggedEvent] = []
+        with self._watch.attempt():
             events = self._tail.read()
-        except FeedbackUnavailable as error:
-            if not self._is_failing:
-                log.warning("recommendations continue without new events: %s", error)
-            self._is_failing = True
-            return 0
-        if self._is_failing:
-            log.info("the feedback log can be read again")
-            self._is_failing = False
-        since = time.time() - self._window_days * _DAY_S
-        self.recent.add(event for event in events if event.received >= since)
+            since = time.time() - self._window_days * _DAY_S
+            self.recent.add(event for event in events if event.received >= since)
         return len(events)
 
     def _run(self) -> None:

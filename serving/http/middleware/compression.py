@@ -18,7 +18,7 @@ class CompressReads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         responder: ASGIApp = self._app
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            accepted = b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
-            is_compressed = accepts_gzip(accepted.decode("latin-1"))
+            accepted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-encoding"]
+            is_compressed = accepts_gzip(accepted)
             responder = self._compressed if is_compressed else IdentityResponder(self._app, MINIMUM_BYTES)
         await responder(scope, receive, send)

@@ -9,6 +9,7 @@ from serving.http.job_paths import is_job_upload
 from serving.http.middleware.body_limit import BodyLimit
 from serving.http.middleware.compression import CompressReads
 from serving.http.middleware.docs_access import DocsAccess
+from serving.http.middleware.public_url import PublicUrls
 from serving.http.middleware.trailing_slash import TrailingSlash
 from serving.settings.settings import Settings
 
@@ -23,4 +24,4 @@ def middleware_stack(app: ASGIApp, settings: Settings, guard: Guard | None = Non
         limit_at=lambda path: settings.job_max_bytes if is_job_upload(path) else None,
     )
     app = CompressReads(app)
-    return TrailingSlash(app)
+    return PublicUrls(TrailingSlash(app), trusted=settings.trusted_proxies)

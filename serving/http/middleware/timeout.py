@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from serving.http.problem_details import problem_of
 
 HEADER = b"x-request-timeout"
 TRACE_HEADER = b"traceparent"
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?")
 # Time to send a DeadlineExceeded of a runner before the request is cancelled.
 MARGIN_S = 0.25
 
@@ -46,7 +48,8 @@ class Timeout:
             if name == HEADER:
                 timeout_s = min(timeout_s, _seconds(value))
             elif name == TRACE_HEADER:
-                traceparent = value.decode("latin-1")
+                # Two lines, or another form, are no trace (W3C Trace Context, 3.2).
+                traceparent = value.decode() if not traceparent and _TRACEPARENT.fullmatch(value) else ""
         set_context(RequestContext(time.monotonic() + timeout_s, disconnect_checker(receive), traceparent))
         has_started = False
 

@@ -14,6 +14,7 @@ from serving.errors.problem_types import (
     KEYS_UNAVAILABLE,
     LIMITS_UNAVAILABLE,
     NOT_KNOWN,
+    PRECONDITION_FAILED,
     RATE_LIMITED,
     RESOURCES_UNAVAILABLE,
     UNAUTHENTICATED,
@@ -141,10 +142,11 @@ def _operation(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
 
 
 def _security(operation: Operation, guard: Guard) -> list[JsonSchema]:
-    """Return the alternative security schemes; none for an open operation."""
+    """Return the alternative security schemes; none for an open operation, and an empty one where none is required."""
     if guard.required_role(operation.access) is None:
         return []
-    return [{name: []} for name in _SCHEMES]
+    anonymous: list[JsonSchema] = [{}] if guard.is_optional(operation.access) else []
+    return [*anonymous, *({name: []} for name in _SCHEMES)]
 
 
 def _refusals(operation: Operation, guard: Guard) -> tuple[ProblemType, ...]:
@@ -188,7 +190,12 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     by_status: dict[int, list[ProblemType]] = {}
     # Whatever may fail unexpectedly may also lack a resource.
     failures = (*operation.problems, *((RESOURCES_UNAVAILABLE,) if INTERNAL in operation.problems else ()))
-    problems = (*failures, *((NOT_KNOWN,) if operation.takes_version else ()), *_refusals(operation, guard))
+    problems = (
+        *failures,
+        *((NOT_KNOWN,) if operation.takes_version else ()),
+        *((PRECONDITION_FAILED,) if operation.has_preconditions else ()),
+        *_refusals(operation, guard),
+    )
     for kind in dict.fromkeys(problems):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):

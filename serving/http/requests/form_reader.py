@@ -6,7 +6,6 @@ process that decodes the uploads of jobs imports it too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,15 +14,13 @@ from urllib.parse import unquote
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from serving.errors.exceptions import Malformed
+from serving.header_fields import parameters
 
 MULTIPART: Final = "multipart/form-data"
 MAX_HEADER_BYTES: Final = 4096 + 128
 MAX_HEADERS: Final = 8
-# Not the package's `parse_options_header`: it cuts an unquoted boundary at "=", "/" and ":", which some clients send.
-_BOUNDARY = re.compile(r';\s*boundary=(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', re.IGNORECASE)
-# It matches at every quotation mark, so that a text of many, without the last one, takes linear time.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
-_EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*([^\s;]+)", re.IGNORECASE)
+# A preamble of more bytes is refused. Those that clients send are one sentence.
+MAX_PREAMBLE_BYTES: Final = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,9 @@ FormEvent = PartHeader | bytes | None
 
 def boundary_of(content_type: str) -> bytes:
     """Return the boundary in the value of a Content-Type header. Raises Malformed."""
-    match = _BOUNDARY.search(content_type)
-    boundary = re.sub(r"\\(.)", r"\1", match[1]) if match and match[1] is not None else match and match[2]
+    # The package's `parse_options_header` cuts an unquoted boundary at "=", "/" and ":", which some clients send.
+    _, given = parameters(content_type)
+    boundary = given.get("boundary", "")
     if not boundary:
         raise Malformed(f"the Content-Type {MULTIPART} lacks its boundary")
     return boundary.encode("latin-1", "replace")
@@ -94,15 +92,20 @@ class FormReader:
             raise Malformed("the multipart body ends before its last boundary") from error
 
     def _open(self, chunk: bytes) -> bytes:
-        """Return the start of the body once it is long enough to show a boundary. A preamble is refused."""
-        start = ((self._opening or b"") + chunk).lstrip(b"\r\n")
-        if len(start) < len(self._delimiter):
-            self._opening = start
-            return b""
-        if not start.startswith(self._delimiter):
-            raise Malformed("the multipart body cannot be parsed")
-        self._opening = None
-        return start
+        """Return the body from its first boundary on, once that has arrived. The preamble is ignored (RFC 2046, 5.1.1).
+
+        A boundary is at the start of a line.
+        """
+        # The first line has no end of a line before it.
+        start = (self._opening or b"\r\n") + chunk
+        found = start.find(b"\r\n" + self._delimiter)
+        if 0 <= found <= MAX_PREAMBLE_BYTES:
+            self._opening = None
+            return start[found + 2 :]
+        if len(start) > MAX_PREAMBLE_BYTES:
+            raise Malformed("the multipart body does not begin with its boundary")
+        self._opening = start
+        return b""
 
     def _header(self, segment: MultipartSegment) -> PartHeader:
         if self._parts == self._max_parts:
@@ -123,10 +126,11 @@ def _header_of(segment: MultipartSegment) -> PartHeader:
 
 def _extended_file_name(disposition: str) -> str | None:
     """Return the name in `filename*` (RFC 8187). RFC 7578 forbids this form, and clients send it."""
-    match = _EXTENDED_FILE_NAME.search(_QUOTED.sub('""', disposition))
-    if match is None:
+    _, given = parameters(disposition)
+    value = given.get("filename*")
+    if value is None:
         return None
-    charset, _, name = match[1].split("'", 2) if match[1].count("'") >= 2 else ("utf-8", "", match[1])
+    charset, _, name = value.split("'", 2) if value.count("'") >= 2 else ("utf-8", "", value)
     try:
         return unquote(name, encoding=charset or "utf-8", errors="replace").encode("utf-8").decode("latin-1")
     except (LookupError, UnicodeError):

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from models.errors import UnsupportedMedia
 from serving.errors.exceptions import Malformed
 from serving.http.representation import is_known, weak_etag
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds, check_json
 
 JSON = "application/json"
 # The Cache-Control of `resource`.
@@ -20,12 +21,16 @@ NO_CACHE = "no-cache"
 T = TypeVar("T", bound=BaseModel)
 
 
-async def read_json(request: Request) -> bytes:
-    """Return the body of a JSON request as bytes. Raises UnsupportedMedia, and Malformed for an empty body."""
+async def read_json(request: Request, bounds: JsonBounds = DEFAULT_BOUNDS) -> bytes:
+    """Return the body of a JSON request as bytes.
+
+    Raises UnsupportedMedia, Malformed for an empty body, and as `check_json` for one over `bounds`.
+    """
     check_content_type(request, JSON)
     body = await request.body()
     if not body:
         raise Malformed("the body is empty; a JSON object is expected")
+    await check_json(body, bounds)
     return body
 
 

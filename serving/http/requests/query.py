@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar, get_origin
+from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from serving.errors.faults import faults_of
 from serving.http.operation import JsonSchema
 
 T = TypeVar("T", bound=BaseModel)
+MAX_PARAMETERS = 100
 
 
 class Query(BaseModel):
@@ -33,11 +35,21 @@ Flag = Annotated[bool, BeforeValidator(_as_bool)]
 
 def read_query(request: Request, query_type: type[T]) -> T:
     """Return the query string as `query_type`. Raises FieldFault for its first fault."""
-    values: dict[str, Any] = {}  # Any: text
-    for name, value in request.query_params.multi_items():
+    if request.scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+        message = f"the query string has more than {MAX_PARAMETERS} parameters"
+        raise FieldFault(message, location=("query",), value_type="array")
+    values: dict[str, str | tuple[str, ...]] = {}
+    for pair in filter(None, request.scope["query_string"].decode("latin-1").split("&")):
+        encoded_name, _, encoded = pair.partition("=")
+        name = unquote_plus(encoded_name)
         if name in values:
             raise FieldFault("given more than once", location=("query", name[:100]), value_type="array")
-        values[name] = value
+        field = query_type.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is tuple:
+            # Split before it is decoded: a comma of a value is sent as %2C (RFC 6570, 3.2.8).
+            values[name] = tuple(unquote_plus(part) for part in encoded.split(",") if part)
+        else:
+            values[name] = unquote_plus(encoded)
     try:
         return query_type.model_validate(values)
     except ValidationError as error:

@@ -23,6 +23,8 @@ import orjson
 
 # The first byte of an answer: the child has started, and what ends it now is the call.
 STARTED: Final = b"\x01"
+# The descriptor of the file that a call may write.
+STANDARD_OUTPUT: Final = 1
 _CHUNK_BYTES = 1 << 16
 
 
@@ -54,18 +56,23 @@ def serve(control: socket.socket) -> None:
     # The kernel removes ended children.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
         if not message:
             os.killpg(0, signal.SIGKILL)
-        with socket.socket(fileno=descriptors[0]) as connection:
+        connection_fd, *outputs = descriptors
+        with socket.socket(fileno=connection_fd) as connection:
             try:
                 is_child = os.fork() == 0
             except OSError:
                 # The gateway sees a connection that ends before STARTED.
-                continue
+                is_child = False
             if is_child:
                 control.close()
+                for output in outputs:
+                    os.dup2(output, STANDARD_OUTPUT)
                 _answer(connection)
+        for output in outputs:
+            os.close(output)
 
 
 def _answer(connection: socket.socket) -> None:

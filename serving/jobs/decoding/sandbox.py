@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 
@@ -97,12 +97,15 @@ class Sandbox:
             raise _error_of(response)
         return RESULT_ADAPTER.validate_python(response)
 
-    def call(self, function: str, payload: bytes, limits: ChildLimits) -> bytes | None:
+    def call(
+        self, function: str, payload: bytes, limits: ChildLimits, *, output: IO[bytes] | None = None
+    ) -> bytes | None:
         """Return what `function`, named as `package.module:function`, returns for `payload`. Blocks.
 
-        Returns None when the child failed or exceeded a limit. Raises JobsUnavailable when no child can start.
+        `output` is the standard output of the child, if it is given. Returns None when the child failed or exceeded a
+        limit. Raises JobsUnavailable when no child can start.
         """
-        connection = self._connect()
+        connection = self._connect(output)
         with connection:
             connection.settimeout(limits.wall_s + _GRACE_S)
             try:
@@ -121,13 +124,14 @@ class Sandbox:
         with self._lock:
             self._stop_server()
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, output: IO[bytes] | None) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs, self._lock:
             for _ in range(2):
                 server = self._server or self._start()
                 with suppress(OSError):
-                    socket.send_fds(server.control, [b"\0"], [theirs.fileno()])
+                    descriptors = [theirs.fileno(), *([] if output is None else [output.fileno()])]
+                    socket.send_fds(server.control, [b"\0"], descriptors)
                     return ours
                 log.warning("the fork server of decoders has ended; it is started again")
                 self._stop_server()

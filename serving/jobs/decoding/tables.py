@@ -7,7 +7,8 @@ import datetime
 import decimal
 import math
 import zlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,9 @@ from models.tables.csv_files import MAX_LINE_CHARACTERS, layout_of, open_csv
 from serving.jobs.decoding.task import DecodeTask
 from serving.jobs.storage.item_file import JobItem
 
+# Bounds of one row. A history has at most 1,000 items.
+MAX_ROW_VALUES = 10_000
+MAX_DEPTH = 100
 # Few rows per batch: a small Parquet file may contain large rows, because repeated values are stored once.
 PARQUET_ROWS = 64
 _SHOWN = 100
@@ -163,10 +167,11 @@ def ndjson_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
             yield _row_item(value, names, task)
 
 
+@dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is not JSON."""
+    """A line that is not JSON, or not a row."""
 
-    fault = "the line is not JSON in UTF-8"
+    fault: str = "the line is not JSON in UTF-8"
 
 
 def json_lines(path: Path) -> Iterator[object]:
@@ -176,9 +181,31 @@ def json_lines(path: Path) -> Iterator[object]:
             if not line.strip():
                 continue
             try:
-                yield orjson.loads(line)
+                value = orjson.loads(line)
             except orjson.JSONDecodeError:
                 yield BadLine()
+                continue
+            # The worker validates items on the event loop.
+            fault = _size_fault(value) if len(line) > MAX_DEPTH else None
+            yield value if fault is None else BadLine(fault)
+
+
+def _size_fault(value: object) -> str | None:
+    """Return why a JSON value is too deep or too large for a row, or None."""
+    values, level = 0, [value]
+    for _ in range(MAX_DEPTH):
+        nested: list[object] = []
+        for container in level:
+            members = container.values() if isinstance(container, dict) else container
+            if isinstance(members, Collection) and not isinstance(members, str):
+                values += len(members)
+                nested += [member for member in members if isinstance(member, dict | list)]
+        if values > MAX_ROW_VALUES:
+            return f"the row has more than {MAX_ROW_VALUES} values"
+        if not nested:
+            return None
+        level = nested
+    return f"the row is nested deeper than {MAX_DEPTH}"
 
 
 def parquet_rows(path: Path, task: DecodeTask) -> Iterator[JobItem]:
@@ -222,6 +249,8 @@ def _row_item(row: dict[str, Any], names: Container[str], task: DecodeTask) -> J
 
 
 def _parquet_value(value: object, read: ReadCell | None) -> object:
+    if isinstance(value, str) and len(value) > MAX_LINE_CHARACTERS:
+        raise TypeError(f"the row has a text of more than {MAX_LINE_CHARACTERS} characters")
     return read(value) if read is not None and isinstance(value, str) else _json_value(value)
 
 

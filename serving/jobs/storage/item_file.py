@@ -10,6 +10,7 @@ import itertools
 import os
 import struct
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,11 @@ class ItemWriter:
                     os.fsync(stream.fileno())
 
 
-def read_items(folder: Path, start: int, stop: int) -> list[JobItem]:
-    """Return the items `start` to `stop` of a job, fewer at its end. Raises OSError, ValueError."""
+def read_items(folder: Path, start: int, stop: int, *, max_bytes: int = 1 << 62) -> list[JobItem]:
+    """Return the items `start` to `stop` of a job: fewer at its end, and fewer for more than `max_bytes`, at least one.
+
+    Raises OSError, ValueError.
+    """
     first = max(0, start - 1)
     with (folder / ENDS).open("rb") as stream:
         stream.seek(first * _END.size)
@@ -89,6 +93,7 @@ def read_items(folder: Path, start: int, stop: int) -> list[JobItem]:
     offsets = list(ends) if start else [0, *ends]
     if len(offsets) < 2:
         return []
+    offsets = offsets[: max(2, bisect_right(offsets, offsets[0] + max_bytes))]
     with (folder / ITEMS).open("rb") as stream:
         stream.seek(offsets[0])
         records = stream.read(offsets[-1] - offsets[0])

@@ -58,7 +58,8 @@ class Job:
 class NewJob:
     """A job to add. Its files exist already, with `size_bytes` in total.
 
-    `key` is the idempotency key of its owner. `fingerprint` differs for different jobs with the same key.
+    `key` is the idempotency key of its owner. `fingerprint` differs for different jobs with the same key. `caller` is
+    whose share of the disk it uses, and `reserved_bytes` the disk space that its result will need.
     """
 
     id: str
@@ -69,3 +70,5 @@ class NewJob:
     options: Mapping[str, Any]  # Any: JSON
     fingerprint: str
     key: str | None = None
+    caller: str = ""
+    reserved_bytes: int = 0

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from models.errors import DeadlineExceeded, InputError, Overloaded
+from models.errors import DeadlineExceeded, InputError
 from serving.errors.exceptions import FieldFault
 from serving.kinds.image.version import ImageVersion, Pixels
+from serving.shared_limit import SharedLimit
 
 Image = bytes | Pixels
 
@@ -22,14 +23,14 @@ class DecodingPool:
 
     def __init__(self, *, threads: int, max_waiting: int) -> None:
         self._number = threads
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        self._images = SharedLimit(max_waiting, name="images that wait to be decoded")
         self._threads: ThreadPoolExecutor | None = None
 
     async def decode(self, images: Sequence[Image], version: ImageVersion, until: float) -> list[Pixels | InputError]:
         """Return the pixels of each image for `version`, or its fault.
 
-        `until` is in `time.monotonic()` seconds. Raises Overloaded when too many images wait, and DeadlineExceeded.
+        `until` is in `time.monotonic()` seconds. Raises LimitReached and CallerLimitReached when too many images wait,
+        and DeadlineExceeded.
         """
         if len(images) == 1:
             return [await self._decode_or_fault(images[0], version, until)]
@@ -50,21 +51,17 @@ class DecodingPool:
     async def _decode(self, image: Image, version: ImageVersion, until: float) -> Pixels:
         if isinstance(image, bytes) and not image:
             raise FieldFault("the file is empty", location=(), value_type="file")
-        if self._waiting >= self._max_waiting:
-            raise Overloaded(f"{self._waiting} images wait to be decoded")
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._number, thread_name_prefix="decode")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                loop = asyncio.get_running_loop()
-                if isinstance(image, bytes):
-                    return await loop.run_in_executor(self._threads, version.decode, image)
-                return await loop.run_in_executor(self._threads, version.fit, image)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the image was not decoded in time") from error
-        finally:
-            self._waiting -= 1
+        with self._images.hold():
+            try:
+                async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                    loop = asyncio.get_running_loop()
+                    if isinstance(image, bytes):
+                        return await loop.run_in_executor(self._threads, version.decode, image)
+                    return await loop.run_in_executor(self._threads, version.fit, image)
+            except TimeoutError as error:
+                raise DeadlineExceeded("the image was not decoded in time") from error
 
 
 def decode_readable(images: Sequence[Image], version: ImageVersion) -> Pixels:

@@ -11,10 +11,12 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from models.errors import InputError, InputTooLarge, InvalidInput, Overloaded, is_exhausted
+from models.errors import InputError, InputTooLarge, InvalidInput, is_exhausted
 from serving.kinds.image.settings import ImageSettings
+from serving.shared_limit import SharedLimit, SharedThreads
 
 if TYPE_CHECKING:
     import aiohttp
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 3
 MAX_URL_CHARACTERS = 2048
 MAX_FETCHES = 16
+# A look-up cannot be cancelled: it holds its thread until the name server answers, or for 30 s.
+LOOKUP_THREADS = 8
 _WHERE = ("body", "url")
 _PORTS = (80, 443)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -59,7 +63,8 @@ class ImageFetcher:
         self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(each) for each in networks)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
-        self._fetching = 0
+        self.fetches = SharedLimit(MAX_FETCHES, name="fetches of images")
+        self.lookups = SharedThreads(LOOKUP_THREADS, name="look-ups of names")
 
     @classmethod
     def of(cls, settings: ImageSettings) -> ImageFetcher | None:
@@ -74,23 +79,19 @@ class ImageFetcher:
         )
 
     async def fetch(self, url: str) -> bytes:
-        """Return the bytes at `url`. Raises InvalidInput, InputTooLarge, Overloaded."""
+        """Return the bytes at `url`. Raises InvalidInput, InputTooLarge, LimitReached, CallerLimitReached."""
         import aiohttp
 
-        if self._fetching >= MAX_FETCHES:
-            raise Overloaded(f"{self._fetching} images are being fetched")
-        self._fetching += 1
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._follow(url)
+            with self.fetches.hold():
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._follow(url)
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             raise _fault(f"there was no complete response within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if is_exhausted(error):
                 raise
             raise _fault("the address did not answer as a web server") from error
-        finally:
-            self._fetching -= 1
 
     async def _follow(self, url: str) -> bytes:
         import aiohttp
@@ -188,13 +189,24 @@ def _checked_resolver(fetcher: ImageFetcher) -> aiohttp.abc.AbstractResolver:
     from aiohttp.abc import AbstractResolver, ResolveResult
     from aiohttp.resolver import ThreadedResolver
 
+    class Lookups:
+        """The look-ups of an event loop, in threads that all callers share. The loop's own threads are few."""
+
+        async def getaddrinfo(self, *args: Any, **options: Any) -> Any:  # Any: the signature of socket's function
+            return await fetcher.lookups.run(partial(socket.getaddrinfo, *args, **options))
+
+        async def getnameinfo(self, *args: Any) -> Any:  # Any: the signature of socket's function
+            return await fetcher.lookups.run(partial(socket.getnameinfo, *args))
+
+    lookups: Any = Lookups()  # Any: the two methods of an event loop that the resolver calls
+
     class Checked(AbstractResolver):
         """Resolves a name, and rejects it when the fetcher may not connect to one of its addresses."""
 
         async def resolve(
             self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
         ) -> list[ResolveResult]:
-            addresses = await ThreadedResolver().resolve(host, port, family)
+            addresses = await ThreadedResolver(lookups).resolve(host, port, family)
             for each in addresses:
                 fetcher.check(ipaddress.ip_address(each["host"].partition("%")[0]), each["port"])
             return addresses

@@ -30,6 +30,7 @@ def job_kind(handler: ImageHandler) -> JobKind:
         processor=ImageProcessor(handler),
         decoder="serving.kinds.image.job_items:decode_images",
         submission=_submission(),
+        line_bytes=lambda options: 512 + 128 * int(options.get("top_k", 5)),
         item_labels=("name",),
         export_columns="serving.kinds.image.job_items:export_columns",
         reads_folders=True,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.card import Card
 from models.errors import InvalidInput
+from serving.http.requests.base64_text import decode_base64
 from serving.kinds.image.examples import RED_PIXEL
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
@@ -42,10 +41,14 @@ async def infer(handler: ImageHandler, request: DecodedRequest) -> Inferred:
     tensor = request.inputs[0]
     if tensor.name != "image" or len(request.inputs) > 1:
         raise InvalidInput("there has to be one tensor, 'image'", location=("body", "inputs"))
+    if not 1 <= len(tensor.values) <= handler.max_images:
+        message = f"1 to {handler.max_images} images may be sent, not {len(tensor.values)}"
+        raise InvalidInput(message, location=("body", "inputs", 0, "data"))
     images: list[Any]
     if tensor.datatype == "BYTES":
         elements = tensor.values.ravel()
-        images = [_file(each, index) if tensor.name in request.is_text else each for index, each in enumerate(elements)]
+        is_text = tensor.name in request.is_text
+        images = [await _file(each, index) if is_text else each for index, each in enumerate(elements)]
     elif tensor.datatype == "UINT8" and tensor.values.ndim == 4 and tensor.shape[3] == 3:
         images = list(tensor.values)
     else:
@@ -61,9 +64,9 @@ async def infer(handler: ImageHandler, request: DecodedRequest) -> Inferred:
     return Inferred(result.model.version, outputs, classes)
 
 
-def _file(text: bytes | None, index: int) -> bytes:
+async def _file(text: bytes | None, index: int) -> bytes:
     try:
-        return base64.b64decode(text or b"", validate=True)
-    except binascii.Error as error:
+        return await decode_base64(text or b"")
+    except ValueError as error:
         location = ("body", "inputs", 0, "data", index)
         raise InvalidInput("a file in JSON has to be base64", location=location) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,6 +11,7 @@ from starlette.requests import Request
 
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.http.operation import Content, JsonSchema
+from serving.http.requests.base64_text import decode_base64
 from serving.http.requests.json_body import JSON, check_content_type, read_json
 from serving.http.requests.multipart import fields, files, read_parts
 from serving.http.requests.query import Query, read_query
@@ -103,6 +102,6 @@ async def image_in_json(
         return await handler.fetch(by_url.url), by_url
     file: Any = reading.file.model_validate(merged)  # Any: a model with `image`
     try:
-        return base64.b64decode(file.image, validate=True), file
-    except (binascii.Error, ValueError) as error:
+        return await decode_base64(file.image), file
+    except ValueError as error:
         raise FieldFault("the image is not base64", location=("body", "image"), value_type="string") from error

@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, Strict, create_model
+from pydantic import AwareDatetime, BeforeValidator, FailFast, Field, Strict, create_model
 
 from serving.http.requests.idempotency import MAX_KEY_CHARACTERS
 from serving.schemas.fields import KeptItemId, KeptUserId, Request, Response
@@ -43,21 +43,22 @@ class FeedbackEvent(Request):
         None,
         min_length=1,
         max_length=MAX_KEY_CHARACTERS,
-        description="Names the event: sent again under the same key it is the same event. Without one, events that "
-        "agree in everything and bring their time are the same.",
+        description="Names the event among those of its caller: sent again under the same key it is the same event; "
+        "another event under it is refused. Without one, events that agree in everything and bring their time are the "
+        "same.",
     )
 
 
 class FeedbackRequest(Request):
     """Interactions of users."""
 
-    events: Annotated[list[FeedbackEvent], Field(min_length=1)]
+    events: Annotated[list[FeedbackEvent], FailFast(), Field(min_length=1)]
 
 
 @functools.cache
 def feedback_request(max_events: int) -> type[FeedbackRequest]:
     """Return the request, limited to `max_events`."""
-    events = Annotated[list[FeedbackEvent], Field(min_length=1, max_length=max_events)]
+    events = Annotated[list[FeedbackEvent], FailFast(), Field(min_length=1, max_length=max_events)]
     base = FeedbackRequest
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, events=(events, ...))
 

@@ -9,15 +9,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from models.errors import Overloaded
-from models.recommender.events import Event
+from models.recommender.events import NewEvent
+from serving.context import current_caller
+from serving.errors.exceptions import KeyReused
+from serving.shared_limit import SharedLimit
 
-# Writes events durably before it returns, and returns True for each new one. Blocks; raises FeedbackUnavailable.
-Append = Callable[[Sequence[Event]], list[bool]]
+# Writes the events of several requests durably before it returns: for each request True for each event that is new, or
+# None when a key was used for other content and nothing was written. Blocks; raises FeedbackUnavailable.
+Append = Callable[[Sequence[Sequence[NewEvent]]], Sequence[list[bool] | None]]
 
 MAX_WAITING = 20_000
 MAX_COMMIT = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """The events of one request, and the future of its result."""
+
+    events: Sequence[NewEvent]
+    future: asyncio.Future[list[bool]]
+    caller: str
 
 
 class FeedbackWriter:
@@ -25,22 +38,21 @@ class FeedbackWriter:
 
     def __init__(self, append: Append, *, max_waiting: int = MAX_WAITING) -> None:
         self._append = append
-        self._max_waiting = max_waiting
+        self._limit = SharedLimit(max_waiting, name="places for events of feedback")
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting: list[tuple[Sequence[Event], asyncio.Future[list[bool]]]] = []
-        self._events = 0
+        self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def write(self, events: Sequence[Event]) -> list[bool]:
+    async def write(self, events: Sequence[NewEvent]) -> list[bool]:
         """Return when `events` are durable: True for each that is new.
 
-        Raises FeedbackUnavailable, and Overloaded when too many wait; nothing was acknowledged then.
+        Raises FeedbackUnavailable, LimitReached and CallerLimitReached when too many wait, and KeyReused when one of
+        their keys was used for another event; none of them was written then.
         """
-        if self._events + len(events) > self._max_waiting:
-            raise Overloaded("too many events of feedback are waiting")
+        caller = current_caller()
+        self._limit.acquire(caller, len(events))
         future: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, future))
-        self._events += len(events)
+        self._waiting.append(_Waiting(events, future, caller))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
         return await future
@@ -64,26 +76,30 @@ class FeedbackWriter:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._next()
-            events = [event for part, _ in batch for event in part]
+            requests = [each.events for each in batch]
             try:
-                is_new = await loop.run_in_executor(self._thread(), self._append, events)
+                outcomes = await loop.run_in_executor(self._thread(), self._append, requests)
             except Exception as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                for each in batch:
+                    if not each.future.done():
+                        each.future.set_exception(error)
                 continue
-            start = 0
-            for part, future in batch:
+            for each, is_new in zip(batch, outcomes, strict=True):
                 # The client may have disconnected; its events are written anyway.
-                if not future.done():
-                    future.set_result(is_new[start : start + len(part)])
-                start += len(part)
+                if each.future.done():
+                    continue
+                if is_new is None:
+                    reused = KeyReused("this idempotency key was used for other events; use a new key")
+                    each.future.set_exception(reused)
+                else:
+                    each.future.set_result(is_new)
 
-    def _next(self) -> list[tuple[Sequence[Event], asyncio.Future[list[bool]]]]:
+    def _next(self) -> list[_Waiting]:
         end = size = 0
-        while end < len(self._waiting) and (end == 0 or size + len(self._waiting[end][0]) <= MAX_COMMIT):
-            size += len(self._waiting[end][0])
+        while end < len(self._waiting) and (end == 0 or size + len(self._waiting[end].events) <= MAX_COMMIT):
+            size += len(self._waiting[end].events)
             end += 1
         batch, self._waiting = self._waiting[:end], self._waiting[end:]
-        self._events -= size
+        for each in batch:
+            self._limit.release(each.caller, len(each.events))
         return batch

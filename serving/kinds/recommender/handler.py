@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import ValidationError
 
@@ -12,6 +12,7 @@ from models.errors import InputError, InvalidInput, PredictionFailed
 from models.recommender.online.messages import Answer
 from serving.errors.exceptions import FieldFault
 from serving.http.operation import Operation
+from serving.http.requests.json_bounds import JsonBounds
 from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json, Stream
 from serving.kinds.recommender import (
@@ -29,6 +30,7 @@ from serving.kinds.recommender.metrics import count_recommendation
 from serving.kinds.recommender.requests import each_user, extras_of, own_extras, query_of
 from serving.kinds.recommender.responses import Recommendation, check, of_user
 from serving.kinds.recommender.schemas import (
+    MAX_LIST,
     BulkRecommendations,
     BulkRecommendRequest,
     PerUser,
@@ -47,6 +49,9 @@ from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
 from serving.versions.shadow_comparison import Comparison, compare_lists
+
+# Each id of a history runs a function of Python, so the fields of `per_user` are fewer than elsewhere.
+_BOUNDS: Final = JsonBounds(names=100)
 
 
 class RecommenderHandler(Handler[RecommenderVersion]):
@@ -95,6 +100,10 @@ class RecommenderHandler(Handler[RecommenderVersion]):
             return await self.recommend_bulk(BulkRecommendRequest(user_ids=user_ids, n=n, filter_seen=filter_seen))
 
         return {"recommend": recommend, "recommend_bulk": recommend_bulk}
+
+    @property
+    def json_bounds(self) -> JsonBounds:
+        return _BOUNDS.allowing(values=self.max_users * MAX_LIST, fields=100 * self.max_users, names=self.max_users)
 
     async def answer_json(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
         outcomes = await self.recommend_each(bodies)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
 
 from models.card import Column
 from serving.errors.exceptions import FieldFault, Malformed
@@ -26,7 +26,7 @@ _MAX_SHOWN_CHARACTERS = 256
 class RecommendJob(RecommendOptions):
     """A list of users, and the options of their recommendations."""
 
-    user_ids: Annotated[list[UserId], Field(min_length=1, description="Ids of the users.")]
+    user_ids: Annotated[list[UserId], FailFast(), Field(min_length=1, description="Ids of the users.")]
 
 
 class UserLine(PerUser):

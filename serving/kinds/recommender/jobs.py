@@ -42,6 +42,7 @@ def job_kind(handler: RecommenderHandler) -> JobKind:
         decoder="serving.kinds.recommender.job_items:decode_users",
         submission=_submission(handler),
         columns=lambda: COLUMNS,
+        line_bytes=lambda options: 512 + 256 * int(options.get("n", 10)),
         item_labels=(USER_ID,),
         export_columns="serving.kinds.recommender.job_items:export_columns",
     )

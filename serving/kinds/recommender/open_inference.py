@@ -60,7 +60,7 @@ async def infer(handler: RecommenderHandler, request: DecodedRequest) -> Inferre
             message = f"no input '{name[:100]}'; known: user_id, n, filter_seen"
             raise InvalidInput(message, location=("body", "inputs", index, "name"))
     order = list(inputs)
-    users = _users(inputs, order)
+    users = _users(inputs, order, most=handler.max_users)
     counts = _counts(inputs, len(users), order)
     bulk = BulkRecommendRequest(user_ids=users, n=max(counts), filter_seen=_filter_seen(inputs, order))
     response = await handler.recommend_bulk(bulk)
@@ -89,7 +89,7 @@ def _items(results: Sequence[UserResult], wanted: Sequence[int]) -> list[Tensor]
     ]
 
 
-def _users(inputs: Mapping[str, Tensor], order: Sequence[str]) -> list[str]:
+def _users(inputs: Mapping[str, Tensor], order: Sequence[str], *, most: int) -> list[str]:
     tensor = inputs.get("user_id")
     if (
         tensor is None
@@ -98,6 +98,8 @@ def _users(inputs: Mapping[str, Tensor], order: Sequence[str]) -> list[str]:
     ):
         raise InvalidInput("a tensor 'user_id', BYTES (N), is required", location=("body", "inputs"))
     at = ("body", "inputs", order.index("user_id"), "data")
+    if len(tensor.values) > most:
+        raise InvalidInput(f"1 to {most} users may be requested at a time, not {len(tensor.values)}", location=at)
     users = [text_of(each, (*at, row)) or "" for row, each in enumerate(tensor.values.ravel())]
     if bad := [row for row, user in enumerate(users) if not 1 <= len(user) <= 256]:
         raise InvalidInput("an id has 1 to 256 characters", location=(*at, bad[0]))

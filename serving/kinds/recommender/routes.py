@@ -63,7 +63,7 @@ def _recommend_bulk(handler: RecommenderHandler) -> Operation:
     bulk = bulk_request(handler.max_users)
 
     async def recommend_bulk(request: Request) -> Response:
-        body = bulk.model_validate_json(await read_json(request))
+        body = bulk.model_validate_json(await read_json(request, handler.json_bounds))
         return answer(await handler.recommend_bulk(body))
 
     return Operation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, create_model
+from pydantic import Discriminator, FailFast, Field, create_model
 
 from models.card import Card
 from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
@@ -43,6 +43,7 @@ FeatureValue = Annotated[
 ]
 History = Annotated[
     list[ItemId],
+    FailFast(),
     Field(
         max_length=MAX_LIST,
         description="Items that the user has interacted with; those that are not known are passed over.",
@@ -62,7 +63,7 @@ UserFeatures = Annotated[
 class Choice(Request):
     """Items by id, or by a category of theirs."""
 
-    ids: Annotated[list[ItemId], Field(max_length=MAX_LIST)] = Field(default_factory=list)
+    ids: Annotated[list[ItemId], FailFast(), Field(max_length=MAX_LIST)] = Field(default_factory=list)
     categories: Annotated[list[Category], Field(max_length=100)] = Field(default_factory=list)
 
 
@@ -123,7 +124,7 @@ class PerUser(Request):
 class BulkRecommendRequest(RecommendOptions):
     """Several users, with options."""
 
-    user_ids: Annotated[list[UserId], Field(min_length=1, description="Ids of the users.")]
+    user_ids: Annotated[list[UserId], FailFast(), Field(min_length=1, description="Ids of the users.")]
     per_user: dict[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)], PerUser] = Field(
         {},
         max_length=MAX_LIST,
@@ -148,7 +149,8 @@ def name_models(schemas: dict[str, dict[str, Any]], card: Card) -> None:
 @functools.cache
 def bulk_request(max_users: int) -> type[BulkRecommendRequest]:
     """Return the request of the bulk call, limited to `max_users`."""
-    users = Annotated[list[UserId], Field(min_length=1, max_length=max_users, description="Ids of the users.")]
+    length = Field(min_length=1, max_length=max_users, description="Ids of the users.")
+    users = Annotated[list[UserId], FailFast(), length]
     base = BulkRecommendRequest
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, user_ids=(users, ...))
 

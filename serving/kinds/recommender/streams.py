@@ -33,7 +33,7 @@ def recommendation_stream(handler: RecommenderHandler) -> Stream:
         return result.model_copy(update={"index": index})
 
     async def read(request: Request) -> Sequence[Callable[[], Awaitable[BaseModel]]]:
-        users = bulk.model_validate_json(await read_json(request))
+        users = bulk.model_validate_json(await read_json(request, handler.json_bounds))
         return [partial(one, index, each) for index, each in enumerate(each_user(users))]
 
     return Stream(

@@ -56,7 +56,9 @@ class _RecommendOne(_Recommend):
 
 
 class _RecommendSeveral(_Recommend):
-    user_ids: str = Field("", description="Ids of the users, separated by commas.")
+    user_ids: tuple[str, ...] = Field(
+        (), description="Ids of the users, separated by commas. A comma in an id is sent as `%2C`."
+    )
 
 
 class _Similar(Query):
@@ -117,7 +119,7 @@ def _recommend_one(handler: RecommenderHandler) -> Operation:
 def _recommend_several(handler: RecommenderHandler) -> Operation:
     async def recommend(request: Request) -> Response:
         query = read_query(request, _RecommendSeveral)
-        ids = [each for part in query.user_ids.split(",") if (each := part.strip())]
+        ids = query.user_ids
         if not 1 <= len(ids) <= handler.max_users:
             message = f"1 to {handler.max_users} users may be requested at a time, not {len(ids)}"
             raise BadQuery(message, location=("query", "user_ids"))
@@ -126,7 +128,7 @@ def _recommend_several(handler: RecommenderHandler) -> Operation:
             raise BadQuery(message, location=("query", "user_ids"))
         more = query.model_dump(exclude_defaults=True, exclude={"user_ids"})
         try:
-            response = await handler.recommend_bulk(BulkRecommendRequest(user_ids=ids, **more))
+            response = await handler.recommend_bulk(BulkRecommendRequest(user_ids=list(ids), **more))
         except InputError as error:
             raise _in_query(error, "query") from error
         results: list[UserResult] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from models.card import Card
 from models.errors import InvalidInput, PredictionFailed
 from serving.http.operation import Operation
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds
 from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json
 from serving.kinds.served_model import Result, ServedModel
@@ -48,6 +50,11 @@ class TabularHandler(Handler[TabularVersion]):
             return (await self.predict(instances)).to_response().model_dump()
 
         return {PREDICT: predict_tabular}
+
+    @property
+    def json_bounds(self) -> JsonBounds:
+        # `TabularVersion.read` counts the fields of an object, because it parses large bodies anyway.
+        return DEFAULT_BOUNDS.allowing(fields=self.max_rows * (len(self.model.card.inputs) + 1), names=sys.maxsize)
 
     async def answer_json(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
         outcomes = await self.predict_each(bodies)
@@ -127,7 +134,7 @@ class _Batch:
         for index, request in enumerate(self._requests):
             try:
                 read = version.read(request)
-            except ValidationError as error:
+            except (ValidationError, InvalidInput) as error:
                 self._faults[index] = error
                 continue
             self._spans[index] = slice(len(rows), len(rows) + len(read))

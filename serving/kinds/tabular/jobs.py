@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from models.errors import InvalidInput
 from serving.errors.faults import faults_of
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, error_outcome, process_each
 from serving.jobs.storage.item_file import JobItem
@@ -32,6 +34,7 @@ def job_kind(handler: TabularHandler) -> JobKind:
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
         columns=lambda: handler.model.card.inputs,
+        line_bytes=lambda options: 512 + sum(32 + len(label) for label in handler.model.card.classes),
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )
@@ -49,11 +52,16 @@ class RowProcessor:
         return await process_each(items, self._predict)
 
     async def _predict(self, items: Sequence[JobItem]) -> list[Outcome]:
-        outcomes: dict[int, Outcome] = {}
-        left = list(range(len(items)))
+        most = max(DEFAULT_BOUNDS.names, 2 * len(self._handler.model.card.inputs))
+        wide = InvalidInput(f"the row has more than {most} fields")
+        rows = [item.head["row"] for item in items]
+        outcomes = {position: error_outcome(wide) for position, row in enumerate(rows) if len(row) > most}
+        left = [position for position in range(len(rows)) if position not in outcomes]
         while left:
+            # Validation finds the first faulty row only.
+            await asyncio.sleep(0)
             try:
-                response = await self._handler.predict([items[position].head["row"] for position in left])
+                response = await self._handler.predict([rows[position] for position in left])
             except (ValidationError, InvalidInput) as error:
                 faults = _faults_by_row(error)
                 if not faults:
@@ -64,7 +72,7 @@ class RowProcessor:
                 for position, row in zip(left, response.rows, strict=True):
                     outcomes[position] = Outcome({"status": "ok", **row}, response.model)
                 break
-        return [outcomes[position] for position in range(len(items))]
+        return [outcomes[position] for position in range(len(rows))]
 
 
 def _faults_by_row(error: ValidationError | InvalidInput) -> dict[int, InvalidInput]:

@@ -53,6 +53,9 @@ async def infer(handler: TabularHandler, request: DecodedRequest) -> Inferred:
     inputs = {tensor.name: tensor for tensor in request.inputs}
     columns = {column.name: column for column in handler.model.chosen().card.inputs}
     rows = next(iter(inputs.values())).shape[0]
+    if rows > handler.max_rows:
+        message = f"at most {handler.max_rows} rows may be sent, not {rows}"
+        raise InvalidInput(message, location=("body", "inputs", 0, "shape"))
     values: dict[str, list[Any]] = {}
     for index, (name, tensor) in enumerate(inputs.items()):
         if name not in columns:

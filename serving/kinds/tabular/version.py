@@ -16,6 +16,7 @@ from models.errors import InvalidInput, PredictionFailed
 from models.tabular.row_encoder import RowEncoder
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import json_type
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, validate_many
 from serving.kinds.tabular.schemas import EstimatedRows, Row, TabularAnswer, TabularSchema, tabular_schema
 from serving.runners.interface import ModelRef
 
@@ -55,11 +56,15 @@ class TabularVersion:
         self.card = card
         self.schema = tabular_schema(card, max_rows=max_rows)
         self._encoder = RowEncoder(card)
+        self._bounds = DEFAULT_BOUNDS.allowing(names=2 * len(card.inputs))
 
     def read(self, request: bytes | bytearray | Instances) -> list[Row]:
-        """Return the validated rows of a JSON body or of `instances`. Raises pydantic's ValidationError."""
+        """Return the validated rows of a JSON body or of `instances`.
+
+        Raises pydantic's ValidationError, and InvalidInput for a row of far too many fields.
+        """
         if isinstance(request, bytes | bytearray):
-            return self.schema.request.validate_json(request)["instances"]
+            return validate_many(self.schema.request, request, self._bounds)["instances"]
         return self.schema.request.validate_python({"instances": list(request)})["instances"]
 
     def encode(self, rows: list[Row]) -> NDArray[np.float64]:

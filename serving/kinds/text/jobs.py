@@ -33,6 +33,7 @@ def job_kind(handler: TextHandler) -> JobKind:
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
         columns=lambda: (Column(COLUMN, "text"),),
+        line_bytes=lambda options: 512 + sum(32 + len(label) for label in handler.model.card.classes),
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )

@@ -41,11 +41,11 @@ async def infer(handler: TextHandler, request: DecodedRequest) -> Inferred:
     if tensor.datatype != "BYTES" or tensor.shape not in ([rows], [rows, 1]):
         raise InvalidInput("has to be BYTES (N) or (N, 1)", location=("body", "inputs", 0, "datatype"))
     at = ("body", "inputs", 0, "data")
+    if not 1 <= rows <= handler.max_texts:
+        raise InvalidInput(f"1 to {handler.max_texts} texts may be sent, not {rows}", location=at)
     texts = [text_of(each, (*at, row)) or "" for row, each in enumerate(tensor.values.ravel())]
     if long := [row for row, text in enumerate(texts) if len(text) > MAX_TEXT_CHARACTERS]:
         raise InvalidInput(f"a text has at most {MAX_TEXT_CHARACTERS} characters", location=(*at, long[0]))
-    if not 1 <= len(texts) <= handler.max_texts:
-        raise InvalidInput(f"1 to {handler.max_texts} texts may be sent, not {len(texts)}", location=at)
     response = await handler.classify(texts)
     shares = [list(each["probabilities"].values()) for each in response.texts]
     outputs = [

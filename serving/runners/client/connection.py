@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -21,16 +21,20 @@ from models.errors import RunnerUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Address of a runner: the path of a unix socket, or host and port. `prefix` precedes every path."""
+    """Address of a runner: the path of a unix socket, or host and port. `prefix` precedes every path.
+
+    `token` is sent with every request over TCP.
+    """
 
     path: str = ""
     host: str = ""
     port: int = 0
     prefix: str = ""
     is_tls: bool = False
+    token: str = field(default="", repr=False)
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str, *, token: str = "") -> Address:
         """Parse `file:///path`, `unix:///path`, `tcp://host:port` or `http(s)://host[:port][/prefix]`."""
         parts = urlsplit(url)
         if parts.scheme in ("file", "unix"):
@@ -39,7 +43,7 @@ class Address:
             raise ValueError(f"a runner's address must be file://, tcp://, http:// or https://, not {url!r}")
         is_tls = parts.scheme == "https"
         port = parts.port or (443 if is_tls else 80)
-        return cls(host=parts.hostname, port=port, prefix=parts.path.rstrip("/"), is_tls=is_tls)
+        return cls(host=parts.hostname, port=port, prefix=parts.path.rstrip("/"), is_tls=is_tls, token=token)
 
     @property
     def authority(self) -> str:
@@ -64,7 +68,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, address: Address) -> None:
         self._loop = loop
         self._prefix = address.prefix
-        self._tail = f" HTTP/1.1\r\nhost: {address.authority}\r\n"
+        credential = f"authorization: Bearer {address.token}\r\n" if address.token else ""
+        self._tail = f" HTTP/1.1\r\nhost: {address.authority}\r\n{credential}"
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._reply: asyncio.Future[Reply] | None = None

@@ -33,6 +33,8 @@ async def control_call(connection: Connection, path: str, request: Json) -> Json
 
 def parse_status(reply: Reply) -> RunnerStatus:
     """Return the status in a reply to `GET /runner/status`. Raises RunnerUnavailable for anything else."""
+    if reply.status == 401:
+        raise RunnerUnavailable("the runner refuses the token; set MAKUNOUCHI_RUNNER_TOKEN to that of the runner")
     try:
         response = orjson.loads(reply.body)
         model = response.get("model")
@@ -41,6 +43,7 @@ def parse_status(reply: Reply) -> RunnerStatus:
             model=ModelRef(str(model["name"]), str(model["version"])) if model else None,
             detail=str(response.get("detail", "")),
             versions=tuple(str(version) for version in response.get("versions", ())),
+            faults={str(name): str(detail) for name, detail in response.get("faults", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunnerUnavailable("the server at this address is not a runner") from error

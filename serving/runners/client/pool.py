@@ -53,7 +53,7 @@ class ConnectionPool:
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, TimeoutError | RunnerUnavailable):
+            if isinstance(error, TimeoutError):
                 raise RunnerUnavailable() from error
             raise
         return connection

@@ -34,7 +34,8 @@ FAILED = "the model could not answer"
 class RemoteClient:
     """Client of one runner, whose default batch method is `method`. Call `start` before the first call.
 
-    `on_state` is called with whether the runner is up after each check.
+    `token` is sent to a runner that is reached over TCP. `on_state` is called with whether the runner is up after each
+    check.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class RemoteClient:
         method: str,
         name: str,
         connections: int = 1,
+        token: str = "",
         on_state: Callable[[bool], None] | None = None,
     ) -> None:
         self.name = name
         self._method = method
         self._health = Health(name, on_state)
-        self._pool = ConnectionPool(Address.parse(url), self._health, size=connections)
+        self._pool = ConnectionPool(Address.parse(url, token=token), self._health, size=connections)
         self._monitor = Monitor(self._pool, self._health, self._run_example)
         self._task: asyncio.Task[None] | None = None
 

@@ -6,11 +6,14 @@ GET  /runner/example     a frame with one valid request; 204 when there is none
 GET  /runner/session     stays open until this process stops or the gateway disconnects
 POST /runner/reload      {"version": "..."}: load it and make it the default version; from this host only
 POST /runner/versions    {"versions": ["..."]}: load these for the calls that name them
+
+With a token, every request over TCP has to send it, except probes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from models.errors import ArtifactError, Overloaded
 from serving.asgi import JSON_HEADERS, carries_pickle, disconnect_checker, reply, send_response
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.runners.host.frame_body import FrameTooLarge, read_body, wait_for_disconnect
+from serving.runners.host.frame_body import MAX_CONTROL_BYTES, FrameTooLarge, read_body, wait_for_disconnect
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.wire import (
     MEDIA_TYPE,
@@ -39,6 +42,9 @@ log = logging.getLogger("makunouchi.runner")
 
 # Above every setting: a mistake must not fill the memory.
 MAX_VERSIONS: Final = 16
+HEALTH_PROBES: Final = frozenset({"/livez", "/readyz", "/healthz"})
+PROBES: Final = HEALTH_PROBES | {"/metrics"}
+_REFUSED: Final = b'{"error":"Unauthenticated","message":"send the token of this runner as Authorization: Bearer"}'
 _FRAME: Final = (b"content-type", MEDIA_TYPE.encode())
 
 RunMethod = Callable[[str, Sequence[WireRequest], Callable[[], bool]], Awaitable[Sequence[WireResponse | Exception]]]
@@ -47,7 +53,8 @@ RunMethod = Callable[[str, Sequence[WireRequest], Callable[[], bool]], Awaitable
 class RunnerApp:
     """Serves `/runner/...` and passes everything else to `inner`, except pickles, which are refused.
 
-    `instance` returns the runner once it has started. `run` runs one of its methods.
+    `instance` returns the runner once it has started. `run` runs one of its methods. With a `token`, callers over TCP
+    get 401 without it, except at `open_paths`.
     """
 
     def __init__(
@@ -57,18 +64,24 @@ class RunnerApp:
         instance: Callable[[], RunnerInstance | None],
         run: RunMethod,
         draining: Callable[[], GracefulShutdown],
+        token: str = "",
+        open_paths: frozenset[str] = PROBES,
     ) -> None:
         self._inner = inner
         self._instance = instance
         self._run = run
         self._draining = draining
+        self._credential = f"Bearer {token}".encode() if token else b""
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
         path: str = scope["path"]
-        if path.startswith(RUNNER_PATH):
+        if not self._admits(scope):
+            await send_response(send, 401, [*JSON_HEADERS, (b"www-authenticate", b"Bearer")], _REFUSED)
+        elif path.startswith(RUNNER_PATH):
             name, instance = path[len(RUNNER_PATH) :], self._instance()
             if scope["method"] == "GET":
                 await self._get(name, instance, receive, send)
@@ -82,6 +95,13 @@ class RunnerApp:
             await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not accepted"})
         else:
             await self._inner(scope, receive, send)
+
+    def _admits(self, scope: Scope) -> bool:
+        """Whether a request comes over a unix socket, names an open path, or has the token."""
+        if not self._credential or not scope.get("client") or scope["path"] in self._open_paths:
+            return True
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        return hmac.compare_digest(sent, self._credential)
 
     async def _get(self, name: str, instance: RunnerInstance | None, receive: Receive, send: Send) -> None:
         if name == "session":
@@ -150,6 +170,8 @@ async def _status(instance: RunnerInstance | None, send: Send) -> None:
     if status.model is not None:
         document["model"] = {"name": status.model.name, "version": status.model.version}
         document["versions"] = status.versions
+    if status.faults:
+        document["faults"] = status.faults
     await reply(send, 200 if status.ready else 503, document)
 
 
@@ -163,7 +185,7 @@ async def _example(instance: RunnerInstance, send: Send) -> None:
 
 async def _reload(instance: RunnerInstance, receive: Receive, send: Send) -> None:
     try:
-        version = orjson.loads(await read_body(receive)).get("version")
+        version = orjson.loads(await read_body(receive, max_bytes=MAX_CONTROL_BYTES)).get("version")
         model = await instance.reload(None if version is None else str(version))
     except ArtifactError as error:
         await reply(send, 409, {"error": type(error).__name__, "message": str(error)})
@@ -176,7 +198,7 @@ async def _reload(instance: RunnerInstance, receive: Receive, send: Send) -> Non
 async def _hold(instance: RunnerInstance, receive: Receive, send: Send) -> None:
     # From every gateway: one on another host shares no state file with this runner.
     try:
-        versions = orjson.loads(await read_body(receive))["versions"]
+        versions = orjson.loads(await read_body(receive, max_bytes=MAX_CONTROL_BYTES))["versions"]
         held = await instance.hold([str(version) for version in versions][:MAX_VERSIONS])
     except ArtifactError as error:
         await reply(send, 409, {"error": type(error).__name__, "message": str(error)})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.errors import ArtifactError, ArtifactInvalid
+from models.watch import failing
 from serving.process.startup import freeze_live_objects
 from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.loaded_versions import LoadedVersions, model_ref
@@ -75,7 +76,7 @@ class RunnerInstance:
         """Ready once the warm-up was answered, with the default version and the held ones."""
         if not self._status.ready:
             return self._status
-        return RunnerStatus(ready=True, model=self.model, versions=self.versions)
+        return RunnerStatus(ready=True, model=self.model, versions=self.versions, faults=failing())
 
     @property
     def versions(self) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ AnswerEach = Callable[[Sequence[bytes | bytearray]], Awaitable[Sequence[bytes | 
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_REQUESTS: Final = 64
+# A batch is validated without a pause. Bodies have some hundred bytes; larger ones form smaller batches.
+MAX_BATCH_BYTES: Final = 256 << 10
 # Further requests go to the application, whose queue has a configured bound and refuses at once.
 MAX_WAITING: Final = 256
 # Errors of the runner, not of a request: sending the requests again would not help.
@@ -108,9 +110,19 @@ class BatchQueue:
         self._is_scheduled = False
         waiting = self._waiting
         if waiting:
-            batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_REQUESTS))]
+            batch = self._next()
             self._batch = asyncio.get_running_loop().create_task(self._run(batch))
             self._batch.add_done_callback(self._ended)
+
+    def _next(self) -> list[FastRequest]:
+        """Return the requests of the next batch, at least one."""
+        waiting, batch = self._waiting, list[FastRequest]()
+        left_bytes = MAX_BATCH_BYTES
+        while waiting and len(batch) < MAX_REQUESTS and (left_bytes > 0):
+            request = waiting.popleft()
+            left_bytes -= len(request.body)
+            batch.append(request)
+        return batch
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._batch = None

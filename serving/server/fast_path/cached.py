@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from serving.http.response_cache import HEADER, ResponseCache, body_of, entry_of, key_of_json
+from serving.http.cache_entry import body_of
+from serving.http.response_cache import HEADER, ResponseCache, entry_of, key_of_json
 from serving.runners.interface import ModelRef
 from serving.server.fast_path.request import FastRequest
 

@@ -28,8 +28,12 @@ def install(
     shutdown: GracefulShutdown,
     timeout_s: float,
     head_timeout_s: float,
+    keep_alive_s: float,
+    max_message_bytes: int,
 ) -> bool:
     """Install the bounded protocols and the fast path to `operations`. Return whether the server supports them.
+
+    `keep_alive_s` is how long a connection may be idle, and `max_message_bytes` the bound of a WebSocket's messages.
 
     Call it while the application starts: connections that were accepted before keep uvicorn's own protocol.
     """
@@ -45,6 +49,9 @@ def install(
     def count(request_id: str, status: int) -> None:
         recorder.answered(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)
 
+    # BentoML has no settings of them.
+    server.config.timeout_keep_alive = keep_alive_s  # type: ignore[assignment]  # it is only passed to `call_later`
+    server.config.ws_max_size = max_message_bytes
     server.config.http_protocol_class = FastPathProtocol.using(queues, HttpBounds(head_timeout_s, count))
     if server.config.ws_protocol_class is WebSocketsSansIOProtocol:
         server.config.ws_protocol_class = WebSocketProtocol

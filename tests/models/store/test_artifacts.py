@@ -240,8 +240,12 @@ def test_an_invalid_name_is_refused(store: Path, name: str) -> None:
 
 
 def test_a_missing_artifact_names_the_command_that_trains_it(store: Path) -> None:
-    with pytest.raises(ArtifactMissing, match="no artifact 'tabular' in the model store; run: make train"):
+    with pytest.raises(ArtifactMissing, match=r"no artifact 'tabular' in the model store; run: make train$"):
         find("tabular", store=store)
+    for name in ("image", "churn"):
+        (store / name).mkdir(parents=True)
+    with pytest.raises(ArtifactMissing, match=r"no artifact 'tabluar' .*; the store has: churn, image$"):
+        find("tabluar", store=store)
 
 
 def test_an_unknown_version_lists_the_known_ones(store: Path) -> None:

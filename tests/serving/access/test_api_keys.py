@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import SettingsInvalid
+from models.watch import failing
 from serving.access.api_keys import KeyRing, hash_of, main, new_key, read_keys
 
 
@@ -74,6 +76,68 @@ def test_a_changed_file_of_keys_is_reloaded_and_an_invalid_one_ignored(
     os.utime(file)
     now += 2
     assert ring.find("a") is None
+
+
+def test_a_file_that_is_not_utf_8_leaves_the_keys_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    file = tmp_path / "keys"
+    file.write_text(f"a:read:{hash_of('a')}\n")
+    ring = KeyRing(file=str(file), clock=lambda: now)
+
+    file.write_bytes(f"b:read:{hash_of('b')}\n".encode() + b"# caf\xe9\n")
+    for _ in range(3):
+        now += 2
+        assert ring.find("a") is not None
+        assert ring.find("b") is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot read the file of API keys, the previous keys remain valid: byte 77 is not valid utf-8"
+    ]
+    assert set(failing()) == {"api_keys_file"}
+
+    file.write_text(f"\ufeffb:read:{hash_of('b')}\n")
+    now += 2
+    assert ring.find("a") is None
+    assert ring.find("b") is not None
+    assert failing() == {}
+
+
+def test_a_file_that_is_not_utf_8_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xff")
+    with pytest.raises(SettingsInvalid, match="cannot read the file of API keys: byte 0 is not valid utf-8"):
+        KeyRing(file=str(tmp_path / "keys"))
+
+
+def test_the_command_appends_to_a_file_that_only_its_owner_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "keys"
+    main(["new", "--name", "shop", "--role", "predict", "--file", str(file)])
+    shop = capsys.readouterr().out.strip()
+    file.write_text(file.read_text().rstrip())
+    file.chmod(0o644)
+    main(["new", "--name", "boss", "--role", "admin", "--file", str(file)])
+    boss = capsys.readouterr().out.strip()
+
+    ring = KeyRing(file=str(file))
+    assert [identity.name for key in (shop, boss) if (identity := ring.find(key))] == ["shop", "boss"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert shop not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{key}", "{key}:predict", "shop:{key}", "shop:predict:{key}", "{key}:predict:{hash}", "a:read:{hash}:{key}"],
+)
+def test_a_key_in_place_of_a_line_is_neither_accepted_nor_shown(line: str, tmp_path: Path) -> None:
+    key = new_key()
+    for text in (line.format(key=key, hash=hash_of(key)), "# ours\n" + line.format(key=key, hash=hash_of(key))):
+        with pytest.raises(SettingsInvalid, match="API key 1: ") as caught:
+            read_keys(text)
+        shown = "".join(traceback.format_exception(caught.value))
+        assert key not in shown
+        assert key[3:20] not in shown
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,23 @@ def test_a_key_is_accepted_in_either_header(locked: LocalService) -> None:
     assert locked.get("/v1/models", headers={"Authorization": f"Basic {KEYS['read']}"}).status_code == 401
 
 
+def test_an_empty_key_header_leaves_the_other_header(locked: LocalService) -> None:
+    given = {"X-API-Key": "", "Authorization": f"Bearer {KEYS['read']}"}
+    assert locked.get("/v1/models", headers=given).status_code == 200
+
+
+@pytest.mark.parametrize(("role", "statuses"), [("read", (200, 401)), ("predict", (200, 200))])
+def test_callers_without_credentials_have_the_role_of_the_setting(role: str, statuses: tuple[int, int]) -> None:
+    service = LocalService(api_keys=API_KEYS, anonymous_role=role)
+    answers = (service.get("/v1/models"), service.post("/v1/tabular/predict", json=ROWS))
+    assert tuple(answer.status_code for answer in answers) == statuses
+    assert service.get("/v1/models", headers={"X-API-Key": "wrong"}).status_code == 401
+    assert service.post("/v1/models/tabular/reload", json={}).status_code == 401
+    security = service.get("/docs.json").json()["paths"]["/v1/models"]["get"]["security"]
+    assert security[0] == {}
+    assert len(security) > 1
+
+
 def test_the_body_of_an_unauthenticated_request_is_not_read(locked: LocalService) -> None:
     assert locked.post_json("/v1/tabular/predict", "not json").status_code == 401
     assert locked.post_json("/predict_tabular", "not json").status_code == 401

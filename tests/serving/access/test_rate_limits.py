@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openapi_spec_validator
 import pytest
 
@@ -58,6 +60,15 @@ def test_unknown_keys_are_limited_by_address() -> None:
 
     assert tried == [401, 401, 401, 429, 429]
     assert local_service.get("/v1/models", headers=headers("read")).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "settings"), [("/livez", {"probes_access": "read"}), ("/v1", {"docs_access": "read"}),
+                                                ("/v1/models", {"rate_limit_read": 0})])  # fmt: skip
+def test_guesses_are_limited_where_requests_are_not(path: str, settings: dict[str, Any]) -> None:
+    local_service = LocalService(rate_limit=2, api_keys=API_KEYS, **settings)
+    tried = [local_service.get(path, headers={"X-API-Key": f"guess {n}"}).status_code for n in range(4)]
+    assert tried == [401, 401, 429, 429]
+    assert [local_service.get(path, headers=headers("read")).status_code for _ in range(4)] == [200] * 4
 
 
 def test_probes_metrics_and_pages_are_never_limited() -> None:

@@ -74,6 +74,29 @@ async def test_memory_is_bounded_and_full_buckets_are_dropped_first() -> None:
     assert not (await buckets.take("spender", rate)).is_allowed
 
 
+@pytest.mark.parametrize("value", ["garbage", "", "nan", "inf", "1e300", "-5", ["a", "list"]])
+def test_a_value_in_redis_that_others_wrote_is_a_full_bucket(
+    value: str | list[str], redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    @in_loop
+    async def run() -> None:
+        database = connect(redis.url)
+        buckets, rate = RedisTokenBuckets(database), Rate(2, 60)
+        if isinstance(value, list):
+            await database.rpush("makunouchi:rate:a", *value)
+        else:
+            await database.set("makunouchi:rate:a", value)
+        assert [(await buckets.take("a", rate)).is_allowed for _ in range(3)] == [True, True, False]
+        assert (await buckets.take("b", rate)).remaining == 1
+        assert 0 < await database.pttl("makunouchi:rate:a") <= 60_001
+        is_logged = "Redis has a value that this service did not store (rate limits)" in caplog.text
+        assert is_logged == (value != "-5"), "a time in the past is a bucket that is full again"
+        await database.aclose()
+
+    run()
+    connect.cache_clear()
+
+
 def test_gateways_share_the_buckets_in_redis(redis: Redis) -> None:
     @in_loop
     async def run() -> None:

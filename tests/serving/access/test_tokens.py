@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 import time
@@ -14,7 +15,10 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
+from models.watch import failing
 from serving.access.tokens import TokenRules, TokenVerifier, read_jwks
 from serving.errors.exceptions import KeysUnavailable, Unauthenticated
 from tests.serving.access.credentials import AUDIENCE, ISSUER, Signer, key_set, write_key_set
@@ -36,6 +40,104 @@ def test_a_token_identifies_the_caller_and_its_roles(tmp_path: Path) -> None:
         assert (identity.name, set(identity.roles)) == ("jwt:ann", {"predict"})
         assert set((await checked.identify(signer.token(roles="read admin"))).roles) == {"read", "admin"}
         assert not (await checked.identify(signer.token(roles=None))).roles
+
+    run()
+
+
+def test_different_subjects_are_different_callers_whatever_their_length(tmp_path: Path) -> None:
+    common = "repo:an-organisation/a-repository-with-a-rather-long-name:ref:refs/heads/feature/team/" + "x" * 100
+    subjects = ["ann", "x" * 128, common + "alice", common + "bob", "a\nb", "a\0b", "\ud800", "müller", "", " "]
+    digests = [f"sha256:{hashlib.sha256((common + 'bob').encode()).hexdigest()}"]
+
+    @in_loop
+    async def run() -> None:
+        signer = Signer()
+        checked = tokens(write_key_set(tmp_path / "jwks.json", signer))
+        names = [(await checked.identify(signer.token(sub=subject))).name for subject in subjects + digests]
+
+        assert names[:2] == ["jwt:ann", "jwt:" + "x" * 128]
+        assert names[7] == "jwt:müller"
+        assert len(set(names)) == len(names)
+        assert max(map(len, names)) <= 132
+        assert all(name.isprintable() for name in names)
+
+    run()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
+def test_a_public_key_without_an_algorithm_verifies_those_of_its_type(algorithm: str, tmp_path: Path) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    entry = {**RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "k"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [entry]}))
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": time.time() + 600}
+    token = jwt.encode(claims, private, algorithm=algorithm, headers={"kid": "k"})
+
+    @in_loop
+    async def run() -> None:
+        assert (await tokens(str(tmp_path / "jwks.json")).identify(token)).name == "jwt:ann"
+
+    run()
+
+
+def test_a_public_key_with_an_algorithm_verifies_no_other(tmp_path: Path) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    entry = {**RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "k", "alg": "RS256"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [entry]}))
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": time.time() + 600}
+    token = jwt.encode(claims, private, algorithm="RS512", headers={"kid": "k"})
+
+    @in_loop
+    async def run() -> None:
+        with pytest.raises(Unauthenticated):
+            await tokens(str(tmp_path / "jwks.json")).identify(token)
+
+    run()
+
+
+@pytest.mark.parametrize(
+    ("name", "claims"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["predict"]}}),
+        ("https://shop.example/roles", {"https://shop.example/roles": ["predict"]}),
+        ("a.b", {"a.b": "predict", "a": {"b": "admin"}}),
+        ("a.b", {"a": ["predict"]}),
+        ("a.b", {"a": "predict"}),
+    ],
+)
+def test_roles_are_read_from_nested_and_namespaced_claims(name: str, claims: dict[str, Any], tmp_path: Path) -> None:
+    @in_loop
+    async def run() -> None:
+        signer = Signer()
+        checked = tokens(write_key_set(tmp_path / "jwks.json", signer), roles_claim=name)
+        identity = await checked.identify(signer.token(roles=None, **claims))
+        assert set(identity.roles) == (set() if name not in claims and "realm" not in name else {"predict"})
+
+    run()
+
+
+@pytest.mark.parametrize("damage", ["{", '{"keys": 7}', '{"keys": [7]}', "[]", "\xff", '{"keys": []}'])
+def test_keys_that_cannot_be_read_leave_the_previous_ones(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @in_loop
+    async def run() -> None:
+        now = 0.0
+        signer = Signer()
+        file = tmp_path / "jwks.json"
+        checked = tokens(write_key_set(file, signer), clock=lambda: now)
+        assert (await checked.identify(signer.token())).name == "jwt:ann"
+
+        file.write_bytes(damage.encode("latin-1"))
+        for _ in range(3):
+            now += 400
+            assert (await checked.identify(signer.token())).name == "jwt:ann"
+        assert caplog.text.count("cannot read the public keys of the token issuer, the previous keys remain") == 1
+        assert set(failing()) == {"jwt_jwks"}
+
+        write_key_set(file, signer)
+        now += 400
+        await checked.identify(signer.token())
+        assert failing() == {}
 
     run()
 

@@ -28,13 +28,15 @@ from bentoml._internal.utils.uri import join_paths
 from bentoml.exceptions import ServiceUnavailable
 from bentoml.serving import create_watcher
 from circus.arbiter import Arbiter as CircusArbiter  # type: ignore[import-untyped]
+from circus.controller import Controller as CircusController  # type: ignore[import-untyped]
+from circus.sighandler import SysHandler  # type: ignore[import-untyped]
 from circus.watcher import Watcher as CircusWatcher  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from starlette.middleware import Middleware
 
 from serving.asgi import PICKLE
-from serving.bento.app_factory import tracing, tracing_exporter
 from serving.bento.runner import RunnerAppFactory, RunnerService
+from serving.bento.tracing import tracing, tracing_exporter
 from serving.kinds.registry import ServiceSettings
 from serving.runners.placement import Placed
 from tests.serving.event_loop import in_loop
@@ -223,18 +225,47 @@ def test_the_runner_map_holds_file_or_tcp_addresses() -> None:
     assert path_to_uri("/run/a b/1.sock") == "file:///run/a%20b/1.sock"
 
 
-def test_a_server_in_a_thread_has_the_members_that_the_supervisor_uses() -> None:
-    assert {"host", "port", "working_dir", "threaded"} <= set(parameters(server_serving.serve_http))
-    assert {"url", "arbiter"} <= {field.name for field in attrs.fields(circus_of_bentoml.Server)}
-    arbiter = inspect.getsource(circus_of_bentoml.ThreadedArbiter)
-    assert "self._thread = Thread(" in arbiter
-    assert "self._thread.join()" in arbiter
-    assert parameters(CircusArbiter.manage_watchers) == ["self"]
-    assert callable(CircusArbiter.iter_watchers)
+def test_the_replaced_constructor_of_the_arbiter_is_the_one_that_is_called() -> None:
+    create = inspect.getsource(circus_of_bentoml.create_standalone_arbiter)
+    assert "arbiter_cls = ThreadedArbiter if threaded else Arbiter" in create
+    for given in ("watchers,", "endpoint=f", "pubsub_endpoint=f", 'check_delay=kwargs.pop("check_delay", 10)'):
+        assert given in create
+    assert parameters(circus_of_bentoml.Arbiter.__init__) == ["self", "args", "kwargs"]
+    assert issubclass(circus_of_bentoml.ThreadedArbiter, circus_of_bentoml.Arbiter)
+    assert "super().__init__(*args, **kwargs)" in inspect.getsource(circus_of_bentoml.ThreadedArbiter.__init__)
+    assert parameters(CircusArbiter.__init__)[1:5] == ["watchers", "endpoint", "pubsub_endpoint", "check_delay"]
+
+
+def test_the_arbiter_is_created_after_the_hooks_of_deployment() -> None:
+    source = inspect.getsource(server_serving.serve_http)
+    assert 0 < source.index("server_on_deployment(svc)") < source.index("create_standalone_arbiter(**arbiter_kwargs)")
+    assert "check_delay" not in source
+    assert "self.exit_stack = contextlib.ExitStack()" in inspect.getsource(circus_of_bentoml.Arbiter)
+    assert "graceful_timeout=86400" in inspect.getsource(create_watcher)
+    assert "respawn=not running_inside_container()" in inspect.getsource(create_watcher)
+
+
+def test_circus_calls_what_the_supervision_replaces() -> None:
+    controller = inspect.getsource(CircusController)
+    assert "AsyncPeriodicCallback(self.arbiter.manage_watchers" in controller
+    assert "self.sys_hdl = SysHandler(self)" in controller
+    assert "self.quit()" in inspect.getsource(SysHandler.handle_term)
+    assert "self.quit()" in inspect.getsource(SysHandler.handle_int)
+    arbiter = inspect.getsource(CircusArbiter)
+    assert "self._stopping = True" in arbiter
+    assert "exc, self._exception = self._exception, None" in arbiter
+    assert "waited >= graceful_timeout" in inspect.getsource(CircusWatcher.kill_process)
+    assert "process.stopping = True" in inspect.getsource(CircusWatcher.kill_process)
     assert "self.processes[process.pid] = process" in inspect.getsource(CircusWatcher.spawn_process)
-    # The reason for the supervisor: a fixed check interval.
-    assert 'kwargs.pop("check_delay", 10)' in inspect.getsource(circus_of_bentoml.create_standalone_arbiter)
-    assert "check_delay" not in inspect.getsource(server_serving.serve_http)
+
+
+def test_the_folder_of_the_runners_sockets_is_private() -> None:
+    # mkdtemp makes a folder that only its user can enter.
+    assert 'uds_path = tempfile.mkdtemp(prefix="bentoml-uds-")' in inspect.getsource(server_serving.serve_http)
+
+
+def test_serve_http_takes_what_process_1_of_the_image_gives() -> None:
+    assert {"host", "port", "working_dir"} <= set(parameters(server_serving.serve_http))
 
 
 def test_the_processes_of_services_are_named_after_them() -> None:
@@ -258,7 +289,7 @@ def test_the_configuration_has_the_exporter_of_traces() -> None:
 
 def test_a_configured_exporter_enables_the_tracing_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "from serving.bento.app_factory import tracing, tracing_exporter\n"
+        "from serving.bento.tracing import tracing, tracing_exporter\n"
         "print(tracing_exporter(), [each.cls.__name__ for each in tracing()])"
     )
     env = {**os.environ, "BENTOML_CONFIG_OVERRIDES": json.dumps({"tracing": {"exporter_type": "in_memory"}})}

@@ -23,10 +23,13 @@ PAGES = ("/", "/redoc", "/openapi.json", "/docs.json", "/ui/swagger-ui-bundle.js
         ("", False), ("gzip", True), ("GZIP", True), ("x-gzip", True), ("deflate, gzip;q=0.5, br", True), ("*", True),
         ("gzip;q=0", False), ("gzip; q=0.000", False), ("*;q=0, gzip", True), ("gzip;q=0, *", False),
         ("identity", False), ("br", False), ("gzipped", False),
+        ("identity, gzip;q=0.5", False), ("gzip;q=1, identity; q=0.5", True),
+        ("identity;q=0, *", True), ("gzip;q=0.5;x=1", True),
     ],
 )  # fmt: skip
 def test_accepts_gzip(header: str, is_accepted: bool) -> None:
-    assert accepts_gzip(header) is is_accepted
+    assert accepts_gzip([header]) is is_accepted
+    assert accepts_gzip([each.strip() for each in header.split(",")]) is is_accepted
 
 
 @pytest.mark.parametrize("end", [b"", b"}", b"end" * 1000])
@@ -97,3 +100,38 @@ def test_the_document_is_built_again_for_another_version_of_a_model(
 def test_every_server_url_has_its_own_tag(local_service: LocalService) -> None:
     tags = {local_service.get("/docs.json", headers={"Host": host}).headers["etag"] for host in ("a", "b")}
     assert len(tags) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [('W/"x", {}', 304), ("{}", 304), ("*", 304), ('"a, *, b"', 200), ("x, *", 200), ('"x"', 200), ("", 200)],
+)
+@pytest.mark.parametrize("path", ["/redoc", "/v1/models"])
+def test_entity_tags_are_compared_as_a_list(local_service: LocalService, path: str, header: str, status: int) -> None:
+    etag = local_service.get(path).headers["etag"]
+    sent = {"If-None-Match": header.format(etag.removeprefix("W/"))}
+    assert local_service.get(path, headers=sent).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/redoc", "/openapi.json", "/v1/models", "/v1/jobs"])
+def test_if_match_matches_no_weak_tag(local_service: LocalService, path: str) -> None:
+    response = local_service.get(path)
+    refused = local_service.get(path, headers={"If-Match": response.headers["etag"]})
+    assert (refused.status_code, refused.json()["type"]) == (412, "/problems/precondition-failed")
+    assert local_service.get(path, headers={"If-Match": "*"}).status_code == 200
+
+
+def test_a_change_with_if_match_is_not_executed(local_service: LocalService) -> None:
+    job = local_service.post("/v1/recommendations/jobs", json={"user_ids": ["alice"]}).json()
+    for sent, status in (({"If-Match": 'W/"x"'}, 412), ({"If-Match": "*"}, 204)):
+        assert local_service.ask("DELETE", job["links"]["job"], headers=sent).status_code == status
+
+
+@pytest.mark.parametrize("sent", [{"Range": "bytes=0-9"}, {"Range": "bytes=5-", "If-Range": '"x"'},
+                                  {"If-Modified-Since": "Fri, 27 Nov 2099 00:00:00 GMT"},
+                                  {"If-Unmodified-Since": "Fri, 27 Nov 1999 00:00:00 GMT"}])  # fmt: skip
+def test_ranges_and_dates_are_ignored(local_service: LocalService, sent: dict[str, str]) -> None:
+    plain, response = local_service.get("/redoc"), local_service.get("/redoc", headers=sent)
+    assert (response.status_code, response.content) == (200, plain.content)
+    assert "last-modified" not in response.headers
+    assert "content-range" not in response.headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from tests.serving.redis_server import Redis
 
 PATH = "/v1/tabular/predict"
 ROWS = {"instances": [ROW]}
+GATEWAYS = "of-the-gateways-" * 3
 
 
 @pytest.fixture
@@ -207,6 +209,75 @@ def test_redis_is_shared_by_gateways_and_optional(redis: Redis, caplog: pytest.L
         assert "responses are not cached" in caplog.text
         await here.close()
         await there.close()
+
+    run()
+    connect.cache_clear()
+
+
+HOSTILE: dict[str, Callable[[bytes], bytes | list[bytes]]] = {
+    "garbage": lambda entry: b"\x00garbage",
+    "empty": lambda entry: b"",
+    "no headers": lambda entry: entry.partition(b"\n")[2],
+    "a foreign header": lambda entry: b'{"Set-Cookie":"id=1"}\n' + entry.partition(b"\n")[2],
+    "a header with a line break": lambda entry: b'{"Vary":"a\\r\\nSet-Cookie: id=1"}\n' + entry.partition(b"\n")[2],
+    "headers that are a list": lambda entry: b"[]\n" + entry.partition(b"\n")[2],
+    "another version": lambda entry: entry.replace(b'"v1"', b'"v9"'),
+    "a body that is no object": lambda entry: b'{}\n"predictions"',
+    "deep nesting": lambda entry: b"{}\n" + b"[" * 100_000,
+    "a list in place of text": lambda entry: [entry],
+}
+
+
+@pytest.mark.parametrize("secret", ["", GATEWAYS])
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_value_that_others_wrote_is_a_miss(
+    what: str, secret: str, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = LocalService(cache_bytes=1 << 20, cache_store="redis", redis_url=redis.url, redis_secret=secret)
+
+    @in_loop
+    async def run() -> None:
+        database = connect(redis.url)
+        async with service.client() as client:
+            assert x_cache(await client.post(PATH, json=ROWS)) == "miss"
+            first = await client.post(PATH, json=ROWS)
+            assert x_cache(first) == "hit"
+            (key,) = [key async for key in database.scan_iter("makunouchi:cache:*")]
+            value = HOSTILE[what](await database.get(key))
+            await database.delete(key)
+            await (database.rpush(key, *value) if isinstance(value, list) else database.set(key, value))
+
+            answer = await client.post(PATH, json=ROWS)
+            assert x_cache(answer) == "miss"
+            assert "set-cookie" not in answer.headers
+            assert answer.json()["predictions"] == first.json()["predictions"]
+            assert x_cache(await client.post(PATH, json=ROWS)) == "hit"
+        assert caplog.text.count("Redis has a value that this service did not store (cache); it is ignored") == 1
+        await database.aclose()
+
+    run()
+    connect.cache_clear()
+
+
+@pytest.mark.parametrize("change", ["content", "key", "secret", "unsigned"])
+def test_a_signed_entry_is_bound_to_its_key_content_and_secret(change: str, redis: Redis) -> None:
+    @in_loop
+    async def run() -> None:
+        database = connect(redis.url)
+        store = RedisStore(database, 60, secret=GATEWAYS)
+        await store.put("a", b"one")
+        assert await store.get("a") == b"one"
+        stored = await database.get("makunouchi:cache:a")
+        assert stored.endswith(b"one")
+        if change == "key":
+            await database.set("makunouchi:cache:b", stored)
+            assert await store.get("b") is None
+        elif change == "secret":
+            assert await RedisStore(database, 60, secret=GATEWAYS[1:]).get("a") is None
+        else:
+            await database.set("makunouchi:cache:a", stored[:-3] + b"two" if change == "content" else b"one")
+            assert await store.get("a") is None
+        await database.aclose()
 
     run()
     connect.cache_clear()

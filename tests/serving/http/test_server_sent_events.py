@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from serving.http.server_sent_events import in_completion_order
+from serving.http.server_sent_events import EventStream, in_completion_order
+from serving.kinds.image.handler import ImageHandler
+from serving.routes import streams
 from tests.serving.event_loop import in_loop
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import LocalService, png
@@ -143,3 +146,47 @@ def test_the_first_event_does_not_wait_for_the_last(local_service: LocalService)
 
     assert b"".join(chunks).endswith(b'"failed":0}\n\n')
     assert response.headers["transfer-encoding"] == "chunked"
+
+
+def test_streams_of_one_caller_leave_places_for_others_and_are_counted_until_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "MAX_STREAMS", 2)
+    local_service = LocalService()
+    files = {"images": ("red.png", png())}
+    path = "/v1/images/classify-stream"
+
+    async def test() -> None:
+        never = asyncio.Event()
+
+        async def hang(*args: Any, **more: Any) -> Any:
+            await never.wait()
+
+        async with local_service.client() as client:
+            with monkeypatch.context() as patch:
+                patch.setattr(ImageHandler, "classify", hang)
+                left = asyncio.create_task(client.post(path, files=files))
+                await asyncio.sleep(0.1)
+                refused = await client.post(path, files=files)
+            left.cancel()
+            await asyncio.wait({left})
+            answer = await client.post(path, files=files)
+
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/caller-limit")
+        assert "you use 1 of the 2 open streams" in refused.json()["detail"]
+        assert answer.status_code == 200
+
+    asyncio.run(test())
+
+
+@in_loop
+async def test_a_stream_that_is_never_read_ends_too() -> None:
+    ended: list[bool] = []
+    response = EventStream(in_completion_order([]), on_end=lambda: ended.append(True))
+
+    async def gone(*args: Any) -> Any:
+        raise OSError
+
+    with contextlib.suppress(Exception):
+        await response({"type": "http", "asgi": {"spec_version": "2.4"}}, gone, gone)
+    assert ended == [True]

@@ -75,11 +75,19 @@ def test_one_invalid_row_is_located_and_no_row_is_predicted(local_service: Local
     assert [fault["location"] for fault in response.json()["errors"]] == [["body", "instances", 1, "age"]]
 
 
-def test_of_ten_thousand_faults_the_first_fifty_are_listed(local_service: LocalService) -> None:
-    problem = local_service.post(PREDICT, json={"instances": [{}] * 1000}).json()
+def test_the_faults_of_the_first_faulty_row_are_listed(local_service: LocalService) -> None:
+    problem = local_service.post(PREDICT, json={"instances": [ROW, *[{}] * 999]}).json()
+
+    assert {fault["location"][2] for fault in problem["errors"]} == {1}
+    assert len(problem["errors"]) == 6
+    assert problem["detail"].endswith("and 5 more")
+
+
+def test_of_many_faults_the_first_fifty_are_listed(local_service: LocalService) -> None:
+    problem = local_service.post(PREDICT, json={"instances": [{**ROW, **{f"a{n}": 0 for n in range(200)}}]}).json()
 
     assert len(problem["errors"]) == 50
-    assert problem["detail"].endswith("and 5999 more")
+    assert problem["detail"].endswith("and 199 more")
 
 
 def test_long_field_names_are_shortened(local_service: LocalService) -> None:

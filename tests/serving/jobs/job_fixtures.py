@@ -18,6 +18,7 @@ from serving.jobs.decoding.task import UPLOAD, DecodeLimits, DecodeTask
 from serving.jobs.kind import ItemProcessor, JobKind, JobSubmission
 from serving.jobs.outcomes import Outcome
 from serving.jobs.storage.database import Database
+from serving.jobs.storage.disk_space import DiskSpace
 from serving.jobs.storage.files import JobFiles
 from serving.jobs.storage.item_file import ItemWriter, JobItem
 from serving.jobs.storage.leases import LeaseStore
@@ -51,11 +52,19 @@ class JobStorage:
         self.clock = Clock()
         self.limits = limits or JobLimits(ttl_s=100)
         self.folders = JobFiles(root)
-        self.store = JobStore(Database(root), self.limits, clock=self.clock)
+        self.space = DiskSpace(root, self.limits.max_disk_bytes, clock=self.clock)
+        self.store = JobStore(Database(root), self.limits, clock=self.clock, space=self.space)
 
     def leases(self, *, lease_s: float = 10, clock: Callable[[], float] | None = None) -> LeaseStore:
         """Return the leases of one gateway, with a separate connection."""
-        return LeaseStore(Database(self.root), lease_s=lease_s, ttl_s=self.limits.ttl_s, clock=clock or self.clock)
+        return LeaseStore(
+            Database(self.root),
+            lease_s=lease_s,
+            ttl_s=self.limits.ttl_s,
+            space=self.space,
+            clock=clock or self.clock,
+            lease_clock=clock or self.clock,
+        )
 
     def add(self, name: str, items: Sequence[JobItem] = (JobItem({}),), *, kind: str = "tabular", **more: Any) -> Job:
         """Add a job with `items` and its files. `name` is one hexadecimal digit."""
@@ -64,8 +73,13 @@ class JobStorage:
         with ItemWriter(folder, max_items=10**6, max_bytes=10**9) as writer:
             for item in items:
                 writer.add(item)
-        new = {"owner": "ann", "options": {}, "fingerprint": writer.sha256, **more}
-        return self.store.add(NewJob(job_id, kind, total=len(items), size_bytes=writer.size_bytes, **new))[0]
+        details = {"owner": "ann", "options": {}, "fingerprint": writer.sha256, **more}
+        details = {"caller": f"key:{details['owner']}", **details}
+        new = NewJob(job_id, kind, total=len(items), size_bytes=writer.size_bytes, **details)
+        self.folders.settle(new)
+        job = self.store.add(new)[0]
+        self.folders.unlock(job_id)
+        return job
 
     def lines(self, job_id: str) -> bytes:
         """Return the valid part of the result of a job."""

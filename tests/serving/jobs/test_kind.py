@@ -120,6 +120,7 @@ def test_a_new_kind_has_every_format_of_tables_and_results(tmp_path: Path, conte
         assert [(row["id"], row["status"], row["length"], row["word_count"]) for row in rows] == [
             ("a", "ok", "3", "1"), ("b", "error", "", ""), ("c", "ok", "7", "2"),
         ]  # fmt: skip
+        result.close()
         await built.stop()
 
     test()
@@ -172,6 +173,7 @@ async def test_a_job_of_a_kind_that_was_removed_fails_with_the_reason(tmp_path: 
         await asyncio.sleep(0.01)
         job = await built.service.find(job.id, owner="ann")
     result = await built.service.result(job.id, "csv", owner="ann")
+    result.close()
     await built.stop()
 
     assert job.status == "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
 from serving.concurrency import ThreadPool
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs import worker as worker_module
+from serving.jobs.storage.files import SegmentWriter
 from serving.jobs.storage.item_file import ITEMS, JobItem
 from serving.jobs.storage.leases import LeaseStore
 from serving.jobs.storage.record import Job
+from serving.jobs.storage.store import JobLimits
 from serving.jobs.worker import MAX_TIMEOUTS, Worker
 from tests.serving.event_loop import in_loop
 from tests.serving.jobs.job_fixtures import EchoProcessor, JobStorage, job_kind, numbered
@@ -37,8 +40,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker(storage: JobStorage, echo: EchoProcessor, **more: Any) -> Worker:
     kinds = {"tabular": job_kind(echo)}
     leases = storage.leases(lease_s=60, clock=time.time)
-    options = {"max_disk_bytes": 10**9, "poll_s": 0.01, **more}
-    return Worker(leases, storage.folders, kinds, ThreadPool(1, name="test"), **options)
+    return Worker(leases, storage.folders, kinds, ThreadPool(1, name="test"), **{"poll_s": 0.01, **more})
 
 
 async def work(worker: Worker, until: Callable[[], bool]) -> None:
@@ -228,13 +230,50 @@ async def test_truncated_files_fail_the_job_and_not_the_worker(storage: JobStora
 
 
 @in_loop
-async def test_a_job_whose_results_exceed_the_disk_limit_fails(storage: JobStorage) -> None:
-    job = storage.add("a", numbered(100))
-    await work(worker(storage, EchoProcessor(), max_disk_bytes=3000), is_over(storage, job))
+async def test_a_job_waits_for_disk_space_and_continues_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "WAIT_S", 0.01)
+    storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=20_000, ttl_s=100))
+    for name, size_bytes in (("eve", 10_000), ("bob", 5000), ("tom", 2000)):
+        storage.store.reserve(name, f"key:{name}", size_bytes)
+    job = storage.add("a", numbered(100), reserved_bytes=500)
 
-    assert stored(storage, job).status == "failed"
-    assert "disk limit" in stored(storage, job).fault
-    assert indices(storage, job) == list(range(stored(storage, job).done))
+    def free_after_wait(items: Sequence[JobItem]) -> None:
+        # The space is free once the job has waited.
+        if caplog.records:
+            storage.store.end_reservation("eve")
+
+    with caplog.at_level("WARNING"):
+        await work(worker(storage, EchoProcessor(free_after_wait)), is_over(storage, job))
+
+    assert stored(storage, job).status == "succeeded"
+    assert indices(storage, job) == list(range(100))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"job {job.id}: waits for disk space; delete jobs or raise the limit"
+    ]
+
+
+@in_loop
+async def test_a_full_disk_makes_a_job_wait_and_leaves_no_torn_lines(
+    storage: JobStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "WAIT_S", 0.01)
+    job, failures = storage.add("a", numbered(9)), iter([True] * 8)
+    whole = SegmentWriter.write
+
+    def write(segment: SegmentWriter, lines: bytes) -> None:
+        if next(failures, False):
+            segment._stream.write(lines[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(segment, lines)
+
+    monkeypatch.setattr(SegmentWriter, "write", write)
+    await work(worker(storage, EchoProcessor()), is_over(storage, job))
+
+    assert (stored(storage, job).status, stored(storage, job).done) == ("succeeded", 9)
+    written = sum(path.stat().st_size for path in storage.folders.of(job.id).glob("*.lines"))
+    assert written == len(storage.lines(job.id))
 
 
 @in_loop

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.errors import DeadlineExceeded, InvalidInput, NotKnown, Overloaded, PredictionFailed
+from models.errors import DeadlineExceeded, InvalidInput, NotKnown, PredictionFailed
 from serving.context import RequestContext, deadline, set_context
-from serving.errors.exceptions import FieldFault
+from serving.errors.exceptions import FieldFault, LimitReached
 from serving.kinds.image.handler import ImageHandler
 from serving.kinds.image.schemas import ClassifyOptions
 from serving.kinds.image.version import ImageVersion
@@ -106,7 +106,7 @@ def test_images_beyond_the_queue_limit_are_refused_at_once() -> None:
         released.set()
         return list(await asyncio.gather(*requests, return_exceptions=True))
 
-    assert [type(each) for each in asyncio.run(classify_four())].count(Overloaded) == 1
+    assert [type(each) for each in asyncio.run(classify_four())].count(LimitReached) == 1
     assert asyncio.run(handler.classify(png())).predictions
     handler.close()
 

@@ -109,3 +109,26 @@ def test_a_read_only_metrics_folder_is_reported_before_the_start(
     assert metrics_folder_fault().endswith(
         "/metrics' is not writable (Read-only file system); remove it or make it writable"
     )
+
+
+def test_watches_are_reported_by_every_process(tmp_path: Path) -> None:
+    code = (
+        """
+import logging, threading, time
+from models.watch import Watch
+from serving.observability.watch_metrics import report_watches
+report_watches()
+report_watches()
+watch = Watch("keys", "read the keys", keeps="the previous ones remain", log=logging.getLogger())
+def fail():
+    for error in (OSError(2, "gone"), OSError(2, "gone"), OSError(5, "broken")):
+        watch.fail(error)
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+"""
+        + READ
+    )
+    text = run(code, tmp_path)
+    assert 'makunouchi_watch_faults_total{watch="keys"} 2.0' in text
+    assert 'makunouchi_watch_failing{watch="keys"} 1.0' in text

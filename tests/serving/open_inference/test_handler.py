@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,13 @@ import pytest
 import tritonclient.http as triton  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
+from models.errors import InvalidInput
 from serving.open_inference.codec import HEADER_LENGTH
+from serving.open_inference.tensors import Datatype, from_json
+from tests.hostile_json import binary_tensors
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import COLOURS, ROW, LocalService, png
+from tests.serving.loop_stalls import longest_stall, post
 from tests.serving.runners.small_runners import INTERNAL_TEXT
 
 
@@ -192,6 +198,57 @@ def test_invalid_tensors_are_refused(
     assert answer["status_code"] == status
     assert message in answer["detail"]
     assert answer["error"] == answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value"), [("INT64", 2**63 - 1), ("UINT64", 2**64 - 1), ("INT8", -128), ("UINT8", 255), ("BOOL", True)]
+)
+def test_the_largest_integers_are_read_and_larger_ones_refused(datatype: Datatype, value: int) -> None:
+    read = from_json("a", datatype, [2], [0 if datatype != "BOOL" else False, value])
+
+    assert read.values.tolist()[1] == value
+    for wrong in (value + 1 if value > 0 else value - 1, 1.5, None, "1", 10**400):
+        with pytest.raises(InvalidInput, match=f"element 1 is not {datatype}"):
+            from_json("a", datatype, [2], [0 if datatype != "BOOL" else False, wrong])
+
+
+def test_floats_are_read_with_nulls_and_without_infinity() -> None:
+    assert from_json("a", "FP16", [3], [1, None, 1e30]).values.tolist() == pytest.approx([1, nan, inf], nan_ok=True)
+    for wrong in (inf, nan, True, "1", 10**400, -(10**309)):
+        with pytest.raises(InvalidInput, match="element 1 is not FP64"):
+            from_json("a", "FP64", [2], [1.0, wrong])
+
+
+def test_an_output_may_be_named_once(local_service: LocalService) -> None:
+    answer = infer(local_service, "tabular", AGE, outputs=[{"name": "probabilities"}, {"name": "probabilities"}])
+
+    assert answer["status_code"] == 422
+    assert answer["errors"][0]["location"] == ["body", "outputs", 1, "name"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "shape"), [("tabular", "age", [2_000_000]), ("recommender", "user_id", [100_001])]
+)
+def test_rows_are_counted_before_they_are_read(
+    local_service: LocalService, model: str, name: str, shape: list[int]
+) -> None:
+    datatype, size = ("FP64", 8) if model == "tabular" else ("BYTES", 4)
+    body, json_bytes = binary_tensors(datatype, shape[0], bytes(size * shape[0]), name=name)
+
+    with longest_stall() as stall:
+        status, answer = asyncio.run(
+            post(
+                local_service.app,
+                f"/v2/models/{model}/infer",
+                "application/octet-stream",
+                body,
+                **{HEADER_LENGTH: str(json_bytes)},
+            )
+        )
+
+    assert status in (413, 422), answer
+    assert b"at most" in answer
+    assert stall.seconds < 0.15
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import pytest
 
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
+from serving.kinds.registry import ServiceSettings
+from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import PARENT, end_with_parent, is_orphan, name_parent, remove_sockets
 from tests.live.server import wait_for
 
@@ -33,9 +34,20 @@ time.sleep(600)
 WATCHES = """
 import time
 from serving.process.parent_watchdog import end_with_parent
-end_with_parent(check_every_s=0.02)
+end_with_parent(grace_s=60, check_every_s=0.02)
 print("watching", flush=True)
 time.sleep(600)
+"""
+# Ignores SIGTERM in an endless loop, and has no grace period.
+HANGS = """
+import signal
+from serving.process.graceful_shutdown import KILL_MARGIN_S
+from serving.process.parent_watchdog import end_with_parent
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+end_with_parent(grace_s=-KILL_MARGIN_S, check_every_s=0.02)
+print("watching", flush=True)
+while True:
+    pass
 """
 
 
@@ -64,6 +76,12 @@ def test_a_process_ends_when_its_parent_was_killed(signal_: signal.Signals) -> N
         end(parent)
 
 
+def test_a_hung_process_is_killed_after_its_grace_period() -> None:
+    parent, child = started("named", HANGS)
+    end(parent)
+    wait_for(lambda: not child.is_running(), "the end of the child")
+
+
 def test_a_process_whose_parent_was_not_named_outlives_it() -> None:
     parent, child = started("nameless")
     end(parent)
@@ -76,42 +94,46 @@ def test_a_parent_that_has_already_died_is_noticed(monkeypatch: pytest.MonkeyPat
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     monkeypatch.setenv(PARENT, str(dead.pid))
-    ended = threading.Event()
-    assert end_with_parent(end=ended.set) is not None
-    assert ended.wait(120)
+    signals: list[signal.Signals] = []
+    thread = end_with_parent(grace_s=-KILL_MARGIN_S, end=signals.append)
+    assert thread is not None
+    thread.join(120)
+    assert signals == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_process_1_may_be_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     parents = [1] * 5 + [0]
     monkeypatch.setenv(PARENT, "1")
     monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
-    ended = threading.Event()
-    thread = end_with_parent(check_every_s=0.01, end=ended.set)
+    signals: list[signal.Signals] = []
+    thread = end_with_parent(grace_s=-KILL_MARGIN_S, check_every_s=0.01, end=signals.append)
     assert thread is not None
     thread.join(120)
-    assert ended.is_set()
+    assert signals == [signal.SIGTERM, signal.SIGKILL]
     assert parents == []
 
 
 def test_without_a_named_parent_there_is_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PARENT, raising=False)
-    assert end_with_parent() is None
+    assert end_with_parent(grace_s=1) is None
     monkeypatch.setenv(PARENT, "")
     name_parent()
     assert os.environ[PARENT] == str(os.getpid())
-    assert end_with_parent() is None
+    assert end_with_parent(grace_s=1) is None
 
 
 @pytest.mark.parametrize("kind", [RunnerService, GatewayService])
 def test_the_process_that_deploys_a_service_is_the_parent(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import bentoml
     from _bentoml_impl.server.serving import server_on_deployment  # type: ignore[import-untyped]
+    from bentoml._internal.utils import circus
 
-    @bentoml.service(metrics={"enabled": False}, service_class=kind)
+    @bentoml.service(metrics={"enabled": False}, service_class=kind.using(ServiceSettings()))
     class Idle:
         pass
 
     service: Any = Idle  # Any: the decorator gives a service
+    monkeypatch.setattr(circus.Arbiter, "__init__", circus.Arbiter.__init__)
     monkeypatch.setenv(PARENT, "7")
     service.all_services(exclude_urls=True)
     assert os.environ[PARENT] == "7"

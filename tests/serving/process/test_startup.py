@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from serving.observability.logging import set_up_logs
+from serving.process.startup import distrust_forwarded_headers
 from tests.serving.http_server import listening
 from tests.serving.in_process_service import LocalService
 
@@ -31,6 +35,51 @@ assert raise_file_limit() == hard
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
     # In a separate process: the limit applies to the whole process.
     subprocess.run([sys.executable, "-c", RAISES], cwd=ROOT, check=True)
+
+
+def test_new_files_and_folders_are_private(tmp_path: Path) -> None:
+    code = """
+import pathlib, subprocess, sys
+from serving.process.startup import restrict_new_files
+restrict_new_files()
+folder = pathlib.Path(sys.argv[1])
+(folder / "a").touch()
+(folder / "b").mkdir()
+subprocess.run(["touch", str(folder / "c")], check=True)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    assert modes == {"a": "0o600", "b": "0o700", "c": "0o600"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "peer", "expected"),
+    [
+        (None, "127.0.0.1", "127.0.0.1"),
+        (None, "::1", "::1"),
+        (None, "", ""),
+        ("10.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("10.0.0.1", "10.0.0.1", "203.0.113.9"),
+    ],
+)
+def test_uvicorn_takes_no_address_from_a_header_unless_it_is_configured(
+    configured: str | None, peer: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", configured or "")
+    if configured is None:
+        monkeypatch.delenv("FORWARDED_ALLOW_IPS")
+    distrust_forwarded_headers()
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["client"][0], scope["scheme"]))
+
+    config = uvicorn.Config(app, interface="asgi3", log_config=None)
+    config.load()
+    headers = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")]
+    scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
+    asyncio.run(config.loaded_app(scope, None, None))
+    assert seen == [(expected, "https" if expected == "203.0.113.9" else "http")]
 
 
 def test_uvicorn_logs_neither_refused_websockets_as_errors_nor_their_queries(

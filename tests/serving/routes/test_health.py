@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
+from serving.access import api_keys
+from serving.access.api_keys import hash_of
 from serving.app import build_app
 from serving.process.python_version import python_warnings
 from serving.routes.health import Metrics
+from tests.live.server import free_port
+from tests.serving.event_loop import in_loop
 from tests.serving.in_process_service import Catalog, LocalService
 
 
@@ -73,6 +80,34 @@ def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> 
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
 
 
+def test_a_file_of_keys_that_cannot_be_read_again_degrades_the_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_keys, "CHECK_EVERY_S", 0.0)
+    line = f"shop:read:{hash_of('mk_shop')}"
+    (tmp_path / "keys").write_text(line)
+    service = LocalService(api_keys_file=str(tmp_path / "keys"))
+    assert service.get("/health").json()["faults"] == {}
+
+    (tmp_path / "keys").write_bytes(line.encode() + b"\xff")
+    assert service.get("/v1/models", headers={"X-API-Key": "mk_shop"}).status_code == 200
+    health = service.get("/health").json()
+    assert health["status"] == "degraded"
+    assert health["faults"]["api_keys_file"].startswith("cannot read the file of API keys since ")
+    assert str(tmp_path) not in str(health)
+    assert service.get("/readyz").status_code == 200
+
+    (tmp_path / "keys").write_text("")
+    assert service.get("/v1/models", headers={"X-API-Key": "mk_shop"}).status_code == 401
+    assert service.get("/health").json()["status"] == "ok"
+
+
+def test_faults_of_a_runner_degrade_the_health(local_service: LocalService) -> None:
+    local_service.table.faults = {"features": "cannot read the feature tables"}
+    health = local_service.get("/health").json()
+    assert (health["status"], health["faults"]) == ("degraded", {"features": "cannot read the feature tables"})
+
+
 def test_health_names_an_outdated_python(local_service: LocalService) -> None:
     assert local_service.get("/health").json()["warnings"] == python_warnings()
 
@@ -93,3 +128,40 @@ def test_the_index_lists_every_public_operation(local_service: LocalService) -> 
     assert listed["classify_image"] == ("POST", "/v1/images/classify")
     assert listed["get_model"] == ("GET", "/v1/models/{name}")
     assert not any(name.startswith("bentoml") for name in listed)
+
+
+def test_health_names_a_redis_that_does_not_respond() -> None:
+    port = free_port()
+    local_service = LocalService(
+        redis_url=f"redis://127.0.0.1:{port}",
+        rate_limit_store="redis",
+        rate_limit=5,
+        cache_store="redis",
+        cache_bytes=1,
+    )
+    health = local_service.get("/health").json()
+    assert health["status"] == "degraded"
+    assert health["faults"]["redis_cache"].startswith("cannot call the Redis of the response cache since 20")
+    assert health["faults"]["redis_rate_limits"].endswith("; MAKUNOUCHI_RATE_LIMIT_WITHOUT_STORE applies")
+    assert str(port) not in str(health["faults"])
+    # No call is made for OPEN_S, so that the probe is fast.
+    assert local_service.get("/readyz").status_code == 200
+
+
+def test_health_names_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    local_service = LocalService(state_folder=str(tmp_path / "state"))
+
+    @in_loop
+    async def run() -> None:
+        async with local_service.app.router.lifespan_context(local_service.app), local_service.client() as client:
+            for _ in range(100):
+                health = (await client.get("/health")).json()
+                if "jobs" in health["faults"]:
+                    break
+                await asyncio.sleep(0.05)
+            assert health["status"] == "degraded"
+            assert health["faults"]["jobs"].startswith("cannot use the database and the files of the jobs since")
+            assert str(tmp_path) not in str(health)
+
+    run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import threading
 import time
@@ -15,8 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from serving.access.api_keys import hash_of
+from serving.errors.exceptions import NotAcceptable
 from serving.jobs.storage.database import Database
 from serving.jobs.storage.store import JobLimits, JobStore
+from serving.routes.jobs import _accepted_format
 from tests.hostile_files import tar_of_pax_digits, tar_xz_of_zeros
 from tests.serving.access.credentials import API_KEYS, headers
 from tests.serving.http_server import listening
@@ -106,6 +109,38 @@ def test_a_result_is_returned_in_the_requested_format(client: httpx.Client) -> N
     assert (head.status_code, head.content) == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("accept", "format_"),
+    [([], "ndjson"), (["*/*"], "ndjson"), (["application/x-ndjson"], "ndjson"), (["text/*"], "csv"),
+     (["application/x-ndjson;q=0.1, text/csv"], "csv"), (["text/csv;q=0.5", "application/*;q=0.6"], "ndjson"),
+     (["text/csv;q=0, */*"], "ndjson"), (["*/*;q=0.5, application/vnd.apache.parquet;q=0.9"], "parquet"),
+     (["application/json"], "ndjson"), (['text/csv;x="a,b"'], "csv"), (["TEXT/CSV ; header=present"], "csv"),
+     (["application/x-ndjson;q=0, */*"], "csv")],
+)  # fmt: skip
+def test_the_format_is_the_one_that_the_client_prefers(accept: list[str], format_: str) -> None:
+    assert _accepted_format(accept) == format_
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "*/*;q=0.000", "text/html, application/xml"])
+def test_a_format_that_the_service_does_not_have_is_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="a result is available as application/x-ndjson, text/csv"):
+        _accepted_format([accept])
+
+
+def test_csv_has_no_formula_unless_they_are_requested(client: httpx.Client) -> None:
+    table = "key," + TABLE.replace("33,", "=1+1,33,").replace("x,1,", "@SUM(1),1,1,")
+    job = finished(client, client.post(TABULAR, params={"id_column": "key"}, content=table.encode(), headers=CSV))
+
+    def ids(**query: str) -> list[str]:
+        text = client.get(job["links"]["result"], params={"format": "csv", **query}).text
+        return [row["id"] for row in csv.DictReader(io.StringIO(text))]
+
+    assert ids() == ["'=1+1", "'=1+1", "'@SUM(1)"]
+    assert ids(formulas="kept") == ["=1+1", "=1+1", "@SUM(1)"]
+    assert [line["id"] for line in lines(client, job)] == ["=1+1", "=1+1", "@SUM(1)"]
+    assert client.get(job["links"]["result"], params={"formulas": "none"}).status_code == 422
+
+
 def test_an_archive_is_answered_file_by_file(client: httpx.Client) -> None:
     archive = zipped({"red.png": png(), "blue.png": png((0, 0, 255)), "notes.txt": b"no image"})
 
@@ -149,7 +184,8 @@ def test_a_job_has_an_etag_and_is_deleted_with_its_result(client: httpx.Client) 
     [
         (TABULAR, {"content": b"", "headers": CSV}, 422, "empty"),
         (TABULAR, {"content": b"age\n1\n", "headers": CSV}, 422, "is missing"),
-        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
+        (TABULAR, {"content": b"colour\n1\n", "headers": CSV}, 422, "'age' is missing; the table has: 'colour'"),
+        (f"{TABULAR}?extra=refuse", {"content": b"colour\n1\n", "headers": CSV}, 422, "no column 'colour'"),
         (TABULAR, {"content": TABLE.encode("utf-16"), "headers": CSV}, 422, "not UTF-8"),
         (TABULAR, {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "text/csv"),
         (TABULAR, {"content": b"x"}, 415, "there is none"),
@@ -268,16 +304,6 @@ def test_a_caller_sees_its_own_jobs_and_an_administrator_all() -> None:
     assert local_service.post(USERS, json={"user_ids": ["a"]}, headers=headers("read")).status_code == 403
     assert local_service.post(USERS, json={"user_ids": ["a"]}).status_code == 401
     assert local_service.ask("DELETE", job["links"]["job"], headers=headers("admin")).status_code == 204
-
-
-def test_a_caller_with_too_many_jobs_is_refused_with_the_remedy() -> None:
-    local_service = LocalService(job_max_per_caller=1)
-    local_service.post(USERS, json={"user_ids": ["alice"]})
-
-    refused = local_service.post(USERS, json={"user_ids": ["alice"]})
-
-    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-jobs")
-    assert refused.headers["Retry-After"] == "60"
 
 
 def test_without_storage_jobs_are_refused_and_other_operations_work(tmp_path: Path) -> None:

@@ -27,12 +27,14 @@ async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
 class RunnerServer:
     """The application of one runner."""
 
-    def __init__(self, instance: RunnerInstance) -> None:
+    def __init__(self, instance: RunnerInstance, *, token: str = "") -> None:
         self.instance = instance
         self.draining = GracefulShutdown(grace_s=5, waits_for_sessions=True)
         self.calls = 0
         self.requests: list[str] = []
-        self._inner = RunnerApp(no_app, instance=lambda: instance, run=self.run_method, draining=lambda: self.draining)
+        self._inner = RunnerApp(
+            no_app, instance=lambda: instance, run=self.run_method, draining=lambda: self.draining, token=token
+        )
         self.server: uvicorn.Server | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,6 +32,7 @@ class Rows:
     version: str = "v1"
     calls: list[int] = field(default_factory=list)
     held: tuple[str, ...] = ()
+    faults: dict[str, str] = field(default_factory=dict)
     # Whether `embed` gives the first pixel as the features.
     embeds: bool = True
 
@@ -58,7 +59,8 @@ class Rows:
 
     @property
     def last_status(self) -> RunnerStatus:
-        return RunnerStatus(ready=True, model=ModelRef(self.name, self.version), versions=self.held)
+        model = ModelRef(self.name, self.version)
+        return RunnerStatus(ready=True, model=model, versions=self.held, faults=self.faults)
 
     async def hold(self, versions: Sequence[str], *, timeout_s: float = 1.0) -> tuple[str, ...]:
         self._check()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from models.errors import InvalidInput, Overloaded, PredictionFailed, RunnerUnavailable
-from serving.context import set_request_id
+from serving.context import set_caller, set_request_id
+from serving.errors.exceptions import CallerLimitReached
 from serving.runners.batching import MAX_SKIPPED, DynamicBatcher, QueuedCall
 from tests.serving.event_loop import in_loop
 from tests.serving.runners.blocking_runner import BlockingRunner, ask, queue_of, settle
@@ -128,6 +129,30 @@ async def test_a_full_queue_refuses_immediately() -> None:
     gate.release(9)
     assert await asyncio.gather(*tasks) == [0, 10, 20]
     assert await ask(queue, 4) == 40
+
+
+@in_loop
+async def test_one_caller_cannot_fill_the_queue() -> None:
+    gate = BlockingRunner()
+    queue = queue_of(gate, max_queue_rows=8)
+    tasks = [ask(queue, 0)]
+    await settle()
+
+    def ask_as(caller: str, value: int) -> asyncio.Task[int]:
+        set_caller(lambda: caller)
+        return ask(queue, value)
+
+    greedy = [ask_as("key:ann", value) for value in range(6)]
+    await settle()
+    assert [task.done() for task in greedy] == [False] * 4 + [True] * 2
+    for task in greedy[4:]:
+        with pytest.raises(CallerLimitReached, match="you use 4 of the 8 rows of the queue"):
+            await task
+    tasks += [*greedy[:4], ask_as("key:bob", 6)]
+    gate.release(9)
+    assert await asyncio.gather(*tasks) == [0, 0, 10, 20, 30, 60]
+    # What left the queue no longer counts.
+    assert await ask_as("key:ann", 7) == 70
 
 
 @in_loop

@@ -51,6 +51,34 @@ async def test_invalid_bytes_are_answered_after_earlier_requests(more: tuple[byt
 
 
 @in_loop
+async def test_a_fault_of_the_service_is_logged_and_not_the_fault_of_the_bytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(protocol: http_protocol.HttpProtocol) -> None:
+        raise KeyError("a fault of the service")
+
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        with monkeypatch.context() as patched:
+            patched.setattr(http_protocol.HttpProtocol, "begin", fail)
+            writer.write(request(b'{"n": 1}', more=(NOT_FAST,)))
+            await expect_refusal(reader, 500, "internal")
+        assert "KeyError: 'a fault of the service'" in caplog.text
+        writer.close()
+
+
+@pytest.mark.parametrize("target", [b"/\xff", b"http://["])
+@in_loop
+async def test_a_target_that_cannot_be_decoded_is_invalid(target: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        await expect_refusal(reader, 400, "not-http")
+        assert not caplog.records
+        writer.close()
+
+
+@in_loop
 async def test_invalid_bytes_alone_are_answered_by_a_problem_document() -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()
@@ -175,7 +203,7 @@ async def test_a_slow_head_is_refused(before: bytes) -> None:
 
 @in_loop
 async def test_empty_lines_do_not_keep_a_connection_open() -> None:
-    async with listening(FastPathServer(head_timeout_s=0.3)) as server:
+    async with listening(FastPathServer(keep_alive_s=0.3)) as server:
         for before in (b"", request()):
             reader, writer = await server.connect()
             if before:
@@ -192,9 +220,8 @@ async def test_empty_lines_do_not_keep_a_connection_open() -> None:
 
 
 @in_loop
-async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "SILENCE_S", 0.2)
-    async with listening(FastPathServer()) as server:
+async def test_a_silent_connection_is_closed() -> None:
+    async with listening(FastPathServer(keep_alive_s=0.2)) as server:
         reader, writer = await server.connect()
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
@@ -204,6 +231,55 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.sleep(0.3)
         writer.write(request()[10:])
         assert (await read_answer(reader))[2] == b"fast " + BODY
+        writer.close()
+
+
+@pytest.mark.parametrize("before", [request(), request(more=(NOT_FAST,)), b"\r\n"], ids=["fast", "application", "none"])
+@in_loop
+async def test_an_idle_connection_stays_open_for_the_keep_alive(before: bytes) -> None:
+    async with listening(FastPathServer(head_timeout_s=0.1, keep_alive_s=0.6)) as server:
+        reader, writer = await server.connect()
+        writer.write(before)
+        if before.strip():
+            await read_answer(reader)
+        await asyncio.sleep(0.4)
+        writer.write(request())
+        assert (await read_answer(reader))[2] == b"fast " + BODY
+        began = asyncio.get_running_loop().time()
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert 0.5 < asyncio.get_running_loop().time() - began < 3
+        writer.close()
+
+
+@in_loop
+async def test_a_head_has_its_whole_time_limit_after_an_idle_time() -> None:
+    async with listening(FastPathServer(head_timeout_s=5, keep_alive_s=0.5)) as server:
+        reader, writer = await server.connect()
+        writer.write(b"\r\n")
+        await asyncio.sleep(0.3)
+        writer.write(request()[:10])
+        await asyncio.sleep(0.4)
+        writer.write(request()[10:])
+        assert (await read_answer(reader))[2] == b"fast " + BODY
+        writer.close()
+
+
+@pytest.mark.parametrize(("version", "is_continued"), [(b"1.1", True), (b"1.0", False)])
+@in_loop
+async def test_a_client_that_waits_for_100_gets_it_unless_it_speaks_http_1_0(
+    version: bytes, is_continued: bool
+) -> None:
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        head, _, body = request(line=b"POST /slow HTTP/" + version, more=[b"Expect: 100-continue"]).partition(
+            b"\r\n\r\n"
+        )
+        writer.write(head + b"\r\n\r\n")
+        if is_continued:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await read_answer(reader))[0] == 200
+        assert server.by_application
         writer.close()
 
 

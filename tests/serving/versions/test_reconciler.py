@@ -13,6 +13,7 @@ import pytest
 
 from models.card import Card
 from models.errors import ArtifactInvalid, NotKnown
+from models.watch import failing
 from serving.context import VersionRequest, set_version_request
 from serving.errors.exceptions import ReloadRefused
 from serving.runners.interface import ModelRef, RunnerStatus
@@ -40,7 +41,11 @@ class Artifacts:
     name: str = "m"
     newest: str = "v1"
 
+    error: Exception | None = None
+
     def find(self, version: str | None = None) -> Stored:
+        if self.error is not None:
+            raise self.error
         return Stored(version or self.newest)
 
     def read(self, version: str | None = None) -> Stored:
@@ -312,5 +317,26 @@ def test_where_the_state_cannot_be_written_a_split_lasts_as_long_as_the_gateway(
             await reconciler.set_split("m", SPLIT)
             await passes()
             assert model.router.split == SPLIT
+
+    run()
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "No", "/srv/store"), ArtifactInvalid("cut"), KeyError("x")])
+def test_a_store_that_cannot_be_read_is_reported_once_and_the_loaded_version_remains(
+    error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @in_loop
+    async def run() -> None:
+        runner = Runner()
+        async with gateway(tmp_path, runner, watch_s=0.02) as (reconciler, _):
+            runner.artifacts.error = error
+            await until(lambda: "model_store" in failing())
+            await passes()
+            assert caplog.text.count("cannot look up m in the model store, its versions remain: ") == 1
+            assert "/srv/store" not in failing()["model_store"]
+            assert reconciler.report("m").error
+            runner.artifacts.error, runner.artifacts.newest = None, "v2"
+            await until(lambda: runner.version == "v2")
+            assert failing() == {}
 
     run()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import orjson
 import pytest
 
 from models.errors import ArtifactMissing
+from models.watch import failing
 from serving.versions.state import DeploymentState, ModelState
+from serving.versions.state_file import StateFile
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 
 SPLIT = TrafficSplit({"a": 0.9, "b": 0.1}, shadow="c")
@@ -113,7 +116,8 @@ def test_an_unreadable_file_leaves_the_last_state_and_is_logged_once(
     write(tmp_path, text)
     assert state.model("m").split == SPLIT
     assert state.model("m").split == SPLIT
-    assert caplog.text.count("cannot be read; the last known state applies") == 1
+    assert caplog.text.count("cannot read deployment.json, the last known state applies") == 1
+    assert set(failing()) == {"deployment_state"}
     assert DeploymentState(tmp_path).model("m").split == NO_SPLIT
 
     state.pin("m", "v1", configured="m")
@@ -128,7 +132,7 @@ def test_an_entry_that_is_not_valid_leaves_the_others(
     write(tmp_path, f'{{"schema": 1, "models": {{"bad": {entry}, "good": {{"weights": {{"a": 1}}}}}}}}')
     models = DeploymentState(tmp_path).models()
     assert (models["bad"], models["good"].split) == (ModelState(), TrafficSplit({"a": 1.0}))
-    assert "the saved state of bad is not valid" in caplog.text
+    assert "the state of bad is not valid" in caplog.text
 
 
 def test_a_change_that_cannot_be_written_applies_to_this_process(
@@ -179,3 +183,37 @@ def test_the_files_of_the_first_edition_count_until_the_first_change_includes_th
         "m": ModelState("v1", "m:latest", "1", SPLIT), "other": ModelState(split=SPLIT),
     }  # fmt: skip
     assert sorted(file.name for file in tmp_path.iterdir()) == [FILE, "deployment.lock"]
+
+
+def test_a_file_that_is_removed_keeps_the_last_state_until_the_next_change_writes_it(tmp_path: Path) -> None:
+    state = DeploymentState(tmp_path)
+    pinned = state.pin("tabular", "v1", configured="tabular:latest")
+    (tmp_path / FILE).unlink()
+
+    assert state.model("tabular") == pinned
+    assert "deployment_state" in failing()
+    state.set_split("churn", SPLIT)
+    assert DeploymentState(tmp_path).model("tabular") == pinned
+    assert state.model("churn").split == SPLIT
+    assert "deployment_state" not in failing()
+
+
+def test_a_lock_file_that_is_removed_excludes_other_writers_all_the_same(tmp_path: Path) -> None:
+    file, order = StateFile(tmp_path), []
+
+    def wait() -> None:
+        with file.locked():
+            order.append("second")
+
+    with file.locked():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.1)
+        (tmp_path / "deployment.lock").unlink()
+    # The thread held the removed file; now it needs the new one.
+    with StateFile(tmp_path).locked():
+        order.append("third")
+    thread.join(30)
+
+    assert sorted(order) == ["second", "third"]
+    assert not thread.is_alive()

@@ -12,7 +12,7 @@ from scipy import sparse
 from models.errors import FeedbackUnavailable
 from models.recommender.dataset.dataset import from_triplets
 from models.recommender.dataset.encoding import Encoder
-from models.recommender.events import LoggedEvent
+from models.recommender.events import LoggedEvent, NewEvent
 from models.recommender.feedback_log import FeedbackLog
 from training.recommender.feedback import existing_url, read_feedback, with_feedback
 from training.recommender.interactions import Corpus
@@ -117,7 +117,7 @@ def test_the_log_is_the_configured_or_the_existing_default_one(tmp_path: Path, m
     assert existing_url("postgresql://host/db") == "postgresql://host/db"
     assert existing_url(None) is None
     log = FeedbackLog(f"sqlite:///{tmp_path}/makunouchi/feedback.db")
-    log.append([logged(1, "a", "x")])
+    log.append([[NewEvent("a", "x", "like", None, 100, "1")]])
     log.close()
     url = existing_url(None)
     assert url is not None

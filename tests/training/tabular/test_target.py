@@ -109,6 +109,14 @@ def test_every_class_is_held_out() -> None:
     assert len(np.unique(target.values[test])) == 6
 
 
+def test_a_rare_class_is_held_out_too() -> None:
+    target = read(["a"] * 190 + ["b"] * 10)
+    for seed in range(10):
+        train, test = split(target, test_share=0.05, seed=seed)
+        assert set(target.values[test]) == set(target.values[train]) == {0, 1}
+        assert len(train) + len(test) == 200
+
+
 def test_a_test_share_that_is_too_small_names_the_least() -> None:
     target = read([f"c{number % 12}" for number in range(N)])
     with pytest.raises(DataInvalid, match=r"--test-share 0.05 holds out 6 of 120 rows, fewer than the 12 .*least 0.1$"):

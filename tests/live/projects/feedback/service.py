@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from models.recommender.feedback_log import FeedbackLog
 from models.recommender.online.feedback_listener import FeedbackListener
 from models.recommender.online.recent_events import RecentEvents
-from serving.access.guard import Guard
+from serving.access.guard import build_guard
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
@@ -74,9 +74,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     recommender.close()
 
 
+guard = build_guard(SETTINGS)
 app = Starlette(
     routes=[
-        operation.route(Guard())
+        operation.route(guard)
         for operation in (
             *recommender.operations(),
             *health_operations([queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),

@@ -32,7 +32,7 @@ from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
-RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
+RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD, SPIN = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0
 # Held requests and predictions end when this file exists.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
 SETTINGS = ServiceSettings(
@@ -66,6 +66,8 @@ class Sum:
             raise ValueError("the secret of row 17 at /var/lib/secret")
         if (commands == SLEEP).any():
             time.sleep(float(rows[commands == SLEEP][0, 1]))
+        while (commands == SPIN).any():
+            pass
         while (commands == HOLD).any() and not GATE.exists():
             time.sleep(0.01)
         values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
@@ -186,6 +188,11 @@ async def one_sum() -> Response:
     return JSONResponse({"sum": float(answer.values[0, 0])})
 
 
+async def spin(_: Request) -> Response:
+    while True:
+        pass
+
+
 async def large(_: Request) -> Response:
     return Response(bytes(64 << 20))
 
@@ -207,6 +214,7 @@ app = Starlette(
         Route("/held", held),
         Route("/fail", fail),
         Route("/large", large),
+        Route("/spin", spin),
         Route("/livez", livez),
         Route("/readyz", readyz),
         Route("/metrics", metrics),

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.middleware import body_timeout
 from serving.http.middleware.body_timeout import BodyTimeout
 from tests.serving.event_loop import in_loop
 
@@ -27,7 +28,9 @@ async def swallower(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("mine", 500)(scope, receive, send)
 
 
-async def ask(app: ASGIApp, chunks: Sequence[bytes], *, timeout_s: float, is_whole: bool = False) -> list[Any]:
+async def ask(
+    app: ASGIApp, chunks: Sequence[bytes], *, timeout_s: float, is_whole: bool = False, min_rate: int = 0
+) -> list[Any]:
     """Return the response to a body that consists of `chunks` and then stalls."""
     messages: list[Any] = []
     left = list(chunks)
@@ -41,7 +44,7 @@ async def ask(app: ASGIApp, chunks: Sequence[bytes], *, timeout_s: float, is_who
         messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": []}
-    await BodyTimeout(app, timeout_s=timeout_s)(scope, receive, send)
+    await BodyTimeout(app, timeout_s=timeout_s, min_rate=min_rate)(scope, receive, send)
     return messages
 
 
@@ -93,6 +96,41 @@ async def test_an_error_of_the_application_passes_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await ask(broken, [], timeout_s=60)
+
+
+@in_loop
+async def test_a_body_that_trickles_is_ended_before_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_timeout, "GRACE_S", 0.05)
+    messages: list[Any] = []
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/tabular/jobs", "query_string": b"", "headers": []}
+    app = BodyTimeout(reader, timeout_s=60, transfer_timeout_s=600, min_rate=1000)
+    await asyncio.wait_for(app(scope, trickle, send), 10)
+
+    assert messages[0]["status"] == 408
+    assert b"less than 1000 bytes per second" in messages[1]["body"]
+
+
+@in_loop
+async def test_time_in_which_the_application_does_not_read_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_timeout, "GRACE_S", 0.05)
+
+    async def slow_disk(scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+        async for chunk in Request(scope, receive).stream():
+            size += len(chunk)
+            await asyncio.sleep(0.03)
+        await PlainTextResponse(str(size))(scope, receive, send)
+
+    _, body = await ask(slow_disk, [b"x"] * 10, timeout_s=60, is_whole=True, min_rate=1000)
+    assert body["body"] == b"10"
 
 
 @in_loop

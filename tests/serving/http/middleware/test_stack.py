@@ -60,7 +60,7 @@ def test_origins_of_the_setting_are_allowed() -> None:
         headers={
             "Origin": "https://shop.example",
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "content-type,x-request-id",
+            "Access-Control-Request-Headers": "content-type,x-request-id,traceparent,tracestate,baggage,last-event-id",
         },
     )
 

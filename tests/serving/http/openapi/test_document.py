@@ -219,19 +219,10 @@ def test_another_version_with_the_same_columns_changes_only_the_version(local_se
     assert schemas["Row"] == before["components"]["schemas"]["Row"]
 
 
-@pytest.mark.parametrize(
-    ("headers", "url"),
-    [
-        ({}, "http://test"),
-        ({"X-Forwarded-Host": "api.example", "X-Forwarded-Proto": "https"}, "https://api.example"),
-        ({"X-Forwarded-Host": "api.example:8443, inner", "X-Forwarded-Proto": "https"}, "https://api.example:8443"),
-        ({"X-Forwarded-Host": "api.example", "X-Forwarded-Prefix": "/models/"}, "http://api.example/models"),
-        ({"X-Forwarded-Host": "evil.example/'><script>"}, "/"),
-        ({"X-Forwarded-Proto": "javascript"}, "/"),
-        ({"Host": "[::1]:3000"}, "http://[::1]:3000"),
-    ],
-)
-def test_the_server_url_is_that_of_the_request(local_service: LocalService, headers: dict[str, str], url: str) -> None:
+@pytest.mark.parametrize(("host", "url"), [("test", "http://test"), ("[::1]:3000", "http://[::1]:3000"), ("a'b", "/")])
+def test_the_server_url_is_that_of_the_request(local_service: LocalService, host: str, url: str) -> None:
+    # No proxy is trusted.
+    headers = {"Host": host, "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "Forwarded": "host=evil"}
     assert local_service.get("/openapi.json", headers=headers).json()["servers"] == [{"url": url}]
 
 

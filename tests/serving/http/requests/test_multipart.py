@@ -67,6 +67,29 @@ def test_a_part_with_a_content_type_that_is_not_text_is_a_file() -> None:
     assert [part.is_file for part in parts] == [True, False]
 
 
+@pytest.mark.parametrize(
+    "preamble", [b"", b"\r\n", b"This is a form.\r\n", b"--other\r\n\r\n--bOuNdAr\r\n", b"x" * 9000 + b"\r\n"]
+)
+@pytest.mark.parametrize("epilogue", [b"", b"\r\n", b"That was it.", b"\r\n--" + BOUNDARY + b"\r\nmore"])
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_preamble_and_epilogue_are_ignored(preamble: bytes, epilogue: bytes, size: int) -> None:
+    whole = preamble + body(field("a", b"1")) + epilogue
+    reader = FormReader(BOUNDARY)
+    events = [each for start in range(0, len(whole), size) for each in reader.feed(whole[start : start + size])]
+    reader.close()
+    assert events == [PartHeader("a", None, ""), b"1", None]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [("multipart/form-data; boundary=a=b/c:d", b"a=b/c:d"), ('multipart/form-data; Boundary="a;b\\"c"', b'a;b"c'),
+     ('multipart/form-data; x="; boundary=y"; boundary=z', b"z"),
+     ("multipart/form-data;boundary=a;charset=utf-8", b"a")],
+)  # fmt: skip
+def test_a_boundary_is_read_as_a_parameter(content_type: str, boundary: bytes) -> None:
+    assert boundary_of(content_type) == boundary
+
+
 def test_names_are_unicode() -> None:
     assert read(body(field("größe", b"1")))[0].name == "größe"
 
@@ -149,7 +172,7 @@ def test_a_part_with_an_extended_file_name_alone_is_a_file() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"a preamble\r\n" + body(field("a", b"1")),
+        b"a preamble\r\n" * 2000 + body(field("a", b"1")),
         body(b"Content-Disposition: form-data\r\n\r\nx"),
         body(b"Content-Type: text/plain\r\n\r\nx"),
         body(b'Content-Disposition: form-data; name="' + b"n" * 5000 + b'"\r\n\r\nx'),

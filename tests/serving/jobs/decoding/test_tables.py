@@ -17,6 +17,7 @@ from models.errors import InputError, InputTooLarge, InvalidInput
 from serving.jobs.decoding.decode import decode
 from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
 from serving.jobs.storage.item_file import read_items
+from tests.hostile_json import names
 from tests.serving.jobs.decoding.uploads import HEADER, ROW, fuzz, heads, parquet
 from tests.serving.jobs.job_fixtures import decode_task
 
@@ -90,6 +91,26 @@ def test_a_line_that_is_not_an_object_fails_without_the_others(tmp_path: Path) -
     rows_read = heads(tmp_path, b'{"age":1}\n\n[1]\n{"age":\n\xff\n"a"\n{"age":NaN}\n{"b":2}', NDJSON)
 
     assert ["fault" in head for head in rows_read] == [False, True, True, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"age":%b}' % (b"[" * 900 + b"]" * 900), id="deep"),
+        pytest.param(b"{%b}" % names(20_000), id="fields"),
+        pytest.param(b'{"age":[%b[0]]}' % (b"[0,0,0],[]," * 5_000), id="lists"),
+    ],
+)
+def test_a_deep_or_large_row_fails_without_the_others(tmp_path: Path, line: bytes) -> None:
+    rows_read = heads(tmp_path, b'{"age":1}\n%b\n{"age":[[2]]}\n' % line, NDJSON)
+
+    assert ["fault" in head for head in rows_read] == [False, True, False]
+
+
+def test_a_parquet_row_with_a_long_text_fails_without_the_others(tmp_path: Path) -> None:
+    rows = [{"age": 1, "sex": "a"}, {"age": 1, "sex": "x" * (2 << 20)}, {"age": 1, "sex": "b"}]
+
+    assert ["fault" in head for head in heads(tmp_path, parquet(rows), PARQUET)] == [False, True, False]
 
 
 def test_parquet_has_the_same_rows(tmp_path: Path) -> None:

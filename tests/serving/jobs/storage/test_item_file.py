@@ -27,6 +27,15 @@ def test_any_range_of_items_is_read(tmp_path: Path, given: list[JobItem], start:
     assert read_items(tmp_path, start, start + number) == given[start : start + number]
 
 
+@pytest.mark.parametrize(("max_bytes", "number"), [(1, 1), (103, 1), (206, 2), (308, 2), (309, 3), (10_000, 3)])
+def test_fewer_items_are_read_where_they_are_large(tmp_path: Path, max_bytes: int, number: int) -> None:
+    with ItemWriter(tmp_path, max_items=9, max_bytes=10_000) as writer:
+        for _ in range(4):
+            writer.add(JobItem({}, b"x" * 100))
+
+    assert len(read_items(tmp_path, 1, 4, max_bytes=max_bytes)) == number
+
+
 def test_one_item_too_many_is_refused(tmp_path: Path) -> None:
     with ItemWriter(tmp_path, max_items=1, max_bytes=1000) as writer:
         writer.add(JobItem({}))

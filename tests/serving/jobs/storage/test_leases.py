@@ -9,7 +9,8 @@ import pytest
 
 from serving.jobs.storage.leases import MAX_ATTEMPTS, Lease, LeaseStore
 from serving.jobs.storage.record import ModelUsage
-from tests.serving.jobs.job_fixtures import JobStorage, numbered
+from serving.jobs.storage.store import JobLimits
+from tests.serving.jobs.job_fixtures import Clock, JobStorage, numbered
 
 
 @pytest.fixture
@@ -137,7 +138,69 @@ def test_released_leases_are_not_attempts(storage: JobStorage) -> None:
 def test_results_count_towards_the_disk_limit(storage: JobStorage) -> None:
     storage.add("a")
     leases = storage.leases()
-    save(leases, acquired(leases), 1000)
+    lease = acquired(leases)
+    save(leases, lease, 1000)
+    left = storage.limits.max_disk_bytes - 1000 - len("{}\n")
 
-    assert leases.is_disk_full(1000)
-    assert not leases.is_disk_full(2000)
+    assert leases.has_room(lease, left)
+    assert not leases.has_room(lease, left + 1)
+
+
+def test_a_result_may_use_what_is_reserved_for_it_when_the_disk_is_full(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path, limits=JobLimits(max_disk_bytes=10_000))
+    storage.add("a", reserved_bytes=4000)
+    storage.add("b", owner="bob", reserved_bytes=2900)
+    storage.add("c", owner="eve", reserved_bytes=1500)
+    leases = storage.leases()
+    lease = acquired(leases)
+
+    assert leases.has_room(lease, 4000)
+    assert not leases.has_room(lease, 6000)
+
+
+def test_a_change_of_the_time_of_day_neither_ends_nor_extends_a_lease(storage: JobStorage) -> None:
+    storage.add("a")
+    leases = storage.leases(clock=Clock())
+    leases._clock = storage.clock
+    lease = acquired(leases)
+    storage.clock.now += 86_400
+    assert leases.acquire() is None
+    storage.clock.now -= 10 * 86_400
+    assert leases.acquire() is None
+    assert leases.renew(lease)
+
+
+def test_a_lease_from_before_a_restart_of_the_machine_is_over(storage: JobStorage) -> None:
+    storage.add("a")
+    before = storage.leases()
+    lease = acquired(before)
+    # The clock of leases starts again.
+    storage.clock.now = 5.0
+
+    assert acquired(storage.leases()).token != lease.token
+
+
+def test_callers_take_turns_however_many_jobs_each_of_them_has(storage: JobStorage) -> None:
+    for name in "abcd":
+        storage.add(name, owner="ann")
+    storage.add("e", owner="bob")
+    leases, order = storage.leases(), ""
+    for _ in range(6):
+        lease = acquired(leases)
+        order += lease.job.owner[0]
+        leases.release(lease)
+
+    assert order == "ababab"
+
+
+def test_the_order_of_turns_does_not_depend_on_the_time(storage: JobStorage) -> None:
+    storage.add("a")
+    storage.add("b")
+    leases, order = storage.leases(), ""
+    for _ in range(4):
+        lease = acquired(leases)
+        order += lease.job.id[0]
+        leases.release(lease)
+        storage.clock.now -= 100
+
+    assert order == "abab"

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from aiohttp.resolver import ThreadedResolver
 
-from models.errors import InputError, InputTooLarge, Overloaded
+from models.errors import InputError, InputTooLarge
+from serving.context import set_caller
+from serving.errors.exceptions import CallerLimitReached, LimitReached
 from serving.kinds.image.fetcher import ImageFetcher, is_public
 from serving.kinds.registry import ServiceSettings
 from tests.serving.event_loop import in_loop
@@ -286,7 +289,42 @@ def test_invalid_network_setting_stops_the_start() -> None:
 
 def test_concurrent_fetches_are_limited() -> None:
     by = fetcher()
-    by._fetching = 16
+    by.fetches.acquire("key:ann", 8)
 
-    with pytest.raises(Overloaded, match="16 images are being fetched"):
-        asyncio.run(by.fetch("http://127.0.0.1/"))
+    async def fetch() -> None:
+        set_caller(lambda: "key:ann")
+        await by.fetch("http://127.0.0.1/")
+
+    with pytest.raises(CallerLimitReached, match="you use 8 of the 16 fetches of images"):
+        asyncio.run(fetch())
+    by.fetches.add("key:bob", 8)
+    with pytest.raises(LimitReached, match="all 16 fetches of images are in use"):
+        asyncio.run(fetch())
+
+
+def test_slow_look_ups_of_one_caller_leave_threads_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    by, answered = fetcher(networks=()), threading.Event()
+
+    def getaddrinfo(host: str, *args: Any, **options: Any) -> Any:
+        if host == "slow.example":
+            answered.wait(60)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def fetch(caller: str, host: str) -> None:
+        set_caller(lambda: caller)
+        await by.fetch(f"http://{host}/a.png")
+
+    async def test() -> None:
+        # A fetch that is over leaves its look-up behind.
+        slow = [asyncio.create_task(fetch("key:ann", "slow.example")) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
+        with pytest.raises(InputError, match="did not answer"):
+            await asyncio.wait_for(fetch("key:bob", "quick.example"), 30)
+        answered.set()
+
+    asyncio.run(test())

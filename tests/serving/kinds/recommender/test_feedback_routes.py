@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from models.errors import FeedbackUnavailable
+from serving.access.api_keys import hash_of
 from tests.serving.in_process_service import LocalService
 from tests.serving.runners.small_runners import INTERNAL_TEXT
 
@@ -32,12 +33,53 @@ def test_events_are_stored_and_counted(local_service: LocalService) -> None:
 def test_duplicates_are_detected_by_key_request_or_content(local_service: LocalService) -> None:
     keyed = {**EVENT, "idempotency_key": "a"}
     assert send(local_service, keyed, keyed) == {"accepted": 1, "duplicates": 1}
-    assert send(local_service, {**keyed, "item_id": "4"})["accepted"] == 0
     timed = {**EVENT, "time": "2026-01-31T12:00:00Z"}
     assert send(local_service, timed, timed, {**timed, "kind": "view"}) == {"accepted": 2, "duplicates": 1}
     assert send(local_service, EVENT, EVENT, **{"Idempotency-Key": "r1"}) == {"accepted": 2, "duplicates": 0}
     assert send(local_service, EVENT, EVENT, **{"Idempotency-Key": "r1"}) == {"accepted": 0, "duplicates": 2}
     assert send(local_service, EVENT)["accepted"] == send(local_service, EVENT)["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "header"),
+    [
+        ([{**EVENT, "idempotency_key": "k"}], [{**EVENT, "idempotency_key": "k", "item_id": "4"}], None),
+        ([{**EVENT, "idempotency_key": "k"}], [EVENT, {**EVENT, "idempotency_key": "k", "value": 2.0}], None),
+        ([EVENT, EVENT], [EVENT, {**EVENT, "kind": "view"}], "k"),
+        ([EVENT], [EVENT, EVENT], "k"),
+        ([EVENT, EVENT], [EVENT], "k"),
+        ([{**EVENT, "idempotency_key": "own"}, EVENT], [{**EVENT, "item_id": "4"}], "k"),
+        ([{**EVENT, "time": "2026-01-31T12:00:00Z"}], [EVENT], "k"),
+    ],
+)
+def test_other_events_under_a_known_key_are_refused_and_none_is_stored(
+    local_service: LocalService, first: list[dict[str, Any]], second: list[dict[str, Any]], header: str | None
+) -> None:
+    headers = {} if header is None else {"Idempotency-Key": header}
+    send(local_service, *first, **headers)
+    stored = dict(local_service.feedback.events)
+
+    refused = local_service.post("/v1/feedback", json={"events": second}, headers=headers)
+
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/key-reused")
+    assert local_service.feedback.events == stored
+    assert send(local_service, *first, **headers)["accepted"] == 0
+
+
+def test_the_same_moment_in_another_zone_is_the_same_event(local_service: LocalService) -> None:
+    for time in ("2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00"):
+        counts = send(local_service, {**EVENT, "time": time, "idempotency_key": "k"})
+    assert counts == {"accepted": 0, "duplicates": 1}
+
+
+def test_keys_of_different_callers_are_different() -> None:
+    shop = LocalService(api_keys=",".join(f"{name}:predict:{hash_of(name)}" for name in ("ann", "bob")))
+    keyed = {**EVENT, "idempotency_key": "k"}
+    for headers in ({"X-API-Key": "ann"}, {"X-API-Key": "bob"}):
+        for sent in ([keyed], [{**EVENT, "user_id": headers["X-API-Key"]}]):
+            assert send(shop, *sent, **headers, **{"Idempotency-Key": "r"}) == {"accepted": 1, "duplicates": 0}
+            assert send(shop, *sent, **headers, **{"Idempotency-Key": "r"}) == {"accepted": 0, "duplicates": 1}
+    assert len(shop.feedback.events) == 4
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,16 @@ def test_several_users_keep_their_order(local_service: LocalService) -> None:
     assert response.headers["etag"]
 
 
+@pytest.mark.parametrize(
+    ("users", "ids"),
+    [("a%2Cb", ["a,b"]), ("a%2cb,c", ["a,b", "c"]), ("bob,%2C", ["bob", ","]), ("a+b,%20c%26d%3De", ["a b", " c&d=e"]),
+     ("%61%252C,gr%C3%B6%C3%9Fe", ["a%2C", "größe"])],
+)  # fmt: skip
+def test_a_list_is_split_before_it_is_decoded(local_service: LocalService, users: str, ids: list[str]) -> None:
+    response = local_service.get(f"/v1/users/recommendations?user_ids={users}&n=1")
+    assert [result["user_id"] for result in response.json()["results"]] == ids
+
+
 @pytest.mark.parametrize("users", ["", "?user_ids=", "?user_ids=,,", "?user_ids=" + ",".join(map(str, range(51)))])
 def test_number_of_users_is_limited(local_service: LocalService, users: str) -> None:
     response = local_service.get(f"/v1/users/recommendations{users}")

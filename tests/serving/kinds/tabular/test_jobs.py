@@ -21,3 +21,15 @@ async def test_invalid_rows_fail_alone_and_the_others_are_one_batch() -> None:
     assert outcomes[1].content["error"]["detail"] == "age: Input should be a valid number"
     assert outcomes[0].content["prediction"] in ("good", "bad")
     assert local_service.table.calls == [3]
+
+
+@in_loop
+async def test_a_row_of_far_too_many_fields_fails_before_its_validation() -> None:
+    local_service = LocalService()
+    rows = [ROW, {**ROW, **{f"a{number}": 0 for number in range(1000)}}]
+
+    processor = RowProcessor(local_service.table_handler, max_rows=64)
+    outcomes = await processor.process([JobItem({"row": row}) for row in rows], {})
+
+    assert statuses(outcomes) == ".x"
+    assert outcomes[1].content["error"]["detail"] == "the row has more than 256 fields"

@@ -238,6 +238,8 @@ async def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
         ("POST", "/runner/elsewhere", b"", 404),
         ("POST", "/runner/reload", b"[1]", 400),
         ("POST", "/runner/reload", b"{", 400),
+        ("POST", "/runner/reload", b" " * 100_000, 400),
+        ("POST", "/runner/versions", b'{"versions":[%b]}' % (b'"v1",' * 100_000), 400),
         ("GET", "/runner/elsewhere", b"", 404),
         ("PUT", "/runner/predict", b"", 404),
     ],

@@ -36,6 +36,7 @@ class FastPathServer:
     timeout_s: float = 30.0
     max_waiting: int = MAX_WAITING
     head_timeout_s: float = 20.0
+    keep_alive_s: float = 5.0
     # Request ids and statuses of responses by the protocol itself.
     counted: list[tuple[str, int]] = field(default_factory=list)
     hold: asyncio.Event | None = None
@@ -162,6 +163,7 @@ async def listening(fast_server: FastPathServer) -> AsyncIterator[FastPathServer
             lifespan="off",
             log_config=None,
             access_log=False,
+            timeout_keep_alive=fast_server.keep_alive_s,  # type: ignore[arg-type]  # it is only passed to `call_later`
         )
     )
     task = asyncio.create_task(server.serve())

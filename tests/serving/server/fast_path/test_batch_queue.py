@@ -9,8 +9,8 @@ import pytest
 
 from models.errors import DeadlineExceeded, Overloaded, RunnerUnavailable
 from serving.observability.metrics import service_metrics
-from serving.server.fast_path.batch_queue import MAX_REQUESTS
-from serving.server.fast_path.protocol import BODY_WAIT_S
+from serving.server.fast_path.batch_queue import MAX_BATCH_BYTES, MAX_REQUESTS
+from serving.server.fast_path.protocol import BODY_WAIT_S, MAX_BODY_BYTES
 from tests.serving.event_loop import in_loop, until
 from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
 
@@ -29,6 +29,22 @@ async def test_requests_during_a_batch_form_the_next_batch() -> None:
         answers = [(await other)[0] for other in others]
         assert answers == [b'fast {"n": %d}' % n for n in range(MAX_REQUESTS + 6)]
     assert [len(batch) for batch in server.batches] == [1, MAX_REQUESTS, 6]
+
+
+@in_loop
+async def test_large_requests_form_small_batches() -> None:
+    hold = asyncio.Event()
+    body = b'{"text": "%b"}' % (b"x" * (MAX_BODY_BYTES - 100))
+    in_one_batch = 1 + MAX_BATCH_BYTES // len(body)
+    async with listening(FastPathServer(hold=hold)) as server:
+        first = asyncio.create_task(server.send(request()))
+        await until(lambda: server.batches)
+        others = [asyncio.create_task(server.send(request(body))) for _ in range(in_one_batch + 3)]
+        await until(lambda: server.draining.in_flight == 2 + len(others))
+        hold.set()
+        assert await first == [b"fast " + BODY]
+        assert [(await other)[0] for other in others] == [b"fast " + body] * len(others)
+    assert [len(batch) for batch in server.batches] == [1, in_one_batch, 3]
 
 
 @in_loop

@@ -1,0 +1,137 @@
+"""The arbiter of `bentoml serve`, which starts and stops all processes: private, bounded stop, fast restarts.
+
+BentoML creates it with constants that no setting changes: two TCP ports without a key, through which every local user
+runs commands as the user of the service; a check for dead processes every ten seconds; a day until a process that
+ignores SIGTERM is killed. This module replaces one function of BentoML, the constructor of its arbiter, when a service
+starts. `docs/upstream-reports.md` contains the report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psutil  # type: ignore[import-untyped]
+from bentoml._internal.utils import circus
+from bentoml.exceptions import BentoMLException
+from circus.exc import ConflictError  # type: ignore[import-untyped]
+
+from serving.process.graceful_shutdown import KILL_MARGIN_S
+from serving.process.parent_watchdog import name_parent
+from serving.process.restarts import RestartPolicy
+from serving.process.startup import STARTED_FOLDER
+
+# Between two checks for dead processes: 0.2 ms of processor time for four processes.
+_CHECK_EVERY_S: Final = 0.25
+_RETRY_STOP_S: Final = 0.05
+_Arbiter: Any = circus.Arbiter  # Any: BentoML annotates `stop` with None, and it returns an awaitable
+
+
+def supervise(*, grace_s: float) -> None:
+    """Prepare the process of `bentoml serve`: replace the constructor of BentoML's arbiter, before it creates one.
+
+    Processes that run KILL_MARGIN_S longer than `grace_s` after a stop signal are killed.
+    """
+    name_parent()
+    original = inspect.unwrap(_Arbiter.__init__)
+
+    @functools.wraps(original)
+    def init(arbiter: Any, watchers: Sequence[Any], **options: Any) -> None:  # Any: circus is untyped
+        for listening in options.get("sockets") or ():
+            _check_address(listening)
+        folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
+        services = list(watchers)
+        for watcher in services:
+            watcher.env[STARTED_FOLDER] = str(folder)
+            # With BENTOML_CONTAINERIZED BentoML restarts no process.
+            watcher.respawn = True
+        original(arbiter, watchers, **{**options, **_endpoints(folder, options), "check_delay": _CHECK_EVERY_S})
+        for watcher in arbiter.watchers:
+            watcher.graceful_timeout = grace_s + KILL_MARGIN_S
+        arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stop = functools.partial(_stop, arbiter)
+        # circus calls it at SIGTERM and SIGINT.
+        arbiter.ctrl.sys_hdl.quit = functools.partial(_quit, arbiter, stop, limit_s=grace_s + 2 * KILL_MARGIN_S)
+        policy = RestartPolicy(lambda: services, folder)
+        # circus calls it at every check.
+        arbiter.manage_watchers = functools.partial(_check, arbiter, policy, arbiter.manage_watchers, stop)
+
+    _Arbiter.__init__ = init
+
+
+def _check_address(listening: Any) -> None:  # Any: circus's own socket
+    """Raise BentoMLException if circus could not listen on the TCP address of its socket: it answers by a traceback."""
+    if listening.is_unix:
+        return
+    with socket.socket(listening.family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listening.host, listening.port))
+            probe.listen()
+        except OSError as error:
+            place = f"port {listening.port} of {listening.host}"
+            raise BentoMLException(
+                f"cannot listen on {place}: {error.strerror}; stop what uses it, or choose another with --port"
+            ) from error
+
+
+def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:
+    """Return the addresses of circus: none outside of this process, except for the plugin of `--reload`.
+
+    The plugin is another process; it uses sockets in `folder`, which only this user can enter.
+    """
+    scheme = "ipc" if options.get("plugins") else "inproc"
+    return {"endpoint": f"{scheme}://{folder}/control", "pubsub_endpoint": f"{scheme}://{folder}/events"}
+
+
+def _check(arbiter: Any, policy: RestartPolicy, manage: Callable[[], Any], stop: Callable[[], Any]) -> Any:
+    """Have circus restart dead processes when that is due, or stop when a service cannot start."""
+    is_due = policy.is_due()
+    if policy.unstartable is not None:
+        # circus raises it in the main thread after the stop.
+        arbiter._exception = BentoMLException(
+            f"{policy.unstartable} cannot start; its log lines above contain the cause"
+        )
+        return stop()
+    if is_due:
+        # While circus starts processes it refuses another check: the next one is in time.
+        with contextlib.suppress(ConflictError):
+            result = manage()
+            policy.restarted()
+            return result
+    return None
+
+
+def _quit(arbiter: Any, stop: Callable[[], Any], *, limit_s: float) -> None:
+    """Stop, or kill everything after `limit_s`: this process hangs too when its output is not read."""
+    timer = threading.Timer(limit_s, _kill_all)
+    timer.daemon = True
+    timer.start()
+    arbiter.loop.add_callback(stop)
+
+
+def _kill_all() -> None:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    os._exit(1)
+
+
+async def _stop(arbiter: Any) -> None:
+    """Stop all processes. While circus starts some, it refuses to stop: try again, or the signal would be lost."""
+    while not arbiter._stopping:
+        try:
+            # An arbiter in a thread overrides it for other threads.
+            await _Arbiter.stop(arbiter)
+        except ConflictError:
+            await asyncio.sleep(_RETRY_STOP_S)

@@ -1,0 +1,1 @@
+"""The attacks. Each module registers its scenarios when it is imported."""

@@ -1,0 +1,76 @@
+"""Measure how long an event loop is held: the processor time of its longest iteration, on a busy machine too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+
+@dataclass(slots=True)
+class Stall:
+    """The longest iteration of an event loop, in seconds of processor time."""
+
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def longest_stall() -> Iterator[Stall]:
+    """Measure the event loops of this thread inside the block. No other task runs during an iteration."""
+    stall = Stall()
+    run_once: Callable[[Any], None] = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
+
+    def measured(loop: Any) -> None:  # Any: asyncio's own class
+        started = time.thread_time()
+        run_once(loop)
+        stall.seconds = max(stall.seconds, time.thread_time() - started)
+
+    asyncio.BaseEventLoop._run_once = measured  # type: ignore[attr-defined]
+    try:
+        yield stall
+    finally:
+        asyncio.BaseEventLoop._run_once = run_once  # type: ignore[attr-defined]
+
+
+async def post(app: ASGIApp, path: str, content_type: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+    """Send a request to `app` without the work of a client. Return the status and the body of the response."""
+    status, answer, is_sent = 0, b"", False
+
+    async def receive() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            await asyncio.Event().wait()
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal status, answer
+        status = message.get("status", status)
+        answer += message.get("body", b"")
+
+    given = {"content-type": content_type, "content-length": str(len(body)), **headers}
+    path, _, query = path.partition("?")
+    await app(
+        {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query.encode(),
+            "headers": [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        },
+        receive,
+        send,
+    )
+    return status, answer
