@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serving.kinds.image.handler import ImageHandler
 
 READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
-_CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
+_CONTENT_TYPES = ", ".join(IMAGE_TYPES)
 OPTIONS = len(ClassifyOptions.model_fields)
 
 
@@ -40,7 +40,8 @@ def _classify_image(handler: ImageHandler) -> Operation:
         summary="Classify an image",
         description=(
             f"{READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
-            "truncated image is refused, and one with too many pixels before it is decoded."
+            "truncated image is refused, and one with too many pixels before it is decoded. AVIF, HEIC, TIFF and JPEG "
+            "2000 are not read."
         ),
         handler=lambda request: classify_v1(request, handler),
         body=image_form(_v1_fields(), "ClassifyForm"),
