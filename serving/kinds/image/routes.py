@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serving.kinds.image.handler import ImageHandler
 
 READS = "JPEG, PNG, WebP, GIF (its first frame) or BMP"
-_CONTENT_TYPES = ", ".join(IMAGE_TYPES)
+_CONTENT_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/bmp"
 OPTIONS = len(ClassifyOptions.model_fields)
 
 

@@ -68,5 +68,5 @@ def recommendation_stream(handler: RecommenderHandler) -> Stream:
 
 def _query_type(max_users: int) -> type[RecommendQuery]:
     user_id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
-    users = Annotated[tuple[user_id, ...], Field(min_length=1, max_length=max_users, description="Ids of the users.")]  # type: ignore[valid-type]
+    users = Annotated[tuple[user_id, ...], Field(min_length=1, max_length=max_users, description="Ids of the users.")]
     return create_model("StreamQuery", __base__=RecommendQuery, user_ids=(users, ...))
