@@ -1,16 +1,18 @@
-"""Cache of the models that tests train. An entry is trained again only when its sources or options change."""
+"""Cache of the models that tests train. An entry is trained again only when what its training imports changes."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,18 +21,46 @@ from training.packages import cache_folder
 ROOT = Path(__file__).parent.parent
 
 
-def sources_key(*patterns: str, also: str = "") -> str:
-    """Return a hash of the project's files that match `patterns`, and of `also`, the options of the command.
+def imports_key(*modules: str, also: str = "") -> str:
+    """Return a hash of these modules, of the project's modules that they import, of the lock, and of `also`.
 
-    Comments and docstrings do not count: an edit of them does not train a model again.
+    Imports inside functions count, and so do those of imported modules. Comments and docstrings do not: an edit of them
+    does not train a model again. `also` is for the options of the command.
     """
-    digest = hashlib.sha256(also.encode())
-    for pattern in patterns:
-        for path in sorted(ROOT.glob(pattern)):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + _content(path))
+    digest = hashlib.sha256(also.encode() + _content(ROOT / "requirements.lock"))
+    for path in sorted(_imported(modules)):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + _content(path))
     return digest.hexdigest()[:16]
 
 
+def _imported(modules: Sequence[str]) -> set[Path]:
+    """Return the files of these modules of the project, and of all that they import."""
+    files: set[Path] = set()
+    waiting = set(modules)
+    seen: set[str] = set()
+    while waiting:
+        seen.add(name := waiting.pop())
+        path = ROOT / name.replace(".", "/")
+        found = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+        files.update(found)
+        waiting |= {each for file in found for each in _imports_of(file)} - seen
+    return files
+
+
+@functools.cache
+def _imports_of(path: Path) -> frozenset[str]:
+    """Return the names that a file imports, and the packages that contain them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # A name is a module or is defined in one.
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2))
+
+
+@functools.cache
 def _content(path: Path) -> bytes:
     if path.suffix != ".py":
         return path.read_bytes()
@@ -74,9 +104,12 @@ def _cached(name: str, key: str, fill: Callable[[Path], object]) -> Path:
         if not folder.is_dir():
             # An interrupted run leaves no incomplete entry: the folder gets its name when it is complete.
             scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+            started = time.perf_counter()
+            sys.stderr.write(f"\n> train '{name}' for the tests; later runs use it\n")
             try:
                 fill(scratch)
                 scratch.rename(folder)
+                sys.stderr.write(f"= '{name}' in {time.perf_counter() - started:.0f} s\n")
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     return folder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +24,14 @@ settings.register_profile("steady", _NO_TIME_LIMIT, derandomize=True)
 settings.load_profile("steady")
 
 pytest_plugins = [
-    "tests.fixtures_default",
     "tests.fixtures_image",
     "tests.fixtures_tabular",
     "tests.fixtures_recommender",
+    # It imports the others.
+    "tests.fixtures_default",
 ]
 # Fixtures that train a model unless the cache has it.
-_TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store"}
+_TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store", "held_out"}
 # The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.
 _LIVE = ("live models", "live projects", "live deploy")
 # A file all of whose tests have these markers.
@@ -63,6 +66,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
         items.sort(key=lambda item: (order.get(_group(item), len(order)), _is_shared(item), _file(item) not in slow))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show the progress of training, which takes minutes, instead of capturing it."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    is_shown = capture is not None and fixturedef.argname in _TRAINED
+    with capture.global_and_fixture_disabled() if is_shown else contextlib.nullcontext():
+        return (yield)
 
 
 def _fixtures(item: pytest.Item) -> set[str]:

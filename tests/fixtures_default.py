@@ -8,18 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import cached_home, sources_key
+from tests.artifact_cache import cached_home, imports_key
+from tests.fixtures_image import trained_image
+from tests.fixtures_recommender import trained_recommender
+from tests.fixtures_tabular import trained_tabular
 from tests.live.server import Server, serving
 
 
-@pytest.fixture(scope="session")
-def default_home(image_store: Path, tabular_store: Path) -> Path:
-    """A BENTOML_HOME whose store holds the default models. Kept until the sources or the locked versions change.
+def trained_default_home() -> Path:
+    """Return a BENTOML_HOME whose store holds the default models.
 
-    The command trains what the stores of single models do not hold.
+    Each model is kept on its own, so that a change retrains those that it concerns, and an interrupted run loses one.
+    The command trains what is missing or of an older recipe.
     """
-    key = sources_key("requirements.lock", "models/**/*.py", "training/**/*.py")
-    return cached_home("default", key, "training", stores=(image_store, tabular_store))
+    stores = (trained_image(), trained_tabular(), trained_recommender("recommender-default"))
+    key = imports_key("training.__main__", also=" ".join(store.parent.name for store in stores))
+    return cached_home("default", key, "training", stores=stores)
+
+
+@pytest.fixture(scope="session")
+def default_home() -> Path:
+    """A BENTOML_HOME whose store holds the default models."""
+    return trained_default_home()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Fixtures with the default image classifier, cached until its sources change."""
+"""Fixtures with the default image classifier, cached until what its training imports changes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 import pytest
 
 from models.store.artifacts import Artifact, find
-from tests.artifact_cache import cached_store, sources_key
+from tests.artifact_cache import cached_store, imports_key
 
-SOURCES = ("models/*.py", "models/store/*.py", "models/image/**/*.py", "training/*.py", "training/image/**/*.py")
+
+def trained_image() -> Path:
+    """Return a model store with `image`, trained with the default options."""
+    from training.image.params import Params
+    from training.image.train import train
+
+    return cached_store("image", imports_key("training.image.train"), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")
 def image_store() -> Path:
     """Return a model store with `image`, trained with the default options."""
-    from training.image.params import Params
-    from training.image.train import train
-
-    return cached_store("image", sources_key(*SOURCES), lambda store: train(Params(), store=store))
+    return trained_image()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A fixture with a recommender of MovieLens-100K, cached until its sources change."""
+"""Fixtures with recommenders of MovieLens-100K, cached until what their training imports changes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import cached_home, sources_key
+from tests.artifact_cache import cached_home, imports_key
 
-SOURCES = (
-    "models/*.py",
-    "models/store/*.py",
-    "models/recommender/**/*.py",
-    "training/*.py",
-    "training/recommender/**/*.py",
-)
 _OPTIONS = ("--epochs", "10", "--factors", "32", "--algorithms", "lightfm-warp,ease,item-knn,popular")
+
+
+def trained_recommender(name: str, *options: str) -> Path:
+    """Return a model store, in a BENTOML_HOME, with what `python -m training.recommender` saves with these options."""
+    key = imports_key("training.recommender.__main__", also=" ".join(options))
+    return cached_home(name, key, "training.recommender", *options) / "models"
 
 
 @pytest.fixture(scope="session")
 def recommender_store() -> Path:
-    """Return a model store, in a BENTOML_HOME, with the artifact "recommender"."""
-    key = sources_key(*SOURCES, also=" ".join(_OPTIONS))
-    return cached_home("recommender", key, "training.recommender", *_OPTIONS) / "models"
+    """Return a model store with the artifact "recommender", of few algorithms and epochs."""
+    return trained_recommender("recommender", *_OPTIONS)

@@ -1,4 +1,4 @@
-"""Fixtures with the default tabular model, cached until its sources change."""
+"""Fixtures with the default tabular model, cached until what its training imports changes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 import pytest
 
 from models.store.artifacts import Artifact, find
-from tests.artifact_cache import cached_store, sources_key
+from tests.artifact_cache import cached_store, imports_key
 
-SOURCES = ("models/*.py", "models/store/*.py", "models/tabular/**/*.py", "training/*.py", "training/tabular/**/*.py")
+
+def trained_tabular() -> Path:
+    """Return a model store with `tabular`, trained on German credit with the default options."""
+    from training.tabular.params import Params
+    from training.tabular.train import train
+
+    return cached_store("tabular", imports_key("training.tabular.train"), lambda store: train(Params(), store=store))
 
 
 @pytest.fixture(scope="session")
 def tabular_store() -> Path:
     """Return a model store with `tabular`, trained on German credit with the default options."""
-    from training.tabular.params import Params
-    from training.tabular.train import train
-
-    return cached_store("tabular", sources_key(*SOURCES), lambda store: train(Params(), store=store))
+    return trained_tabular()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact_cache import cached_home, cached_store, sources_key
+import tests.artifact_cache
+from tests.artifact_cache import ROOT, _imported, cached_home, cached_store, imports_key
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +78,46 @@ def test_a_command_finds_the_models_of_other_stores(cache: Path, tmp_path: Path)
     assert (home / "models" / "found" / "model").read_text() == "first"
 
 
-def test_the_key_depends_on_sources_and_options() -> None:
-    key = sources_key("tests/artifact_cache.py")
-    assert key == sources_key("tests/artifact_cache.py")
-    assert key not in (sources_key("tests/artifact_*.py", also="--seed 1"), sources_key("tests/*.py"))
+PROJECT = {
+    "requirements.lock": "numpy==2",
+    "training/__init__.py": "",
+    "training/a.py": "import numpy\n\n\ndef f():\n    from models import b\n",
+    "models/__init__.py": "",
+    "models/b.py": "from models.c import value\n",
+    "models/c.py": "value = 1\n",
+    "models/d.py": "import models.c\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "changes"),
+    [
+        ("training/a.py", "import numpy\n\n\ndef f():\n    from models import b\n\n\nf()\n", True),
+        ("models/c.py", "value = 2\n", True),
+        ("models/__init__.py", "import os\n", True),
+        ("requirements.lock", "numpy==3", True),
+        ("models/c.py", '"""A docstring."""\n\nvalue = 1  # a comment\n', False),
+        ("models/d.py", "value = 3\n", False),
+        ("models/e.py", "value = 3\n", False),
+    ],
+)
+def test_the_key_changes_with_what_the_training_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, changes: bool
+) -> None:
+    keys = []
+    for number, project in enumerate((PROJECT, PROJECT | {file: text})):
+        root = tmp_path / str(number)
+        for name, content in project.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(content)
+        monkeypatch.setattr(tests.artifact_cache, "ROOT", root)
+        keys.append(imports_key("training.a"))
+    assert (keys[0] != keys[1]) == changes
+    assert imports_key("training.a", also="--seed 1") != keys[1]
+
+
+def test_a_model_does_not_depend_on_the_modules_of_other_kinds() -> None:
+    for kind, others in (("image", "tabular"), ("tabular", "recommender"), ("recommender", "image")):
+        files = {path.relative_to(ROOT).as_posix() for path in _imported([f"training.{kind}.train"])}
+        assert {f"training/{kind}/train.py", f"training/{kind}/params.py", "models/store/artifacts.py"} <= files
+        assert not any(f"/{others}/" in file or file.startswith(("serving/", "tests/")) for file in files)

@@ -27,6 +27,11 @@ def step(title: str) -> Iterator[None]:
     console.print(f"  done in {time.perf_counter() - started:.1f} s")
 
 
+def note(text: str) -> None:
+    """Print one line about a step, as it is: brackets in names are no markup."""
+    console.print(f"  {text}", markup=False, soft_wrap=True)
+
+
 def library_versions(*names: str) -> dict[str, str]:
     """Return the installed versions of distributions, for the card."""
     return {name: importlib.metadata.version(name) for name in names}

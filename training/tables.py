@@ -22,6 +22,7 @@ import pyarrow.parquet
 from models.card import DataSource
 from models.errors import DataInvalid, InputTooLarge
 from models.store.artifacts import file_sha256
+from models.tables.columns import plain
 from models.tables.csv_files import CsvLayout, layout_of
 
 # Separates the words of a cell that holds a list.
@@ -58,7 +59,7 @@ def read_table(path: Path, *, delimiter: str = "", text: Sequence[str] = ()) -> 
     """
     check_file(path)
     try:
-        data = pa.parquet.read_table(path) if is_parquet(path) else _read_csv(path, delimiter, text)
+        data = _read_parquet(path) if is_parquet(path) else _read_csv(path, delimiter, text)
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeDecodeError) as error:
         raise DataInvalid(f"cannot read '{path.name}': {str(error).splitlines()[0][:300]}") from error
     if not data.num_rows:
@@ -105,6 +106,11 @@ def source(tables: Sequence[Table | None], *, rows: int, name: str = "") -> Data
     present = [table for table in tables if table is not None]
     digest = hashlib.sha256("".join(table.sha256 for table in present).encode()).hexdigest()
     return DataSource(name=name or ", ".join(table.name for table in present), sha256=digest, rows=rows)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    data = pa.parquet.read_table(path)
+    return pa.table([plain(column) for column in data.columns], names=data.column_names)
 
 
 def _read_csv(path: Path, delimiter: str, text: Sequence[str]) -> pa.Table:

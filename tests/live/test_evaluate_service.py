@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import DataInvalid
-from tests.artifact_cache import cached_home, sources_key
 from tests.fixtures_default import own_home
-from tests.fixtures_recommender import SOURCES
+from tests.fixtures_recommender import trained_recommender
 from tests.live.server import Server, serving
 from training.recommender.evaluate_service import Params, main
 
@@ -34,8 +33,7 @@ _TRAIN = (
 def held_out(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BENTOML_HOME with the default models and a recommender trained without the test set."""
     home = own_home(default_home, tmp_path_factory)
-    trained = cached_home("held-out", sources_key(*SOURCES, also=" ".join(_TRAIN)), "training.recommender", *_TRAIN)
-    shutil.copytree(trained / "models", home / "models", dirs_exist_ok=True)
+    shutil.copytree(trained_recommender("held-out", *_TRAIN), home / "models", dirs_exist_ok=True)
     return home
 
 

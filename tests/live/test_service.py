@@ -15,6 +15,7 @@ import httpx
 import pytest
 from bentoml.exceptions import BentoMLException
 
+from models.recommender.registry import ALGORITHMS
 from tests.fixtures_default import own_home
 from tests.live.server import ANSWER_S, Server, serving, wait_for
 from tests.serving.access.credentials import API_KEYS, KEYS
@@ -88,6 +89,14 @@ def test_known_users_get_personal_and_unknown_users_popular_items(service: Serve
     assert first["reason"] is None
     assert unknown["reason"] == "unknown_user"
     assert len(unknown["items"]) == 10
+
+
+def test_every_algorithm_answers_a_request_that_names_it(service: Server) -> None:
+    for name in ALGORITHMS.names():
+        answer = service.post("/v1/recommendations", json={"user_id": "196", "n": 3, "model": name})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["algorithm"] == name
+        assert len(answer.json()["items"]) == 3
 
 
 def test_model_list_has_metrics_of_each_model(service: Server) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving.process.startup import freeze_live_objects
-from tests.artifact_cache import cached_home, sources_key
+from tests.fixtures_default import trained_default_home
 from tests.hostile_json import CORPUS, PATHS
 from tests.live.livez_probe import LivezProbe
 from tests.live.livez_probe import post as post_to_server
@@ -48,7 +48,7 @@ def in_this_process(options: argparse.Namespace) -> None:
 
 def live(options: argparse.Namespace) -> None:
     """Measure a server."""
-    home = cached_home("default", sources_key("requirements.lock", "models/**/*.py", "training/**/*.py"), "training")
+    home = trained_default_home()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(home / "models", Path(folder) / "models")
         with serving("service:Gateway", env={"BENTOML_HOME": folder}) as server:

@@ -48,17 +48,17 @@ def test_a_model_of_other_data_is_never_outdated() -> None:
 
 
 def test_only_missing_and_outdated_models_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    current = replace(DEFAULT, params=dict(TABULAR.card_parameters()))
-    store = {"tabular": DEFAULT, "recommender": replace(current, data=DataSource("MovieLens-100K", "ab" * 32, 1))}
+    data = DataSource("MovieLens-100K", "ab" * 32, 1)
+    current = replace(DEFAULT, data=data, params=dict(RECIPES["recommender"].card_parameters()))
+    store = {"tabular": DEFAULT, "recommender": current}
     trained: list[str] = []
 
     def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
         trained.append(command[2])
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(
-        training_script, "versions", lambda name: [Artifact(name, "v1", Path(), store[name])] if name in store else []
-    )
+    monkeypatch.setattr(training_script, "versions", lambda name: [name] if name in store else [])
+    monkeypatch.setattr(training_script, "find", lambda name: Artifact(name, "v1", Path(), store[name]))
     monkeypatch.setattr("training.__main__.subprocess.run", run)
     training_script.main(training_script.Params())
 

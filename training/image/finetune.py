@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from training.image.checkpoint import (
     restore_optimizer,
     write_checkpoint,
 )
-from training.report import console
+from training.report import console, note
 
 _SMOOTHING = 0.05
 _WEIGHT_DECAY = 0.01
@@ -127,6 +128,7 @@ class _Run:
 
     def epoch(self) -> None:
         """One pass over the training images, then a look at the held-out ones."""
+        started = time.perf_counter()
         progress, plan = self.progress, self.plan
         if progress.epochs == plan.head_epochs:
             self.optimizer = self._optimizer()
@@ -141,7 +143,7 @@ class _Run:
             losses.append(self._step(rows, random))
         self.model.eval()
         answers = probabilities(self.model, self.data.held_out)
-        self._record(float(np.mean(losses)), answers)
+        self._record(float(np.mean(losses)), answers, seconds=time.perf_counter() - started)
 
     def _step(self, rows: NDArray[np.int64], random: torch.Generator) -> float:
         images = torch.from_numpy(self.data.seen[np.sort(rows)]).to(self.device)
@@ -193,7 +195,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _record(self, loss: float, answers: NDArray[np.float32]) -> None:
+    def _record(self, loss: float, answers: NDArray[np.float32], *, seconds: float) -> None:
         of = self.data.held_out_of
         top1 = float((answers.argmax(1) == of).mean())
         likelihood = float(-np.log(np.maximum(answers[np.arange(len(of)), of], 1e-9)).mean())
@@ -206,8 +208,15 @@ class _Run:
             progress.best, progress.since_best = quality, 0
             self.best = copy.deepcopy(self.network.state_dict())
         progress.history.append({"epoch": progress.epochs, "loss": loss, "top1": top1, "validation_loss": likelihood})
-        part = "last layer" if progress.epochs <= self.plan.head_epochs else "whole network"
-        console.print(f"  epoch {progress.epochs}/{self.plan.epochs} ({part}): loss {loss:.3f}, top-1 {top1:.2%}")
+        is_whole, left = progress.epochs > self.plan.head_epochs, self.plan.epochs - progress.epochs
+        part = "whole network" if is_whole else "last layer"
+        # An epoch of the last layer says little about those of the whole network.
+        remaining = f", about {_duration(left * seconds)} left at most" if is_whole and left else ""
+        note(f"epoch {progress.epochs}/{self.plan.epochs} ({part}): loss {loss:.3f}, top-1 {top1:.2%}{remaining}")
 
     def _title(self) -> str:
         return f"epoch {self.progress.epochs + 1}/{self.plan.epochs}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,51 +18,58 @@ from models.cores import usable_cores
 from models.errors import DataInvalid, InputError
 from models.image.preprocessing import ImageDecoder, Pixels, Preprocessing
 from models.store.artifacts import file_sha256
-from training.report import console
+from training.image.class_folders import find_class_folders
+from training.report import console, note
 
-# Files that desktops leave in folders of images.
-_IGNORED = frozenset({"thumbs.db", "desktop.ini"})
 _SHOWN_FAULTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Files and their classes: `of[i]` is the index in `classes` of the class of `files[i]`."""
+    """Files and their classes: `of[i]` is the index in `classes` of the class of `files[i]`.
+
+    `is_held_out[i]`: whether the folder itself holds the file out; None where training has to split the files.
+    """
 
     root: Path
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     of: NDArray[np.int64]
     source: DataSource
+    is_held_out: NDArray[np.bool_] | None = None
+
+    def split(self, *, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the indices of training and validation images: the split of the folder, or a stratified one."""
+        if self.is_held_out is None:
+            return split(self.of, share=share, seed=seed)
+        return np.flatnonzero(~self.is_held_out), np.flatnonzero(self.is_held_out)
 
 
 def read_image_folder(root: Path) -> ImageFolder:
-    """List a folder with one folder per class and images at any depth. Hidden files are ignored.
+    """List a folder with one folder per class, or with the parts of a split, such as `train` and `val`.
 
-    Raises DataInvalid when it has fewer than two classes, or a class with fewer than two images.
+    Raises DataInvalid when it has fewer than two classes, or a class without an image to train on and one to validate.
     """
     if not root.is_dir():
         raise DataInvalid(f"--data: there is no folder '{root.name}'")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise DataInvalid(f"'{root.name}' holds no folder; one folder per class is expected, with images in it")
-    if len(folders) == 1:
-        raise DataInvalid(f"'{root.name}' holds one class, '{folders[0].name}'; a classifier needs at least two")
-    files: list[Path] = []
-    of: list[int] = []
-    for index, folder in enumerate(folders):
-        images = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_ignored(path, root))
-        if len(images) < 2:
-            raise DataInvalid(
-                f"class '{folder.name}' needs at least 2 images, to train on and to validate, and has {len(images)}"
-            )
-        files += images
-        of += [index] * len(images)
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(root).as_posix()}\0{file_sha256(path)}\n".encode())
-    source = DataSource(name=root.resolve().name, sha256=digest.hexdigest(), rows=len(files))
-    return ImageFolder(root, tuple(folder.name for folder in folders), tuple(files), np.array(of), source)
+    found = find_class_folders(root)
+    classes = tuple(found.seen)
+    if len(classes) == 1:
+        raise DataInvalid(f"'{root.name}' holds one class, '{classes[0]}'; a classifier needs at least two")
+    parts = (found.seen,) if found.held_out is None else (found.seen, found.held_out)
+    for part in parts:
+        _check_counts(part, least=2 // len(parts))
+    rows = [(path, index) for part in parts for index, name in enumerate(classes) for path in part[name]]
+    files, of = tuple(path for path, _ in rows), np.array([index for _, index in rows])
+    hashes = [file_sha256(path) for path in files]
+    lines = (f"{path.relative_to(root).as_posix()}\0{sha256}\n" for path, sha256 in zip(files, hashes, strict=True))
+    source = DataSource(root.resolve().name, hashlib.sha256("".join(lines).encode()).hexdigest(), len(files))
+    if found.held_out is None:
+        return ImageFolder(root, classes, files, of, source)
+    seen = sum(map(len, found.seen.values()))
+    if repeated := len(set(hashes[:seen]) & set(hashes[seen:])):
+        note(f"warning: images in both parts of the split: {repeated:,}; they make the scores too good")
+    return ImageFolder(root, classes, files, of, source, is_held_out=np.arange(len(files)) >= seen)
 
 
 def split(of: NDArray[np.int64], *, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -126,8 +133,11 @@ def uncropped(preprocessing: Preprocessing) -> Preprocessing:
     return replace(preprocessing, crop=preprocessing.resize)
 
 
-def _is_ignored(path: Path, root: Path) -> bool:
-    return path.name.lower() in _IGNORED or any(part.startswith(".") for part in path.relative_to(root).parts)
+def _check_counts(images: Mapping[str, Sequence[Path]], *, least: int) -> None:
+    for name, files in images.items():
+        if len(files) < least:
+            need = "2 images, to train on and to validate," if least == 2 else "an image in each part of the split"
+            raise DataInvalid(f"class '{name}' needs at least {need} and has {len(files)}")
 
 
 def _message(faults: Sequence[str]) -> str:

@@ -20,13 +20,19 @@ class Params:
     """Options of `python -m training.image`."""
 
     arch: str = option(LITE0, "network: efficientnet_lite0, or any image classifier of torchvision")
-    weights: str = option(DEFAULT, "initial weights: default (published), a .safetensors or .pth file, or none")
+    weights: str = option(
+        DEFAULT,
+        f"initial weights: default (published: {LITE0} from the package index, others from download.pytorch.org), a "
+        ".safetensors or .pth file, or none",
+    )
     labels: Path | None = option(
         None, "text file with one label per line, for weights of other classes than ImageNet's"
     )
-    data: Path | None = option(None, "folder with one folder of images per class, to fine-tune on")
+    data: Path | None = option(
+        None, "folder with one folder of images per class, or with such folders in train and val"
+    )
     size: int | None = option(None, "side of the input square in pixels; that of the network if not given")
-    validation: float = option(0.2, "share of each class that is held out for evaluation")
+    validation: float = option(0.2, "share of each class that is held out, unless --data has a val folder")
     augment: Strength = option(
         "full", "strength of the augmentation of training images", choices=("none", "light", "full")
     )

@@ -28,7 +28,7 @@ from training.image.card import TrainedNetwork, build
 from training.image.evaluation import photograph_scores, scores, write_confusion
 from training.image.export import agree, write_network
 from training.image.finetune import Plan, Split, finetune
-from training.image.folder import ImageFolder, decode_files, read_image_folder, split, uncropped
+from training.image.folder import ImageFolder, decode_files, read_image_folder, uncropped
 from training.image.params import Params, check
 from training.image.photographs import PHOTOGRAPHS, photographs_sha256, views
 from training.image.precision import LARGEST_CALIBRATION, quantize
@@ -87,7 +87,7 @@ def _published(params: Params, weights: Weights | None, preprocessing: Preproces
 def _finetuned(
     params: Params, weights: Weights | None, preprocessing: Preprocessing, folder: ImageFolder, work: Path
 ) -> TrainedNetwork:
-    seen, held_out = split(folder.of, share=params.validation, seed=params.seed)
+    seen, held_out = folder.split(share=params.validation, seed=params.seed)
     with step(f"decode {len(seen):,} images to train on and {len(held_out):,} to validate on"):
         data = Split(
             decode_files(folder, seen.tolist(), uncropped(preprocessing), work / "seen.npy"),

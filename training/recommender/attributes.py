@@ -17,6 +17,7 @@ from models.recommender.dataset.encoding import Attribute, Encoder
 from models.recommender.dataset.feature_files import TIME
 from models.recommender.dataset.temporal_features import ALWAYS, TemporalFeatures
 from training.column_values import unix_seconds
+from training.recommender.ids import ids_of
 from training.tables import TAG_SEPARATOR, Table
 
 _BINS = 8
@@ -61,7 +62,7 @@ def encode_attributes(
     encoder = Encoder(tuple(attribute for attribute in attributes if attribute is not None))
     if not encoder.attributes:
         return Encoded()
-    keys = [str(key).strip() for key in table.column(id_column).to_pylist()]
+    keys = ids_of(table, id_column).to_pylist()
     rows = [
         {attribute.name: columns[attribute.name][row] for attribute in encoder.attributes} for row in range(len(keys))
     ]

@@ -17,7 +17,7 @@ from models.errors import DataInvalid
 from models.recommender.dataset.feature_files import FOLDER, GROUPS, ITEMS, TIME, USERS
 from models.recommender.dataset.temporal_features import ALWAYS
 from training.column_values import unix_seconds
-from training.recommender.interactions import ids_of
+from training.recommender.ids import ids_of
 from training.tables import TAG_SEPARATOR, Table
 
 _AGE_BANDS = (18, 25, 35, 45, 50, 56)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.errors import DataInvalid
@@ -18,6 +17,7 @@ from models.recommender.dataset.feature_files import TIME
 from models.recommender.dataset.temporal_features import ALWAYS
 from training.column_values import numbers, unix_seconds
 from training.recommender.attributes import encode_attributes
+from training.recommender.ids import ids_of
 from training.tables import Table
 
 
@@ -87,23 +87,6 @@ def build_corpus(
     )
     titles = _titles(items, columns, item_ids)
     return Corpus(dataset, tuple(user_ids), tuple(item_ids), titles, of_users.encoder, of_items.encoder)
-
-
-def ids_of(table: Table, column: str) -> pa.ChunkedArray:
-    """Return a column of ids as text without surrounding blanks. Raises DataInvalid with the row of an empty id."""
-    values = table.column(column)
-    if pa.types.is_floating(values.type):
-        raise DataInvalid(f"column '{column}' of '{table.name}' holds fractions: ids are text or whole numbers")
-    try:
-        texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataInvalid(f"column '{column}' of '{table.name}' is {values.type}: ids are text or numbers") from error
-    empty = pc.fill_null(pc.equal(texts, ""), True).to_numpy()
-    if empty.any():
-        raise DataInvalid(
-            f"column '{column}' of '{table.name}' is empty in row {int(np.argmax(empty)) + 1}; remove such rows"
-        )
-    return texts
 
 
 def _weights(events: Table, column: str) -> NDArray[np.float32]:

@@ -17,6 +17,12 @@ from training.recommender.algorithm_settings import create, hyperparameters
 _LIGHTFM = ("lightfm-warp", "lightfm-bpr")
 _LIGHTFM_OPTIONS = ("epochs", "factors", "learning_rate", "threads", "max_sampled")
 
+# All of them, in the order in which they answer what those before cannot.
+DEFAULT_ALGORITHMS = (
+    *("two-level", "lightfm-warp", "ease-session", "als", "ease", "item-knn", "user-knn", "bpr", "fastrp"),
+    *("lmf", "fastrp-item", "lightfm-bpr", "content-knn", "content", "popular"),
+)
+
 
 @dataclass(frozen=True)
 class Params:
@@ -35,8 +41,8 @@ class Params:
     item_attributes: tuple[str, ...] = option((), "columns of items to learn from; every usable column when empty")
     delimiter: str = option("", "delimiter of CSV files; detected when empty")
     algorithms: tuple[str, ...] = option(
-        ("two-level", "lightfm-warp", "ease-session", "als", "ease", "item-knn", "user-knn", "popular"),
-        "what to train; the first is served by default",
+        DEFAULT_ALGORITHMS,
+        "what to train; the first is served by default. Of the default list, those that the data permits",
     )
     set: tuple[str, ...] = option((), "more hyperparameters: ALGORITHM.NAME=VALUE,...; lists are joined by +")
     epochs: int = option(20, "passes over the data (lightfm, also as a retriever of two-level)")

@@ -18,5 +18,5 @@ def feedback_options() -> Sequence[str]:
     return ("--feedback", url) if url else ()
 
 
-# 2: two-level is the default algorithm.
-RECIPE = Recipe(number=2, default_data="MovieLens-100K", options=feedback_options)
+# 2: two-level is the default algorithm. 3: every algorithm.
+RECIPE = Recipe(number=3, default_data="MovieLens-100K", options=feedback_options)

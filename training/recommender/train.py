@@ -7,29 +7,26 @@ with all algorithms, or one artifact for each algorithm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-from rich.progress import Progress as Bar
 
 from models.card import Parity, Scalar
 from models.errors import GateNotMet
-from models.recommender.algorithms.base import Progress
 from models.recommender.archive import Contents
 from models.recommender.dataset.dataset import Dataset
 from models.recommender.dataset.ids import IdIndex, StringArray
-from models.recommender.ranking.two_stage import TwoStage
 from models.recommender.registry import AnyAlgorithm
 from models.store.artifacts import Artifact
 from training.recommender import card
 from training.recommender.artifacts import parts, save
 from training.recommender.evaluation import Evaluation, evaluate
+from training.recommender.fitting import fit_all
 from training.recommender.indexing import index_large
 from training.recommender.interactions import Corpus
 from training.recommender.params import Params, algorithm, check
 from training.recommender.parity import serving_parity
 from training.recommender.recipe import RECIPE
+from training.recommender.selection import choose
 from training.recommender.splits import Split, split
 from training.recommender.training_data import load, print_size
 from training.report import console, step
@@ -56,19 +53,20 @@ def main(params: Params) -> Artifact:
     with step("reading interactions"):
         data = load(params)
     print_size(data.corpus)
+    chosen = choose(params, data.corpus.dataset)
     splits: tuple[Split, ...] = ("random", "last") if params.evaluate_latest else ("random",)
-    results = {how: _evaluate_all(params, data.corpus, how) for how in splits}
-    _check_gate(params, results["random"].evaluations)
+    results = {how: _evaluate_all(params, chosen, data.corpus, how) for how in splits}
+    _check_gate(params, next(iter(chosen)), results["random"].evaluations)
     corpus, fitted = data.corpus, results["random"].fitted
     if params.holdout:
         corpus = replace(corpus, dataset=results["random"].train)
     else:
         with step("fitting again on all interactions, for serving"):
-            fitted = _fit_all(params, params.algorithms, corpus.dataset)
+            fitted = fit_all(chosen, corpus.dataset)
     described: dict[str, Scalar] = {key: getattr(params, key) for key in _CARD_OPTIONS}
     described |= RECIPE.card_parameters()
     evaluations = {how: result.evaluations for how, result in results.items()}
-    contents = _contents(params, corpus, fitted)
+    contents = _contents(corpus, {name: fitted[name] for name in chosen})
     described |= index_large(contents.algorithms, items_from=params.approximate_from)
     # All parts are checked before the first is saved.
     checked = [
@@ -84,12 +82,12 @@ def main(params: Params) -> Artifact:
     return saved[0]
 
 
-def _evaluate_all(params: Params, corpus: Corpus, how: Split) -> _SplitResult:
+def _evaluate_all(params: Params, chosen: Mapping[str, AnyAlgorithm], corpus: Corpus, how: Split) -> _SplitResult:
     """Fit the chosen algorithms, and popularity as the baseline, without a part of the data; evaluate them on it."""
     train, test = split(corpus.dataset, how, test_share=params.test_share, seed=params.seed)
-    names = tuple(dict.fromkeys((*params.algorithms, "popular")))
+    compared = {"popular": algorithm(params, "popular")} | dict(chosen)
     with step(f"evaluating on {_SPLIT_LABELS[how]} {params.test_share:.0%} of each user's interactions"):
-        fitted = _fit_all(params, names, train)
+        fitted = fit_all(compared, train)
         evaluations = {name: evaluate(each, train, test) for name, each in fitted.items()}
         for name, evaluation in evaluations.items():
             figures = "  ".join(f"{key} {value:.4f}" for key, value in evaluation.metrics.items())
@@ -97,8 +95,7 @@ def _evaluate_all(params: Params, corpus: Corpus, how: Split) -> _SplitResult:
     return _SplitResult(train, fitted, evaluations)
 
 
-def _check_gate(params: Params, evaluations: Mapping[str, Evaluation]) -> None:
-    served = params.algorithms[0]
+def _check_gate(params: Params, served: str, evaluations: Mapping[str, Evaluation]) -> None:
     quality = evaluations[served].metrics["ndcg@10"]
     if quality < params.min_metric:
         raise GateNotMet(
@@ -107,14 +104,14 @@ def _check_gate(params: Params, evaluations: Mapping[str, Evaluation]) -> None:
         )
 
 
-def _contents(params: Params, corpus: Corpus, fitted: Mapping[str, AnyAlgorithm]) -> Contents:
+def _contents(corpus: Corpus, fitted: Mapping[str, AnyAlgorithm]) -> Contents:
     return Contents(
         users=IdIndex.of(corpus.user_ids),
         items=IdIndex.of(corpus.item_ids),
         titles=StringArray.of(corpus.titles),
         dataset=corpus.dataset,
-        algorithms={name: fitted[name] for name in params.algorithms},
-        default=params.algorithms[0],
+        algorithms=fitted,
+        default=next(iter(fitted)),
         user_encoder=corpus.user_encoder,
         item_encoder=corpus.item_encoder,
     )
@@ -123,27 +120,3 @@ def _contents(params: Params, corpus: Corpus, fitted: Mapping[str, AnyAlgorithm]
 def _parity(contents: Contents) -> Parity | None:
     with step("comparing serving with the libraries that learned"):
         return serving_parity(list(contents.algorithms.values()))
-
-
-def _fit_all(params: Params, names: Sequence[str], dataset: Dataset) -> dict[str, AnyAlgorithm]:
-    fitted: dict[str, AnyAlgorithm] = {}
-    for name in names:
-        fitted[name] = _fit(algorithm(params, name), dataset, fitted.values())
-    return fitted
-
-
-def _fit(unfitted: AnyAlgorithm, dataset: Dataset, fitted: Iterable[AnyAlgorithm]) -> AnyAlgorithm:
-    """Fit on `dataset`, or return the retriever of a `fitted` two-level model that is the same algorithm."""
-    for other in fitted:
-        retriever = other.retrievers_.get(unfitted.name) if isinstance(other, TwoStage) else None
-        if retriever is not None and retriever.params == unfitted.params:
-            return retriever
-    with _progress_bar(unfitted.name) as progress:
-        return unfitted.fit(dataset, progress=progress)
-
-
-@contextmanager
-def _progress_bar(name: str) -> Iterator[Progress]:
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -11,9 +11,10 @@ from models.errors import DataInvalid
 from training.recommender import movielens
 from training.recommender.feature_tables import FeatureTables, age_and_occupation, feature_tables
 from training.recommender.feedback import read_feedback, with_feedback
+from training.recommender.ids import print_join, with_ids
 from training.recommender.interactions import Columns, Corpus, build_corpus
 from training.recommender.params import Params
-from training.report import console
+from training.report import note
 from training.tables import Table, read_table, source
 
 
@@ -31,23 +32,22 @@ def load(params: Params) -> TrainingData:
     data = _movielens() if params.interactions is None else _files(params)
     if params.feedback:
         events = read_feedback(params.feedback)
-        console.print(f"  {len(events):,} events of feedback", soft_wrap=True)
+        note(f"{len(events):,} events of feedback")
         data = replace(data, corpus=with_feedback(data.corpus, events))
-    _check(params, data)
+    _check(data)
     return data
 
 
 def print_size(corpus: Corpus) -> None:
     """Print how much data there is."""
     dataset = corpus.dataset
-    console.print(
-        f"  {dataset.interactions.nnz:,} interactions of {dataset.users:,} users with {dataset.items:,} items, "
-        f"{len(corpus.user_encoder.names)} user and {len(corpus.item_encoder.names)} item features",
-        soft_wrap=True,
+    note(
+        f"{dataset.interactions.nnz:,} interactions of {dataset.users:,} users with {dataset.items:,} items, "
+        f"{len(corpus.user_encoder.names)} user and {len(corpus.item_encoder.names)} item features"
     )
     if dataset.dated_users is not None and dataset.user_features is not None:
         described = int((np.diff(dataset.user_features.indptr) > 0).sum())
-        console.print(f"  {described:,} of {dataset.users:,} users had attributes at their last interaction")
+        note(f"{described:,} of {dataset.users:,} users had attributes at their last interaction")
 
 
 def _movielens() -> TrainingData:
@@ -63,11 +63,17 @@ def _movielens() -> TrainingData:
 def _files(params: Params) -> TrainingData:
     ids = (params.user_column, params.item_column)
     paths = (params.interactions, params.users, params.items, params.groups)
-    tables = [read_table(path, delimiter=params.delimiter, text=ids) if path else None for path in paths]
+    read = [read_table(path, delimiter=params.delimiter, text=ids) if path else None for path in paths]
+    tables = [table and with_ids(table, ids) for table in read]
     events, users, items, groups = tables
     if events is None:
         raise DataInvalid("no interactions given")
+    for table, column in ((users, params.user_column), (items, params.item_column), (groups, params.user_column)):
+        if table is not None:
+            print_join(events, table, column)
     corpus = _corpus(params, events, users, items)
+    if repeated := len(events) - corpus.dataset.interactions.nnz:
+        note(f"{repeated:,} of {len(events):,} rows repeat a user and an item: their weights are added")
     features = feature_tables(
         users, items, groups, user=params.user_column, item=params.item_column, title=params.title_column
     )
@@ -93,13 +99,8 @@ def _corpus(params: Params, events: Table, users: Table | None, items: Table | N
     )
 
 
-def _check(params: Params, data: TrainingData) -> None:
+def _check(data: TrainingData) -> None:
     dataset = data.corpus.dataset
-    by_content = [name for name in params.algorithms if name in ("content", "content-knn")]
-    if by_content and dataset.item_features is None:
-        raise DataInvalid(
-            f"{by_content[0]} needs attributes of items, which are missing; give --items, or leave it out"
-        )
     if dataset.users < 2 or dataset.items < 2:
         raise DataInvalid(
             f"{data.source.name} has {dataset.users} users and {dataset.items} items: at least 2 of each are needed"

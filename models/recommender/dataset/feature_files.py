@@ -5,8 +5,8 @@
                      first column with "year" in its name the year
     groups.parquet   user_id, group, [kind]: one row per membership
 
-`time` is Unix seconds or a timestamp. Of several rows with one id the latest that is not in the future applies. A row
-in the future applies from its time on.
+`time` is Unix time, a timestamp or ISO 8601, as `models.tables.columns` reads it. Of several rows with one id the
+latest that is not in the future applies. A row in the future applies from its time on.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from models.recommender.dataset.feature_tables import (
     UserGroups,
 )
 from models.recommender.dataset.ids import IdIndex
+from models.tables.columns import id_texts, unix_seconds
 
 FOLDER = "features"
 USERS, ITEMS, GROUPS = "users.parquet", "items.parquet", "groups.parquet"
@@ -71,20 +72,25 @@ def _feature_table(table: Any, id_column: str, now: float) -> tuple[FeatureTable
     """Return the table at `now` and the time of its next change."""
     if table is None:
         return EMPTY_TABLE, math.inf
-    # Ignore rows without an id.
-    table = table.filter(table.column(id_column).is_valid())
+    table = _with_ids(table, id_column)
     times = _seconds(table.column(TIME)) if TIME in table.column_names else np.zeros(len(table))
     table = _latest(table, id_column, times, now)
-    ids = [str(each) for each in table.column(id_column).to_pylist()]
+    ids = table.column(id_column).to_pylist()
     names = [name for name in table.column_names if name not in (id_column, TIME)]
     features = FeatureTable(IdIndex.of(ids), {name: _column(table.column(name)) for name in names})
     return features, float(times[times > now].min(initial=math.inf))
 
 
+def _with_ids(table: Any, id_column: str) -> Any:  # Any: pyarrow.Table
+    """Return the table with ids as text, without the rows that have none."""
+    ids = id_texts(table.column(id_column))
+    return table.set_column(table.column_names.index(id_column), id_column, ids).filter(ids.is_valid())
+
+
 def _latest(table: Any, id_column: str, times: NDArray[np.float64], now: float) -> Any:  # Any: pyarrow.Table
     import pyarrow as pa
 
-    ids = table.column(id_column).cast(pa.string()).combine_chunks().dictionary_encode()
+    ids = table.column(id_column).combine_chunks().dictionary_encode()
     keys: NDArray[np.int64] = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     valid = np.flatnonzero(times <= now)
     order = valid[np.lexsort((valid, times[valid], keys[valid]))]
@@ -94,12 +100,11 @@ def _latest(table: Any, id_column: str, times: NDArray[np.float64], now: float) 
 
 
 def _seconds(column: Any) -> NDArray[np.float64]:  # Any: pyarrow.ChunkedArray
-    import pyarrow as pa
-
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    # A row without a time has always been valid.
-    return np.nan_to_num(np.asarray(column.cast(pa.float64()).to_numpy(), np.float64), nan=0.0)
+    try:
+        # A row without a time has always been valid.
+        return np.nan_to_num(unix_seconds(column), nan=0.0)
+    except ValueError as error:
+        raise ValueError(f"column '{TIME}' {error}; use Unix time, timestamps or ISO 8601") from error
 
 
 def _column(column: Any) -> NumberColumn | TextColumn:  # Any: pyarrow.ChunkedArray
@@ -128,12 +133,13 @@ def _text_column(rows: Iterable[Sequence[str]], *, is_list: bool) -> TextColumn:
 
 
 def _groups(table: Any) -> UserGroups:  # Any: pyarrow.Table
+    table = _with_ids(table, "user_id")
     kinds = table.column("kind").to_pylist() if "kind" in table.column_names else [""] * table.num_rows
     members: dict[tuple[str, str], dict[str, None]] = {}
     for user, group, kind in zip(
         table.column("user_id").to_pylist(), table.column("group").to_pylist(), kinds, strict=True
     ):
-        members.setdefault((str(kind or ""), str(group)), {})[str(user)] = None
+        members.setdefault((str(kind or ""), str(group)), {})[user] = None
     ordered = sorted(members)
     return UserGroups(
         names=tuple(group for _, group in ordered),

@@ -22,7 +22,7 @@ from scipy import sparse
 from models.blas import use_threads
 from models.cores import usable_cores
 from models.errors import InvalidInput
-from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress, no_progress, row_blocks
+from models.recommender.algorithms.base import Algorithm, Arrays, Capability, Progress, row_blocks
 from models.recommender.algorithms.top_k import Items, Scores
 from models.recommender.dataset.dataset import Dataset, Rows, filter_interactions
 from models.recommender.ranking.candidates import (
@@ -33,6 +33,7 @@ from models.recommender.ranking.candidates import (
 )
 from models.recommender.ranking.features import RankingFeatures
 from models.recommender.ranking.folds import assign_folds
+from models.recommender.ranking.progress import StepCounter
 from models.recommender.ranking.ranker import (
     Ranker,
     RankerKind,
@@ -97,20 +98,16 @@ class TwoStage(Algorithm[TwoStageParams]):
             (filter_interactions(dataset, fold_of != fold), filter_interactions(dataset, fold_of == fold))
             for fold in range(folds)
         ]
-        done = 0
-        groups = []
+        steps = StepCounter(progress, (folds + 1) * len(self.params.retrievers) + 1)
         # Folds are independent and training releases the GIL: train as many at once as there are cores, each with one
         # BLAS thread.
         with use_threads(1), ThreadPoolExecutor(max(1, min(usable_cores(), folds))) as pool:
-            fitting = pool.submit(self._fit_retrievers, dataset)
-            for group in pool.map(lambda split: self._groups(*split), splits):
-                groups.append(group)
-                progress(done := done + 1, folds + 2)
+            fitting = pool.submit(self._fit_retrievers, dataset, steps)
+            groups = list(pool.map(lambda parts: self._groups(parts[0], parts[1], steps), splits))
             self.retrievers_ = fitting.result()
-        progress(folds + 1, folds + 2)
         self.ranker_ = self._train_ranker(groups)
         self.ranking_features_ = RankingFeatures(dataset)
-        progress(folds + 2, folds + 2)
+        steps.of_one()(1, 1)
 
     def score(self, user_rows: Rows) -> Scores:
         return self._score(user_rows, hides_seen=False)
@@ -232,12 +229,12 @@ class TwoStage(Algorithm[TwoStageParams]):
         weights = {name: float(weight) for name, _, weight in (each.partition("=") for each in self.params.weights)}
         return {name: weights.get(name, 1.0) for name in self.params.retrievers}
 
-    def _fit_retrievers(self, dataset: Dataset) -> dict[str, AnyAlgorithm]:
-        return {name: self.retriever(name).fit(dataset, progress=no_progress) for name in self.params.retrievers}
+    def _fit_retrievers(self, dataset: Dataset, steps: StepCounter) -> dict[str, AnyAlgorithm]:
+        return {name: self.retriever(name).fit(dataset, progress=steps.of_one()) for name in self.params.retrievers}
 
-    def _groups(self, rest: Dataset, held_back: Dataset) -> RankingGroups:
+    def _groups(self, rest: Dataset, held_back: Dataset, steps: StepCounter) -> RankingGroups:
         """Return the candidates of retrievers fitted on `rest`, for users with items in `held_back`."""
-        retrievers, features = self._fit_retrievers(rest), RankingFeatures(rest)
+        retrievers, features = self._fit_retrievers(rest, steps), RankingFeatures(rest)
         users = np.flatnonzero((held_back.activity() > 0) & (rest.activity() > 0))
         parts = []
         for block in row_blocks(len(users), rest.items):

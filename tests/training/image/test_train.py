@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,41 @@ def test_files_of_desktops_are_ignored(few: Path, tmp_path: Path) -> None:
 def test_invalid_options_are_refused(few: Path, tmp_path: Path, change: dict[str, object], match: str) -> None:
     with pytest.raises((DataInvalid, ArtifactInvalid), match=match):
         train(replace(QUICK, data=few, **change), store=tmp_path / "models")  # type: ignore[arg-type]
+
+
+def test_weights_that_cannot_be_downloaded_are_known_before_training(
+    few: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timeouts: list[float] = []
+
+    def refuse(*_: object, timeout: float) -> None:
+        timeouts.append(timeout)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(few / "none"))
+    with pytest.raises(DataInvalid, match=r"no route to host\. Without that host: --arch efficientnet_lite0"):
+        train(replace(QUICK, arch="resnet18", weights="default", data=few))
+    assert 0 < timeouts[0] <= 30
+    printed = capsys.readouterr().err
+    assert "published weights of resnet18, 45 MB, from https://download.pytorch.org/models/resnet18" in printed
+    assert "read" not in printed
+
+
+def test_the_parts_of_a_split_are_trained_on_and_validated_on(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, path in enumerate(sorted(few.glob("*/*.png"))):
+        target = tmp_path / "parts" / ("val" if number % 4 == 0 else "train") / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    params = replace(QUICK, data=tmp_path / "parts", head_epochs=0, work=tmp_path / "work")
+    card = train(params, store=tmp_path / "models").card
+    assert card.classes == ("0", "1", "2")
+    assert sum(part["support"] for part in card.slices.values()) == 15
+    printed = capsys.readouterr().err
+    assert "decode 45 images to train on and 15 to validate on" in printed
+    assert re.search(r"epoch 1/2 \(whole network\): .*, about \d+ s left at most", printed)
 
 
 def test_weights_that_would_run_code_are_refused(few: Path, tmp_path: Path) -> None:

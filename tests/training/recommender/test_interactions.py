@@ -48,6 +48,11 @@ def test_parquet_with_whole_numbers_gives_the_same_ids(tmp_path: Path) -> None:
     assert result.dataset.times is None
 
 
+def test_weights_may_be_written_with_thousands_separators(tmp_path: Path) -> None:
+    result = corpus(tmp_path, 'user_id,item_id,plays\n1,2,"1,234"\n1,3,5\n', columns=Columns(weight="plays"))
+    assert result.dataset.interactions.toarray().tolist() == [[1234, 5]]
+
+
 def test_attributes_become_features_and_users_without_events_stay(tmp_path: Path) -> None:
     users = "user_id;age;tags\n7;30;x|y\nnew;40;y\n"
     items = "item_id,name,kind\nb,Bee,insect\na,Ay,letter\nc,,letter\n"
@@ -69,7 +74,11 @@ def test_attributes_become_features_and_users_without_events_stay(tmp_path: Path
         ("2024-01-02T00:00:00", 1704153600),
         ("1704153600", 1704153600),
         ("1704153600000", 1704153600),
+        ("1704153600000000", 1704153600),
+        ("1704153600000000000", 1704153600),
         ("2024-01-02", 1704153600),
+        ("2024-01-02 00:00:00 UTC", 1704153600),
+        ("2024-01-02T00:00:00.5Z", 1704153600),
     ],
 )
 def test_times_in_several_notations(tmp_path: Path, text: str, expected: int) -> None:
@@ -87,6 +96,7 @@ def test_times_in_several_notations(tmp_path: Path, text: str, expected: int) ->
         ("user_id,item_id,time,plays\n1,2,3,0\n", "column 'plays' of 'events.csv' holds 0 in row 1"),
         ("user_id,item_id,time,plays\n1,2,3,many\n", "column 'plays' of 'events.csv' is not numeric"),
         ("user_id,item_id,time,plays\n1,2,noon,1\n", "column 'time' of 'events.csv' holds no times"),
+        ("user_id,item_id,time,plays\n1,2,1704153600,1\n1,2,1704153600000,1\n", "it mixes units: row 1 holds"),
         ("user_id,item_id,time,plays\n1,2,3,nan\n", "column 'plays' of 'events.csv' has no number in row 1"),
         ("user_id,item_id,time,plays\n1,2\n", "cannot read 'events.csv'"),
         ("user_id,item_id,time,time\n1,2,3,4\n", "several columns named 'time'"),

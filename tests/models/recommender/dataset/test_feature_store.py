@@ -58,10 +58,21 @@ def test_a_row_without_an_id_is_ignored(tmp_path: Path) -> None:
     assert users.values("a") == {"age": 2}
 
 
+def test_ids_and_times_are_read_in_every_notation(tmp_path: Path) -> None:
+    write(tmp_path, "users", user_id=[7.0, None, 8.0], time=[1_704_153_600_000, 0, 4_102_444_800_000], age=[1, 2, 3])
+    write(tmp_path, "items", item_id=pa.array(["12.0", "13.0"], pa.large_string()), year=[1999, 2000])
+    write(tmp_path, "groups", user_id=[7.0], group=["x"])
+    tables = read_feature_tables(tmp_path, now=1_800_000_000)
+    # 2024-01-02 in milliseconds is past; 2100 is not.
+    assert (tables.users.values("7"), tables.users.values("8")) == ({"age": 1}, None)
+    assert tables.items.values("12") == {"year": 1999}
+    assert tables.groups.members == (("7",),)
+
+
 def test_a_column_of_an_unsupported_type_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "users", user_id=["a"], time=[[1]])
 
-    with pytest.raises(ArtifactInvalid, match="the feature tables cannot be read: Unsupported cast"):
+    with pytest.raises(ArtifactInvalid, match="the feature tables cannot be read: column 'time' is list"):
         read_feature_tables(tmp_path)
 
 
