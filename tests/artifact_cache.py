@@ -34,7 +34,7 @@ def imports_key(*modules: str, also: str = "") -> str:
 
 
 def _imported(modules: Sequence[str]) -> set[Path]:
-    """Return the files of these modules of the project, and of all that they import."""
+    """Return the files of these modules of the project, and of everything that they import."""
     files: set[Path] = set()
     waiting = set(modules)
     seen: set[str] = set()

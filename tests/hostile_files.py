@@ -195,6 +195,12 @@ def png_of_transparent_palette(side: int = SIDE) -> bytes:
     return png_of((b"IHDR", header), (b"PLTE", bytes(768)), (b"tRNS", bytes(128)), data, (b"IEND", b""))
 
 
+def png_of_transparent_colour(side: int = SIDE) -> bytes:
+    """Return a PNG of 16-bit colours with a transparent one, whose lower bytes are decoded separately."""
+    header = struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0)
+    return png_of((b"IHDR", header), (b"tRNS", bytes(6)), (b"IDAT", _zlib_zeros((1 + side * 6) * side)), (b"IEND", b""))
+
+
 def png_of_profiles(number: int = 8_000) -> bytes:
     """Return a PNG of one pixel with many colour profiles, each of which unpacks to a mebibyte."""
     profile = b"p\0\0" + zlib.compress(bytes(_MIB - 1), 9)
@@ -216,6 +222,13 @@ def jpeg_of_scans(scans: int = 20_000, side: int = 4096) -> bytes:
     start = whole.rindex(b"\xff\xda")
     last = whole[start:-2]
     return whole[:-2] + last * scans + whole[-2:]
+
+
+def jpeg_of_unusual_sampling(side: int = 6001) -> bytes:
+    """Return a JPEG whose chroma has an eighth of the values of its luma, which libjpeg-turbo has no name for."""
+    whole = _image("JPEG", side)
+    frame = whole.index(b"\xff\xc0")
+    return whole[: frame + 11] + b"\x42" + whole[frame + 12 :]
 
 
 def jpeg_of_fill_bytes(mebibytes: int = 15) -> bytes:
@@ -248,6 +261,12 @@ def webp(side: int = SIDE, *, mode: str = "RGBA") -> bytes:
 def gif(side: int = SIDE) -> bytes:
     """Return a black square as a GIF."""
     return _image("GIF", side, mode="P")
+
+
+def gif_of_small_frame(side: int = SIDE) -> bytes:
+    """Return a GIF with a screen that is much larger than its frame."""
+    whole = _image("GIF", 8)
+    return whole[:6] + struct.pack("<HH", side, side) + whole[10:]
 
 
 def png_of(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -334,13 +353,16 @@ IMAGES: Final[Mapping[str, Made]] = {
     "png: RGBA": ("image/png", partial(png, "RGBA")),
     "png: RGB": ("image/png", partial(png, "RGB")),
     "png: transparent palette": ("image/png", png_of_transparent_palette),
+    "png: transparent 16-bit colour": ("image/png", png_of_transparent_colour),
     "png: colour profiles": ("image/png", png_of_profiles),
     "png: chunks": ("image/png", png_of_chunks),
     "jpeg: scans": ("image/jpeg", jpeg_of_scans),
+    "jpeg: unusual sampling": ("image/jpeg", jpeg_of_unusual_sampling),
     "jpeg: fill bytes": ("image/jpeg", jpeg_of_fill_bytes),
     "gif: extensions": ("image/gif", gif_of_extensions),
     "bmp: runs": ("image/bmp", bmp_of_runs),
     "webp: RGBA": ("image/webp", partial(webp, 4096)),
     "gif: palette": ("image/gif", gif),
+    "gif: small frame": ("image/gif", gif_of_small_frame),
 }
 CORPUS: Final[Mapping[str, Made]] = {**ARCHIVES, **TABLES, **IMAGES}

@@ -9,25 +9,39 @@ from __future__ import annotations
 import itertools
 import re
 import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from models.errors import InvalidInput, UnsupportedMedia
+from models.image import png
+from models.image.other_formats import other_format
+from models.image.png import Chunk
 
 Format = Literal["JPEG", "PNG", "WebP", "GIF", "BMP"]
+READ_FORMATS: Final = "JPEG, PNG, WebP, GIF or BMP"
 
+# The signature of WebP is in two parts.
+_SIGNATURES: dict[Format, bytes | tuple[bytes, ...]] = {
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": png.SIGNATURE,
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": b"BM",
+}
 _ORIENTATION_TAG = 0x0112
 _SHORT = 3
 # A progressive JPEG has about ten scans. Each one visits every block of the image, and takes 100 bytes of the file.
 MAX_SCANS: Final = 100
-MAX_PNG_CHUNKS: Final = 100_000
-# The chunks of a PNG that its pixels depend on. The others may unpack to a mebibyte each.
-_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+# The chunks of a WebP that its pixels depend on.
+_WEBP_PICTURE = frozenset({b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
 # The marker after the data of a scan, in which FF is followed by 00 or by the number of a restart.
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _GIF_GRAPHIC_CONTROL = 0xF9
 _FILL_BYTES = re.compile(rb"\xff+")
 _SCAN, _END = 0xDA, 0xD9
+_APP0, _APP1, _APP14, _COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
+_METADATA = frozenset({*range(_APP1, 0xF0), _COMMENT}) - {_APP14}
+_SEQUENTIAL = (0xC0, 0xC1)
 # JPEG markers without a length after them: TEM, RST0-7, SOI, EOI.
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 # Start-of-frame markers: all of C0-CF but DHT (C4), JPG (C8) and DAC (CC).
@@ -48,32 +62,88 @@ class Header:
 
 def read_header(data: bytes) -> Header:
     """Read the header of an image file. Raise UnsupportedMedia for another format, InvalidInput for a truncated one."""
+    name = _format(data)
+    if name is None:
+        other = other_format(data)
+        what = f"{other} files are not read" if other else "not an image that can be read here"
+        raise UnsupportedMedia(f"{what}; send {READ_FORMATS}")
     try:
-        if data.startswith(b"\xff\xd8\xff"):
-            header = _jpeg(data)
-        elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-            header = _png(data)
-        elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-            header = _webp(data)
-        elif data.startswith((b"GIF87a", b"GIF89a")):
-            header = _gif(data)
-        elif data.startswith(b"BM"):
-            header = _bmp(data)
-        else:
-            raise UnsupportedMedia("not an image that can be read here; send JPEG, PNG, WebP, GIF or BMP")
+        header = _READERS[name](data)
     except (struct.error, IndexError) as error:
-        raise InvalidInput("the image is truncated: its header is incomplete") from error
+        raise InvalidInput(f"the {name} image is truncated; the file ends inside its header") from error
     if header.width <= 0 or header.height <= 0:
-        raise InvalidInput("the image is empty: its width or height is 0")
+        raise InvalidInput(f"the {name} image is empty; its header states {header.width} x {header.height} pixels")
     return header
 
 
-def pixel_chunks(data: bytes) -> bytes:
-    """Return a PNG without the chunks that are not about its pixels, such as text, profiles and animation."""
-    chunks = (
-        data[start - 8 : start + length + 4] for kind, start, length in _png_chunks(data) if kind in _PIXEL_CHUNKS
-    )
-    return data[:8] + b"".join(chunks)
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of the content of each segment, up to that of the first scan.
+
+    Raise IndexError or struct.error at the end of the file.
+    """
+    marker, at = 0, 2
+    while marker != _SCAN:
+        if data[at] != 0xFF:  # stray bytes between segments, which decoders skip as well
+            at = data.find(b"\xff", at)
+            if at < 0:
+                raise IndexError
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill bytes
+            fill = _FILL_BYTES.match(data, at)
+            at = fill.end() - 1 if fill else at + 1
+        elif marker in _BARE_MARKERS or marker == 0:
+            at += 2
+        else:
+            (length,) = struct.unpack_from(">H", data, at + 2)
+            yield marker, at + 4, at + 2 + length
+            at += 2 + length
+
+
+def picture_segments(data: bytes, components: int) -> bytes:
+    """Return a JPEG without metadata and stray bytes before its first scan.
+
+    The markers of JFIF and Adobe, on which colours depend, and the header of a sequential scan get values that libjpeg
+    does not warn about.
+    """
+    parts, is_sequential = [data[:2]], False
+    for marker, start, end in jpeg_segments(data):
+        content = data[start:end]
+        if marker == _SCAN:
+            content = content[:-3] + b"\0\x3f\0" if is_sequential else content
+            return b"".join((*parts, data[start - 4 : start], content, data[end:]))
+        if marker in _METADATA:
+            continue
+        is_sequential = is_sequential or marker in _SEQUENTIAL
+        if marker == _APP0 and content.startswith(b"JFIF\0"):
+            content = content[:5] + b"\1\2" + content[7:]
+        elif marker == _APP14 and content.startswith(b"Adobe") and content[11:12] > b"\2":
+            content = content[:11] + (b"\2" if components == 4 else b"\1") + content[12:]
+        parts.append(data[start - 4 : start] + content)
+    raise IndexError
+
+
+def webp_chunks(data: bytes) -> Iterator[Chunk]:
+    """Yield the chunks up to the end of the file, which the last one may exceed."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        yield Chunk(kind, at + 8, length)
+        at += 8 + length + (length & 1)
+
+
+def webp_picture(data: bytes) -> bytes:
+    """Return a WebP without its profile and metadata."""
+    if data[12:16] != b"VP8X":
+        return data
+    parts = [
+        data[chunk.start - 8 : chunk.start + chunk.length + (chunk.length & 1)]
+        for chunk in webp_chunks(data)
+        if chunk.kind in _WEBP_PICTURE
+    ]
+    # The flags in the first byte of VP8X that remain are those of alpha and animation.
+    parts[0] = parts[0][:8] + bytes([parts[0][8] & 0x12]) + parts[0][9:]
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def first_frame(data: bytes) -> bytes:
@@ -83,6 +153,22 @@ def first_frame(data: bytes) -> bytes:
         data[start:end] for start, end in itertools.pairwise(offsets) if data[start + 1] == _GIF_GRAPHIC_CONTROL
     ]
     return data[: offsets[0]] + b"".join(controls[-1:]) + data[offsets[-1] :]
+
+
+def gif_frame(data: bytes) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the first frame on the screen. Raise InvalidInput if there is none."""
+    *_, at = _gif_blocks(data)
+    if data[at] != 0x2C:
+        raise InvalidInput("the image is corrupt: it has the signature of GIF and no frame")
+    left, top, width, height = struct.unpack_from("<HHHH", data, at + 1)
+    return left, top, left + width, top + height
+
+
+def gif_data_end(data: bytes) -> int:
+    """Return the offset after the pixel data of the first frame. Raise IndexError if the file ends in it."""
+    *_, at = _gif_blocks(data)
+    flags = data[at + 9]
+    return _end_of_blocks(data, at + 11 + _palette_bytes(flags))
 
 
 def check_scans(data: bytes) -> None:
@@ -116,55 +202,35 @@ def exif_orientation(exif: bytes) -> int:
     return 1
 
 
+def _format(data: bytes) -> Format | None:
+    for name, signature in _SIGNATURES.items():
+        if data.startswith(signature):
+            return name
+    return "WebP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+
+
 def _jpeg(data: bytes) -> Header:
-    orientation, has_inverted_ink, at = 1, False, 2
-    while True:
-        if data[at] != 0xFF:  # stray bytes between segments, which decoders skip as well
-            at = data.find(b"\xff", at)
-            if at < 0:
-                raise IndexError
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill bytes
-            fill = _FILL_BYTES.match(data, at)
-            at = fill.end() - 1 if fill else at + 1
-            continue
-        if marker in _BARE_MARKERS or marker == 0:
-            at += 2
-            continue
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        body = at + 4
+    orientation, has_inverted_ink = 1, False
+    for marker, start, end in jpeg_segments(data):
         if marker in _FRAME_MARKERS:
-            height, width, components = struct.unpack_from(">HHB", data, body + 1)
+            height, width, components = struct.unpack_from(">HHB", data, start + 1)
             return Header("JPEG", width, height, orientation, components, has_inverted_ink)
-        if marker == 0xE1 and data[body : body + 6] == b"Exif\0\0" and orientation == 1:
-            orientation = exif_orientation(data[body : at + 2 + length])
-        if marker == 0xEE and data[body : body + 5] == b"Adobe":
+        if marker == _APP1 and data[start : start + 6] == b"Exif\0\0" and orientation == 1:
+            orientation = exif_orientation(data[start:end])
+        if marker == _APP14 and data[start : start + 5] == b"Adobe":
             has_inverted_ink = True
-        at += 2 + length
+    raise InvalidInput("the image is corrupt: it has the signature of JPEG, and a scan before its frame header")
 
 
 def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         raise InvalidInput("the image is corrupt: a PNG must begin with its header chunk")
-    width, height = struct.unpack_from(">II", data, 16)
+    width, height, *_ = struct.unpack_from(">IIBBBBBI", data, 16)
     orientation = 1
-    for kind, start, length in _png_chunks(data):
-        if kind == b"eXIf":
-            orientation = exif_orientation(data[start : start + length])
+    for chunk in png.chunks(data):
+        if chunk.kind == b"eXIf":
+            orientation = exif_orientation(chunk.content(data))
     return Header("PNG", width, height, orientation)
-
-
-def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """List type, start and length of the content of each chunk, up to the end of the file."""
-    chunks: list[tuple[bytes, int, int]] = []
-    at = 8
-    while at + 8 <= len(data):
-        if len(chunks) == MAX_PNG_CHUNKS:
-            raise InvalidInput(f"the PNG has more than {MAX_PNG_CHUNKS:,} chunks")
-        length, kind = struct.unpack_from(">I4s", data, at)
-        chunks.append((kind, at + 8, length))
-        at += 12 + length
-    return chunks
 
 
 def _webp(data: bytes) -> Header:
@@ -184,37 +250,36 @@ def _webp(data: bytes) -> Header:
 
 
 def _webp_orientation(data: bytes) -> int:
-    at = 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        if kind == b"EXIF":
-            return exif_orientation(data[at + 8 : at + 8 + length])
-        at += 8 + length + (length & 1)
-    return 1
+    return next((exif_orientation(chunk.content(data)) for chunk in webp_chunks(data) if chunk.kind == b"EXIF"), 1)
 
 
 def _gif(data: bytes) -> Header:
     """Return the union of the screen and the first frame, which may extend beyond the screen."""
     width, height = struct.unpack_from("<HH", data, 6)
-    *_, at = _gif_blocks(data)
-    if data[at] != 0x2C:
-        raise InvalidInput("the image is corrupt: it has the signature of GIF and no frame")
-    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
-    return Header("GIF", max(width, left + frame_width), max(height, top + frame_height))
+    _, _, right, bottom = gif_frame(data)
+    return Header("GIF", max(width, right), max(height, bottom))
 
 
 def _gif_blocks(data: bytes) -> list[int]:
     """Return the offset of each extension before the first frame, and that of the frame."""
     (flags,) = struct.unpack_from("<B", data, 10)
-    at = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    at = 13 + _palette_bytes(flags)
     offsets = [at]
-    while data[at] == 0x21:  # extensions: a label, then sub-blocks up to an empty one
-        at += 2
-        while data[at]:
-            at += 1 + data[at]
-        at += 1
+    while data[at] == 0x21:  # an extension: a label, then sub-blocks
+        at = _end_of_blocks(data, at + 2)
         offsets.append(at)
     return offsets
+
+
+def _palette_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _end_of_blocks(data: bytes, at: int) -> int:
+    """Return the offset after the sub-blocks at `at`, which end with an empty one."""
+    while data[at]:
+        at += 1 + data[at]
+    return at + 1
 
 
 def _bmp(data: bytes) -> Header:
@@ -224,3 +289,12 @@ def _bmp(data: bytes) -> Header:
     else:
         width, height = struct.unpack_from("<ii", data, 18)
     return Header("BMP", width, abs(height))
+
+
+_READERS: dict[Format, Callable[[bytes], Header]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WebP": _webp,
+    "GIF": _gif,
+    "BMP": _bmp,
+}

@@ -6,7 +6,6 @@ The gateway and training use it. `Preprocessing` describes the input of a classi
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 import zlib
@@ -15,14 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]  # a Cython module
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
+from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ArtifactInvalid, InputTooLarge, InvalidInput, is_exhausted
 from models.image.decode_memory import DecodeMemory
-from models.image.file_formats import Header, check_scans, first_frame, pixel_chunks, read_header
+from models.image.faults import undecodable
+from models.image.file_formats import Header, read_header
+from models.image.jpeg_decoder import decode_jpeg
+from models.image.pillow_decoder import decode_with_pillow
 
 PREPROCESSING_FILE = "preprocessing.json"
 DEFAULT_MAX_PIXELS = 50_000_000
@@ -35,13 +36,6 @@ _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
-}
-# Opened by class: Image.open tries forty formats and warns by process-wide limits.
-_OPENERS: dict[str, type[ImageFile.ImageFile]] = {
-    "PNG": PngImagePlugin.PngImageFile,
-    "WebP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
 }
 # The exceptions that the decoders raise for malformed data (found by fuzzing); MemoryError propagates.
 _DECODER_ERRORS = (
@@ -57,14 +51,11 @@ _TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_WHITE = (255, 255, 255)
 # The memory of an image while it is decoded, measured. JPEG: of the pixels after scaling; before it, each value of a
 # progressive one takes two bytes.
 _BYTES_PER_PIXEL = {"JPEG": 12, "PNG": 8, "GIF": 8, "BMP": 8, "WebP": 20}
 _BYTES_PER_COEFFICIENT = 2
 _BYTES_PER_TURNED_PIXEL = 4
-# Rows are converted in strips: a conversion holds the GIL, and takes several times the memory of its pixels.
-_STRIP_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +135,17 @@ class ImageDecoder:
             )
         try:
             with self.memory.reserve(self.decode_bytes(header)):
-                image = self._decode_jpeg(data, header) if header.format == "JPEG" else _decode_other(data, header)
+                if header.format == "JPEG":
+                    image = decode_jpeg(data, header, self._min_sides(header))
+                else:
+                    image = decode_with_pillow(data, header)
                 return self._fit(image, header.orientation)
         except Image.DecompressionBombError as error:
             raise InputTooLarge(f"the image has more than {self.max_pixels:,} pixels") from error
         except _DECODER_ERRORS as error:
             if is_exhausted(error):  # Pillow imports modules when it needs them.
                 raise
-            raise InvalidInput(f"the {header.format} image cannot be decoded: it is truncated or corrupt") from error
+            raise undecodable(data, header, error) from error
 
     def decode_bytes(self, header: Header) -> int:
         """Return the memory that decoding takes, in addition to the file."""
@@ -169,13 +163,6 @@ class ImageDecoder:
         if width * height > self.max_pixels:
             raise InputTooLarge(f"the image has {width} x {height} pixels; at most {self.max_pixels:,} are accepted")
         return self._fit(Image.fromarray(pixels), 1)
-
-    def _decode_jpeg(self, data: bytes, header: Header) -> Image.Image:
-        check_scans(data)
-        min_sides = self._min_sides(header)
-        if header.components == 4:
-            return _cmyk_to_rgb(_decode_planes(data, "CMYK", min_sides), header.has_inverted_ink)
-        return Image.fromarray(_decode_planes(data, "RGB", min_sides))
 
     def _min_sides(self, header: Header) -> tuple[int, int]:
         """Return the height and width to decode to. Other factors than powers of two reduce agreement."""
@@ -199,62 +186,3 @@ class ImageDecoder:
         box = (left * scale_x, top * scale_y, min(width, (left + crop) * scale_x), min(height, (top + crop) * scale_y))
         resized = image.resize((crop, crop), _RESAMPLING[self.preprocessing.interpolation], box=box)
         return np.asarray(resized)
-
-
-def _decode_planes(data: bytes, colours: str, min_sides: tuple[int, int]) -> Pixels:
-    options = {"min_height": min_sides[0], "min_width": min_sides[1]}
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(data, colours, strict=True, **options))
-    except ValueError as error:
-        # libjpeg also reports stray bytes between segments as corrupt data; other decoders ignore them.
-        if "extraneous bytes" not in str(error):
-            raise
-    return np.asarray(simplejpeg.decode_jpeg(data, colours, strict=False, **options))
-
-
-def _cmyk_to_rgb(ink: Pixels, is_inverted: bool) -> Image.Image:
-    return Image.fromarray(255 - ink if is_inverted else ink, "CMYK").convert("RGB")
-
-
-def _decode_other(data: bytes, header: Header) -> Image.Image:
-    if header.format == "PNG":
-        data = pixel_chunks(data)
-    elif header.format == "GIF":
-        data = first_frame(data)
-    with _OPENERS[header.format](io.BytesIO(data)) as image:
-        if (image.width, image.height) != (header.width, header.height) and header.format != "GIF":
-            raise ValueError("the header and the image data differ in size")
-        image.load()
-        return _flatten(image)
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB, strip by strip: scale 16 bits to 8, compose transparency on white."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    flat = Image.new("RGB", image.size)
-    rows = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
-        flat.paste(_flat_strip(strip), (0, top))
-    return flat
-
-
-def _flat_strip(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return _to_eight_bits(image)
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGB", image.size, _WHITE)
-        white.paste(layer, mask=layer.getchannel("A"))
-        return white
-    return image.convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    pixels = np.clip(values >> 8, 0, 255).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        pixels[values == transparent] = 255
-    return Image.fromarray(pixels).convert("RGB")

@@ -7,7 +7,6 @@ slows down guessing of keys. Otherwise probes, metrics and documentation pages a
 from __future__ import annotations
 
 import ipaddress
-import logging
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -30,7 +29,6 @@ from serving.errors.exceptions import LimitsUnavailable, RateLimited
 if TYPE_CHECKING:
     from serving.settings.settings import Settings
 
-log = logging.getLogger("makunouchi.limits")
 
 # The key of a scope under which the rate limit headers of its response are stored.
 HEADERS = "makunouchi.limits"
@@ -117,7 +115,11 @@ def build_rate_limits(settings: Settings) -> RateLimits:
     if settings.rate_limit_store == "redis" and any(rate.burst for rate in rates.values()):
         from serving.redis_client import connect
 
-        buckets = RedisTokenBuckets(connect(settings.redis_url.get_secret_value()))
+        is_open = settings.rate_limit_without_store == "open"
+        buckets = RedisTokenBuckets(
+            connect(settings.redis_url.get_secret_value()),
+            without="requests are not limited" if is_open else "requests are refused",
+        )
     return RateLimits(
         rates,
         buckets,

@@ -123,15 +123,23 @@ return {1, tostring(after - now), is_foreign}
 
 
 class RedisTokenBuckets:
-    """The buckets of all gateways that share one Redis, by the clock of Redis. `client` is a `redis.asyncio.Redis`."""
+    """The buckets of all gateways that share one Redis, by the clock of Redis. `client` is a `redis.asyncio.Redis`.
 
-    def __init__(self, client: Any, *, prefix: str = "makunouchi:rate:") -> None:  # Any: redis is imported when used
+    `without` is what applies while Redis does not respond.
+    """
+
+    def __init__(
+        self,
+        client: Any,  # Any: redis is imported when used
+        *,
+        without: str = "requests are not limited",
+        prefix: str = "makunouchi:rate:",
+    ) -> None:
         self._client = client
         self._script = client.register_script(_TAKE_SCRIPT)
         self._prefix = prefix
-        keeps = "MAKUNOUCHI_RATE_LIMIT_WITHOUT_STORE applies"
         self._breaker = RedisCircuitBreaker(
-            Watch("redis_rate_limits", "call the Redis of the rate limits", keeps=keeps, log=log)
+            Watch("redis_rate_limits", "call the Redis of the rate limits", keeps=without, log=log)
         )
         self._refused = RefusedValues("rate limits", log)
 

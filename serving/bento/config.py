@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bentoml._internal.configuration.containers import BentoMLContainer
+
+from serving.bento.tracing import tracing_exporter
 from serving.settings.settings import Settings
 
 
@@ -14,10 +17,14 @@ def service_config(
 
     BentoML's limits are set so high that the platform's queue, deadline and access log apply instead.
     """
-    return {
+    config = {
         "workers": workers,
         "threads": threads,
         "traffic": {"timeout": max(60.0, 2 * settings.request_timeout_s), "max_concurrency": 1_000_000},
         "metrics": {"enabled": True},
         "logging": {"access": {"enabled": False}},
     }
+    if tracing_exporter():
+        # BentoML replaces `tracing`, which applies to all services, by the defaults of each service.
+        config["tracing"] = BentoMLContainer.tracing.get()
+    return config

@@ -41,15 +41,16 @@ class Timeout:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        timeout_s, traceparent = self._timeout_s, ""
+        timeout_s, traces = self._timeout_s, list[bytes]()
         if self._transfer_timeout_s is not None and is_job_transfer(scope):
             timeout_s = self._transfer_timeout_s
         for name, value in scope["headers"]:
             if name == HEADER:
                 timeout_s = min(timeout_s, _seconds(value))
             elif name == TRACE_HEADER:
-                # Two lines, or another form, are no trace (W3C Trace Context, 3.2).
-                traceparent = value.decode() if not traceparent and _TRACEPARENT.fullmatch(value) else ""
+                traces.append(value)
+        # Several lines, or another form, are no trace (W3C Trace Context, 3.2).
+        traceparent = traces[0].decode() if len(traces) == 1 and _TRACEPARENT.fullmatch(traces[0]) else ""
         set_context(RequestContext(time.monotonic() + timeout_s, disconnect_checker(receive), traceparent))
         has_started = False
 

@@ -40,7 +40,8 @@ def _classify_image(handler: ImageHandler) -> Operation:
         summary="Classify an image",
         description=(
             f"{READS}; grey, palette, transparent, CMYK and 16-bit ones too. EXIF rotation is honoured. A "
-            "truncated image is refused, and one with too many pixels before it is decoded."
+            "truncated image is refused, and one with too many pixels before it is decoded. AVIF, HEIC, TIFF and JPEG "
+            "2000 are not read."
         ),
         handler=lambda request: classify_v1(request, handler),
         body=image_form(_v1_fields(), "ClassifyForm"),

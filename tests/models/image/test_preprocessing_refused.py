@@ -16,11 +16,33 @@ from models.image.preprocessing import ImageDecoder
 from tests.models.image.pictures import DECODER, PLAIN, TURNED, file_of, png_of, quarters
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"II*\0\x08\0\0\0", b"\x00" * 64]
-)
+@pytest.mark.parametrize("data", [b"", b"hello", b"<html></html>", b"\x00" * 64, b"\0\0\0\x18ftypwhat"])
 def test_another_format_is_unsupported(data: bytes) -> None:
-    with pytest.raises(UnsupportedMedia, match="JPEG, PNG, WebP, GIF or BMP"):
+    with pytest.raises(UnsupportedMedia, match="not an image that can be read here; send JPEG, PNG, WebP, GIF or BMP"):
+        DECODER.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (file_of(quarters(), "AVIF"), "AVIF"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf", "HEIC"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "Video"),
+        (file_of(quarters(), "TIFF"), "TIFF"),
+        (b"MM\0*\0\0\0\x08", "TIFF"),
+        (file_of(quarters(), "JPEG2000"), "JPEG 2000"),
+        (file_of(quarters(), "JPEG2000", no_jp2=True), "JPEG 2000"),
+        (b"\xff\x0a\xfa\x7f", "JPEG XL"),
+        (file_of(quarters(), "ICO"), "ICO"),
+        (b"%PDF-1.7", "PDF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"<?xml version='1.0'?>\n<!-- drawn --><svg/>", "SVG"),
+    ],
+)
+def test_a_known_format_that_is_not_read_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedMedia, match=f"^{name} files are not read; send JPEG, PNG, WebP, GIF or BMP$"):
         DECODER.decode(data)
 
 

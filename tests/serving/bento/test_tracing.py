@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,17 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 
 from serving.bento import tracing
 from serving.bento.tracing import tracing_fault
+
+ROOT = Path(__file__).parents[3]
+EFFECTIVE = """
+import service
+from serving.bento.tracing import tracing_exporter, tracing_fault
+for each in (service.Gateway, service.ImageRunner):
+    each.inject_config()
+    print(tracing_exporter())
+service.Gateway.inject_config()
+raise SystemExit(tracing_fault())
+"""
 
 
 @pytest.fixture
@@ -49,3 +64,16 @@ def test_an_installed_exporter_is_accepted(configured: Any, monkeypatch: pytest.
     configured.otlp.set({"protocol": "http", "endpoint": "http://collector:4318/v1/traces"})
     monkeypatch.setattr(tracing, "find_spec", lambda module: module == "opentelemetry.exporter.otlp.proto.http" or None)
     assert tracing_fault() == ""
+
+
+@pytest.mark.parametrize("key", ["tracing", "services.Gateway.tracing"])
+def test_an_exporter_for_all_services_or_one_is_checked_before_the_start(key: str) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKUNOUCHI_")}
+    options = f"{key}.exporter_type=otlp {key}.otlp.protocol=http"
+    run = subprocess.run(
+        [sys.executable, "-c", EFFECTIVE],
+        cwd=ROOT, env={**env, "BENTOML_CONFIG_OPTIONS": options}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stdout.split()[0] == "otlp"
+    assert (run.stdout.split()[1] == "otlp") is (key == "tracing")
+    assert run.stderr.endswith("not installed; run: pip install opentelemetry-exporter-otlp-proto-http\n")

@@ -55,7 +55,7 @@ BAD_REQUESTS = [
         settings=FETCHING,
     ),
     Bad("a truncated image as body", CLASSIFY, raw(png(size=(300, 300))[:-40], "image/png"), 422, "truncated"),
-    Bad("a vector image", CLASSIFY, raw(b"<svg/>", "image/svg+xml"), 415, "not an image"),
+    Bad("a vector image", CLASSIFY, raw(b"<svg/>", "image/svg+xml"), 415, "SVG files are not read"),
     Bad("features in a list", RECOMMEND, cold([1]), 422, "object", ["body", "user_features"], "array"),
     Bad("max_per_category 0", RECOMMEND, {"json": {"user_id": "a", "max_per_category": 0}}, 422, "greater than"),
     Bad("feedback without events", FEEDBACK, {"json": {"events": []}}, 422, "at least 1", ["body", "events"], "array"),

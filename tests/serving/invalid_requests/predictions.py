@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.serving.in_process_service import MAX_PIXELS, ROW, png
+from tests.serving.in_process_service import MAX_PIXELS, ROW, encoded, png
 from tests.serving.invalid_requests.case import (
     BATCH,
     BULK,
@@ -23,7 +23,11 @@ from tests.serving.invalid_requests.case import (
 
 BAD_PREDICTIONS = [
     Bad("not an image", CLASSIFY, file(b"hello, this is text"), 415, "image", ["body", "image"], "file"),
-    Bad("a PDF named image.png", CLASSIFY, file(b"%PDF-1.7 ..."), 415, "image", ["body", "image"], "file"),
+    Bad("a PDF named image.png", CLASSIFY, file(b"%PDF-1.7 ..."), 415, "PDF", ["body", "image"], "file"),
+    Bad("an AVIF image", CLASSIFY, file(encoded("AVIF", (9, 9, 9))), 415, "AVIF", ["body", "image"], "file"),
+    Bad("a TIFF image", CLASSIFY, file(encoded("TIFF", (9, 9, 9))), 415, "TIFF", ["body", "image"], "file"),
+    Bad("a JPEG 2000", CLASSIFY, file(encoded("JPEG2000", (9, 9, 9))), 415, "JPEG 2000", ["body", "image"], "file"),
+    Bad("a HEIC photo", CLASSIFY, file(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), 415, "HEIC", ["body", "image"], "file"),
     Bad("an empty file", CLASSIFY, {"files": {"image": ("a.png", b"")}}, 422, "empty", ["body", "image"], "file"),
     Bad("a truncated image", CLASSIFY, file(png(size=(300, 300))[:-40]), 422, "truncated", ["body", "image"], "file"),
     Bad("a decompression bomb", CLASSIFY, file(bomb()), 413, f"{MAX_PIXELS:,}", ["body", "image"], "file"),

@@ -142,7 +142,7 @@ def test_health_names_a_redis_that_does_not_respond() -> None:
     health = local_service.get("/health").json()
     assert health["status"] == "degraded"
     assert health["faults"]["redis_cache"].startswith("cannot call the Redis of the response cache since 20")
-    assert health["faults"]["redis_rate_limits"].endswith("; MAKUNOUCHI_RATE_LIMIT_WITHOUT_STORE applies")
+    assert health["faults"]["redis_rate_limits"].endswith("; requests are not limited")
     assert str(port) not in str(health["faults"])
     # No call is made for OPEN_S, so that the probe is fast.
     assert local_service.get("/readyz").status_code == 200

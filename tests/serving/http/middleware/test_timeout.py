@@ -14,7 +14,8 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([TRACE], TRACE), (["cc" + TRACE[2:] + "-more"], "cc" + TRACE[2:] + "-more"), ([], ""), ([TRACE, TRACE], ""),
+    [([TRACE], TRACE), (["cc" + TRACE[2:] + "-more"], "cc" + TRACE[2:] + "-more"), ([], ""),
+     ([TRACE] * 2, ""), ([TRACE] * 3, ""),
      (["ff" + TRACE[2:]], ""), ([TRACE.upper()], ""), (["00-" + "0" * 32 + TRACE[35:]], ""), ([TRACE[:-1]], ""),
      (["x" * 60_000], "")],
 )  # fmt: skip
