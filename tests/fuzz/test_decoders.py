@@ -99,7 +99,7 @@ VALID = {
     "multipart": {
         # Not "boundary-inside": a line that begins with the delimiter is a boundary line, whatever follows (RFC 2046,
         # 5.1.1), so a client has to choose another boundary for such a file.
-        "image", "several", "names-twice", "star-names", "quoted", "null-bytes", "nested", "only-end",
+        "image", "several", "names-twice", "star-names", "quoted", "null-bytes", "nested", "only-end", "preamble",
     },
     "tensors": {"json", "numbers", "texts", "bits", "both", "nested-data", "wanted"},
     "frames": {"questions", "queries", "answers"},

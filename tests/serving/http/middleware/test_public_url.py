@@ -20,8 +20,8 @@ def behind_proxy() -> LocalService:
 def test_all_links_have_the_prefix(behind_proxy: LocalService) -> None:
     document = behind_proxy.get("/docs.json", headers=PROXY).json()
     assert document["servers"] == [{"url": BASE}]
-    index = behind_proxy.get("/v1?x=1", headers=PROXY).json()
-    assert index["url"] == f"{BASE}/v1?x=1"
+    index = behind_proxy.get("/v1", headers=PROXY).json()
+    assert index["url"] == f"{BASE}/v1"
     assert all(link["href"].startswith("/ml/") for link in index["links"])
     problem = behind_proxy.get("/v1/nothing", headers=PROXY).json()
     assert (problem["type"], problem["instance"]) == ("/ml/problems/not-found", "/ml/v1/nothing")
