@@ -28,9 +28,8 @@ from serving.kinds.interface import Handler, Stream, StreamQuery
 from serving.shared_limit import SharedLimit
 
 LAST_EVENT_ID: Final = "Last-Event-ID"
-# As text: generators of clients have no type for a stream of events.
+# Without a type: some tools read the schema as that of the text, others as that of one event.
 _EVENTS: JsonSchema = {
-    "type": "string",
     "description": "Events `item`, each with the place in the request as its id and one result or one error as its "
     "data, as in the batch call; then one event `done` with how many there were and how many of them failed.",
 }

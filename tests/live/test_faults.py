@@ -173,7 +173,8 @@ def test_unread_response_is_aborted_at_the_deadline(server: Server) -> None:
             for client in clients:
                 client.writer.write(head("GET", "/large", 0, "x-request-timeout: 5"))
                 assert await client.reader.read(10) == b"HTTP/1.1 2"
-            # The clients stop reading: the server closes the connections.
+            # The clients stop reading: the server closes the connections, also that of the last response to start.
+            await asyncio.sleep(6)
             await asyncio.to_thread(settle, server, before, more_mb=64)
             for client in clients:
                 with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):

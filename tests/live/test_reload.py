@@ -40,7 +40,7 @@ def relabelled(home: Path, name: str, version: str, *, days: int = -1, **changed
     new_card = replace(
         card, classes=tuple(MARK + label for label in card.classes), created=card.created + timedelta(days=days)
     )
-    with saving(new_card, version=version, store=home / "models") as folder:
+    with saving(new_card, version=version, store=home / "models", is_promoted=days > 0) as folder:
         for file in old.folder.iterdir():
             if file.name not in _GENERATED:
                 (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / file.name)
@@ -112,7 +112,7 @@ def home_with_versions(default_home: Path, tmp_path_factory: pytest.TempPathFact
     wider = replace(read_card(home / "models" / "tabular" / "shapes"), classes=("x", "y", "z"))
     shutil.copytree(home / "models" / "tabular" / "shapes", home / "copy")
     shutil.rmtree(home / "models" / "tabular" / "shapes")
-    with saving(wider, version="shapes", store=home / "models") as folder:
+    with saving(wider, version="shapes", store=home / "models", is_promoted=False) as folder:
         for file in (home / "copy").iterdir():
             if file.name not in _GENERATED:
                 shutil.copy(file, folder / file.name)
