@@ -47,5 +47,5 @@ def test_the_words_for_missing_values_are_those(word: str) -> None:
 
 def test_columns_become_what_the_page_says() -> None:
     inputs = read_inputs(mixed_frame().drop(columns="bought"), ColumnRules(), descriptions={})
-    assert {column.kind for column in inputs.columns} == {"number", "integer", "boolean", "category"}
+    assert {column.kind for column in inputs.columns} == {"number", "integer", "boolean", "category", "date"}
     assert all(name in PAGE for name in ("--decimal", "--max-categories", "--unknown-categories accept", "--task"))
