@@ -64,7 +64,7 @@ def test_an_image_is_not_called_corrupt_when_files_run_out(
     def fail(*args: object) -> None:
         raise lack(name)
 
-    monkeypatch.setattr("models.image.preprocessing._decode_other", fail)
+    monkeypatch.setattr("models.image.preprocessing.decode_with_pillow", fail)
     answers = [
         local_service.post_image(png()),
         local_service.post("/v1/images/classify-batch", files={"images": ("a.png", png())}),
