@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 from models.private_files import make_private_file, make_private_folder, private_opener
-from models.write_ahead_log import make_private_database
+from models.write_ahead_log import connect, make_private_database
 
 # What happened to the files: the last is a removed or replaced write-ahead log.
 Change = Literal["removed", "replaced", "truncated", "separated from its log"]
 _Identity = tuple[int, int]
 _PATIENCE_S = 1.0
+_CHECK_TIMEOUT_S = 5.0
 
 
 class DatabaseFiles:
@@ -83,7 +84,7 @@ class DatabaseFiles:
             copy = None
             if main in (None, known):
                 if change == "truncated":
-                    self._path.rename(self._path.with_name(f"{self._path.stem}.unreadable-{secrets.token_hex(4)}.db"))
+                    set_apart(self._path)
                 else:
                     copy = _copy(connection, self._path)
             # Before the new file has its name: they do not belong to it.
@@ -111,6 +112,11 @@ class DatabaseFiles:
         if main is not None:
             newest.truncate(0)
             newest.write(_encoded(main))
+
+
+def set_apart(path: Path) -> str:
+    """Rename a database that cannot be read, and return its new name. Raise OSError."""
+    return path.rename(path.with_name(f"{path.stem}.unreadable-{secrets.token_hex(4)}.db")).name
 
 
 def _encoded(identity: _Identity) -> bytes:
@@ -152,7 +158,7 @@ def _is_whole(path: Path) -> bool:
     if not _size(path):
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as connection:
+        with contextlib.closing(connect(path, timeout_s=_CHECK_TIMEOUT_S)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except sqlite3.Error:
         return False

@@ -1,7 +1,7 @@
 """Faults of what a process reads again while it runs: files, folders, key sets, logs.
 
-A `Watch` makes them all behave alike. Whatever a read raises is logged once, reported, and listed by `failing` until a
-read succeeds. The reader keeps its last good state.
+A `Watch` handles them all in the same way. Whatever a read raises is logged once, reported, and listed by `failing`
+until a read succeeds. The reader keeps its last good state.
 """
 
 from __future__ import annotations

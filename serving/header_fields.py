@@ -36,6 +36,11 @@ def parameters(element: str) -> tuple[str, dict[str, str]]:
     return value, found
 
 
+def media_type(content_type: str) -> str:
+    """Return the media type in the value of a Content-Type, in lower case and without parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def weights(values: Iterable[str]) -> dict[str, float]:
     """Return the weight of each element, in lower case and without parameters. One that is not valid counts as 1."""
     found: dict[str, float] = {}

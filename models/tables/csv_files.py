@@ -11,6 +11,7 @@ import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -54,7 +55,11 @@ def layout_of(path: Path, delimiter: str = "") -> CsvLayout:
     InputTooLarge for a line over MAX_LINE_CHARACTERS, and the errors of opening and decoding it, and of `csv`.
     """
     with open_csv(path) as file:
-        lines = _sample(file)
+        return _layout(file, delimiter)
+
+
+def _layout(file: IO[str], delimiter: str) -> CsvLayout:
+    lines = _sample(file)
     skipped = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
     if skipped < len(lines) and (excel := _EXCEL.fullmatch(lines[skipped].strip("\r\n"))):
         delimiter = delimiter or excel[1]
@@ -65,10 +70,8 @@ def layout_of(path: Path, delimiter: str = "") -> CsvLayout:
     separator = delimiter.replace("\\t", "\t") or _delimiter(present)
     if len(separator) != 1:
         raise ValueError(f"a delimiter is one character, not '{delimiter[:20]}'")
-    with open_csv(path) as file:
-        for _ in range(skipped):
-            file.readline()
-        names = next(csv.reader(file, delimiter=separator, skipinitialspace=True))
+    # A name with line breaks may be longer than the sample.
+    names = next(csv.reader(chain(lines[skipped:], file), delimiter=separator, skipinitialspace=True))
     return CsvLayout(tuple(name.strip() for name in names), separator, skipped)
 
 

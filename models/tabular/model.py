@@ -51,13 +51,12 @@ class TabularModel:
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
             raise ArtifactInvalid(f"{MODEL_FILE} of artifact '{artifact.tag}' cannot be loaded: {error}") from error
         columns, outputs = _widths(session)
-        width = RowEncoder(card).width
-        if columns != width or outputs != max(len(card.classes), 1):
+        model = cls(artifact, session)
+        if columns != model._columns or outputs != max(len(card.classes), 1):
             raise ArtifactInvalid(
                 f"{MODEL_FILE} of artifact '{artifact.tag}' has {columns} input columns and {outputs} output columns; "
-                f"its card has {width} encoded columns and {len(card.classes)} classes"
+                f"its card has {model._columns} encoded columns and {len(card.classes)} classes"
             )
-        model = cls(artifact, session)
         model.check_example()
         return model
 

@@ -87,7 +87,7 @@ class RowEncoder:
     @property
     def width(self) -> int:
         """The number of encoded columns."""
-        return sum(_WIDTHS.get(column.kind, 1) for column in self._columns)
+        return self.parts[-1].stop if self._columns else 0
 
     def _set_columns(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns

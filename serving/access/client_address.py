@@ -30,6 +30,11 @@ _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
 
+def trusted_networks(networks: Iterable[str]) -> tuple[Network, ...]:
+    """Return the networks of trusted proxies in the notation of the settings. Raises ValueError."""
+    return tuple(ipaddress.ip_network(each, strict=False) for each in networks)
+
+
 def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     """Return the last forwarded address that is not in `trusted`, or UNKNOWN without an address.
 

@@ -6,7 +6,6 @@ slows down guessing of keys. Otherwise probes, metrics and documentation pages a
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from serving.access.callers import caller_key
-from serving.access.client_address import Network
+from serving.access.client_address import Network, trusted_networks
 from serving.access.roles import Access, Identity
 from serving.access.token_buckets import (
     Decision,
@@ -123,6 +122,6 @@ def build_rate_limits(settings: Settings) -> RateLimits:
     return RateLimits(
         rates,
         buckets,
-        trusted=[ipaddress.ip_network(each, strict=False) for each in settings.trusted_proxies],
+        trusted=trusted_networks(settings.trusted_proxies),
         is_open_without=settings.rate_limit_without_store == "open",
     )

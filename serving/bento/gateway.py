@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.access.client_address import trusted_networks
 from serving.asgi import carries_pickle, reply
 from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.bento.models import BentoModels
@@ -101,7 +101,7 @@ class GatewayAppFactory(HttpAppFactory):
         native = (native - _paths(mounted)) | {SCHEMA_PATH}
         draining = self._gateway.draining
         transfer_timeout_s = self._settings.job_transfer_timeout_s
-        trusted = [ipaddress.ip_network(each, strict=False) for each in self._settings.trusted_proxies]
+        trusted = trusted_networks(self._settings.trusted_proxies)
         outer = [
             Middleware(LimitOpenRequests, share=self._settings.open_requests_share, trusted=trusted),
             Middleware(RequestId),

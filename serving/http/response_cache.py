@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.context import current_public_url
-from serving.header_fields import elements, parameters
+from serving.header_fields import elements, media_type, parameters
 from serving.http.cache_entry import has_valid_form, packed, unpacked, version_of
 from serving.http.cache_store import MemoryStore, RedisStore, Store
 from serving.runners.interface import ModelRef
@@ -140,7 +140,7 @@ async def key_of(request: Request, operation: str, model: ModelRef) -> str:
         current_public_url().prefix,
         request.headers.get("api-version", ""),
         "&".join(sorted(request.url.query.split("&"))),
-        content_type.partition(";")[0].strip().lower(),
+        media_type(content_type),
     )
     if len(body) > _LARGE_BYTES:
         # hashlib releases the interpreter for large pieces.

@@ -22,12 +22,12 @@ from serving.errors.problem_types import (
     KEY_REUSED,
     TOO_MANY_JOBS,
 )
+from serving.header_fields import media_type
 from serving.http.operation import Content, Operation
 from serving.http.requests.idempotency import idempotency_parameter, read_idempotency_key
 from serving.http.requests.json_body import JSON, answer
 from serving.http.requests.query import parameters_of, read_query
 from serving.jobs.decoding.media_types import is_accepted
-from serving.jobs.decoding.task import media_type
 from serving.jobs.kind import JobKind
 from serving.jobs.schemas import FolderJob, JobInfo
 from serving.jobs.service import JobService, Submission

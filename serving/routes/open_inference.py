@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.errors.problem_types import INTERNAL, NOT_KNOWN, NOT_READY
+from serving.header_fields import media_type
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.problem_details import problem
 from serving.http.requests.json_body import JSON, answer, check_content_type
@@ -164,7 +165,7 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
     async def infer(request: Request) -> Response:
         if "content-type" in request.headers:
             # Clients send tensors as bytes under either type, or under none.
-            given = request.headers["content-type"].partition(";")[0].strip().lower()
+            given = media_type(request.headers["content-type"])
             check_content_type(request, BINARY if given == BINARY else JSON)
         name, version = _named(request)
         name = model.alias if model is not None else name

@@ -6,7 +6,7 @@ client that lost its connection goes on where it was: the EventSource of browser
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 import orjson
@@ -59,11 +59,7 @@ def operations(handlers: Iterable[Handler[Any]]) -> list[Operation]:
 def _operation(handler: Handler[Any], stream: Stream, open_streams: SharedLimit) -> Operation:
     async def answer(request: Request) -> Response:
         calls = await stream.read(request)
-        handler.model.router.choose()  # A version that does not answer is a fault of the whole request.
-        caller = current_caller()
-        open_streams.acquire(caller)
-        events = in_completion_order([call() for call in calls])
-        return EventStream(events, on_end=lambda: open_streams.release(caller))
+        return _opened(handler, open_streams, lambda: in_completion_order([call() for call in calls]))
 
     return Operation(
         id=stream.id,
@@ -88,12 +84,8 @@ def _query_operation(handler: Handler[Any], stream: Stream, query: StreamQuery, 
         if last == DONE:
             # EventSource connects again after the end of a stream, unless it gets 204.
             return Response(status_code=204, headers={"Cache-Control": "no-store"})
-        handler.model.router.choose()
         start = min(int(last) + 1, len(calls)) if last.isascii() and last.isdecimal() and len(last) < 9 else 0
-        caller = current_caller()
-        open_streams.acquire(caller)
-        events = in_request_order([call() for call in calls[start:]], start=start)
-        return EventStream(events, on_end=lambda: open_streams.release(caller))
+        return _opened(handler, open_streams, lambda: in_request_order([call() for call in calls[start:]], start=start))
 
     return Operation(
         id=query.id,
@@ -111,6 +103,16 @@ def _query_operation(handler: Handler[Any], stream: Stream, query: StreamQuery, 
         more_statuses={204: "The client has the whole stream."},
         problems=(VALIDATION, *CALL_FAILURES),
     )
+
+
+def _opened(
+    handler: Handler[Any], open_streams: SharedLimit, events: Callable[[], AsyncIterator[bytes]]
+) -> EventStream:
+    """Return the response with `events`, which holds a place of its caller among the open streams until it ends."""
+    handler.model.router.choose()  # A version that does not answer is a fault of the whole request.
+    caller = current_caller()
+    open_streams.acquire(caller)
+    return EventStream(events(), on_end=lambda: open_streams.release(caller))
 
 
 def _content(item: dict[str, Any]) -> Content:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -78,12 +78,10 @@ def _numeric(column: Column, present: pd.Series, words: Sequence[str], decimal: 
     unit = units.most_common(1)[0][0]
     decimal = _decimal(words, unit, decimal)
     numbers = {word: number_of(word, decimal=decimal, unit=unit) for word in words}
-    others = [word for word, number in numbers.items() if number is None]
-    counts = present.value_counts()
-    share = 1 - float(counts[others].sum()) / len(present)
-    if share < _SHARE or len(others) > _MAX_MISSING_WORDS:
-        if share > 0.5 and len(words) > _SAMPLE / 2:
-            shown = others[0][:40]
+    exceptions = _exceptions(present, numbers)
+    if exceptions.are_many:
+        if exceptions.share < 0.5 and len(words) > _SAMPLE / 2:
+            shown = exceptions.words[0][:40]
             reason = f"mostly numbers, but also text such as '{shown}'; correct such values or leave them empty"
             return TextType(column, reason)
         return None
@@ -95,21 +93,15 @@ def _numeric(column: Column, present: pd.Series, words: Sequence[str], decimal: 
     is_integer = all(isinstance(number, int) for number in values)
     descriptions = {"%": "in percent", "": ""}
     typed = replace(
-        column,
+        exceptions.allowed_in(column),
         kind="integer" if is_integer else "number",
         minimum=float(min(values)),
         maximum=float(max(values)),
-        nullable=column.nullable or bool(others),
-        required=column.required and not others,
         description=descriptions.get(unit, f"in {unit}"),
         decimal=decimal,
         unit=unit,
-        missing_words=tuple(others),
     )
-    note = f"text is read as numbers, such as '{words[0][:40]}'"
-    if others:
-        note += f"; {', '.join(map(repr, others))} counts as missing ({counts[others].sum():,} rows)"
-    return TextType(typed, note=note)
+    return TextType(typed, note=f"text is read as numbers, such as '{words[0][:40]}'{exceptions.note}")
 
 
 def _decimal(words: Sequence[str], unit: str, decimal: str) -> str:
@@ -129,23 +121,49 @@ def _dated(column: Column, present: pd.Series, words: Sequence[str]) -> TextType
     date_format = _date_format(sample)
     if date_format is None:
         return None
-    seconds = {word: seconds_of(word, date_format) for word in words}
-    others = [word for word, each in seconds.items() if each is None]
-    counts = present.value_counts()
-    if 1 - float(counts[others].sum()) / len(present) < _SHARE or len(others) > _MAX_MISSING_WORDS:
+    exceptions = _exceptions(present, {word: seconds_of(word, date_format) for word in words})
+    if exceptions.are_many:
         return None
-    typed = replace(
-        column,
-        kind="date",
-        nullable=column.nullable or bool(others),
-        required=column.required and not others,
-        date_format=date_format,
-        missing_words=tuple(others),
-    )
-    note = f"dates, such as '{words[0][:40]}'" + (f", read as {date_format}" if date_format else "")
-    if others:
-        note += f"; {', '.join(map(repr, others))} counts as missing ({counts[others].sum():,} rows)"
-    return TextType(typed, note=note)
+    typed = replace(exceptions.allowed_in(column), kind="date", date_format=date_format)
+    shown = f", read as {date_format}" if date_format else ""
+    return TextType(typed, note=f"dates, such as '{words[0][:40]}'{shown}{exceptions.note}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Exceptions:
+    """The words of a column that are not of its type, their number of rows, and their share of all rows."""
+
+    words: tuple[str, ...]
+    rows: int
+    share: float
+
+    @property
+    def are_many(self) -> bool:
+        """Whether they are too many to count as missing."""
+        return 1 - self.share < _SHARE or len(self.words) > _MAX_MISSING_WORDS
+
+    @property
+    def note(self) -> str:
+        """What a user should know of them; an empty text for none."""
+        words = ", ".join(map(repr, self.words))
+        return f"; {words} counts as missing ({self.rows:,} rows)" if self.words else ""
+
+    def allowed_in(self, column: Column) -> Column:
+        """Return `column` with these words as missing values."""
+        is_complete = not self.words
+        return replace(
+            column,
+            nullable=column.nullable or not is_complete,
+            required=column.required and is_complete,
+            missing_words=self.words,
+        )
+
+
+def _exceptions(present: pd.Series, values: Mapping[str, object]) -> _Exceptions:
+    """Return the words without a value."""
+    words = tuple(word for word, value in values.items() if value is None)
+    rows = int(present.isin(words).sum())
+    return _Exceptions(words, rows, rows / len(present))
 
 
 def _date_format(words: Sequence[str]) -> str | None:

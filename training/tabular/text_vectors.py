@@ -23,7 +23,7 @@ class TextVectors(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sci
     """Turns the buckets of `models.tabular.tokens` (N, T) into vectors (N, components).
 
     `vectors_` is (BUCKETS + 1, components), and `weights_` (BUCKETS + 1,): the row of a text is the sum of its vectors,
-    divided by the root of the sum of its weights. The last bucket stands for no word.
+    divided by the root of the sum of its weights. The last bucket is the padding of texts with fewer words.
     """
 
     def __init__(self, *, seed: int = 0) -> None:

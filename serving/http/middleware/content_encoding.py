@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import UnsupportedMedia
 from serving.errors.exceptions import Malformed
 from serving.errors.problem_types import UNSUPPORTED
+from serving.header_fields import elements
 from serving.http.problem_details import problem
 
 ACCEPTED: Final = "gzip, deflate"
@@ -23,7 +24,6 @@ ACCEPTED: Final = "gzip, deflate"
 PIECE_BYTES: Final = 256 << 10
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _GZIP_NAMES: Final = frozenset({"gzip", "x-gzip"})
-_IDENTITY: Final = frozenset({"", "identity"})
 _DROPPED: Final = frozenset({b"content-encoding", b"content-length"})
 # A gzip file may have several members. Each costs time, whatever it holds: more need to hold at least 1 KiB on average.
 _FREE_MEMBERS: Final = 64
@@ -60,8 +60,8 @@ def _coding_of(scope: Scope) -> str:
     codings = [value for name, value in scope["headers"] if name == b"content-encoding"]
     if not codings or any(name == b"content-length" and value == b"0" for name, value in scope["headers"]):
         return ""
-    names = [part.strip() for part in b",".join(codings).decode("latin-1").lower().split(",")]
-    return ", ".join(name for name in names if name not in _IDENTITY)
+    names = elements(value.decode("latin-1").lower() for value in codings)
+    return ", ".join(name for name in names if name != "identity")
 
 
 class Decoder:
@@ -97,7 +97,7 @@ class Decoder:
                 raise Malformed(f"the body is not in the Content-Encoding {self._coding}") from error
             yield piece
             self._decoded_bytes += len(piece)
-            # The decoder may hold more than it was asked for.
+            # The decoder may hold more than the size that the call allowed.
             is_full = len(piece) == PIECE_BYTES and not stream.eof
             data = stream.unused_data if stream.eof else stream.unconsumed_tail
 

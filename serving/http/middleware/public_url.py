@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.access.client_address import forwarded_url
+from serving.access.client_address import forwarded_url, trusted_networks
 from serving.context import DIRECT, set_public_url
 
 
@@ -16,7 +15,7 @@ class PublicUrls:
 
     def __init__(self, app: ASGIApp, *, trusted: Sequence[str]) -> None:
         self._app = app
-        self._trusted = [ipaddress.ip_network(each, strict=False) for each in trusted]
+        self._trusted = trusted_networks(trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):

@@ -21,7 +21,7 @@ MAX_HEADER_BYTES: Final = 4096 + 128
 MAX_HEADERS: Final = 8
 # A preamble of more bytes is refused. Those that clients send are one sentence.
 MAX_PREAMBLE_BYTES: Final = 16 << 10
-# Names of the buttons of pages, and of hidden fields of browsers and frameworks. A misspelled option is none of them.
+# Names of the buttons of pages, and of hidden fields of browsers and frameworks. A misspelled option is not among them.
 _BUTTONS = ("submit", "button")
 _OF_PAGES = frozenset(
     {"action", "btn", "commit", "go", "ok", "save", "send", "upload", "_charset_", "max_file_size", "utf8"}
@@ -38,7 +38,7 @@ class PartHeader:
 
     @property
     def is_of_page(self) -> bool:
-        """Whether the form of a page sends this part beside the fields: its button, or what its framework adds."""
+        """Whether a form of a page adds this part to the fields: its button, or what its framework sends."""
         name = self.name.lower().removesuffix(".x").removesuffix(".y")
         return self.file_name is None and (name in _OF_PAGES or any(each in name for each in _BUTTONS))
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from models.errors import UnsupportedMedia
 from serving.errors.exceptions import Malformed
+from serving.header_fields import media_type
 from serving.http.representation import is_known, weak_etag
 from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds, check_json
 
@@ -37,7 +38,7 @@ async def read_json(request: Request, bounds: JsonBounds = DEFAULT_BOUNDS) -> by
 def check_content_type(request: Request, wanted: str) -> None:
     """Raise UnsupportedMedia unless the body has the media type `wanted`."""
     received = request.headers.get("content-type", "")
-    if received.partition(";")[0].strip().lower() != wanted:
+    if media_type(received) != wanted:
         reason = f"not '{received[:100]}'" if received else "and there is none"
         raise UnsupportedMedia(f"the Content-Type has to be {wanted}, {reason}")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from serving.header_fields import media_type
 from serving.http.requests.form_reader import MULTIPART
 from serving.jobs.decoding.archives import archived_files
 from serving.jobs.decoding.folders import folder_files
 from serving.jobs.decoding.multipart import FormFile, form_items
-from serving.jobs.decoding.task import DecodeTask, media_type
+from serving.jobs.decoding.task import DecodeTask
 from serving.jobs.storage.item_file import JobItem
 
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from models.errors import UnsupportedMedia
 from models.tables.csv_files import is_gzip
-from serving.jobs.decoding.task import ARCHIVES, CSV, NDJSON, PARQUET, media_type
+from serving.header_fields import media_type
+from serving.jobs.decoding.task import ARCHIVES, CSV, NDJSON, PARQUET
 
 _CSV: Final = frozenset(
     {

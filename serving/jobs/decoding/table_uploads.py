@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from serving.header_fields import media_type
 from serving.http.requests.form_reader import MULTIPART
 from serving.jobs.decoding.decode import ItemStream, check_charset
 from serving.jobs.decoding.media_types import table_type
 from serving.jobs.decoding.multipart import form_file
 from serving.jobs.decoding.tables import csv_rows, ndjson_rows, parquet_rows
-from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, DecodeTask, media_type
+from serving.jobs.decoding.task import CSV, NDJSON, PARQUET, DecodeTask
 from serving.jobs.storage.item_file import JobItem
 
 FILE_PART: Final = "file"

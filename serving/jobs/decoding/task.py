@@ -92,8 +92,3 @@ class DecodeResult:
 
 TASK_ADAPTER = TypeAdapter(DecodeTask)
 RESULT_ADAPTER = TypeAdapter(DecodeResult)
-
-
-def media_type(content_type: str) -> str:
-    """Return the media type in the value of a Content-Type header."""
-    return content_type.partition(";")[0].strip().lower()

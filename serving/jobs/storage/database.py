@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from models.database_files import DatabaseFiles
+from models.database_files import DatabaseFiles, set_apart
 from models.write_ahead_log import connect, write_ahead
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.storage.record import Job, ModelUsage
@@ -85,7 +84,7 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that holds the write lock from its start, so that rows read in it do not change.
 
-        Raises JobsUnavailable after a rollback, and when the file was removed or replaced meanwhile.
+        Raises JobsUnavailable after a rollback, and when the file was removed or replaced during it.
         """
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
@@ -143,10 +142,9 @@ class Database:
 
     def _set_apart(self) -> None:
         """Rename a damaged database. The next call begins a new one."""
-        target = self._path.with_name(f"jobs.unreadable-{secrets.token_hex(4)}.db")
-        log.error("%s is damaged and was renamed to %s; jobs are restored from their files", FILE, target.name)
         with contextlib.suppress(OSError):
-            self._path.rename(target)
+            name = set_apart(self._path)
+            log.error("%s is damaged and was renamed to %s; jobs are restored from their files", FILE, name)
             for suffix in ("-wal", "-shm"):
                 self._path.with_name(FILE + suffix).unlink(missing_ok=True)
         self._is_incomplete = True

@@ -10,13 +10,13 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from serving.errors.exceptions import FieldFault, Malformed
+from serving.header_fields import media_type
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.requests.base64_text import decode_base64
 from serving.http.requests.json_body import JSON, read_json
 from serving.http.requests.multipart import fields, files, read_parts
 from serving.http.requests.query import Query, parameters_of, read_query
 from serving.jobs.decoding.media_types import UNSPECIFIC
-from serving.jobs.decoding.task import media_type
 from serving.kinds.image.examples import RED_PIXEL
 from serving.kinds.image.schemas import MAX_TOP_K, ClassifyFile, ClassifyOptions, ClassifyUrl
 

@@ -12,10 +12,11 @@ from models.card import Column
 from models.errors import UnsupportedMedia
 from serving.errors.exceptions import FieldFault, Malformed
 from serving.errors.faults import faults_of
+from serving.header_fields import media_type
 from serving.jobs.decoding.decode import ItemStream, check_charset
 from serving.jobs.decoding.media_types import start_of, table_type
 from serving.jobs.decoding.tables import BadLine, csv_rows, json_lines
-from serving.jobs.decoding.task import CSV, JSON, NDJSON, DecodeTask, media_type
+from serving.jobs.decoding.task import CSV, JSON, NDJSON, DecodeTask
 from serving.jobs.storage.item_file import JobItem
 from serving.kinds.recommender.schemas import PerUser, RecommendOptions
 from serving.schemas.fields import UserId

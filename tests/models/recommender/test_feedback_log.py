@@ -14,6 +14,7 @@ from models.errors import FeedbackUnavailable
 from models.recommender.events import LoggedEvent, NewEvent
 from models.recommender.feedback_database import sqlite_file
 from models.recommender.feedback_log import FeedbackLog, LogTail
+from tests.database_harms import remove, remove_all, remove_log
 
 
 def event(
@@ -222,19 +223,6 @@ def test_an_error_names_the_reason_without_data_of_the_request(tmp_path: Path) -
     with pytest.raises(FeedbackUnavailable, match="could not be written: cannot modify makunouchi_feedback") as caught:
         log.append([[event("secret")]])
     assert "secret" not in str(caught.value)
-
-
-def remove(file: Path) -> None:
-    file.unlink()
-
-
-def remove_all(file: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        file.with_name(file.name + suffix).unlink()
-
-
-def remove_log(file: Path) -> None:
-    file.with_name(f"{file.name}-wal").unlink()
 
 
 @pytest.mark.parametrize("harm", [remove, remove_all, remove_log], ids=lambda harm: harm.__name__)

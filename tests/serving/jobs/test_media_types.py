@@ -19,6 +19,7 @@ CSV_TYPES = (
     "application/csv", "application/octet-stream", "application/vnd.ms-excel", "application/x-csv", "text/csv",
     "text/comma-separated-values", "text/plain", "text/x-csv", "",
 )  # fmt: skip
+NDJSON_TYPES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines", "application/octet-stream")
 GZIP_TYPES = ("application/gzip", "application/octet-stream", "application/x-gzip", "application/x-compressed")
 ZIP_TYPES = ("application/octet-stream", "application/x-zip-compressed", "application/x-zip", "application/zip", "")
 
@@ -70,25 +71,17 @@ def local_service() -> LocalService:
 
 
 def test_tables_of_every_type(local_service: LocalService) -> None:
-    for media_type in CSV_TYPES:
-        submitted(local_service, TABULAR, csv(), media_type)
-        as_form(local_service, csv(), media_type)
-    for media_type in (
-        "application/x-ndjson",
-        "application/jsonl",
-        "application/x-jsonlines",
-        "application/octet-stream",
+    for body, media_types in (
+        (csv(), CSV_TYPES),
+        (ndjson(), NDJSON_TYPES),
+        (
+            parquet(),
+            ("application/vnd.apache.parquet", "application/x-parquet", "application/octet-stream", "text/csv"),
+        ),
     ):
-        submitted(local_service, TABULAR, ndjson(), media_type)
-        as_form(local_service, ndjson(), media_type)
-    for media_type in (
-        "application/vnd.apache.parquet",
-        "application/x-parquet",
-        "application/octet-stream",
-        "text/csv",
-    ):
-        submitted(local_service, TABULAR, parquet(), media_type)
-        as_form(local_service, parquet(), media_type)
+        for media_type in media_types:
+            submitted(local_service, TABULAR, body, media_type)
+            as_form(local_service, body, media_type)
     for media_type in (*GZIP_TYPES, "text/csv"):
         submitted(local_service, TABULAR, gzip.compress(csv()), media_type)
         as_form(local_service, gzip.compress(csv()), media_type, "table.csv.gz")

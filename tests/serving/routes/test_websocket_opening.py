@@ -1,4 +1,4 @@
-"""Who may open a WebSocket, where, and how many at a time; whoever may not is told over HTTP."""
+"""Which callers may open a WebSocket, where, and how many at a time; others get an answer over HTTP."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_the_latest_event_of_a_pair_decides() -> None:
 
 def test_negative_events_remove_interactions() -> None:
     events = [logged(1, "a", "y", "dislike"), logged(2, "b", "y", "dislike", time=50), logged(3, "b", "y", time=60)]
-    # Turned down before it was taken.
+    # Hidden before the interaction.
     events += [logged(4, "a", "x", "hide", time=9), logged(5, "nobody", "y", "hide"), logged(6, "a", "none", "hide")]
     joined = with_feedback(corpus(), events)
     assert (joined.user_ids, joined.item_ids) == (("a", "b"), ("x", "y"))

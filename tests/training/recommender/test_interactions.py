@@ -117,7 +117,7 @@ def test_attributes_with_a_time_are_as_of_the_last_interaction(tmp_path: Path) -
     items = "item_id,time,name,kind\nb,1,Bee,x\na,1,Ay,x\nc,1,Cee,y\na,4,New,y\n"
     result = corpus(tmp_path, EVENTS, users, items, Columns(time="time", title="name"))
     assert result.user_ids == ("007", "7")
-    # Oslo is not learned: nobody had been there when the last interaction was.
+    # Oslo is not learned: no user lived there at the last interaction.
     assert result.user_encoder.names == ("city=Bonn", "city=Rome")
     assert result.dataset.user_features is not None
     assert result.dataset.user_features.toarray().tolist() == [[0, 1], [1, 0]]

@@ -167,7 +167,7 @@ def test_attributes_that_change_are_learned_as_they_were_and_served_as_they_are(
     assert contents.dataset.user_features is not None
     assert contents.dataset.user_features.toarray()[:2].tolist() == [[1, 0], [0, 1]]
     assert state.features.users.values("u0") == {"colour": "red"}
-    # Red is what nobody was when it was learned, so that it says nothing; white still does.
+    # No user was red in the training data, so that red changes nothing; white still does.
     assert state.known_features("u0", 0) is None
     (featured,) = recommender.recommend([Query(f"u{USERS}", n=3)])
     assert featured.reason == "user_features"

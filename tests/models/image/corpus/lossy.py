@@ -2,7 +2,7 @@
 
     python -m tests.models.image.corpus.lossy    # needs cjpeg, djpeg, jpegtran and dwebp
 
-The archive beside this module holds the files and the pixels, so that neither another version of an encoder nor a
+The archive next to this module holds the files and the pixels, so that neither another version of an encoder nor a
 machine without these tools changes the test.
 """
 

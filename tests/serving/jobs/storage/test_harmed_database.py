@@ -20,6 +20,7 @@ from serving.jobs.storage.database import FILE, Database
 from serving.jobs.storage.files import JobFiles
 from serving.jobs.storage.record import NewJob
 from serving.jobs.storage.store import JobLimits, JobStore, restore
+from tests.database_harms import remove, remove_all, remove_log
 from tests.serving.jobs.job_fixtures import JobStorage
 
 ROOT = Path(__file__).parents[4]
@@ -91,19 +92,6 @@ def restoring(tmp_path: Path) -> Iterator[JobStorage]:
     storage.store = JobStore(database, storage.limits, clock=storage.clock, space=storage.space)
     yield storage
     database.close()
-
-
-def remove(file: Path) -> None:
-    file.unlink()
-
-
-def remove_all(file: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        file.with_name(file.name + suffix).unlink()
-
-
-def remove_log(file: Path) -> None:
-    file.with_name(f"{file.name}-wal").unlink()
 
 
 def empty(file: Path) -> None:
