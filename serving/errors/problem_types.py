@@ -106,7 +106,14 @@ CALLER_LIMIT = ProblemType(
 HEAD_TOO_LARGE = ProblemType(
     "headers-too-large", 431, "Request headers too large", "The headers exceed the limit that `detail` states."
 )
-LIMITS_UNAVAILABLE = ProblemType(
+LIMITS_MODEL_FAILED = ProblemType(
+    "model-failed",
+    503,
+    "Model could not be loaded",
+    "The model is not served because it could not be loaded. `GET /v1/models` has the reason.",
+    retry_after_s=5,
+)
+UNAVAILABLE = ProblemType(
     "limits-unavailable",
     503,
     "Rate limits unavailable",
@@ -231,6 +238,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     HEAD_TIMEOUT,
     RELOAD_REFUSED,
     MODEL_REFUSED,
+    MODEL_FAILED,
     NO_EMBEDDING,
     PRECONDITION_FAILED,
     TOO_LARGE,
