@@ -106,14 +106,7 @@ CALLER_LIMIT = ProblemType(
 HEAD_TOO_LARGE = ProblemType(
     "headers-too-large", 431, "Request headers too large", "The headers exceed the limit that `detail` states."
 )
-LIMITS_MODEL_FAILED = ProblemType(
-    "model-failed",
-    503,
-    "Model could not be loaded",
-    "The model is not served because it could not be loaded. `GET /v1/models` has the reason.",
-    retry_after_s=5,
-)
-UNAVAILABLE = ProblemType(
+LIMITS_UNAVAILABLE = ProblemType(
     "limits-unavailable",
     503,
     "Rate limits unavailable",
@@ -142,6 +135,13 @@ PREDICTION_FAILED = ProblemType(
     "Prediction failed",
     "The model raised an error for this request. The log contains the cause under the request id.",
     is_internal=True,
+)
+MODEL_FAILED = ProblemType(
+    "model-failed",
+    503,
+    "Model could not be loaded",
+    "The model is not served because it could not be loaded. `GET /v1/models` has the reason.",
+    retry_after_s=5,
 )
 UNAVAILABLE = ProblemType(
     "unavailable",
