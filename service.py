@@ -85,6 +85,8 @@ Gateway: Any = bentoml.service(
 )(bentoml.asgi_app(app, path="/")(gateway_class(models, module=__name__, check=check)))
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
+# `bentoml build` pins them.
+gateway.models.extend(bentoml.models.BentoModel(tag) for tag in models.tags())
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
 gateway.fast_operations = lambda: fast_operations(models.handlers, settings, guard, cache)
 gateway.on_models_change = models.handlers.on_change

@@ -29,6 +29,10 @@ class ArtifactCache:
         artifact = self._named(locate(f"{self._stored_as}:{version or self._configured}", source=self._source))
         return self._cache.setdefault(artifact.version, artifact)
 
+    def stored_tag(self) -> str:
+        """Return the tag of the configured version in the store. Raise as `find`."""
+        return f"{self._stored_as}:{self.read().version}"
+
     def find_verified(self, version: str | None = None) -> Artifact:
         """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered."""
         artifact = self.find(version)

@@ -119,6 +119,10 @@ class BentoModels:
         """The models with their versions and runners."""
         return [model.deployed for model in self]
 
+    def tags(self) -> list[str]:
+        """Return the tags of the versions that the entries name now."""
+        return list(dict.fromkeys(model.artifacts.stored_tag() for model in self))
+
     def fault(self) -> str:
         """Return why the service cannot start, or an empty text.
 
