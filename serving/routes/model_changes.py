@@ -57,7 +57,7 @@ def _put(changes: ModelChanges) -> Operation:
         handler=put_model,
         parameters=lambda: (_name_parameter(changes),),
         body=Content(JSON, lambda: ModelRequest, lambda: {"artifact": {"artifact": _example(changes)}}),
-        answer=Content(JSON, lambda: ServedModelState, lambda: {"changed": example(_example(changes))}),
+        answer=Content(JSON, lambda: ServedModelState, lambda: {"changed": _state_example(changes)}),
         answer_description="The model, which was there before.",
         more_answer_statuses={201: "The model, which is new."},
         problems=(*BODY_FAULTS, NOT_KNOWN, MODEL_REFUSED, INTERNAL, UNAVAILABLE, DEADLINE),
@@ -103,18 +103,12 @@ def state_of(served: ServedEntry) -> ServedModelState:
     )
 
 
-def example(name: str) -> dict[str, Any]:
-    """Return an example of the state of a model."""
-    return {
-        "name": name,
-        "kind": "tabular",
-        "artifact": f"{name}:latest",
-        "version": EXAMPLE_VERSION,
-        "status": "ready",
-        "reason": "",
-        "runner": "TabularRunner",
-        "required": True,
-    }
+def _state_example(changes: ModelChanges) -> dict[str, Any]:
+    served = next(iter(changes.entries()), None)
+    if served is None:
+        return {}
+    state = state_of(served).model_dump()
+    return state | {"version": EXAMPLE_VERSION, "status": "ready", "reason": ""}
 
 
 def _example(changes: ModelChanges) -> str:

@@ -29,7 +29,12 @@ def test_readyz_when_every_runner_answers(local_service: LocalService) -> None:
     assert response.status_code == 200
     runners = response.json()["runners"]
     assert sorted(runners) == ["image", "recommender", "tabular"]
-    assert runners["image"] == {"ready": True, "model": {"name": "image", "version": "v1"}, "detail": ""}
+    assert runners["image"] == {
+        "ready": True,
+        "model": {"name": "image", "version": "v1"},
+        "detail": "",
+        "required": True,
+    }
 
 
 @pytest.mark.parametrize("missing", ["image", "tabular", "recommender"])
@@ -76,7 +81,12 @@ def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> 
 
     assert response.status_code == 200
     assert response.json()["status"] == "degraded"
-    assert response.json()["runners"]["image"] == {"ready": False, "model": None, "detail": "no connection"}
+    assert response.json()["runners"]["image"] == {
+        "ready": False,
+        "model": None,
+        "detail": "no connection",
+        "required": True,
+    }
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
 
 
