@@ -9,7 +9,7 @@ import pytest
 
 from serving.server import http_protocol
 from serving.server.request_head import MAX_HEAD_BYTES
-from tests.serving.event_loop import in_loop
+from tests.serving.event_loop import in_loop, until
 from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
 
 # The fast path leaves requests with this header to the application.
@@ -102,6 +102,20 @@ async def test_invalid_chunks_are_answered_in_the_order_of_requests() -> None:
         await expect_refusal(reader, 400, "not-http")
         writer.close()
     assert not server.by_application
+
+
+@pytest.mark.parametrize("before", [b"", request()], ids=["alone", "behind another"])
+@in_loop
+async def test_a_refused_connection_closes_with_its_client(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_S", 600)
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(before + CHUNKED + b"zz\r\n")
+        if before:
+            await read_answer(reader)
+        await expect_refusal(reader, 400, "not-http")
+        writer.close()
+        await until(lambda: server.connections == 0)
 
 
 @in_loop
