@@ -225,7 +225,7 @@ def test_stopped_runner_delays_no_request_beyond_the_deadline(process_server: Se
         assert set(seen.seen) <= {200, 503, 504}, seen.seen
         assert seen.seen[503] + seen.seen[504] > 0
         assert seen.slowest_s < 2 * TIMEOUT_S
-        assert not process_server.is_ready()
+        wait_for(lambda: not process_server.is_ready(), "readiness false")
     finally:
         runner.resume()
     process_server.wait_ready()
