@@ -38,7 +38,7 @@ class _SimulatedTimeLoop(asyncio.SelectorEventLoop):
         return self._simulated.now
 
 
-class _SimulatedTime(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # chosen by the platform
+class _SimulatedTime(selectors.DefaultSelector):
     """A selector that waits in simulated time."""
 
     now = 0.0
