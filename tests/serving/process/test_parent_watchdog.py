@@ -65,7 +65,7 @@ def end(parent: subprocess.Popen[bytes]) -> None:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Return whether the process has ended. Process 1 may take a while to wait for it."""
+    """Return whether the process has ended. Process 1 may reap it later."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
