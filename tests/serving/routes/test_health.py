@@ -165,11 +165,9 @@ def test_health_names_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None
     @in_loop
     async def run() -> None:
         async with local_service.app.router.lifespan_context(local_service.app), local_service.client() as client:
-            for _ in range(100):
-                health = (await client.get("/health")).json()
-                if "jobs" in health["faults"]:
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(120):
+                while "jobs" not in (health := (await client.get("/health")).json())["faults"]:
+                    await asyncio.sleep(0.01)
             assert health["status"] == "degraded"
             assert health["faults"]["jobs"].startswith("cannot use the database and the files of the jobs since")
             assert str(tmp_path) not in str(health)

@@ -18,6 +18,7 @@ from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.host.models import HostedModels
 from serving.runners.wire import WireRequest, WireResponse
+from tests.serving.quick_server import QuickServer
 
 
 async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +61,7 @@ class RunnerServer:
 async def listening(runner: RunnerServer, **where: Any) -> AsyncIterator[str]:
     """`runner` behind a socket: `uds=path` or `port=0`. Yields its address."""
     config = uvicorn.Config(runner, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=5, **where)
-    server = runner.server = uvicorn.Server(config)
+    server = runner.server = QuickServer(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.005)
