@@ -73,7 +73,7 @@ class DynamicBatcher(Generic[T, R]):
     ahead: DynamicBatcher[T, R] | None = None
     in_flight: int = 0
     _behind: DynamicBatcher[T, R] | None = None
-    _last_start: float = float("-inf")
+    _last_end: float = float("-inf")
     _queue: deque[QueuedCall[T, R]] = field(default_factory=deque)
     _discarded: int = 0
     _batches: set[BatchInFlight] = field(default_factory=set)
@@ -202,6 +202,12 @@ class DynamicBatcher(Generic[T, R]):
         item.is_queued = False
         self._rows.release(item.caller, item.rows)
 
+    def _end_call(self) -> None:
+        self.in_flight -= 1
+        if self.ahead is not None:
+            self._last_end = self.clock()
+        self._start_batches()
+
     def _report_queued(self) -> None:
         if self.gauge is not None:
             self.gauge.queued(self._rows.used, self.priority)
@@ -215,7 +221,8 @@ class DynamicBatcher(Generic[T, R]):
             return True
         if self.in_flight or not self._queue or now - self._queue[0].queued_at < PATIENCE_S:
             return False
-        return not ahead._queue or ahead._queue[0].queued_at > self._last_start
+        # No item ahead has waited during the last call.
+        return not ahead._queue or ahead._queue[0].queued_at > self._last_end
 
     def _start_batches(self) -> None:
         while self._queue and self.in_flight < self.limits.calls_in_flight and self._has_turn(now := self.clock()):
@@ -226,7 +233,6 @@ class DynamicBatcher(Generic[T, R]):
             for item in items:
                 item.batch = batch
             self.in_flight += 1
-            self._last_start = now
             self._batches.add(batch)
             batch.task = asyncio.get_running_loop().create_task(self._run(batch, items))
         if self._behind is not None and self._behind._queue:
@@ -270,7 +276,6 @@ class DynamicBatcher(Generic[T, R]):
         if self.gauge is not None:
             self.gauge.batch(item.rows)
         self.in_flight += 1
-        self._last_start = item.queued_at
         try:
             with task_timeout(remaining_s):
                 results = await self.call([item])
@@ -282,8 +287,7 @@ class DynamicBatcher(Generic[T, R]):
         except Exception as error:
             raise copy_error(error) from error.__cause__
         finally:
-            self.in_flight -= 1
-            self._start_batches()
+            self._end_call()
         if isinstance(result, Exception):
             raise result
         return result
@@ -301,5 +305,4 @@ class DynamicBatcher(Generic[T, R]):
         finally:
             # After a cancellation no caller waits: every answer is done already.
             self._batches.discard(batch)
-            self.in_flight -= 1
-            self._start_batches()
+            self._end_call()

@@ -41,7 +41,7 @@ class CallQueue:
     async def run(
         self, method: BatchMethod, requests: Requests, is_disconnected: Callable[[], bool] = lambda: False
     ) -> Sequence[Result]:
-        """Return one answer or error per request of one call. A waiting call whose gateway is gone does not start."""
+        """Return one answer or error per request of one call. A waiting call whose gateway has disconnected does not start."""
         if not requests:
             return []
         first = requests[0]

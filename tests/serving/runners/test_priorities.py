@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from models.errors import RunnerUnavailable
-from serving.context import set_priority
+from serving.context import Priority, set_priority
 from serving.runners.batching import PATIENCE_S, BatchLimits, DynamicBatcher
+from serving.runners.interface import RunnerResponse
 from tests.serving.event_loop import in_loop
 from tests.serving.runners.blocking_runner import BlockingRunner, ask, queue_behind, queue_of, settle
 from tests.serving.runners.test_splitting import Client, rows, started
@@ -108,9 +109,9 @@ async def test_the_priority_of_the_task_chooses_the_queue_and_is_in_the_frame() 
     client = Client()
     handle = started(client)
 
-    def predict_as(priority: str, value: float) -> asyncio.Task[object]:
-        set_priority(priority)  # type: ignore[arg-type]  # one of the two
-        return predict(handle, rows(value))  # type: ignore[return-value]
+    def predict_as(priority: Priority, value: float) -> asyncio.Task[RunnerResponse]:
+        set_priority(priority)
+        return predict(handle, rows(value))
 
     tasks = [predict_as("interactive", 0)]
     await settle()

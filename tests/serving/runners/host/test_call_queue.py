@@ -114,5 +114,5 @@ async def test_a_bad_request_fails_alone_and_a_call_without_its_gateway_does_not
     assert [sums(each) for each in results] == [[3, "PredictionFailed"], [6], ["DeadlineExceeded"] * 2]
     assert isinstance(results[2][0], DeadlineExceeded)
     await first
-    # The merged call, and then its halves without the one that is gone.
+    # The merged call, and then its halves without the one that does not start.
     assert model.calls[:2] == [1, 3]
