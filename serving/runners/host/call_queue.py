@@ -41,7 +41,10 @@ class CallQueue:
     async def run(
         self, method: BatchMethod, requests: Requests, is_disconnected: Callable[[], bool] = lambda: False
     ) -> Sequence[Result]:
-        """Return one answer or error per request of one call. A waiting call whose gateway has disconnected does not start."""
+        """Return one answer or error per request of one call.
+
+        A waiting call whose gateway has disconnected does not start. Raises Overloaded.
+        """
         if not requests:
             return []
         first = requests[0]

@@ -117,7 +117,8 @@ def test_a_bound_key_does_not_use_the_fast_path() -> None:
 def test_the_word_batch_binds_a_key_and_needs_a_role() -> None:
     identity = KeyRing(f"night:predict+batch:{hash_of('a')}").find("a")
     assert identity is not None
-    assert (identity.is_batch, identity.roles) == (True, {"predict"})
+    assert identity.is_batch
+    assert identity.roles == {"predict"}
     with pytest.raises(Exception, match="'batch' is a priority; expected a role before it"):
         read_keys(f"night:batch:{hash_of('a')}")
 
