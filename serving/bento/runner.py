@@ -30,10 +30,11 @@ from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import is_named_parent
 from serving.process.startup import report_started
 from serving.runners.batching import BatchLimits
-from serving.runners.client.local import host
 from serving.runners.host.asgi import HEALTH_PROBES, PROBES, RunnerApp
+from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.call_queue import UNBOUNDED, CallQueue
-from serving.runners.host.instance import RunnerInstance
+from serving.runners.host.models import HostedModels
+from serving.runners.placement import hosted_models
 from serving.runners.wire import WireRequest, WireResponse
 from serving.settings.settings import Settings
 
@@ -43,18 +44,12 @@ T = TypeVar("T")
 class RunnerAppFactory(HttpAppFactory):
     """Application of one runner process."""
 
-    instance: RunnerInstance | None = None
+    models: HostedModels | None = None
 
     def __init__(self, service: Service[Any], *, is_main: bool, settings: Settings) -> None:
         super().__init__(service, is_main=is_main)
         self._settings = settings
-        limits = BatchLimits(
-            max_batch_rows=settings.max_batch_rows,
-            max_batch_bytes=settings.max_batch_bytes,
-            max_queue_rows=UNBOUNDED,
-            calls_in_flight=self._threads,
-        )
-        self._calls = CallQueue(limits)
+        self._calls: CallQueue | None = None
         self._draining: GracefulShutdown | None = None
 
     def __call__(self) -> ASGIApp:
@@ -62,7 +57,7 @@ class RunnerAppFactory(HttpAppFactory):
         inner = NativeBodies(inner, max_body_bytes=self._settings.max_body_bytes)
         app = RunnerApp(
             inner,
-            instance=lambda: self.instance,
+            models=lambda: self.models,
             run=self.run_method,
             draining=self.draining,
             token=self._settings.runner_token.get_secret_value(),
@@ -78,8 +73,8 @@ class RunnerAppFactory(HttpAppFactory):
         return self._draining
 
     async def readyz(self, request: Request) -> Response:
-        """Return 200 once the warm-up was answered, and 503 before that and during shutdown."""
-        if self.instance is None or not self.instance.status.ready or self.draining().is_begun:
+        """Return 200 while every model has answered its warm-up, and 503 before that and during shutdown."""
+        if self.models is None or not self.models.is_ready or self.draining().is_begun:
             return PlainTextResponse("not ready\n", status_code=503)
         return PlainTextResponse("\n")
 
@@ -87,33 +82,34 @@ class RunnerAppFactory(HttpAppFactory):
         set_up_logs(self._settings.log_level)
         report_watches()
         await super().create_instance(app)
-        methods = list(self.dispatchers)
-        self.instance = host(
-            self._service_instance, methods, name=self.service.name, threads=self._threads, may_block=True
-        )
+        self.models = hosted_models(self._service_instance, self.service, may_block=True)
         self.draining().install()
-        await self.instance.warm_up()
+        await self.models.warm_up()
         report_started()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self.draining().uninstall()
-        if self.instance is not None:
-            self.instance.close()
-        for dispatcher in self.dispatchers.values():
-            dispatcher.shutdown()
+        if self.models is not None:
+            self.models.close()
         await super().destroy_instance(app)
 
     async def run_method(
-        self, name: str, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
+        self, method: BatchMethod, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
     ) -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request. Raises Overloaded."""
-        instance = self._started_instance()
-        method = instance.method(name)
-        if method is None:
-            raise ValueError(f"{self.service.name} has no batch method '{name}'")
-        if name not in instance.methods:
-            # A low-priority method: the queues of the gateways bound its calls, and they are not merged.
+        if method.is_low_priority:
+            # The queues of the gateways bound these calls, and they are not merged.
             return await method.run(requests)
+        if self._calls is None:
+            self._calls = CallQueue(
+                BatchLimits(
+                    max_batch_rows=self._settings.max_batch_rows,
+                    max_batch_bytes=self._settings.max_batch_bytes,
+                    max_queue_rows=UNBOUNDED,
+                    # The methods of all models share the threads.
+                    calls_in_flight=method.threads,
+                )
+            )
         return await self._calls.run(method, requests, is_disconnected)
 
     async def batch_infer(self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]) -> Any:
@@ -124,7 +120,7 @@ class RunnerAppFactory(HttpAppFactory):
         payload = values[0] if isinstance(values[0], list) else np.asarray(values[0])
         request = WireRequest(payload, len(payload), current_request_id(), current_context().deadline)
         try:
-            result = (await self._calls.run(self._started_instance().methods[name], [request]))[0]
+            result = (await self.run_method(self._method(name), [request], lambda: False))[0]
         except Overloaded as error:
             raise ServiceUnavailable("too many requests wait for this model") from error
         if isinstance(result, InputError):
@@ -133,14 +129,13 @@ class RunnerAppFactory(HttpAppFactory):
             raise result
         return result.payload
 
-    @property
-    def _threads(self) -> int:
-        return int(self.service.config.get("threads") or 1)
-
-    def _started_instance(self) -> RunnerInstance:
-        if self.instance is None:
-            raise RuntimeError(f"{self.service.name} has not started")
-        return self.instance
+    def _method(self, name: str) -> BatchMethod:
+        """Return a method of the first model, which answers BentoML's native API."""
+        instance = self.models.get("") if self.models is not None else None
+        method = instance.method(name) if instance is not None else None
+        if method is None:
+            raise ServiceUnavailable("no model is loaded")
+        return method
 
 
 class RunnerService(Service[T]):  # type: ignore[misc]

@@ -68,6 +68,7 @@ class RunnerHandle:
         # Low-priority payloads have a separate queue with one call at a time and a small bound.
         few = replace(limits, max_queue_rows=limits.max_batch_rows, calls_in_flight=1)
         self._low_priority: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, few)
+        self._queues = (self._queue, self._batch_queue, self._low_priority)
 
     @property
     def last_status(self) -> RunnerStatus:
@@ -80,6 +81,11 @@ class RunnerHandle:
     def queued_rows(self) -> int:
         """The number of waiting rows."""
         return self._queue.queued_rows
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is in flight and no row waits."""
+        return not any(queue.in_flight or queue.queued_rows for queue in self._queues)
 
     def start(self, client: Client, *, gauge: QueueGauge | None = None) -> None:
         """Set the client and start it."""
@@ -98,7 +104,7 @@ class RunnerHandle:
         if self._queue.gauge is not None:
             self._queue.gauge.up(is_up)
         if not is_up:
-            for queue in (self._queue, self._batch_queue, self._low_priority):
+            for queue in self._queues:
                 queue.refuse_waiting(RunnerUnavailable())
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:

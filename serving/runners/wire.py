@@ -42,6 +42,8 @@ _QUERY_BYTES: Final = 256
 # Paths of the runner's HTTP interface start with it, and names of methods for low-priority calls with `LOW_PRIORITY`.
 RUNNER_PATH: Final = "/runner/"
 LOW_PRIORITY: Final = "low-priority/"
+# Of one named model: RUNNER_PATH + MODELS + its name + "/" + a method.
+MODELS: Final = "models/"
 # Errors that a frame can carry, by name. Only input errors carry the model's own message.
 _ERRORS: Final[dict[str, type[PlatformError]]] = {
     error.__name__: error
@@ -62,6 +64,11 @@ def bytes_of(payload: Payload) -> int:
 def shape_of(payload: Payload) -> object:
     """Return what payloads that form one batch have in common: element type and row shape."""
     return (payload.dtype.num, payload.shape[1:]) if isinstance(payload, np.ndarray) else None
+
+
+def model_path(model: str) -> str:
+    """Return the start of the paths of a model, or of a runner's only model, which has no name."""
+    return f"{RUNNER_PATH}{MODELS}{model}/" if model else RUNNER_PATH
 
 
 class FrameInvalid(PlatformError):
