@@ -1,11 +1,14 @@
-"""The service class of runners: `@bentoml.service(service_class=RunnerService.using(settings), ...)`."""
+"""The service class of runners: `@bentoml.service(service_class=RunnerService.using(settings), ...)`.
+
+While a thread is free, a call runs directly. Further calls, of several gateways, wait and are merged (`CallQueue`), in
+place of BentoML's adaptive batching, which has no priorities and waits by a timer.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
@@ -19,7 +22,6 @@ from starlette.types import ASGIApp
 from models.errors import InputError, Overloaded, SettingsInvalid
 from serving.access.production_checks import check_runner_token
 from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
-from serving.bento.call_merger import CallMerger
 from serving.context import current_context, current_request_id
 from serving.http.middleware.native_bodies import NativeBodies
 from serving.observability.logging import set_up_logs
@@ -27,8 +29,10 @@ from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import is_named_parent
 from serving.process.startup import report_started
+from serving.runners.batching import BatchLimits
 from serving.runners.host.asgi import HEALTH_PROBES, PROBES, RunnerApp
 from serving.runners.host.batch_method import BatchMethod
+from serving.runners.host.call_queue import UNBOUNDED, CallQueue
 from serving.runners.host.models import HostedModels
 from serving.runners.placement import hosted_models
 from serving.runners.wire import WireRequest, WireResponse
@@ -45,7 +49,7 @@ class RunnerAppFactory(HttpAppFactory):
     def __init__(self, service: Service[Any], *, is_main: bool, settings: Settings) -> None:
         super().__init__(service, is_main=is_main)
         self._settings = settings
-        self._mergers: WeakKeyDictionary[BatchMethod, CallMerger] = WeakKeyDictionary()
+        self._calls: CallQueue | None = None
         self._draining: GracefulShutdown | None = None
 
     def __call__(self) -> ASGIApp:
@@ -87,18 +91,26 @@ class RunnerAppFactory(HttpAppFactory):
         self.draining().uninstall()
         if self.models is not None:
             self.models.close()
-        for merger in self._mergers.values():
-            merger.close()
         await super().destroy_instance(app)
 
     async def run_method(
         self, method: BatchMethod, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
     ) -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request. Raises Overloaded."""
-        merger = self._mergers.get(method)
-        if merger is None:
-            merger = self._mergers[method] = CallMerger(method, max_rows=self._settings.max_batch_rows)
-        return await merger.run(requests, is_disconnected)
+        if method.is_low_priority:
+            # The queues of the gateways bound these calls, and they are not merged.
+            return await method.run(requests)
+        if self._calls is None:
+            self._calls = CallQueue(
+                BatchLimits(
+                    max_batch_rows=self._settings.max_batch_rows,
+                    max_batch_bytes=self._settings.max_batch_bytes,
+                    max_queue_rows=UNBOUNDED,
+                    # The methods of all models share the threads.
+                    calls_in_flight=method.threads,
+                )
+            )
+        return await self._calls.run(method, requests, is_disconnected)
 
     async def batch_infer(self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]) -> Any:
         """Run a call of BentoML's native API: one argument, a batch of rows."""

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from serving.errors.problem_types import INTERNAL, NOT_KNOWN, NOT_READY
 from serving.header_fields import media_type
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
+from serving.http.priority import set_requested_priority
 from serving.http.problem_details import problem
 from serving.http.requests.json_body import JSON, answer, check_content_type
 from serving.http.requests.query import path_parameter
@@ -187,6 +188,8 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
         name = model.alias if model is not None else name
         bounds = calls.model(name).bounds()
         decoded = await read(await request.body(), request.headers.get(HEADER_LENGTH), bounds)
+        if decoded.priority is not None:
+            set_requested_priority(request.scope, decoded.priority)
         inferred = await calls.infer(name, version, decoded)
         body, header_length = write(decoded, inferred.outputs, model=name, version=inferred.version)
         if header_length is None:

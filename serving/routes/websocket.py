@@ -1,7 +1,8 @@
 """`/v1/ws/predict`: calls to the models over one WebSocket, several at a time.
 
 A message is `{"id": ..., "model": NAME, "input": {...}}`; its input is the JSON body of
-the model's own operation, and a `"version"` asks for one version of it. The answer is `{"id": ..., "status": "ok",
+the model's own operation, a `"version"` asks for one version of it, and a `"priority"` for another priority than that
+of the handshake. The answer is `{"id": ..., "status": "ok",
 "result": {...}}`, or `"status": "error"` with a problem document as `error`. Answers come in the order in which they
 are finished. `{"id": ..., "type": "ping"}` is answered with `"type": "pong"`.
 
@@ -31,9 +32,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
 from models.limits import MAX_SAFE_INTEGER
 from serving.access.guard import BEARER, Guard
-from serving.context import current_caller, current_public_url, requesting_version, set_version_request
+from serving.context import (
+    Priority,
+    current_caller,
+    current_priority,
+    current_public_url,
+    requesting_version,
+    set_version_request,
+)
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
+from serving.http.priority import set_priority_of, set_requested_priority
 from serving.http.problem_details import problem_of
 from serving.http.requests.json_bounds import JsonBounds, check_json
 from serving.http.version_selection import version_request_of
@@ -62,6 +71,7 @@ class Message(Request):
     model: str | None = None
     input: dict[str, Any] | None = None
     version: Annotated[str, Field(pattern=VERSION_PATTERN)] | None = None
+    priority: Priority | None = None
 
 
 def message_type(models: Sequence[str]) -> type[Message]:
@@ -136,6 +146,7 @@ def route(
                 raise RunnerUnavailable("the service is stopping")
             await guard.admit(socket.scope, "predict")
             set_version_request(version_request_of(socket.scope, guard))
+            set_priority_of(socket.scope)
             caller = current_caller()
             sockets.acquire(caller)
         except Exception as error:
@@ -245,6 +256,7 @@ class WebSocketSession:
         try:
             # For every message: keys can be revoked, and limits count, while a connection is open.
             await self._guard.admit(self._socket.scope, "predict")
+            set_requested_priority(self._socket.scope, message.priority or current_priority())
             result = await self._messages.answer(message)
             answer = b'{"id":%s,"status":"ok","result":%s}' % (orjson.dumps(message.id), result)
             self._note(200, time.perf_counter() - started)

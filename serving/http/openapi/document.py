@@ -22,7 +22,7 @@ from serving.errors.problem_types import (
     ProblemType,
 )
 from serving.http.openapi.components import ComponentSchemas, ModelSchemas
-from serving.http.openapi.headers import HEADERS, VERSION_PARAMETERS
+from serving.http.openapi.headers import HEADERS, PRIORITY_PARAMETER, VERSION_PARAMETERS
 from serving.http.openapi.served_versions import with_served_versions
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.problem_details import MEDIA_TYPE
@@ -146,6 +146,8 @@ def _operation(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
         "responses": _responses(operation, schemas, guard),
     }
     parameters = [*operation.parameters(), *(VERSION_PARAMETERS if operation.takes_version else ())]
+    if operation.calls_model:
+        parameters.append(PRIORITY_PARAMETER)
     if operation.is_conditional:
         parameters.append(
             {

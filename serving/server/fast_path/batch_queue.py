@@ -20,7 +20,7 @@ from serving.http.middleware.timeout import HEADER as TIMEOUT_HEADER
 from serving.http.problem_details import problem_of
 from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.runners.batching import TOO_LATE
+from serving.runners.queued_call import TOO_LATE
 from serving.server.fast_path.request import FastRequest
 
 # Returns the JSON of the response to each of several JSON bodies, or the error of a request; the application then

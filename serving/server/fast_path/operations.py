@@ -38,7 +38,7 @@ def _fast_operation(
     return FastOperation(
         main.path,
         handler.answer_json,
-        lambda headers: guard.admit_now(headers, main.access) is not None,
+        lambda headers: (caller := guard.admit_now(headers, main.access)) is not None and not caller.is_batch,
         lambda: handler.model.is_plain,
         max_waiting,
         from_cache=cached,

@@ -40,6 +40,8 @@ def test_a_token_identifies_the_caller_and_its_roles(tmp_path: Path) -> None:
         assert (identity.name, set(identity.roles)) == ("jwt:ann", {"predict"})
         assert set((await checked.identify(signer.token(roles="read admin"))).roles) == {"read", "admin"}
         assert not (await checked.identify(signer.token(roles=None))).roles
+        assert not identity.is_batch
+        assert (await checked.identify(signer.token(roles="predict batch"))).is_batch
 
     run()
 

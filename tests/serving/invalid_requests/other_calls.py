@@ -82,6 +82,22 @@ BAD_REQUESTS = [
     Bad("an unknown model", "/v2/models/nothing/infer", tensor(), 404, "no model 'nothing'; known: image"),
     Bad("an unknown version", "/v2/models/tabular/versions/9/infer", tensor(), 404, "served: v1"),
     Bad(
+        "an unknown priority",
+        PREDICT,
+        {"json": {"instances": [ROW]}, "headers": {"X-Priority": "urgent"}},
+        422,
+        "known: interactive, batch",
+        ["header", "X-Priority"],
+    ),
+    Bad(
+        "a negative priority of a tensor request",
+        INFER,
+        {"json": tensor()["json"] | {"parameters": {"priority": -1}}},
+        422,
+        "interactive, batch, or a whole number",
+        ["body", "parameters", "priority"],
+    ),
+    Bad(
         "an unknown version in a header",
         "/v1/tabular/predict",
         {"json": {"instances": [ROW]}, "headers": {"X-Model-Version": "9"}},

@@ -12,7 +12,8 @@ import pytest
 
 from models.errors import DeadlineExceeded, RunnerUnavailable
 from serving.context import RequestContext, set_context
-from serving.runners.batching import BatchLimits, DynamicBatcher, QueuedCall
+from serving.runners.batching import BatchLimits, DynamicBatcher
+from serving.runners.queued_call import QueuedCall
 from tests.serving.event_loop import in_loop
 from tests.serving.runners.blocking_runner import BlockingRunner, ask, queue_of, settle
 
