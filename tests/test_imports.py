@@ -64,7 +64,7 @@ MODELS = (
     "store",
     "base",
 )
-MODEL_KINDS = ("image", "tabular", "recommender", "text")
+MODEL_KINDS = ("image", "tabular", "recommender", "text", "python")
 
 # Who may import what of ours.
 ALLOWED = {

@@ -1,0 +1,52 @@
+"""The kind `python`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from models.card import Task
+from models.errors import SettingsInvalid
+from models.store.artifacts import Artifact
+from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
+from serving.kinds.python.handler import PythonHandler
+from serving.kinds.python.settings import PythonSettings
+from serving.kinds.python.version import PythonVersion
+from serving.kinds.served_model import ServedModel
+from serving.runners.host.loaded_versions import Predictor
+from serving.settings.settings import Settings
+
+
+class PythonClasses(Kind[PythonSettings]):
+    """Classes of the user's: values of their input type in, values of their output type out."""
+
+    name: ClassVar[str] = "python"
+    alias: ClassVar[str] = "python"
+    runner: ClassVar[str] = "PythonRunner"
+    runner_description: ClassVar[str] = 'Answers `{"instance": ...}` with `{"prediction": ...}`, typed by the card.'
+    tasks: ClassVar[tuple[Task, ...]] = ("python",)
+    settings: ClassVar[type[Settings]] = PythonSettings
+    methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
+        "predict": BatchMethodSpec("objects", "", lambda predictor, rows: predictor.predict(rows))
+    }
+
+    def options(self, settings: PythonSettings) -> ModelOptions | None:
+        return ModelOptions(settings.python_model, settings.python_placement) if settings.python_model else None
+
+    def load(self, settings: PythonSettings) -> Callable[[Artifact], Predictor]:
+        from models.python.model import PythonModel
+
+        return PythonModel.load
+
+    def version(self, artifact: Artifact, settings: PythonSettings) -> PythonVersion:
+        return PythonVersion(artifact.card, max_instances=settings.max_instances)
+
+    def handler(self, model: ServedModel[Any], settings: PythonSettings) -> Handler[Any]:
+        return PythonHandler(model, max_instances=settings.max_instances)
+
+    def check(self, settings: PythonSettings, options: ModelOptions) -> None:
+        if options.placement == "inline":
+            raise SettingsInvalid(
+                f"model '{options.tag}' is code of the user's: its placement is `process` or an http:// address, "
+                "not `inline`"
+            )
