@@ -40,6 +40,7 @@ SERVING = (
     "server",
     "routes",
     "app",
+    "testing",
     "bento",
 )
 # Entry points of commands: they may import whatever they start.

@@ -60,6 +60,21 @@ class PythonModel:
                 f"class '{code.reference}' could not load artifact '{artifact.tag}': {type(error).__name__}: {error}"
             ) from error
 
+    @property
+    def reference(self) -> str:
+        """The class, as `package.module:Class`."""
+        code = self.artifact.card.code
+        return code.reference if code is not None else ""
+
+    def renew(self) -> None:
+        """Replace the instance by one of the code that is imported now, once that has answered its example.
+
+        Raises as `load` and `predict`; then nothing has changed.
+        """
+        new = type(self).load(self.artifact)
+        new.predict(new.example())
+        self._answering = new._answering
+
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:  # Any: JSON
         """Return `{"prediction": ...}` for each row `{"instance": ...}`.
 

@@ -6,11 +6,12 @@ A row is the instance where that is an object; otherwise its column `instance` i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from models.card import Card
+from models.card import Card, Column
 from models.python.model import INSTANCE
 from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
@@ -33,7 +34,7 @@ def job_kind(handler: PythonHandler) -> JobKind:
         processor=InstanceProcessor(handler),
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
-        columns=lambda: handler.model.card.inputs,
+        columns=lambda: tuple(_as_cells(column) for column in handler.model.card.inputs),
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )
@@ -58,14 +59,14 @@ class InstanceProcessor:
         ]
 
 
-def is_object(card: Card) -> bool:
-    """Return whether an instance is an object, whose fields are the columns of a table."""
-    return [column.name for column in card.inputs] != [INSTANCE]
+def _as_cells(column: Column) -> Column:
+    """Return a column whose cells may be empty if its field has a default."""
+    return replace(column, nullable=column.nullable or not column.required)
 
 
 def instance_of(row: dict[str, Any], card: Card) -> Any:  # Any: JSON
     """Return the instance in a row of a table. An empty cell is a field that is left out, where null is not allowed."""
-    if not is_object(card):
+    if [column.name for column in card.inputs] == [INSTANCE]:
         return row.get(INSTANCE)
     nullable = {column.name for column in card.inputs if column.nullable}
     return {name: value for name, value in row.items() if value is not None or name in nullable}

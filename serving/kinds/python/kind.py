@@ -34,6 +34,10 @@ class PythonClasses(Kind[PythonSettings]):
         return ModelOptions(settings.python_model, settings.python_placement) if settings.python_model else None
 
     def load(self, settings: PythonSettings) -> Callable[[Artifact], Predictor]:
+        if settings.reload_code:
+            from models.python.code_reload import CodeReloader
+
+            return CodeReloader().load
         from models.python.model import PythonModel
 
         return PythonModel.load
@@ -50,3 +54,5 @@ class PythonClasses(Kind[PythonSettings]):
                 f"model '{options.tag}' is code of the user's: its placement is `process` or an http:// address, "
                 "not `inline`"
             )
+        if settings.reload_code and settings.environment == "production":
+            raise SettingsInvalid("setting MAKUNOUCHI_RELOAD_CODE: it is for development, and this is production")

@@ -28,3 +28,7 @@ class PythonSettings(Settings):
     max_instances: int = Field(
         256, gt=0, description="Maximum number of instances in one request to the user's own class."
     )
+    reload_code: bool = Field(
+        False,
+        description="Whether the user's own class is imported again when its files change, for development: `make dev`.",
+    )
