@@ -23,9 +23,15 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "own-models.md").read_text()
 
 
+def code_of(name: str) -> str:
+    """Return the block of Python whose first line is a comment with `name`, or the one without such a comment."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    named = {each.partition("\n")[0].removeprefix("# ") if each.startswith("# ") else "": each for each in blocks}
+    return str(named[name])
+
+
 def test_a_network_of_torch_is_saved_as_the_page_says_and_answers(tmp_path: Path) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "prices.py").write_text(code)
+    (tmp_path / "prices.py").write_text(code_of(""))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BENTOML_HOME": str(tmp_path / "home")}
     subprocess.run([sys.executable, tmp_path / "prices.py"], env=environment, capture_output=True, check=True)
 
@@ -35,6 +41,23 @@ def test_a_network_of_torch_is_saved_as_the_page_says_and_answers(tmp_path: Path
     rows = RowEncoder(artifact.card).encode([{"size": 55.0, "rooms": 2}, {"size": 100.0, "rooms": 4}])
     np.testing.assert_allclose(model.predict(rows), [[1.85], [3.4]], atol=0.15)
     assert model.predict(model.example()).shape == (1, 1)
+
+
+def test_a_class_is_saved_and_tested_as_the_page_says(tmp_path: Path) -> None:
+    for name in ("mymodels/sentiment.py", "conftest.py", "test_sentiment.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code_of(name))
+    assert sum(bool(line.strip()) for line in code_of("mymodels/sentiment.py").splitlines()[1:]) <= 15
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "words.json").write_text('{"good": 1, "bad": -1}')
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "BENTOML_HOME": str(tmp_path / "home")}
+    (saving,) = re.findall(r"^    \.venv/bin/python (-m training\.python .*)$", PAGE, re.MULTILINE)
+    for command in (saving.split(), ["-m", "pytest", "-q", "-p", "no:cacheprovider"]):
+        run = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+    assert "2 passed" in run.stdout
 
 
 @pytest.mark.parametrize("word", ["NA", "N/A", "null", "None", "NaN", "?", "-"])

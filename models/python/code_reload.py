@@ -27,6 +27,7 @@ CHECK_EVERY_S: Final = 0.2
 # Packages of the platform, which may be in the same folder as those of the user's.
 _PLATFORM: Final = frozenset({"models", "serving", "training", "scoring", "service"})
 
+
 class CodeReloader:
     """Loads models, and watches the files of their code while the process lives."""
 

@@ -23,7 +23,7 @@ from tests.live.test_reload import ADMIN, KEYS, reload
 
 pytestmark = pytest.mark.live
 
-CLASS = '''
+CLASS = """
 import os, time
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Sentiment:
         if any("secret" in review.text for review in reviews):
             raise RuntimeError("the secret of the payload")
         return [Verdict(positive="good" in each.text, score=self.good * ("good" in each.text)) for each in reviews]
-'''
+"""
 
 
 class Service:

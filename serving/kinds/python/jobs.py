@@ -59,6 +59,14 @@ class InstanceProcessor:
         ]
 
 
+def _has_fields(card: Card) -> bool:
+    """Return whether the columns are the fields of an object, and not one column with the whole instance."""
+    example = card.code.example if card.code is not None else None
+    return [column.name for column in card.inputs] != [INSTANCE] or (
+        isinstance(example, dict) and list(example) == [INSTANCE]
+    )
+
+
 def _as_cells(column: Column) -> Column:
     """Return a column whose cells may be empty if its field has a default."""
     return replace(column, nullable=column.nullable or not column.required)
@@ -66,7 +74,7 @@ def _as_cells(column: Column) -> Column:
 
 def instance_of(row: dict[str, Any], card: Card) -> Any:  # Any: JSON
     """Return the instance in a row of a table. An empty cell is a field that is left out, where null is not allowed."""
-    if [column.name for column in card.inputs] == [INSTANCE]:
+    if not _has_fields(card):
         return row.get(INSTANCE)
     nullable = {column.name for column in card.inputs if column.nullable}
     return {name: value for name, value in row.items() if value is not None or name in nullable}
