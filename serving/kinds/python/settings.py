@@ -30,5 +30,5 @@ class PythonSettings(Settings):
     )
     reload_code: bool = Field(
         False,
-        description="Whether the user's own class is imported again when its files change, for development: `make dev`.",
+        description="Whether the user's own class is imported again when its files change: `make dev`.",
     )
