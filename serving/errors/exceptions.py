@@ -79,6 +79,10 @@ class ReloadRefused(PlatformError):
     """A version that cannot be loaded or fails its warm-up."""
 
 
+class ModelRefused(PlatformError):
+    """A model that cannot be loaded, fails its warm-up, or cannot be placed."""
+
+
 class EmbeddingMissing(PlatformError):
     """A model version without embeddings."""
 

@@ -64,6 +64,12 @@ RELOAD_REFUSED = ProblemType(
     "Version not usable",
     "The version could not be loaded or failed its warm-up prediction. The previous version remains in service.",
 )
+MODEL_REFUSED = ProblemType(
+    "model-refused",
+    409,
+    "Model not usable",
+    "The model could not be loaded, failed its warm-up prediction, or cannot be placed. Nothing has changed.",
+)
 NO_EMBEDDING = ProblemType(
     "no-embedding",
     409,

@@ -84,10 +84,23 @@ class Operation:
     status: int = 200
     # Other statuses of a success, without a body, and their descriptions.
     more_statuses: Mapping[int, str] = field(default_factory=dict)
+    # Other statuses of a success, with the same body.
+    more_answer_statuses: Mapping[int, str] = field(default_factory=dict)
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
+    # The model whose own path it has, which starts with `/v1/models/{name}` or `/v2/models/{name}`.
+    model: str = ""
+
+    @property
+    def template(self) -> str:
+        """The path with a parameter in the place of the model's name."""
+        return self.path.replace(f"/models/{self.model}", "/models/{name}", 1) if self.model else self.path
 
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
-        """Return the route of this operation. `guard` checks a request before its body is read.
+        """Return the route of this operation; see `endpoint`."""
+        return EncodedPathRoute(self.path, self.endpoint(guard, cache), methods=[self.method], name=self.id)
+
+    def endpoint(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Handler:
+        """Return what answers requests. `guard` checks a request before its body is read.
 
         Without a guard everything except administration is open. Exceptions become problem documents.
         """
@@ -118,7 +131,7 @@ class Operation:
                 response.headers["Cache-Control"] = f"private, {NO_CACHE}"
             return guard.with_limit_headers(request.scope, response)
 
-        return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
+        return endpoint
 
     @property
     def has_preconditions(self) -> bool:
@@ -134,6 +147,7 @@ class Operation:
             self,
             id=f"bentoml_{self.id}",
             path=f"/{self.id}",
+            model="",
             tag="bentoml",
             description=f"Same as `{self.id}`, at the path that BentoML's clients call. {self.description}".strip(),
         )

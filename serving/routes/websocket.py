@@ -66,6 +66,8 @@ class Message(Request):
 
 def message_type(models: Sequence[str]) -> type[Message]:
     """Return the type of messages that may name `models`."""
+    if not models:
+        return Message
     names: Any = Literal[tuple(models)]  # Any: a type made at run time
     return create_model(Message.__name__, __base__=Message, model=(names | None, None))
 
@@ -85,16 +87,24 @@ class Bounds:
 
 
 class MessageHandler:
-    """Answers messages with the models, by the names that messages use."""
+    """Answers messages with the models, by the names that messages use. `models` returns those that are served now."""
 
-    def __init__(self, models: Mapping[str, Handler[Any]]) -> None:
+    def __init__(self, models: Callable[[], Mapping[str, Handler[Any]]]) -> None:
         self._models = models
-        self.message = message_type(tuple(models))
+        self._message: tuple[Mapping[str, Handler[Any]], type[Message]] | None = None
+
+    @property
+    def message(self) -> type[Message]:
+        """The type of a message."""
+        models = self._models()
+        if self._message is None or self._message[0] is not models:
+            self._message = models, message_type(tuple(models))
+        return self._message[1]
 
     @property
     def bounds(self) -> JsonBounds:
         """The bounds of a message for any model."""
-        parsing_us = max(handler.json_bounds.parsing_us for handler in self._models.values())
+        parsing_us = max((handler.json_bounds.parsing_us for handler in self._models().values()), default=0)
         return JsonBounds(parsing_us, names=sys.maxsize)
 
     async def answer(self, message: Message) -> bytes:
@@ -103,7 +113,7 @@ class MessageHandler:
             raise InvalidInput("a message has a model and an input", location=("body", "model"))
         with requesting_version(message.version, location=("body", "version")):
             # Not by orjson, which reads no integer of more than 64 bits.
-            body, handler = to_json(message.input), self._models[message.model]
+            body, handler = to_json(message.input), self._models()[message.model]
             await check_json(body, handler.json_bounds)
             return await answer_body(handler, body)
 

@@ -77,6 +77,11 @@ class RunnerHandle:
         """The number of waiting rows."""
         return self._queue.queued_rows
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is in flight and no row waits."""
+        return not any(queue.in_flight or queue.queued_rows for queue in (self._queue, self._low_priority))
+
     def start(self, client: Client, *, gauge: QueueGauge | None = None) -> None:
         """Set the client and start it."""
         self._client = client

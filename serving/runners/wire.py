@@ -40,6 +40,8 @@ _MAX_HEADER_BYTES: Final = 1 << 20
 # Paths of the runner's HTTP interface start with it, and names of methods for low-priority calls with `LOW_PRIORITY`.
 RUNNER_PATH: Final = "/runner/"
 LOW_PRIORITY: Final = "low-priority/"
+# Of one named model: RUNNER_PATH + MODELS + its name + "/" + a method.
+MODELS: Final = "models/"
 # Errors that a frame can carry, by name. Only input errors carry the model's own message.
 _ERRORS: Final[dict[str, type[PlatformError]]] = {
     error.__name__: error
@@ -50,6 +52,11 @@ _ERRORS: Final[dict[str, type[PlatformError]]] = {
 }  # fmt: skip
 
 Payload = NDArray[Any] | list[dict[str, Any]]  # Any: element types vary, JSON is typed by the caller
+
+
+def model_path(model: str) -> str:
+    """Return the start of the paths of a model, or of a runner's only model, which has no name."""
+    return f"{RUNNER_PATH}{MODELS}{model}/" if model else RUNNER_PATH
 
 
 class FrameInvalid(PlatformError):

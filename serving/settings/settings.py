@@ -48,6 +48,12 @@ class Settings(BaseSettings):
         "development", description="`production` refuses to start with settings that are only suitable for development."
     )
 
+    models_file: str = Field(
+        "",
+        description="Path of the model list, a TOML file with a table for each model; without one the service has the "
+        "models that the settings of the kinds name. See docs/models.md.",
+    )
+
     gateways: int = Field(
         1,
         ge=1,

@@ -38,7 +38,7 @@ async def installed(
     server = uvicorn.Server(config)
     monkeypatch.setattr(module, "running_server", lambda: server)
     assert module.install(
-        (),
+        tuple,
         recorder=RequestRecorder(service_metrics(), None),
         shutdown=GracefulShutdown(grace_s=5),
         timeout_s=30,
