@@ -82,7 +82,7 @@ def instance_of(row: dict[str, Any], card: Card) -> Any:  # Any: JSON
 
 def _submission(handler: PythonHandler) -> JobSubmission:
     return table_submission(
-        id="submit_python_job",
+        id="submit_instances_job",
         tag=TAG,
         summary="Predict a file of instances",
         description=(

@@ -48,11 +48,10 @@ class PythonClasses(Kind[PythonSettings]):
     def handler(self, model: ServedModel[Any], settings: PythonSettings) -> Handler[Any]:
         return PythonHandler(model, max_instances=settings.max_instances)
 
-    def check(self, settings: PythonSettings, options: ModelOptions) -> None:
-        if options.placement == "inline":
+    def check(self, settings: PythonSettings, placement: str) -> None:
+        if placement == "inline":
             raise SettingsInvalid(
-                f"model '{options.tag}' is code of the user's: its placement is `process` or an http:// address, "
-                "not `inline`"
+                "a model that is code of the user's has the placement `process` or an http:// address, not `inline`"
             )
         if settings.reload_code and settings.environment == "production":
             raise SettingsInvalid("setting MAKUNOUCHI_RELOAD_CODE: it is for development, and this is production")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, TypeAdapter, create_model
+from pydantic import ConfigDict, Discriminator, Field, create_model
 
 from serving.http.operation import JsonSchema
 from serving.kinds.responses import ItemProblem
@@ -51,15 +51,17 @@ class PythonFailure(Response):
 PythonItem = Annotated[PythonResult | PythonFailure, Discriminator("status")]
 
 
-def request_type(max_instances: int) -> TypeAdapter[PythonInstances]:
-    """Return the request of the call: up to `max_instances` instances."""
+def request_type(max_instances: int, *, name: str = PythonInstances.__name__) -> type[PythonInstances]:
+    """Return the request of the call, with up to `max_instances` instances, as a type with `name`."""
     instances = Annotated[
         list[Any], Field(min_length=1, max_length=max_instances, description="The instances to predict.")
     ]
-    limited = create_model(
-        PythonInstances.__name__, __base__=PythonInstances, __doc__=PythonInstances.__doc__, instances=(instances, ...)
-    )
-    return TypeAdapter(limited)
+    return create_model(name, __base__=PythonInstances, __doc__=PythonInstances.__doc__, instances=(instances, ...))
+
+
+def response_type(*, name: str) -> type[PythonPredictions]:
+    """Return the response of the call as a type with `name`."""
+    return create_model(name, __base__=PythonPredictions, __doc__=PythonPredictions.__doc__)
 
 
 def add_schema(components: dict[str, JsonSchema], schema: Mapping[str, Any], *, prefix: str) -> JsonSchema:

@@ -1,4 +1,4 @@
-"""`stream_python`: several instances, each prediction sent as it is finished."""
+"""`stream_instances`: several instances, each prediction sent as it is finished."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def predict_stream(handler: PythonHandler) -> Stream:
         return [partial(one, index, instance) for index, instance in enumerate(instances)]
 
     return Stream(
-        id="stream_python",
+        id="stream_instances",
         path="/v1/python/predict-stream",
         tag=TAG,
         summary="Predict several instances, each answered as it is finished",

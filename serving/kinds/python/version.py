@@ -38,9 +38,9 @@ class PythonVersion:
             tree = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             # It says where the fault is. It accepts NaN, which is not JSON.
-            self.request_type.validate_json(body)
+            self.request_type.model_validate_json(body)
             raise Malformed("the body is not JSON: it has NaN, Infinity or a number that is out of range") from error
-        return self.check(self.request_type.validate_python(tree).instances)
+        return self.check(self.request_type.model_validate(tree).instances)
 
     def check(self, instances: Sequence[Json]) -> list[Json]:
         """Return instances that fit the schema. Raises InvalidInput with the location of the first fault."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from serving.routes.health import Metrics
 from serving.runners.host.batch_method import BatchMethod
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from serving.runners.wire import WireRequest, WireResponse, decode_responses, encode_responses
+from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.cached import CachedResponses
 from serving.server.fast_path.operations import fast_operations
 from serving.versions.catalog import CatalogEntry
@@ -129,6 +130,10 @@ def faulty_client(faulty: Artifact, tmp_path: Path) -> Iterator[httpx.Client]:
     service = PythonService(faulty, tmp_path)
     with listening(service.app) as address, httpx.Client(base_url=f"http://{address}", timeout=60) as client:
         yield client
+
+
+def _main(operations: Sequence[FastOperation]) -> FastOperation:
+    return next(each for each in operations if each.path == "/v1/python/predict")
 
 
 def predict(client: httpx.Client, *instances: Any) -> httpx.Response:
@@ -270,10 +275,10 @@ def test_the_document_describes_the_types_of_the_class(client: httpx.Client) -> 
     operation = document["paths"]["/v1/python/predict"]["post"]
     assert operation["operationId"] == "predict_python"
     schemas = document["components"]["schemas"]
-    instances = schemas["PythonInstances"]["properties"]["instances"]
+    instances = schemas["python_Instances"]["properties"]["instances"]
     assert instances["items"] == {"$ref": "#/components/schemas/python.Review"}
     assert schemas["python.Review"]["required"] == ["text"]
-    assert schemas["PythonPredictions"]["properties"]["predictions"]["items"] == {
+    assert schemas["python_Predictions"]["properties"]["predictions"]["items"] == {
         "$ref": "#/components/schemas/python.Verdict"
     }
     assert {"/v1/python/predict-stream", "/v1/python/jobs", "/v2/models/python/infer", "/predict_python"} <= set(
@@ -284,8 +289,7 @@ def test_the_document_describes_the_types_of_the_class(client: httpx.Client) -> 
 
 
 def test_the_fast_path_returns_the_same_bytes_from_one_batch(service: PythonService) -> None:
-    (operation,) = fast_operations(service.handlers, service.settings, Guard(), None)
-    assert operation.path == "/v1/python/predict"
+    operation = _main(fast_operations(service.handlers, service.settings, Guard(), None))
     bodies = [orjson.dumps({"instances": each}) for each in ([GOOD], [BAD, GOOD], [{"text": 7}])]
 
     @in_loop
@@ -317,7 +321,7 @@ def test_another_class_is_not(faulty: Artifact, tmp_path: Path) -> None:
         responses = [predict(client, {"do": "answer"}) for _ in range(2)]
     assert [each.headers["x-cache"] for each in responses] == ["bypass", "bypass"]
     assert service.runner.batches == [1, 1]
-    (operation,) = fast_operations(service.handlers, service.settings, Guard(), service.cache)
+    operation = _main(fast_operations(service.handlers, service.settings, Guard(), service.cache))
     cached = operation.from_cache.__self__  # type: ignore[union-attr]  # a bound method
     assert isinstance(cached, CachedResponses)
     assert cached.model() is None
