@@ -106,7 +106,7 @@ class CodeInterface:
     """The class that answers for an artifact, `package.module:Class`, and the JSON schemas of a row and its result.
 
     The code ships with the service. `example` is a row, as JSON, and `example_prediction` its result. A deterministic
-    class has the same result for the same row, which the cache may repeat.
+    class has the same result for the same row, which the cache may repeat. `uses` are the models that the class asks.
     """
 
     reference: str
@@ -115,6 +115,7 @@ class CodeInterface:
     example: Any = None  # Any: JSON
     example_prediction: Any = None  # Any: JSON
     is_deterministic: bool = False
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,17 @@ def set_context(context: RequestContext) -> None:
     _context.set(context)
 
 
+@contextmanager
+def answering(context: RequestContext, request_id: str) -> Iterator[None]:
+    """Set the request context and the request id within the block."""
+    tokens = _context.set(context), _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _context.reset(tokens[0])
+        _request_id.reset(tokens[1])
+
+
 def deadline(timeout_s: float) -> float:
     """Return the deadline of the current request in `time.monotonic()` seconds, or `timeout_s` from now without one."""
     given = current_context().deadline

@@ -48,6 +48,8 @@ COMMANDS = ("__main__", "keys")
 # The packages of `models`: the modules at the top, then what is built on them.
 MODELS = (
     "errors",
+    "user_code",
+    "steps",
     "watch",
     "private_files",
     "profile",

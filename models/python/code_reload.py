@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Final
 
 from models.python.model import PythonModel
+from models.python.peers import Ask
 from models.store.artifacts import Artifact
 
 log = logging.getLogger("makunouchi.python")
@@ -31,7 +32,8 @@ _PLATFORM: Final = frozenset({"models", "serving", "training", "scoring", "servi
 class CodeReloader:
     """Loads models, and watches the files of their code while the process lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Ask | None = None) -> None:
+        self._ask = ask
         # Python recognizes the files of compiled code by the second in which the source was written.
         sys.dont_write_bytecode = True
         self._models: weakref.WeakSet[PythonModel] = weakref.WeakSet()
@@ -45,7 +47,7 @@ class CodeReloader:
         """As `PythonModel.load`, with the present code."""
         with self._lock:
             self._forget_changed()
-            model = PythonModel.load(artifact)
+            model = PythonModel.load(artifact, self._ask)
             self._models.add(model)
             self._roots |= _roots(model.reference)
             self._look()

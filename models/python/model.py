@@ -5,13 +5,16 @@ Its artifact holds weights and a card. The card names the class, whose code ship
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
 from models.card import Task
-from models.errors import ArtifactInvalid, InvalidInput
-from models.python.signature import import_class, is_same_schema, signature_of
+from models.errors import ArtifactInvalid, InvalidInput, PredictionFailed
+from models.python.peers import Ask, Peers
+from models.python.signature import is_same_schema, signature_of
 from models.python.user_class import UserClass
 from models.store.artifacts import Artifact
+from models.user_code import import_class
 
 TASK: Final[Task] = "python"
 # The folder of the weights in the artifact, which `load` gets.
@@ -26,13 +29,14 @@ class PythonModel:
     # The class may run an event loop, or take long once: its calls run in a thread, however quick they were.
     may_block_loop: ClassVar[bool] = False
 
-    def __init__(self, artifact: Artifact, answering: UserClass) -> None:
+    def __init__(self, artifact: Artifact, answering: UserClass, ask: Ask | None = None) -> None:
         self.artifact = artifact
         self._answering = answering
+        self._ask = ask
 
     @classmethod
-    def load(cls, artifact: Artifact) -> Self:
-        """Import the class, and have it load the weights.
+    def load(cls, artifact: Artifact, ask: Ask | None = None) -> Self:
+        """Import the class, and have it load the weights. `ask` asks other models.
 
         Raises ArtifactInvalid when the artifact is of another task, the class is not there, or its types are not those
         of the artifact.
@@ -52,7 +56,8 @@ class PythonModel:
                     f"saved; run: python -m training.python --class {code.reference} --name {artifact.name}"
                 )
         try:
-            return cls(artifact, UserClass(found, signature, artifact.folder / WEIGHTS))
+            peers = Peers(code.uses, ask or _ask_nothing) if code.uses else None
+            return cls(artifact, UserClass(found, signature, artifact.folder / WEIGHTS, peers), ask)
         except ArtifactInvalid:
             raise
         except Exception as error:
@@ -71,7 +76,7 @@ class PythonModel:
 
         Raises as `load` and `predict`; then nothing has changed.
         """
-        new = type(self).load(self.artifact)
+        new = type(self).load(self.artifact, self._ask)
         new.predict(new.example())
         self._answering = new._answering
 
@@ -89,3 +94,7 @@ class PythonModel:
         """Return the row of the card's example, for warm-up and probes."""
         code = self.artifact.card.code
         return [{INSTANCE: code.example if code else None}]
+
+
+def _ask_nothing(name: str, rows: Sequence[Any]) -> list[Any]:  # Any: what models take and return
+    raise PredictionFailed(f"model '{name}' cannot be asked here: there is no service with other models")

@@ -5,7 +5,6 @@ Input and output are what pydantic can describe: models, dataclasses, TypedDicts
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -34,27 +33,6 @@ class Signature:
     output_schema: Json
 
 
-def import_class(reference: str) -> type[Any]:
-    """Return the class `package.module:Class`. Raises ArtifactInvalid that names what is missing."""
-    module_name, _, class_name = reference.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
-        raise ArtifactInvalid(f"'{reference}' does not name a class; expected package.module:Class")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ArtifactInvalid(
-            f"class '{reference}' cannot be imported: no module '{error.name}'; it has to be in the folder of "
-            "service.py, in a folder of PYTHONPATH, or installed"
-        ) from error
-    except Exception as error:
-        raise ArtifactInvalid(f"class '{reference}' cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type):
-        known = ", ".join(name for name, each in vars(module).items() if _is_own(each, module_name)) or "none"
-        raise ArtifactInvalid(f"no class '{class_name}' in module '{module_name}'; its classes: {known}")
-    return found
-
-
 def signature_of(found: type[Any]) -> Signature:
     """Return the types of a class. Raises ArtifactInvalid for a class without them."""
     name = f"class '{found.__name__}'"
@@ -81,10 +59,6 @@ def signature_of(found: type[Any]) -> Signature:
 def is_same_schema(one: object, other: object) -> bool:
     """Return whether two JSON schemas accept the same values, as far as their keywords tell. Texts do not count."""
     return _without_texts(one) == _without_texts(other)
-
-
-def _is_own(each: object, module_name: str) -> bool:
-    return isinstance(each, type) and each.__module__ == module_name
 
 
 def _annotations(predict: Callable[..., Any], name: str) -> tuple[Any, Any]:  # Any: types

@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError
 
 from models.errors import ArtifactInvalid, InvalidInput, PredictionFailed
 from models.python.json_schema import SchemaValidator
+from models.python.peers import Peers
 from models.python.signature import Signature
 from models.python.worker_thread import WorkerThread
 
@@ -24,13 +25,16 @@ _LONGEST_MESSAGE: Final = 300
 class UserClass:
     """An instance of a class, made and called in one thread. Safe to use from several threads."""
 
-    def __init__(self, found: type[Any], signature: Signature, weights: Path) -> None:
-        """Make the instance and have it load `weights`. Raises ArtifactInvalid, and what its `load` raises."""
+    def __init__(self, found: type[Any], signature: Signature, weights: Path, peers: Peers | None = None) -> None:
+        """Make the instance and have it load `weights`; `peers` becomes its attribute `models`.
+
+        Raises ArtifactInvalid, and what its `load` raises.
+        """
         self.name = f"{found.__module__}:{found.__qualname__}"
         self._signature = signature
         self._results = SchemaValidator(signature.output_schema)
         self._thread = WorkerThread(self.name)
-        self._instance = self._thread.run(lambda: _loaded(found, weights))
+        self._instance = self._thread.run(lambda: _loaded(found, weights, peers))
 
     def predict(self, rows: Sequence[Any]) -> list[Any]:  # Any: JSON
         """Return one result per row.
@@ -77,11 +81,13 @@ def dump(adapter: TypeAdapter[Any], value: Any) -> Any:  # Any: the user's type,
     return orjson.loads(adapter.dump_json(value, by_alias=True, warnings=False))
 
 
-def _loaded(found: type[Any], weights: Path) -> Any:  # Any: the user's class
+def _loaded(found: type[Any], weights: Path, peers: Peers | None) -> Any:  # Any: the user's class
     try:
         instance = found()
     except TypeError as error:
         raise ArtifactInvalid(f"class '{found.__name__}' cannot be made without arguments: {error}") from error
+    if peers is not None:
+        instance.models = peers
     load = getattr(instance, "load", None)
     if load is not None:
         load(weights)

@@ -11,17 +11,20 @@ import inspect
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from models.card import Card, CodeInterface, DataSource
-from models.errors import ArtifactError, InputError, PredictionFailed
+from models.errors import ArtifactError, ArtifactInvalid, InputError, PredictionFailed
 from models.python.model import INSTANCE, PREDICTION, TASK, WEIGHTS
-from models.python.signature import Signature, import_class, signature_of
+from models.python.peers import Peers
+from models.python.signature import Signature, signature_of
 from models.python.user_class import UserClass
 from models.store.artifacts import Artifact
+from models.user_code import import_class
 from training.promotion import saving_version
 from training.python.columns import columns_of
 from training.python.example import example_of
@@ -36,7 +39,10 @@ def main(params: Params) -> None:
     code = artifact.card.code
     print(f"saved {artifact.tag}")
     if code is not None:
-        print(f"  example: {json.dumps(code.example)} -> {json.dumps(code.example_prediction)}")
+        if code.uses:
+            print(f"  the example is answered when the service starts, with: {', '.join(code.uses)}")
+        else:
+            print(f"  example: {json.dumps(code.example)} -> {json.dumps(code.example_prediction)}")
     print(f"  serve it: MAKUNOUCHI_PYTHON_MODEL={artifact.name} make serve")
 
 
@@ -53,7 +59,8 @@ def save(params: Params, *, store: Path | None = None) -> Artifact:
     with tempfile.TemporaryDirectory(prefix="makunouchi-weights-") as scratch:
         weights = Path(scratch, WEIGHTS)
         copy_weights(params.weights, weights)
-        with step("load the weights and answer the example"):
+        uses = _uses(found)
+        with step("load the weights and answer the example" if not uses else "load the weights"):
             prediction = _answered(found, signature, weights, example)
         card = _card(params, _Checked(found, signature, example, prediction))
         with step("save"), saving_version(card, is_forced=params.promote, store=store) as saved:
@@ -74,8 +81,11 @@ class _Checked:
 
 def _answered(found: type[Any], signature: Signature, weights: Path, example: Any) -> Any:  # Any: JSON
     """Return the result of the example. Raises PredictionFailed when the class fails, alone or with two rows."""
+    uses = _uses(found)
     try:
-        answering = UserClass(found, signature, weights)
+        answering = UserClass(found, signature, weights, Peers(uses, _ask_nothing) if uses else None)
+        if uses:
+            return None
         (prediction,) = answering.predict([example])
         answering.predict([example, example])
     except (ArtifactError, PredictionFailed, InputError):
@@ -94,6 +104,7 @@ def _card(params: Params, checked: _Checked) -> Card:
         example=checked.example,
         example_prediction=checked.prediction,
         is_deterministic=bool(getattr(found, "deterministic", False)),
+        uses=_uses(found),
     )
     return Card(
         name=params.name,
@@ -108,6 +119,18 @@ def _card(params: Params, checked: _Checked) -> Card:
         libraries=library_versions("pydantic"),
         code=code,
     )
+
+
+def _uses(found: type[Any]) -> tuple[str, ...]:
+    """Return the names of the models that a class asks. Raises ArtifactInvalid."""
+    uses = getattr(found, "uses", ())
+    if not isinstance(uses, tuple | list) or not all(isinstance(name, str) for name in uses):
+        raise ArtifactInvalid(f"`uses` of class '{found.__name__}' has to be names of models, such as (\"churn\",)")
+    return tuple(uses)
+
+
+def _ask_nothing(name: str, rows: Sequence[Any]) -> list[Any]:  # Any: what models take and return
+    raise PredictionFailed(f"load asks model '{name}': other models can be asked in predict only")
 
 
 def _source_sha256(found: type[Any]) -> str:

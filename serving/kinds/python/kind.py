@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from models.card import Task
 from models.errors import SettingsInvalid
 from models.store.artifacts import Artifact
-from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
+from serving.kinds.interface import Ask, BatchMethodSpec, Handler, Kind, ModelOptions
 from serving.kinds.python.handler import PythonHandler
 from serving.kinds.python.settings import PythonSettings
 from serving.kinds.python.version import PythonVersion
@@ -30,6 +31,12 @@ class PythonClasses(Kind[PythonSettings]):
         "predict": BatchMethodSpec("objects", "", lambda predictor, rows: predictor.predict(rows))
     }
 
+    def __init__(self) -> None:
+        self._ask: Ask | None = None
+
+    def connect(self, ask: Ask) -> None:
+        self._ask = ask
+
     def options(self, settings: PythonSettings) -> ModelOptions | None:
         return ModelOptions(settings.python_model, settings.python_placement) if settings.python_model else None
 
@@ -37,10 +44,10 @@ class PythonClasses(Kind[PythonSettings]):
         if settings.reload_code:
             from models.python.code_reload import CodeReloader
 
-            return CodeReloader().load
+            return CodeReloader(self._ask).load
         from models.python.model import PythonModel
 
-        return PythonModel.load
+        return partial(PythonModel.load, ask=self._ask)
 
     def version(self, artifact: Artifact, settings: PythonSettings) -> PythonVersion:
         return PythonVersion(artifact.card, max_instances=settings.max_instances)

@@ -36,7 +36,7 @@ def predict_operation(handler: PythonHandler) -> Operation:
         description="An instance and a prediction have the types of the class.",
         handler=answer_one(handler),
         body=request_body(handler),
-        answer=Content(JSON, lambda: handler.response_type, lambda: {"instance": _example(handler)}, refine=refine_answer),
+        answer=Content(JSON, lambda: handler.response_type, lambda: _examples(handler), refine=refine_answer),
         answer_description="One prediction per instance, in the order of the request.",
         problems=CALL_PROBLEMS,
     )
@@ -57,10 +57,14 @@ def request_body(handler: PythonHandler) -> Content:
     )
 
 
-def _example(handler: PythonHandler) -> dict[str, Any]:  # Any: JSON
+def _examples(handler: PythonHandler) -> dict[str, Any]:  # Any: JSON
     version = handler.model.current
-    return {
+    if version.code.uses:
+        # Its result is not known before the other models are there.
+        return {}
+    response = {
         "model": {"name": version.card.name, "version": EXAMPLE_VERSION},
         "predictions": [version.code.example_prediction],
         "inference_time_ms": 0.9,
     }
+    return {"instance": response}

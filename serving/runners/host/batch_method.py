@@ -9,13 +9,22 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DeadlineExceeded, InputError, PredictionFailed, VersionNotLoaded
+from models.errors import (
+    DeadlineExceeded,
+    InputError,
+    Overloaded,
+    PredictionFailed,
+    RunnerUnavailable,
+    VersionNotLoaded,
+)
 from serving.concurrency import ThreadPool
+from serving.context import NO_DEADLINE, RequestContext, answering
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import ModelRef
@@ -27,6 +36,8 @@ TOO_LATE = "the model did not answer in time"
 FAILED = "the model could not answer"
 NOT_LOADED = "the version is not loaded at the moment"
 
+# What a model raises that asked another one. No request of its batch is at fault.
+_OF_OTHERS: Final = (RunnerUnavailable, Overloaded, DeadlineExceeded)
 Result = WireResponse | Exception
 
 
@@ -132,7 +143,7 @@ class BatchMethod:
             return
         try:
             values = self._call([requests[index] for index in indices])
-        except VersionNotLoaded as error:
+        except (VersionNotLoaded, *_OF_OTHERS) as error:
             for index in indices:
                 results[index] = error
             return
@@ -170,14 +181,21 @@ class BatchMethod:
             payload = [row for request in requests for row in request.payload]
         else:
             payload = np.concatenate([request.payload for request in requests])
-        return _checked(self._function(payload), payload)
+        with answering(_context_of(requests), requests[0].request_id):
+            return _checked(self._function(payload), payload)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
-        if isinstance(error, InputError):
+        if isinstance(error, InputError | _OF_OTHERS):
             return error
         # The model's message stays in this log: it may quote the input or name files.
         log.error("%s failed for request %s", self._name, request.request_id or "-", exc_info=error)
         return PredictionFailed(FAILED)
+
+
+def _context_of(requests: Sequence[WireRequest]) -> RequestContext:
+    """Return the context of a batch: the latest deadline, and the trace of the first request that has one."""
+    traceparent = next((request.traceparent for request in requests if request.traceparent), "")
+    return replace(NO_DEADLINE, deadline=max(request.deadline for request in requests), traceparent=traceparent)
 
 
 class _NotFinite(ValueError):
