@@ -6,15 +6,21 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.python.model import PythonModel
+from models.steps import load_steps
 from models.store.artifacts import find, verify
 from models.tabular.model import TabularModel
 from models.tabular.row_encoder import RowEncoder
 from tests.training.example_tables import mixed_frame
+from training.python.params import Params as PythonParams
+from training.python.save import save
 from training.tabular.columns import ColumnRules, read_inputs
 
 pytestmark = pytest.mark.slow
@@ -58,6 +64,27 @@ def test_a_class_is_saved_and_tested_as_the_page_says(tmp_path: Path) -> None:
         )
         assert run.returncode == 0, run.stdout + run.stderr
     assert "2 passed" in run.stdout
+
+
+def test_the_step_of_the_page_keeps_probabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page_steps.py").write_text(code_of("mymodels/steps.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = load_steps(postprocess="page_steps:Sharpened")
+    answers = steps.around(lambda predictor, batch: batch)(None, np.array([[0.8, 0.2]]))
+    np.testing.assert_allclose(answers, [[0.64 / 0.68, 0.04 / 0.68]])
+
+
+def test_the_class_of_the_page_asks_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page_offers.py").write_text(code_of("mymodels/offers.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    artifact = save(PythonParams(class_="page_offers:Offers", name="offers"), store=tmp_path / "models")
+
+    def ask(name: str, rows: Sequence[Any]) -> list[Any]:
+        return [{"prediction": "yes"} if name == "churn" else {"positive": row == "A good film"} for row in rows]
+
+    model = PythonModel.load(artifact, ask)
+    customers = [{"instance": {"age": 44, "note": note}} for note in ("A good film", "A bad film")]
+    assert model.predict(customers) == [{"prediction": True}, {"prediction": False}]
 
 
 @pytest.mark.parametrize("word", ["NA", "N/A", "null", "None", "NaN", "?", "-"])

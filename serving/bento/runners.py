@@ -120,13 +120,12 @@ class Runners:
         return processes[0]
 
     def _make(self, name: str, kind: Kind[Any], entry: ModelEntry) -> RunnerProcess:
-        runner = RunnerProcess(None, Placed(), entry.placement)
-        runner.service = self._service(name, kind, runner)
-        runner.placed = place(runner.service, entry.placement)
-        return runner
+        service = self._service(name, kind)
+        return RunnerProcess(service, place(service, entry.placement), entry.placement)
 
-    def _service(self, name: str, kind: Kind[Any], runner: RunnerProcess) -> Any:  # Any: a BentoML service
+    def _service(self, name: str, kind: Kind[Any]) -> Any:  # Any: a BentoML service
         def hosted(may_block: bool) -> HostedModels:
+            runner = self._by_name[name]
             host = ModelHost(
                 self._kinds,
                 self._settings,

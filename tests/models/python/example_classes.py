@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -165,3 +165,20 @@ class WrongType(Length):
 class NotLoading(Length):
     def load(self, folder: Path) -> None:
         raise KeyError("words")
+
+
+class Asking:
+    """Asks another model for the length."""
+
+    example = "four"
+    uses = ("lengths", "others")
+    models: Mapping[str, Any]
+
+    def predict(self, texts: list[str]) -> list[int]:
+        name = "gone" if "gone" in texts else "lengths"
+        lengths: list[int] = self.models[name].predict(texts)
+        return lengths
+
+
+class WrongUses(Length):
+    uses = "lengths"
