@@ -112,10 +112,7 @@ class GatewayApp:
         handlers, reconciler, changes = self._handlers, self._reconciler, self._changes
         checks = [self._guard.limits.check_store, *([self._cache.check] if self._cache is not None else [])]
         of_kinds = [operation for handler in handlers.firsts for operation in handler.operations()]
-        of_models = _with_own_ids(
-            [operation for handler in handlers for operation in handler.model_operations()],
-            taken={operation.id for operation in of_kinds},
-        )
+        of_models = [operation for handler in handlers for operation in handler.model_operations()]
         public = [
             *of_kinds,
             *of_models,
@@ -141,8 +138,9 @@ class GatewayApp:
             ),
             *(repository.operations(changes) if changes is not None else ()),
         ]
+        public = _with_own_ids(public)
         methods = handlers.native_methods()
-        native = [operation.native() for operation in (*of_kinds, *of_models) if operation.id in methods]
+        native = [operation.native() for operation in public if operation.id in methods]
         return [*public, health.index_operation(public, version=self._version), *native]
 
     def _routes(self, operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -209,10 +207,13 @@ def build_app(
     ).starlette
 
 
-def _with_own_ids(operations: Sequence[Operation], *, taken: set[str]) -> list[Operation]:
-    """Return the operations of models; one whose id an operation of a kind has gets `_model` into its id."""
+def _with_own_ids(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations; one of a model gets `_model_` into its id where an operation of none has the same id."""
+    taken = {operation.id for operation in operations if operation.template == operation.path}
     return [
-        replace(operation, id=operation.id.replace("_", "_model_", 1)) if operation.id in taken else operation
+        replace(operation, id=operation.id.replace("_", "_model_", 1))
+        if operation.template != operation.path and operation.id in taken
+        else operation
         for operation in operations
     ]
 

@@ -18,7 +18,6 @@ from models.errors import (
     InvalidInput,
     NotKnown,
     RunnerError,
-    RunnerUnavailable,
     SettingsInvalid,
 )
 from models.store.artifacts import names
@@ -27,7 +26,7 @@ from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid
 from serving.bento.models import BentoModel, BentoModels, FailedModel, Resolved
 from serving.concurrency import cancel_and_wait
-from serving.errors.exceptions import FieldFault, ModelRefused
+from serving.errors.exceptions import FieldFault, ModelFailed, ModelRefused
 from serving.runners.placement import Placed
 from serving.settings.model_list import MAX_MODELS, ModelEntry, conflicting_name
 from serving.versions.model_changes import ModelStatus, ServedEntry
@@ -76,7 +75,7 @@ class ModelDirectory:
     def missing(self, name: str) -> Exception:
         """Return the error of a request to a model that is not served."""
         if name in self._models.failed:
-            return RunnerUnavailable(f"the model '{name}' could not be loaded; GET /v1/models has the reason")
+            return ModelFailed(f"the model '{name}' could not be loaded; GET /v1/models has the reason")
         known = ", ".join(sorted(self._models.by_name)[:50]) or "none"
         return NotKnown(f"no model '{name[:100]}' is served; served: {known}", location=("path", "name"))
 

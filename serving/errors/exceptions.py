@@ -83,6 +83,10 @@ class ModelRefused(PlatformError):
     """A model that cannot be loaded, fails its warm-up, or cannot be placed."""
 
 
+class ModelFailed(PlatformError):
+    """A request to a model that could not be loaded."""
+
+
 class EmbeddingMissing(PlatformError):
     """A model version without embeddings."""
 

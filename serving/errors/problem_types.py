@@ -136,6 +136,13 @@ PREDICTION_FAILED = ProblemType(
     "The model raised an error for this request. The log contains the cause under the request id.",
     is_internal=True,
 )
+MODEL_FAILED = ProblemType(
+    "model-failed",
+    503,
+    "Model could not be loaded",
+    "The model is not served because it could not be loaded. `GET /v1/models` has the reason.",
+    retry_after_s=5,
+)
 UNAVAILABLE = ProblemType(
     "unavailable",
     503,
@@ -230,6 +237,8 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     BODY_TIMEOUT,
     HEAD_TIMEOUT,
     RELOAD_REFUSED,
+    MODEL_REFUSED,
+    MODEL_FAILED,
     NO_EMBEDDING,
     PRECONDITION_FAILED,
     TOO_LARGE,

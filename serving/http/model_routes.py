@@ -38,10 +38,11 @@ def routes_of(
     shared: dict[tuple[str, str], _ModelEndpoints] = {}
     for operation in operations:
         key = operation.method, operation.template
-        if operation.model and key not in shared:
+        is_of_model = operation.template != operation.path
+        if is_of_model and key not in shared:
             shared[key] = _ModelEndpoints(guard, operation.access, missing)
             routes.append(EncodedPathRoute(key[1], shared[key].answer, methods=[key[0]], name=f"{key[0]} {key[1]}"))
-        if operation.model:
+        if is_of_model:
             shared[key].by_model[operation.model] = operation.endpoint(guard, cache)
         elif key in shared:
             shared[key].others = operation.endpoint(guard, cache)

@@ -87,13 +87,13 @@ class Operation:
     # Other statuses of a success, with the same body.
     more_answer_statuses: Mapping[int, str] = field(default_factory=dict)
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
-    # The model whose own path it has, which starts with `/v1/models/{name}` or `/v2/models/{name}`.
+    # The model that it is of, where each model has such an operation.
     model: str = ""
 
     @property
     def template(self) -> str:
-        """The path with a parameter in the place of the model's name."""
-        return self.path.replace(f"/models/{self.model}", "/models/{name}", 1) if self.model else self.path
+        """The path with a parameter in the place of the model's name; the path where the name is not in it."""
+        return self.path.replace(f"/models/{self.model}/", "/models/{name}/", 1) if self.model else self.path
 
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
         """Return the route of this operation; see `endpoint`."""
@@ -147,7 +147,6 @@ class Operation:
             self,
             id=f"bentoml_{self.id}",
             path=f"/{self.id}",
-            model="",
             tag="bentoml",
             description=f"Same as `{self.id}`, at the path that BentoML's clients call. {self.description}".strip(),
         )

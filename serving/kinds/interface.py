@@ -124,7 +124,7 @@ class Handler(ABC, Generic[V]):
 
     def model_operations(self) -> list[Operation]:
         """Return the operations of this model at its own path, `predict` first."""
-        return [model_operation(self.alone().operations()[0], self.model.path_name, "predict")]
+        return [model_operation(self.alone().operations()[0], self.model.path_name, name="predict", path="predict")]
 
     @property
     @abstractmethod
@@ -198,12 +198,12 @@ class Handler(ABC, Generic[V]):
         """Release what `open` and the requests acquired."""
 
 
-def model_operation(operation: Operation, model: str, name: str) -> Operation:
-    """Return an operation of a kind for one model, at the path of that model."""
+def model_operation(operation: Operation, model: str, *, name: str, path: str) -> Operation:
+    """Return an operation of a kind for one model, at `path` below the path of that model."""
     return replace(
         operation,
-        id=f"{name.replace('/', '_').replace('-', '_')}_{identifier(model)}",
-        path=f"/v1/models/{model}/{name}",
+        id=f"{name}_{identifier(model)}",
+        path=f"/v1/models/{model}/{path}",
         summary=f"{operation.summary}, by {model}",
         model=model,
     )

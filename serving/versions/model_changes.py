@@ -53,7 +53,7 @@ class ModelChanges(Protocol):
         ...
 
     def missing(self, name: str) -> Exception:
-        """Return the error of a request to a model that is not served: NotKnown, or RunnerUnavailable if it failed."""
+        """Return the error of a request to a model that is not served: NotKnown, or ModelFailed."""
         ...
 
     def known(self) -> Sequence[str]:

@@ -21,7 +21,7 @@ from serving.errors.problem_types import (
     VALIDATION,
     ProblemType,
 )
-from serving.http.openapi.components import ComponentSchemas
+from serving.http.openapi.components import ComponentSchemas, ModelSchemas
 from serving.http.openapi.headers import HEADERS, VERSION_PARAMETERS
 from serving.http.openapi.served_versions import with_served_versions
 from serving.http.operation import Content, JsonSchema, Operation
@@ -118,10 +118,11 @@ def build(
     operations: Sequence[Operation], *, tags: Sequence[tuple[str, str]], version: str, guard: Guard
 ) -> JsonSchema:
     """Return the document of `operations`, without servers."""
-    schemas = ComponentSchemas(operations)
+    schemas = ModelSchemas(operations)
     paths: dict[str, JsonSchema] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, guard)
+        described = _operation(operation, schemas.of_model(operation.model), guard)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
