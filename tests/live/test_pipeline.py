@@ -17,7 +17,7 @@ from tests.live.server import ROOT, Server, serving, wait_for
 
 pytestmark = pytest.mark.live
 
-CODE = '''
+CODE = """
 import time
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ class Reporter:
 
 class Circular(Lengths):
     uses = ("reports",)
-'''
+"""
 LIST = """
 [lengths]
 artifact = "{lengths}"

@@ -18,14 +18,12 @@ from serving.jobs.kind import JobKind
 from serving.kinds.interface import Handler, Json, Stream
 from serving.kinds.python import jobs, open_inference, streams
 from serving.kinds.python.routes import PREDICT, TAG, predict_operation
-from serving.kinds.python.schemas import request_type, response_type
 from serving.kinds.python.version import Predictions, PythonVersion, located
 from serving.kinds.served_model import Result, ServedModel
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import ModelRef, Payload
-from serving.settings.model_list import identifier
 from serving.versions.shadow_comparison import Comparison, compare_classes, compare_numbers
 
 
@@ -38,10 +36,6 @@ class PythonHandler(Handler[PythonVersion]):
     def __init__(self, model: ServedModel[PythonVersion], *, max_instances: int) -> None:
         super().__init__(model, is_cached=True)
         self.max_instances = max_instances
-        # Of this model: the document has a component for each, by its name.
-        name = identifier(model.path_name)
-        self.request_type = request_type(max_instances, name=f"{name}_Instances")
-        self.response_type = response_type(name=f"{name}_Predictions")
 
     def operations(self) -> list[Operation]:
         return [predict_operation(self)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON
 from serving.kinds.json_operation import answer_one
-from serving.kinds.python.schemas import add_schema
+from serving.kinds.python.schemas import PythonInstances, PythonPredictions, add_schema
 from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def predict_operation(handler: PythonHandler) -> Operation:
 
     def refine_answer(components: dict[str, JsonSchema]) -> None:
         schema = add_schema(components, handler.model.current.code.output, prefix=handler.model.path_name)
-        components[handler.response_type.__name__]["properties"]["predictions"]["items"] = schema
+        components[PythonPredictions.__name__]["properties"]["predictions"]["items"] = schema
 
     return Operation(
         id=PREDICT,
@@ -36,7 +36,7 @@ def predict_operation(handler: PythonHandler) -> Operation:
         description="An instance and a prediction have the types of the class.",
         handler=answer_one(handler),
         body=request_body(handler),
-        answer=Content(JSON, lambda: handler.response_type, lambda: _examples(handler), refine=refine_answer),
+        answer=Content(JSON, lambda: PythonPredictions, lambda: _examples(handler), refine=refine_answer),
         answer_description="One prediction per instance, in the order of the request.",
         problems=CALL_PROBLEMS,
     )
@@ -47,11 +47,11 @@ def request_body(handler: PythonHandler) -> Content:
 
     def refine(components: dict[str, JsonSchema]) -> None:
         schema = add_schema(components, handler.model.current.code.input, prefix=handler.model.path_name)
-        components[handler.request_type.__name__]["properties"]["instances"]["items"] = schema
+        components[PythonInstances.__name__]["properties"]["instances"]["items"] = schema
 
     return Content(
         JSON,
-        lambda: handler.request_type,
+        lambda: handler.model.current.request_type,
         lambda: {"instance": {"instances": [handler.model.current.code.example]}},
         refine=refine,
     )

@@ -51,17 +51,14 @@ class PythonFailure(Response):
 PythonItem = Annotated[PythonResult | PythonFailure, Discriminator("status")]
 
 
-def request_type(max_instances: int, *, name: str = PythonInstances.__name__) -> type[PythonInstances]:
-    """Return the request of the call, with up to `max_instances` instances, as a type with `name`."""
+def request_type(max_instances: int) -> type[PythonInstances]:
+    """Return the request of the call: up to `max_instances` instances."""
     instances = Annotated[
         list[Any], Field(min_length=1, max_length=max_instances, description="The instances to predict.")
     ]
-    return create_model(name, __base__=PythonInstances, __doc__=PythonInstances.__doc__, instances=(instances, ...))
-
-
-def response_type(*, name: str) -> type[PythonPredictions]:
-    """Return the response of the call as a type with `name`."""
-    return create_model(name, __base__=PythonPredictions, __doc__=PythonPredictions.__doc__)
+    return create_model(
+        PythonInstances.__name__, __base__=PythonInstances, __doc__=PythonInstances.__doc__, instances=(instances, ...)
+    )
 
 
 def add_schema(components: dict[str, JsonSchema], schema: Mapping[str, Any], *, prefix: str) -> JsonSchema:

@@ -185,7 +185,7 @@ class BatchMethod:
             return _checked(self._function(payload), payload)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
-        if isinstance(error, InputError | _OF_OTHERS):
+        if isinstance(error, InputError):
             return error
         # The model's message stays in this log: it may quote the input or name files.
         log.error("%s failed for request %s", self._name, request.request_id or "-", exc_info=error)

@@ -275,10 +275,10 @@ def test_the_document_describes_the_types_of_the_class(client: httpx.Client) -> 
     operation = document["paths"]["/v1/python/predict"]["post"]
     assert operation["operationId"] == "predict_python"
     schemas = document["components"]["schemas"]
-    instances = schemas["python_Instances"]["properties"]["instances"]
+    instances = schemas["PythonInstances"]["properties"]["instances"]
     assert instances["items"] == {"$ref": "#/components/schemas/python.Review"}
     assert schemas["python.Review"]["required"] == ["text"]
-    assert schemas["python_Predictions"]["properties"]["predictions"]["items"] == {
+    assert schemas["PythonPredictions"]["properties"]["predictions"]["items"] == {
         "$ref": "#/components/schemas/python.Verdict"
     }
     assert {"/v1/python/predict-stream", "/v1/python/jobs", "/v2/models/python/infer", "/predict_python"} <= set(
@@ -325,3 +325,31 @@ def test_another_class_is_not(faulty: Artifact, tmp_path: Path) -> None:
     cached = operation.from_cache.__self__  # type: ignore[union-attr]  # a bound method
     assert isinstance(cached, CachedResponses)
     assert cached.model() is None
+
+
+def test_two_classes_have_operations_and_types_of_their_own(
+    artifact: Artifact, faulty: Artifact, tmp_path: Path
+) -> None:
+    first, second = PythonService(artifact, tmp_path), PythonService(faulty, tmp_path)
+    handlers = {}
+    for name, service in (("sentiment", first), ("faulty", second)):
+        service.handler.model.name = service.handler.model.path_name = name
+        handlers[name] = service.handler
+    app = build_app(Handlers(handlers), Catalog(artifact), Metrics(lambda: b""), first.settings, version="0.1.0")
+    with (
+        listening(middleware_stack(app, first.settings)) as address,
+        httpx.Client(base_url=f"http://{address}", timeout=60) as client,
+    ):
+        document = client.get("/docs.json").json()
+        validate(document)
+        requests = [
+            document["paths"][f"/v1/models/{name}/predict"]["post"]["requestBody"]["content"]["application/json"]
+            for name in handlers
+        ]
+        names = [each["schema"]["$ref"].rpartition("/")[2] for each in requests]
+        schemas = document["components"]["schemas"]
+        items = [schemas[name]["properties"]["instances"]["items"]["$ref"].rpartition("/")[2] for name in names]
+        assert items[0].endswith("sentiment.Review")
+        assert items[1].endswith("faulty.Moody")
+        for name, body in (("sentiment", {"instances": [GOOD]}), ("faulty", {"instances": [{}]})):
+            assert client.post(f"/v1/models/{name}/predict", json=body).status_code == 200
