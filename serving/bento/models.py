@@ -21,7 +21,7 @@ from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
 from serving.bento.memory_check import check_memory
-from serving.bento.model_settings import KeyInvalid, kind_of, model_settings
+from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
 from serving.bento.pipeline import Pipeline, pipeline_fault
 from serving.bento.runners import Runners
 from serving.kinds.handlers import Handlers
@@ -137,6 +137,7 @@ class BentoModels:
                 if self.listed is None:
                     model.artifacts.check(*model.kind.tasks)
                 model.kind.check(model.settings, model.entry.placement)
+                check_steps(model.entry)
         except (ArtifactError, SettingsInvalid) as error:
             return str(error)
         return pipeline_fault(self)

@@ -9,7 +9,6 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +23,7 @@ from models.errors import (
     VersionNotLoaded,
 )
 from serving.concurrency import ThreadPool
-from serving.context import NO_DEADLINE, RequestContext, answering
+from serving.context import Answering
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import ModelRef
@@ -181,7 +180,10 @@ class BatchMethod:
             payload = [row for request in requests for row in request.payload]
         else:
             payload = np.concatenate([request.payload for request in requests])
-        with answering(_context_of(requests), requests[0].request_id):
+        first = requests[0]
+        due = first.deadline if len(requests) == 1 else max(request.deadline for request in requests)
+        # For a model that asks others.
+        with Answering(first.request_id, due, first.traceparent):
             return _checked(self._function(payload), payload)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
@@ -190,12 +192,6 @@ class BatchMethod:
         # The model's message stays in this log: it may quote the input or name files.
         log.error("%s failed for request %s", self._name, request.request_id or "-", exc_info=error)
         return PredictionFailed(FAILED)
-
-
-def _context_of(requests: Sequence[WireRequest]) -> RequestContext:
-    """Return the context of a batch: the latest deadline, and the trace of the first request that has one."""
-    traceparent = next((request.traceparent for request in requests if request.traceparent), "")
-    return replace(NO_DEADLINE, deadline=max(request.deadline for request in requests), traceparent=traceparent)
 
 
 class _NotFinite(ValueError):

@@ -72,7 +72,7 @@ def test_a_batch_gives_its_latest_deadline_and_its_trace_to_the_model() -> None:
 
     method = BatchMethod(predict, last_used=lambda: ModelRef("m", "1"), name="m")
     now = time.monotonic()
-    requests = [WireRequest([{}], 1, "one", now + 5), WireRequest([{}], 1, "two", now + 9, traceparent="00-ab-cd-01")]
+    requests = [WireRequest([{}], 1, "one", now + 5, "00-ab-cd-01"), WireRequest([{}], 1, "two", now + 9)]
     assert all(isinstance(each, WireResponse) for each in method.run_now(requests))
     assert seen == [(now + 9, "00-ab-cd-01", "one")]
     assert current_context() is NO_DEADLINE

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from models.errors import ArtifactInvalid, PredictionFailed
+from models.errors import ArtifactInvalid, PredictionFailed, SettingsInvalid
 from serving.bento.hosting import ModelHost
+from serving.bento.model_settings import check_steps
 from serving.kinds.registry import KINDS, ServiceSettings
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.wire import WireRequest, WireResponse
@@ -75,6 +76,13 @@ def test_steps_run_around_the_model_of_an_entry(host: ModelHost) -> None:
 def test_a_step_that_is_not_there_keeps_the_model_from_loading(host: ModelHost) -> None:
     with pytest.raises(ArtifactInvalid, match="no class 'Gone'"):
         host.create(entry(preprocess=f"{MODULE}:Gone"))
+
+
+def test_steps_do_not_run_in_the_gateway() -> None:
+    keys = {"name": "length", "artifact": "length", "preprocess": f"{MODULE}:Stripped"}
+    check_steps(ModelEntry(**keys))
+    with pytest.raises(SettingsInvalid, match="model 'length' has steps"):
+        check_steps(ModelEntry(**keys, placement="inline"))
 
 
 def test_a_step_that_loses_rows_makes_no_model_ready(host: ModelHost) -> None:
