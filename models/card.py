@@ -124,7 +124,7 @@ class Card:
 
     `slices` maps a slice ("sex=female", "class=cat", "users=new") to its metrics. `algorithm` is the architecture or
     the chosen estimator. `created` is an aware UTC time. `importance` maps an input to the decrease of the main metric
-    on held-out rows when that input is shuffled. `code` is that of a model that is a class of the user's.
+    on held-out rows when that input is shuffled. `code` is that of a model that is a user-defined class.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Steps of the user's before and after a model: classes with `apply(batch)`, which returns as many rows.
+"""User-defined steps before and after a model: classes with `apply(batch)`, which returns as many rows.
 
 A step gets what the model gets and returns: an array with a row per item, or a list of objects.
 """

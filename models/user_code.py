@@ -1,4 +1,4 @@
-"""Classes of the user's, which ship with the service and are named as `package.module:Class`."""
+"""User-defined classes, which ship with the service and are named as `package.module:Class`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reload the user's classes when their files change, for development.
 
-The modules of the user's are imported again, and every loaded model gets a new instance once that has answered its
-example. Code with a fault changes nothing: the log has the reason, and the previous code goes on answering. The process
+The user's modules are imported again, and every loaded model gets a new instance once that has answered its
+example. Code with a fault changes nothing: the log has the reason, and the previous code continues to answer. The process
 and its libraries stay, so that a change is served within a fraction of a second.
 """
 
@@ -25,7 +25,7 @@ from models.store.artifacts import Artifact
 log = logging.getLogger("makunouchi.python")
 
 CHECK_EVERY_S: Final = 0.2
-# Packages of the platform, which may be in the same folder as those of the user's.
+# Packages of the platform, which may be in the same folder as the user's.
 _PLATFORM: Final = frozenset({"models", "serving", "training", "scoring", "service"})
 
 
@@ -88,7 +88,7 @@ class CodeReloader:
         return True
 
     def _look(self) -> None:
-        """Watch the files of modules that were imported since. A change meanwhile is found by the next check."""
+        """Watch the files of modules that were imported since. The next check finds a change during the import."""
         for module in self._modules():
             file = str(module.__file__)
             self._seen.setdefault(file, _written(file))

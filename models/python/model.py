@@ -1,4 +1,4 @@
-"""A model that is a class of the user's, at serving time.
+"""A model that is a user-defined class, at serving time.
 
 Its artifact holds weights and a card. The card names the class, whose code ships with the service.
 """

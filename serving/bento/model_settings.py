@@ -64,10 +64,10 @@ def model_settings(kind: Kind[Any], entry: ModelEntry, settings: Settings) -> Se
 
 
 def check_steps(entry: ModelEntry) -> None:
-    """Raise SettingsInvalid for steps of the user's in the process of the gateway."""
+    """Raise SettingsInvalid for user-defined steps in the process of the gateway."""
     if entry.placement == "inline" and (entry.preprocess or entry.postprocess):
         raise SettingsInvalid(
-            f"model '{entry.name}' has steps, which are code of the user's: its placement is `process` or an http:// "
+            f"model '{entry.name}' has steps, which are user code: its placement is `process` or an http:// "
             "address, not `inline`"
         )
 

@@ -1,4 +1,4 @@
-"""Calls between models: code of the user's in a runner's process asks other models by name.
+"""Calls between models: user code in a runner's process asks other models by name.
 
 Such a process is a client of the other runners as a gateway is: it has the handlers of all models, with their types,
 queues and batches. A runner merges the calls of several clients. The calls have the deadline, the request id and the

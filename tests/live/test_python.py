@@ -1,4 +1,4 @@
-"""The real service with a user's own class, in a folder of the user's: each door, faults, versions, reload, metrics."""
+"""The real service with a user's own class, in the user's folder: each door, faults, versions, reload, metrics."""
 
 from __future__ import annotations
 

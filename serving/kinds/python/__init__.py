@@ -1,1 +1,1 @@
-"""Classes of the user's: values of their input type in, values of their output type out."""
+"""User-defined classes: values of their input type in, values of their output type out."""

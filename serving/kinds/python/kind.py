@@ -19,7 +19,7 @@ from serving.settings.settings import Settings
 
 
 class PythonClasses(Kind[PythonSettings]):
-    """Classes of the user's: values of their input type in, values of their output type out."""
+    """User-defined classes: values of their input type in, values of their output type out."""
 
     name: ClassVar[str] = "python"
     alias: ClassVar[str] = "python"
@@ -58,7 +58,7 @@ class PythonClasses(Kind[PythonSettings]):
     def check(self, settings: PythonSettings, placement: str) -> None:
         if placement == "inline":
             raise SettingsInvalid(
-                "a model that is code of the user's has the placement `process` or an http:// address, not `inline`"
+                "a model that is user code has the placement `process` or an http:// address, not `inline`"
             )
         if settings.reload_code and settings.environment == "production":
             raise SettingsInvalid("setting MAKUNOUCHI_RELOAD_CODE: it is for development, and this is production")

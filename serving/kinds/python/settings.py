@@ -11,12 +11,12 @@ from serving.settings.settings import Placement, Settings
 
 def _check_placement(value: str) -> str:
     if value == "inline":
-        raise ValueError("expected `process` or an http:// address: code of the user's runs outside of the gateway")
+        raise ValueError("expected `process` or an http:// address: user code runs outside of the gateway")
     return value
 
 
 class PythonSettings(Settings):
-    """The settings of the service with those of the user's own classes."""
+    """The settings of the service with the user's own classes."""
 
     python_model: str = Field(
         "",

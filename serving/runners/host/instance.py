@@ -50,7 +50,7 @@ class RunnerInstance:
         self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or LoadedVersions
         if isinstance(self._model, LoadedVersions):
             self._model.on_release = freeze_live_objects
-            # Code of the user's may run an event loop, or be quick a hundred times and then wait for a network.
+            # User code may run an event loop, or be quick a hundred times and then wait for a network.
             may_block = may_block and getattr(self._model.predictor, "may_block_loop", True)
         self.methods = {
             method: BatchMethod(

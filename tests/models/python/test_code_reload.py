@@ -25,7 +25,7 @@ class Count:
 
 
 class Project:
-    """A package of the user's, loaded by a reloader that checks when the test says so."""
+    """A user's package, loaded by a reloader that checks when the test says so."""
 
     def __init__(self, folder: Path) -> None:
         self.package = folder / "reloaded_project"
