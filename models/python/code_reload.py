@@ -1,8 +1,8 @@
 """Reload the user's classes when their files change, for development.
 
-The user's modules are imported again, and every loaded model gets a new instance once that has answered its
-example. Code with a fault changes nothing: the log has the reason, and the previous code continues to answer. The process
-and its libraries stay, so that a change is served within a fraction of a second.
+The user's modules are imported again, and every loaded model gets a new instance once that has answered its example.
+Code with a fault changes nothing: the log has the reason, and the previous code continues to answer. The process and
+its libraries stay, so that a change is served within a fraction of a second.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ class PythonClasses(Kind[PythonSettings]):
 
     def __init__(self) -> None:
         self._ask: Ask | None = None
+        # One for all models of the process: they may share modules.
+        self._reloading: Callable[[Artifact], Predictor] | None = None
 
     def connect(self, ask: Ask) -> None:
         self._ask = ask
@@ -44,7 +46,8 @@ class PythonClasses(Kind[PythonSettings]):
         if settings.reload_code:
             from models.python.code_reload import CodeReloader
 
-            return CodeReloader(self._ask).load
+            self._reloading = self._reloading or CodeReloader(self._ask).load
+            return self._reloading
         from models.python.model import PythonModel
 
         return partial(PythonModel.load, ask=self._ask)
