@@ -288,6 +288,13 @@ def test_the_document_describes_the_types_of_the_class(client: httpx.Client) -> 
         assert client.post("/v1/python/predict", json=example["value"]).status_code == 200
 
 
+def test_the_schemas_of_a_class_are_described(client: httpx.Client) -> None:
+    schema = client.get("/v1/models/sentiment/schema").json()
+    assert schema["input_schema"]["properties"]["text"]["maxLength"] == 1000
+    assert schema["output_schema"]["required"] == ["positive", "score"]
+    assert [column["name"] for column in schema["inputs"]] == ["text", "stars"]
+
+
 def test_the_fast_path_returns_the_same_bytes_from_one_batch(service: PythonService) -> None:
     operation = _main(fast_operations(service.handlers, service.settings, Guard(), None))
     bodies = [orjson.dumps({"instances": each}) for each in ([GOOD], [BAD, GOOD], [{"text": 7}])]
