@@ -11,13 +11,24 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bentoml._internal.configuration.containers import BentoMLContainer
 from pydantic import BaseModel, ValidationError
 
-from models.errors import ArtifactError, DeadlineExceeded, InputError, PredictionFailed, RunnerUnavailable
+from models.errors import (
+    ArtifactError,
+    DeadlineExceeded,
+    InputError,
+    PredictionFailed,
+    RunnerUnavailable,
+    SettingsInvalid,
+)
+from models.store.artifact_cache import ArtifactCache
 from serving.context import deadline
+from serving.runners.placement import Placed
+from serving.settings.model_list import ModelEntry
 from serving.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,20 +47,19 @@ class Pipeline:
         self._settings = settings
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        # The models that have been ready, and when each was last compared with the desired state.
         self._known: set[str] = set()
+        self._checked: dict[str, float] = {}
 
     def ask(self, name: str, rows: Sequence[Any]) -> list[Any]:  # Any: what the model takes and returns, as JSON
         """Return one prediction per row, with the context variables of this thread. Raises as `Peer.predict`."""
-        model = self._models.by_name.get(name)
-        if model is None:
-            known = ", ".join(self._models.by_name)
-            raise PredictionFailed(f"no model '{name}' is served; known: {known}")
         if not rows:
             return []
         # The callback that makes the task has the context of this thread.
-        return asyncio.run_coroutine_threadsafe(self._ask(model, list(rows)), self._running_loop()).result()
+        return asyncio.run_coroutine_threadsafe(self._ask(name, list(rows)), self._running_loop()).result()
 
-    async def _ask(self, model: BentoModel, rows: list[Any]) -> list[Any]:
+    async def _ask(self, name: str, rows: list[Any]) -> list[Any]:
+        model = self._current(name)
         self._connect(model)
         await self._wait_until_known(model)
         method = next(iter(model.handler.native_methods.values()))
@@ -62,6 +72,27 @@ class Pipeline:
         content = response.model_dump(mode="json") if isinstance(response, BaseModel) else response
         predictions: list[Any] = content["predictions"]
         return predictions
+
+    def _current(self, name: str) -> BentoModel:
+        """Return a model as it is served now. Gateways add and change models while this process runs."""
+        model = self._models.by_name.get(name)
+        if model is not None and time.monotonic() < self._checked.get(name, 0.0) + _CHECK_S:
+            return model
+        entry = next((each for each in self._models.desired() if each.name == name), None)
+        if entry is None:
+            known = ", ".join(self._models.by_name)
+            raise PredictionFailed(f"no model '{name}' is served; known: {known}")
+        if model is None or model.entry != entry:
+            try:
+                self._models.seal()
+                resolved = self._models.resolve(entry)
+                model = self._models.connect(resolved, self._models.place(resolved))
+            except (ArtifactError, SettingsInvalid) as error:
+                raise RunnerUnavailable(f"model '{name}' cannot be asked: {error}") from error
+            self._models.add(model)
+            self._known.discard(name)
+        self._checked[name] = time.monotonic()
+        return model
 
     def _connect(self, model: BentoModel) -> None:
         """Connect to the runner of a model, if this process is not."""
@@ -94,21 +125,38 @@ class Pipeline:
             return self._loop
 
 
-def pipeline_fault(models: BentoModels) -> str:
-    """Return why the calls between models cannot work, or an empty text: an unknown name, a cycle, a shared runner."""
-    uses = {model.name: _uses(model) for model in models}
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that is about to be served, in the place of the one with its name."""
+
+    entry: ModelEntry
+    artifacts: ArtifactCache
+    placed: Placed[Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the model in the API."""
+        return self.entry.name
+
+
+def pipeline_fault(models: BentoModels, *, new: Candidate | None = None) -> str:
+    """Return why the calls between models cannot work, or an empty text: an unknown name, a cycle, a shared process."""
+    by_name: dict[str, BentoModel | Candidate] = {model.name: model for model in models}
+    if new is not None:
+        by_name[new.name] = new
+    uses = {name: _uses(model) for name, model in by_name.items()}
     known = uses.keys() | models.failed.keys()
     for name, others in uses.items():
         for other in others:
             if other not in known:
                 return f"model '{name}' uses '{other}', which is not served; served: {', '.join(sorted(known))}"
-            if other in models.by_name and (fault := _placement_fault(models.by_name[name], models.by_name[other])):
+            if other in by_name and (fault := _placement_fault(by_name[name], by_name[other])):
                 return fault
     cycle = next(_cycles(uses), [])
     return f"models use each other in a cycle: {' -> '.join(cycle)}" if cycle else ""
 
 
-def _uses(model: BentoModel) -> tuple[str, ...]:
+def _uses(model: BentoModel | Candidate) -> tuple[str, ...]:
     try:
         code = model.artifacts.read().card.code
     except ArtifactError:
@@ -116,7 +164,7 @@ def _uses(model: BentoModel) -> tuple[str, ...]:
     return code.uses if code is not None else ()
 
 
-def _placement_fault(model: BentoModel, other: BentoModel) -> str:
+def _placement_fault(model: BentoModel | Candidate, other: BentoModel | Candidate) -> str:
     if model.name == other.name:
         return ""
     if model.placed is other.placed:

@@ -46,6 +46,11 @@ class Reporter:
         return [Report(length, len(texts)) for length in lengths]
 
 
+class Doubled(Lengths):
+    def predict(self, texts: list[str]) -> list[int]:
+        return [2 * len(text) for text in texts]
+
+
 class Circular(Lengths):
     uses = ("reports",)
 """
@@ -67,7 +72,7 @@ class Project:
         self.folder = folder
         (folder / "mymodels.py").write_text(CODE)
         self.env = {"PYTHONPATH": f"{ROOT}:{folder}", "BENTOML_HOME": str(folder / "home")}
-        for class_name in ("Lengths", "Reporter", "Circular"):
+        for class_name in ("Lengths", "Reporter", "Doubled", "Circular"):
             command = ["-m", "training.python", "--class", f"mymodels:{class_name}", "--name", class_name.lower()]
             subprocess.run(
                 [sys.executable, *command], cwd=folder, env=os.environ | self.env, check=True, capture_output=True
@@ -115,6 +120,19 @@ def test_the_deadline_of_the_request_is_that_of_the_call(server: Server) -> None
     response = report(server, "four", X_Request_Timeout="10")
     assert response.status_code == 200
     assert response.json()["predictions"] == [{"length": 4, "asked_at_once": 1}]
+
+
+def test_a_model_that_is_replaced_while_the_service_runs_is_asked(server: Server) -> None:
+    changed = server.request("PUT", "/v1/models/lengths", json={"artifact": "doubled", "runner": "lengths"})
+    assert changed.status_code in (200, 201), changed.text
+    wait_for(lambda: report(server, "four").json().get("predictions", [{}])[0].get("length") == 8, "the new model")
+    refused = server.request("PUT", "/v1/models/lengths", json={"artifact": "circular", "runner": "lengths"})
+    assert 400 <= refused.status_code < 500
+    assert "in a cycle: lengths -> reports -> lengths" in refused.text
+    assert report(server, "four").json()["predictions"][0]["length"] == 8
+    restored = server.request("PUT", "/v1/models/lengths", json={"artifact": "lengths", "runner": "lengths"})
+    assert restored.status_code in (200, 201), restored.text
+    wait_for(lambda: report(server, "four").json().get("predictions", [{}])[0].get("length") == 4, "the old model")
 
 
 def test_a_lost_runner_is_unavailable_until_it_is_back(server: Server) -> None:

@@ -20,7 +20,7 @@ from serving.runners.interface import ModelRef
 from serving.runners.wire import WireRequest, WireResponse
 from tests.models.python.example_artifacts import saved
 
-NO_MODELS: Any = SimpleNamespace(by_name={}, failed={})
+NO_MODELS: Any = SimpleNamespace(by_name={}, failed={}, desired=list)
 
 
 def served(uses: dict[str, tuple[str, ...]], *, shared: tuple[str, ...] = (), inline: tuple[str, ...] = ()) -> Any:
@@ -61,6 +61,13 @@ def served(uses: dict[str, tuple[str, ...]], *, shared: tuple[str, ...] = (), in
 def test_models_that_cannot_ask_each_other_are_named(models: Any, fault: str) -> None:
     found = pipeline_fault(models)
     assert found.endswith(fault) if fault.startswith("in") else found.startswith(fault) and bool(found) == bool(fault)
+
+
+def test_a_new_model_counts_in_the_place_of_the_one_with_its_name() -> None:
+    models = served({"a": ("b",), "b": ()})
+    new = served({"a": ("b",), "b": ("a",)}).by_name["b"]
+    assert pipeline_fault(models) == ""
+    assert pipeline_fault(models, new=new) == "models use each other in a cycle: a -> b -> a"
 
 
 def test_a_batch_gives_its_latest_deadline_and_its_trace_to_the_model() -> None:
@@ -123,7 +130,9 @@ def test_uses_has_to_be_names(tmp_path: Path) -> None:
 
 
 def test_a_runner_without_a_known_address_is_unavailable() -> None:
-    model = SimpleNamespace(name="b", placed=SimpleNamespace(runner=None, url=None, on=SimpleNamespace(name="B")))
-    models: Any = SimpleNamespace(by_name={"b": model}, failed={})
+    placed = SimpleNamespace(runner=None, url=None, on=SimpleNamespace(name="B"))
+    entry = SimpleNamespace(name="b")
+    model = SimpleNamespace(name="b", entry=entry, placed=placed)
+    models: Any = SimpleNamespace(by_name={"b": model}, failed={}, desired=lambda: [entry])
     with pytest.raises(RunnerUnavailable, match="the runner of model 'b' has no address"):
         Pipeline(models, ServiceSettings()).ask("b", [1])
