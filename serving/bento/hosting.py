@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.errors import ArtifactInvalid, SettingsInvalid
+from models.steps import load_steps
 from models.store.artifact_cache import ArtifactCache
 from serving.bento.model_settings import kind_of, model_settings
 from serving.concurrency import ThreadPool
-from serving.kinds.interface import BatchMethodSpec, Kind
+from serving.kinds.interface import Kind
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.host.models import HostedModels, Spec
@@ -65,14 +66,20 @@ class ModelHost:
             settings = model_settings(kind, entry, self._settings)
         except SettingsInvalid as error:
             raise ArtifactInvalid(str(error)) from error
+        steps = load_steps(entry.preprocess, entry.postprocess)
         model = _Model(kind, settings, artifacts, entry, self._state)
+        default = next(iter(kind.methods))
         return RunnerInstance(
             model,
-            {name: _batch_method(model.model, spec) for name, spec in kind.methods.items()},
+            {
+                # What other methods return, such as embeddings, is not what the step after the model takes.
+                name: _batch_method(model.model, (steps if name == default else steps.before_only).around(spec.call))
+                for name, spec in kind.methods.items()
+            },
             name=entry.name,
             threads=self._threads,
             low_priority=self._low_priority,
-            may_block=self._may_block,
+            may_block=self._may_block and not steps,
         )
 
 
@@ -100,9 +107,9 @@ class _Model:
             raise
 
 
-def _batch_method(model: LoadedVersions[Any], spec: BatchMethodSpec) -> Callable[[Any], Any]:
+def _batch_method(model: LoadedVersions[Any], call: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
     def predict(rows: Any) -> Any:  # Any: the kind's own payload
         with model.lease() as predictor:
-            return spec.call(predictor, rows)
+            return call(predictor, rows)
 
     return predict

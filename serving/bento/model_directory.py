@@ -23,8 +23,9 @@ from models.errors import (
 from models.store.artifacts import names
 from models.watch import Watch
 from serving.bento.memory_check import check_memory
-from serving.bento.model_settings import KeyInvalid
+from serving.bento.model_settings import KeyInvalid, check_steps
 from serving.bento.models import BentoModel, BentoModels, FailedModel, Resolved
+from serving.bento.pipeline import Candidate, pipeline_fault
 from serving.concurrency import cancel_and_wait
 from serving.errors.exceptions import FieldFault, ModelFailed, ModelRefused
 from serving.runners.placement import Placed
@@ -128,6 +129,11 @@ class ModelDirectory:
                 try:
                     resolved = await asyncio.to_thread(self._models.resolve, entry)
                     await asyncio.to_thread(check_memory, [resolved.artifacts], what=f"'{entry.name}'")
+                    resolved.kind.check(resolved.settings, entry.placement)
+                    check_steps(entry)
+                    candidate = Candidate(entry, resolved.artifacts, self._models.place(resolved))
+                    if fault := pipeline_fault(self._models, new=candidate):
+                        raise SettingsInvalid(fault)
                     model = await self._bring_up(resolved)
                 except ArtifactMissing as error:
                     raise NotKnown(str(error), location=("body", "artifact")) from error

@@ -63,6 +63,15 @@ def model_settings(kind: Kind[Any], entry: ModelEntry, settings: Settings) -> Se
         raise KeyInvalid(key, f"{key}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
+def check_steps(entry: ModelEntry) -> None:
+    """Raise SettingsInvalid for user-defined steps in the process of the gateway."""
+    if entry.placement == "inline" and (entry.preprocess or entry.postprocess):
+        raise SettingsInvalid(
+            f"model '{entry.name}' has steps, which are user code: its placement is `process` or an http:// "
+            "address, not `inline`"
+        )
+
+
 def option_names(kind: Kind[Any]) -> tuple[str, ...]:
     """Return the options that an entry of this kind may have."""
     own = kind.settings.model_fields.keys() - Settings.model_fields.keys()

@@ -21,7 +21,8 @@ from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
 from serving.bento.memory_check import check_memory
-from serving.bento.model_settings import KeyInvalid, kind_of, model_settings
+from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
+from serving.bento.pipeline import Pipeline, pipeline_fault
 from serving.bento.runners import Runners
 from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler, Kind
@@ -96,6 +97,9 @@ class BentoModels:
         module: str,
     ) -> None:
         self._kinds = kinds
+        pipeline = Pipeline(self, settings)
+        for kind in kinds:
+            kind.connect(pipeline.ask)
         self._settings = settings
         self._state = state
         self._source = source
@@ -137,9 +141,10 @@ class BentoModels:
                 if self.listed is None:
                     model.artifacts.check(*model.kind.tasks)
                 model.kind.check(model.settings, model.entry.placement)
+                check_steps(model.entry)
         except (ArtifactError, SettingsInvalid) as error:
             return str(error)
-        return ""
+        return pipeline_fault(self)
 
     def resolve(self, entry: ModelEntry) -> Resolved:
         """Return what an entry means. Reads the store. Raises KeyInvalid and ArtifactError."""

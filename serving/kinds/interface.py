@@ -31,6 +31,8 @@ from serving.settings.settings import Settings
 
 S = TypeVar("S", bound=Settings)
 Json = dict[str, Any]  # Any: JSON
+# Asks a model, by its name, to predict rows: for calls between models.
+Ask = Callable[[str, Sequence[Any]], list[Any]]  # Any: what the model takes and returns, as JSON
 # What a batch method takes: an array of numbers, or one JSON object per row.
 PayloadType = Literal["array", "objects"]
 
@@ -235,6 +237,9 @@ class Kind(ABC, Generic[S]):
 
         Where it has a method `close`, that is called when the model is unloaded.
         """
+
+    def connect(self, ask: Ask) -> None:
+        """Keep the function that asks other models of the service, for models that do. Called before all others."""
 
     def calls_in_flight(self, settings: S) -> int:
         """Return how many calls of a gateway to one model run at a time."""

@@ -9,13 +9,21 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DeadlineExceeded, InputError, PredictionFailed, VersionNotLoaded
+from models.errors import (
+    DeadlineExceeded,
+    InputError,
+    Overloaded,
+    PredictionFailed,
+    RunnerUnavailable,
+    VersionNotLoaded,
+)
 from serving.concurrency import ThreadPool
+from serving.context import Answering
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import ModelRef
@@ -27,6 +35,8 @@ TOO_LATE = "the model did not answer in time"
 FAILED = "the model could not answer"
 NOT_LOADED = "the version is not loaded at the moment"
 
+# What a model raises that asked another one. No request of its batch is at fault.
+_OF_OTHERS: Final = (RunnerUnavailable, Overloaded, DeadlineExceeded)
 Result = WireResponse | Exception
 
 
@@ -132,7 +142,7 @@ class BatchMethod:
             return
         try:
             values = self._call([requests[index] for index in indices])
-        except VersionNotLoaded as error:
+        except (VersionNotLoaded, *_OF_OTHERS) as error:
             for index in indices:
                 results[index] = error
             return
@@ -170,7 +180,11 @@ class BatchMethod:
             payload = [row for request in requests for row in request.payload]
         else:
             payload = np.concatenate([request.payload for request in requests])
-        return _checked(self._function(payload), payload)
+        first = requests[0]
+        due = first.deadline if len(requests) == 1 else max(request.deadline for request in requests)
+        # For a model that asks others.
+        with Answering(first.request_id, due, first.traceparent):
+            return _checked(self._function(payload), payload)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
         if isinstance(error, InputError):

@@ -50,6 +50,8 @@ class RunnerInstance:
         self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or LoadedVersions
         if isinstance(self._model, LoadedVersions):
             self._model.on_release = freeze_live_objects
+            # User code may run an event loop, or be quick a hundred times and then wait for a network.
+            may_block = may_block and getattr(self._model.predictor, "may_block_loop", True)
         self.methods = {
             method: BatchMethod(
                 function,

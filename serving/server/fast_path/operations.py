@@ -34,7 +34,8 @@ def fast_operations(
 def _fast_operation(
     main: Operation, handler: Handler[Any], guard: Guard, cache: ResponseCache | None, max_waiting: int
 ) -> FastOperation:
-    cached = CachedResponses(cache, main.id, handler.model.answering).take if cache is not None else None
+    answered_by = main.answered_by
+    cached = CachedResponses(cache, main.id, answered_by).take if cache is not None and answered_by else None
     return FastOperation(
         main.path,
         handler.answer_json,
