@@ -77,7 +77,8 @@ def client_of(placed: Placed[Any], addresses: dict[str, str], *, token: str = ""
         "method": placed.method, "name": connected.name, "on_state": connected.on_state,
     }  # fmt: skip
     if url:
-        return RemoteClient(url, connections=connected.limits.calls_in_flight, token=token, **options)
+        connections = connected.limits.calls_in_flight
+        return RemoteClient(url, connections=connections, token=token, process=service.name, **options)
     return LocalClient(lambda: _host(placed, service), **options)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from models.errors import Overloaded, PredictionFailed, RunnerUnavailable
 from serving.concurrency import cancel_and_wait
@@ -35,7 +36,7 @@ class RemoteClient:
     """Client of one runner, whose default batch method is `method`. Call `start` before the first call.
 
     `token` is sent to a runner that is reached over TCP. `on_state` is called with whether the runner is up after each
-    check.
+    check. `process` is the name of the runner's service.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class RemoteClient:
         connections: int = 1,
         token: str = "",
         on_state: Callable[[bool], None] | None = None,
+        process: str = "",
     ) -> None:
         self.name = name
         self._method = method
-        self._health = Health(name, on_state)
+        self._health = Health(name, on_state, process=process)
         self._pool = ConnectionPool(Address.parse(url, token=token), self._health, size=connections)
         self._monitor = Monitor(self._pool, self._health, self._run_example)
         self._task: asyncio.Task[None] | None = None
@@ -76,8 +78,9 @@ class RemoteClient:
     async def call(self, requests: Sequence[WireRequest], *, method: str = "") -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request, all for one version, of the batch method `method` or the default one.
 
-        A call that loses its connection is sent once more on another: every batch method computes and changes nothing.
-        Raises RunnerUnavailable, immediately when the runner is known to be down.
+        A call that loses its connection is sent once more on another, if need be to the process that replaces a dead
+        one: every batch method computes and changes nothing. Raises RunnerUnavailable, immediately when the runner is
+        known to be down.
         """
         path = RUNNER_PATH + (method or self._method)
         is_retry = False
@@ -91,6 +94,14 @@ class RemoteClient:
                 if is_retry:
                     raise
                 is_retry = True
+                await self._wait_for_replacement(max(request.deadline for request in requests))
+
+    async def _wait_for_replacement(self, deadline: float) -> None:
+        """Wait until the runner is up, as long as a call due at `deadline` can still be answered."""
+        left_s = deadline - time.monotonic() - timing.RETRY_MARGIN_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left_s, timing.REPLACEMENT_TIMEOUT_S)):
+                await self._health.wait_until_up()
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Return the status, after the check that is under way if there is one. Never raises."""

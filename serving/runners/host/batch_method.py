@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, InputError, PredictionFailed, VersionNotLoaded
 from serving.concurrency import ThreadPool
+from serving.process.heartbeat import heartbeat
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import ModelRef
@@ -152,7 +153,14 @@ class BatchMethod:
             payload = [row for request in requests for row in request.payload]
         else:
             payload = np.concatenate([request.payload for request in requests])
-        return _checked(self._function(payload), payload)
+        if requests[0].deadline == float("inf"):
+            # A warm-up, which has the time that a start has.
+            return _checked(self._function(payload), payload)
+        call = heartbeat.enter_call()
+        try:
+            return _checked(self._function(payload), payload)
+        finally:
+            heartbeat.leave_call(call)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
         if isinstance(error, InputError):

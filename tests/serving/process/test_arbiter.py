@@ -19,10 +19,12 @@ from bentoml.serving import create_watcher, make_reload_plugin
 from circus.sockets import CircusSocket  # type: ignore[import-untyped]
 
 from serving.process.arbiter import supervise
+from serving.process.bounds import RunnerBounds
 from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import PARENT
 from serving.process.restarts import FAILED_STARTS
 from serving.process.startup import STARTED_FOLDER
+from serving.process.watchdog import ProcessLimits
 
 Create = Callable[..., Any]  # Any: circus is untyped
 SLEEPS = "import time; time.sleep(600)"
@@ -34,7 +36,8 @@ from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 from bentoml.serving import create_watcher
 from serving.process.arbiter import supervise
-supervise(grace_s={grace_s})
+from serving.process.watchdog import ProcessLimits
+supervise(ProcessLimits({grace_s}))
 arbiter = circus.create_standalone_arbiter([create_watcher("service_Test", ["-c", {code!r}])])
 processes = arbiter.watchers[0].processes
 async def once_started():
@@ -76,7 +79,7 @@ def test_without_the_replacement_two_tcp_ports_are_open(create: Create) -> None:
 
 
 def test_nothing_outside_of_the_process_reaches_the_endpoints(create: Create, tmp_path: Path) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     arbiter = create()
     assert arbiter.endpoint.startswith("inproc://")
     assert arbiter.pubsub_endpoint.startswith("inproc://")
@@ -88,7 +91,7 @@ def test_nothing_outside_of_the_process_reaches_the_endpoints(create: Create, tm
 
 
 def test_the_plugin_of_reload_uses_sockets_in_a_private_folder(create: Create, tmp_path: Path) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     arbiter = create(plugins=[make_reload_plugin(str(tmp_path), str(tmp_path))])
     (folder,) = tmp_path.iterdir()
     assert private(folder)
@@ -100,7 +103,7 @@ def test_the_plugin_of_reload_uses_sockets_in_a_private_folder(create: Create, t
 
 
 def test_a_port_in_use_ends_the_start_with_its_number(create: Create, tmp_path: Path) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with (
@@ -114,20 +117,28 @@ def test_a_port_in_use_ends_the_start_with_its_number(create: Create, tmp_path: 
 
 
 def test_the_last_call_decides_on_the_grace_period(create: Create) -> None:
-    supervise(grace_s=20)
-    supervise(grace_s=1)
+    supervise(ProcessLimits(20))
+    supervise(ProcessLimits(1))
     assert create().watchers[0].graceful_timeout == 1 + KILL_MARGIN_S
+
+
+def test_bounds_of_threads_apply_to_their_service(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.process.arbiter._bounds", {})
+    # BentoML prepares each service by its own call.
+    supervise(ProcessLimits(20), {"Test": RunnerBounds(threads=3)})
+    supervise(ProcessLimits(20), {"Other": RunnerBounds(threads=5)})
+    assert create().watchers[0].env["OMP_NUM_THREADS"] == "3"
 
 
 def test_processes_are_restarted_in_a_container_too(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bentoml.serving.running_inside_container", lambda: True)
     assert not create().watchers[0].respawn
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     assert create().watchers[0].respawn
 
 
 def test_an_arbiter_in_a_thread_has_the_same_endpoints(create: Create) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     assert create(threaded=True).endpoint.startswith("inproc://")
 
 
