@@ -30,8 +30,8 @@ log = logging.getLogger("makunouchi.supervision")
 
 # A busy machine may stop a process for longer than a very short request timeout.
 SHORTEST_HANG_S: Final = 3.0
-# What the time between two checks counts at most.
-_LONGEST_STEP_S: Final = 1.0
+# What the time between two checks counts at most: a busy machine delays them, and a suspended one far longer.
+_LONGEST_STEP_S: Final = 2.0
 _MEMORY_EVERY_S: Final = 1.0
 # A gateway whose event loop runs answers what is in flight within the first time, then fails the rest within the other.
 _DRAIN_S: Final = 0.5
