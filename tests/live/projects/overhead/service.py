@@ -35,7 +35,7 @@ from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD, SPIN = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0
-DEADLOCK, LEAK = -8.0, -9.0
+DEADLOCK, LEAK = -9.0, -10.0
 # Held requests and predictions end when this file exists.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
 SETTINGS = ServiceSettings(
