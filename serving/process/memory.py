@@ -15,7 +15,7 @@ _PARTS: Final = ("RssAnon:", "RssShmem:", "VmSwap:")
 def private_bytes(pid: int) -> int:
     """Return the bytes that a process has for itself, resident or swapped, and 0 for a process that has ended.
 
-    It takes 30 us. Where the system does not tell them apart, it is the resident memory.
+    It takes 30 us. On systems without these numbers it is the resident memory.
     """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

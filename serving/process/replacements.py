@@ -19,7 +19,7 @@ _FILE: Final = "replacements.json"
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """The replacements of one service's processes by reason, and what is known of the last one.
+    """The number of replacements of one service's processes by reason, and the detail of the last one.
 
     `time` is in `time.monotonic()` seconds, which all processes of a machine share.
     """
@@ -50,7 +50,7 @@ class Replacements:
 
 
 def read_replacements() -> dict[str, Replacement]:
-    """Return the replacements of the processes of this service, by name. Without a supervisor there are none."""
+    """Return the replacements of the processes of this service, by name; none without a supervisor."""
     folder = os.environ.get(STARTED_FOLDER)
     if not folder:
         return {}
