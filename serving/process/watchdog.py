@@ -1,6 +1,6 @@
 """Ends processes that hang or outgrow their memory, so that the supervisor replaces them like dead ones.
 
-Time is measured in the supervisor's own checks: while it is suspended, such as a laptop that sleeps, none passes, and
+Time is measured in checks of the supervisor: while it is suspended, such as a laptop that sleeps, none passes, and
 no process is ended for its silence during that time.
 """
 
