@@ -149,6 +149,12 @@ class Settings(BaseSettings):
         (), description="Folders of this host from which jobs may read images, as a JSON list; disabled when empty."
     )
 
+    runner_replicas: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Number of processes of each runner, without a model list. An entry of the list has `replicas`.",
+    )
     max_queue_rows: int = Field(
         4096, gt=0, description="Maximum number of rows in the queue of one model and priority, then 503 without delay."
     )

@@ -106,7 +106,7 @@ class RemoteClient:
     """Client of one model of `runner`, whose default batch method is `method`. Call `start` before the first call.
 
     A runner of one model has it under the empty name. `on_state` is called with whether the model is ready after each
-    check of the runner.
+    check of the runner. `repeats_lost_calls`: a call that loses its connection is sent once more on another.
     """
 
     def __init__(
@@ -116,8 +116,10 @@ class RemoteClient:
         method: str,
         model: str = "",
         on_state: Callable[[bool], None] | None = None,
+        repeats_lost_calls: bool = True,
     ) -> None:
         self.model = model
+        self._repeats_lost_calls = repeats_lost_calls
         self._runner = runner
         self._health = runner.health
         self._pool = runner.pool
@@ -129,6 +131,16 @@ class RemoteClient:
     def last_status(self) -> RunnerStatus:
         """The last status of the model, or the reason why there is none."""
         return self._health.status(self.model)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the runner answers."""
+        return self._runner.is_up
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the runner answers, or is being checked."""
+        return self._health.state in (State.UP, State.CHECKING)
 
     def start(self) -> None:
         """Connect to the runner, unless another client has, and monitor the model in the background."""
@@ -150,7 +162,7 @@ class RemoteClient:
         if self._health.state is State.UP and not self.last_status.ready:
             raise RunnerUnavailable()
         path = self._path + (method or self._method)
-        is_retry = False
+        is_retry = not self._repeats_lost_calls
         while True:
             connection = await self._pool.acquire()
             try:

@@ -115,15 +115,25 @@ def load(version: str | None) -> Sum:
     return Sum(version or "v1")
 
 
-@bentoml.service(name="SumRunner", service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
-class SumRunner:
-    def __init__(self) -> None:
-        self.model = LoadedVersions(load, warm_up=lambda model: model.predict(model.example()))
+def sum_runner(name: str) -> Any:
+    """Return the service of one process that sums."""
 
-    @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
-    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self.model.lease() as model:
-            return model.predict(rows)
+    class Sums:
+        def __init__(self) -> None:
+            self.model = LoadedVersions(load, warm_up=lambda model: model.predict(model.example()))
+
+        @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
+        def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            with self.model.lease() as model:
+                return model.predict(rows)
+
+    options = {"service_class": RunnerService.using(SETTINGS), **service_config(SETTINGS)}
+    return bentoml.service(name=name, **options)(Sums)
+
+
+SumRunner = sum_runner("SumRunner")
+REPLICAS = [sum_runner(f"SumRunner_{number}") for number in range(2, 1 + int(os.environ.get("OVERHEAD_REPLICAS", "1")))]
+globals().update({each.name: each for each in REPLICAS})
 
 
 @bentoml.service(name="EchoRunner", service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
@@ -142,12 +152,12 @@ class EchoRunner:
 
 
 at = PLACEMENT.split(",") if "://" in PLACEMENT else [PLACEMENT] * 2
-sums: Placed[Any] = place(SumRunner, at[0])
+sums: Placed[Any] = place(SumRunner, at[0], replicas=REPLICAS)
 echoes: Placed[Any] = place(EchoRunner, at[1])
 LIMITS = BatchLimits(
     max_queue_rows=int(os.environ.get("OVERHEAD_QUEUE_ROWS", "4096")),
     max_batch_rows=int(os.environ.get("OVERHEAD_BATCH_ROWS", "256")),
-    calls_in_flight=int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
+    calls_in_flight=(1 + len(REPLICAS)) * int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
 )
 sum_rows = connect(sums, LIMITS, name="sum")
 echo_queries = connect(echoes, LIMITS, name="echo", method="ask")
@@ -201,6 +211,8 @@ async def livez(_: Request) -> Response:
 async def readyz(_: Request) -> Response:
     state = service.readiness()
     runners = {name: [status.ready, status.detail] for name, status in state.runners.items()}
+    if (replicas := sum_rows.last_status.replicas) is not None:
+        runners["replicas of sum"] = [replicas.up, replicas.number]
     return JSONResponse({"runners": runners, "stopping": state.is_stopping}, 200 if state.is_ready else 503)
 
 
@@ -272,6 +284,7 @@ app = Starlette(
 class Gateway:
     sums = sums
     echoes = echoes
+    locals().update({f"sums_{number}": each for number, each in enumerate(sums.replicas)})
 
     @bentoml.api
     async def native_sum(self, row: list[float]) -> float:
@@ -282,4 +295,4 @@ class Gateway:
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_FAST_PATH", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
-    service.fast_operations = [FastOperation("/sum", sum_each, _admits, _is_ready, waiting)]
+    service.fast_operations = lambda: [FastOperation("/sum", sum_each, _admits, _is_ready, waiting)]
