@@ -6,12 +6,17 @@ from pathlib import Path
 
 from models.card import Task
 from models.errors import ArtifactInvalid, ArtifactMissing
+from models.store.aliases import Aliases
 from models.store.artifacts import Artifact, verify, versions
 from models.store.bento_models import locate, pinned_versions, store_of
+from models.store.usage import keep
 
 
 class ArtifactCache:
-    """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily."""
+    """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily.
+
+    The version of `tag` may be an alias.
+    """
 
     def __init__(self, tag: str, *, source: Path) -> None:
         self.name, _, version = tag.partition(":")
@@ -25,8 +30,11 @@ class ArtifactCache:
         return self._cache.setdefault(artifact.version, artifact)
 
     def find_verified(self, version: str | None = None) -> Artifact:
-        """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered."""
-        artifact = self.find(version)
+        """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered.
+
+        The version cannot be deleted while the returned object exists: loaded models keep it.
+        """
+        artifact = keep(self.find(version))
         verify(artifact)
         return artifact
 
@@ -46,6 +54,11 @@ class ArtifactCache:
         if key not in self._cache:
             self._cache[key] = self.find(version)
         return self._cache[key]
+
+    @property
+    def aliases(self) -> Aliases:
+        """The aliases of the model, in the model store."""
+        return Aliases(self.name, find_version=self.find)
 
     def versions(self) -> list[Artifact]:
         """List the usable versions of the model store and of the Bento, newest first."""
