@@ -19,6 +19,7 @@ from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler
 from serving.open_inference.handler import OpenInferenceHandler
 from serving.open_inference.model import InferenceModel
+from serving.routes import aliases as alias_routes
 from serving.routes import health, job_submissions, model_details, models, open_inference, pages, streams, websocket
 from serving.routes import jobs as job_routes
 from serving.routes import problem_types as problem_routes
@@ -124,6 +125,7 @@ def build_operations(
         *model_details.operations(catalog),
         *(reload_routes.operations(reconciler) if reconciler is not None else ()),
         *(traffic_routes.operations(reconciler) if reconciler is not None else ()),
+        *(alias_routes.operations(reconciler) if reconciler is not None else ()),
         *health.health_operations(handlers.runners, metrics, version=version, is_stopping=is_stopping, checks=checks),
         *problem_routes.operations(),
         *open_inference.operations(inference, version=version, is_stopping=is_stopping),

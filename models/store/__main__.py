@@ -16,7 +16,7 @@ from models.store.archive import FORMATS, export_version, import_version
 from models.store.artifacts import default_store, find
 from models.store.deletion import delete
 from models.store.gate import MARGIN
-from models.store.overview import comparison_text, names, versions_text
+from models.store.overview import comparison_text, known_names, versions_text
 from models.store.usage import default_state_folder
 
 # As argparse ends for arguments that it refuses.
@@ -49,7 +49,7 @@ def _alias(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    known = names()
+    known = known_names()
     if options.name and options.name not in known:
         raise ArtifactMissing(f"no artifact '{options.name}' in the model store; known: {', '.join(known) or 'none'}")
     listed = [options.name] if options.name else known

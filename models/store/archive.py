@@ -97,7 +97,7 @@ def check_files(artifact: Artifact) -> None:
 
     Raise ArtifactInvalid.
     """
-    listed = listed_files(artifact.folder)
+    listed = listed_files(artifact)
     for path in sorted(artifact.folder.rglob("*")):
         file = path.relative_to(artifact.folder).as_posix()
         if path.name.lower().endswith(_RUNS_CODE):

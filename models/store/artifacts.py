@@ -139,6 +139,20 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
     raise ArtifactMissing(_missing(name, version, target, store=store))
 
 
+def names(*, store: Path | None = None) -> list[str]:
+    """Return the names of the artifacts in the store, sorted; those of a store that cannot be read are none."""
+    folder = store or default_store()
+    try:
+        return sorted(each.name for each in folder.iterdir() if each.is_dir() and _NAME.fullmatch(each.name))
+    except OSError:
+        return []
+
+
+def size_bytes(artifact: Artifact) -> int:
+    """Return the size of the artifact's files. Raise ArtifactInvalid without a readable manifest."""
+    return sum(size for size, _ in _read_manifest(artifact.folder).values())
+
+
 def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
     """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts.
 
@@ -172,7 +186,7 @@ def read_artifact(folder: Path) -> Artifact:
 
 
 def _read(folder: Path) -> Artifact:
-    listed = listed_files(folder)
+    listed = _read_manifest(folder)
     for file, (size_bytes, _) in listed.items():
         path = folder / file
         if not path.is_file() or path.stat().st_size != size_bytes:
@@ -183,7 +197,7 @@ def _read(folder: Path) -> Artifact:
 
 def verify(artifact: Artifact) -> None:
     """Compare the SHA-256 of every file with the manifest. Raise ArtifactInvalid with the name of an altered file."""
-    for file, (_, sha256) in listed_files(artifact.folder).items():
+    for file, (_, sha256) in _read_manifest(artifact.folder).items():
         try:
             is_same = file_sha256(artifact.folder / file) == sha256
         except OSError as error:
@@ -192,6 +206,11 @@ def verify(artifact: Artifact) -> None:
             raise ArtifactInvalid(
                 f"file '{file}' of artifact '{artifact.tag}' was altered: its SHA-256 differs from the manifest"
             )
+
+
+def listed_files(artifact: Artifact) -> frozenset[str]:
+    """Return the files in the artifact's manifest. Raise ArtifactInvalid without a readable one."""
+    return frozenset(_read_manifest(artifact.folder))
 
 
 def file_sha256(path: Path) -> str:
@@ -278,8 +297,7 @@ def _write_manifest(folder: Path) -> None:
     (folder / MANIFEST_FILE).write_text(json.dumps({"files": listed}, indent=2))
 
 
-def listed_files(folder: Path) -> dict[str, tuple[int, str]]:
-    """Return size and SHA-256 of each file in the manifest of an artifact's folder. Raise ArtifactInvalid."""
+def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
     try:
         listed = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
         return {str(file): (int(size_bytes), str(sha256)) for file, (size_bytes, sha256) in listed.items()}

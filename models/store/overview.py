@@ -10,7 +10,7 @@ from models.card import Card, Metrics
 from models.errors import ArtifactError
 from models.store.alias_file import ALIASES_FILE
 from models.store.aliases import Aliases, AliasReport
-from models.store.artifacts import Artifact, default_store, find, listed_files, versions
+from models.store.artifacts import Artifact, default_store, find, names, size_bytes, versions
 from models.store.gate import fingerprint, main_metric
 from models.store.usage import deployment_uses, is_loaded
 
@@ -19,11 +19,12 @@ MAX_SLICES: Final = 10
 _ABSENT: Final = "-"
 
 
-def names(store: Path | None = None) -> list[str]:
-    """Return the names of the artifacts in the store."""
+def known_names(store: Path | None = None) -> list[str]:
+    """Return the names of the artifacts that have versions or aliases."""
     folder = store or default_store()
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [name for name in found if versions(name, store=store) or (folder / name / ALIASES_FILE).exists()]
+    return [
+        name for name in names(store=store) if versions(name, store=store) or (folder / name / ALIASES_FILE).exists()
+    ]
 
 
 def versions_text(name: str, *, state_folder: Path, store: Path | None = None) -> str:
@@ -120,8 +121,7 @@ def _metric(card: Card) -> str:
 
 
 def _megabytes(artifact: Artifact) -> str:
-    size_bytes = sum(size for size, _ in listed_files(artifact.folder).values())
-    return f"{size_bytes / 1e6:,.1f} MB"
+    return f"{size_bytes(artifact) / 1e6:,.1f} MB"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -73,9 +73,11 @@ def deployment_uses(name: str, *, state_folder: Path, store: Path) -> dict[str, 
     for model, state in _models(state_folder).items():
         # Without a tag the artifact has the name of the model, unless the store has no such artifact: then it may be
         # any.
-        artifact = str(state.get("configured") or "").partition(":")[0]
+        artifact, _, configured = _tag(state).partition(":")
         if name != (artifact or model) and (artifact or (store / model).is_dir()):
             continue
+        if configured:
+            uses.setdefault(configured, []).append(f"configured for {model}")
         if version := state.get("version"):
             uses.setdefault(str(version), []).append(f"pinned by {model}")
         weights = state.get("weights")
@@ -84,6 +86,14 @@ def deployment_uses(name: str, *, state_folder: Path, store: Path) -> dict[str, 
         if version := state.get("shadow"):
             uses.setdefault(str(version), []).append(f"shadow of {model}")
     return uses
+
+
+def _tag(state: dict[str, object]) -> str:
+    """Return the artifact's tag of a model that was added at run time, or for which the version was pinned."""
+    change = state.get("change")
+    entry = change.get("entry") if isinstance(change, dict) else None
+    tag = entry.get("artifact") if isinstance(entry, dict) else None
+    return str(tag or state.get("configured") or "")
 
 
 def _models(state_folder: Path) -> dict[str, dict[str, object]]:

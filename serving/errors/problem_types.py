@@ -64,6 +64,13 @@ RELOAD_REFUSED = ProblemType(
     "Version not usable",
     "The version could not be loaded or failed its warm-up prediction. The previous version remains in service.",
 )
+PROMOTION_REFUSED = ProblemType(
+    "promotion-refused",
+    409,
+    "Promotion refused",
+    "The version is worse than the one that the alias names, or cannot be compared with it. The alias is unchanged; "
+    "`force` with a `reason` overrides this.",
+)
 NO_EMBEDDING = ProblemType(
     "no-embedding",
     409,
@@ -224,6 +231,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     BODY_TIMEOUT,
     HEAD_TIMEOUT,
     RELOAD_REFUSED,
+    PROMOTION_REFUSED,
     NO_EMBEDDING,
     PRECONDITION_FAILED,
     TOO_LARGE,

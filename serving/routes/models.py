@@ -12,6 +12,7 @@ from serving.errors.problem_types import INTERNAL, NOT_KNOWN
 from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import model_parameter
+from serving.schemas.aliases import ModelAlias
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
 from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
 
@@ -23,7 +24,13 @@ def operations(catalog: ModelCatalog) -> list[Operation]:
 
 def _list_models(catalog: ModelCatalog) -> Operation:
     def model_list() -> ModelList:
-        return ModelList(models=[_summary(entry) for entry in list_entries(catalog)])
+        return ModelList(
+            models=[_summary(entry) for entry in list_entries(catalog)],
+            aliases=[
+                ModelAlias(name=each.name, alias=each.alias, version=each.version, fault=each.fault or None)
+                for each in catalog.aliases()
+            ],
+        )
 
     async def list_models(request: Request) -> Response:
         return resource(request, await run_sync(model_list))
@@ -35,7 +42,7 @@ def _list_models(catalog: ModelCatalog) -> Operation:
         tag="models",
         access="read",
         summary="List the models",
-        description="Every version of every model in the store, and which one is the default.",
+        description="Every version of every model in the store, which one is the default, and the aliases.",
         handler=list_models,
         answer=Content(JSON, lambda: ModelList, lambda: {"models": model_list().model_dump(mode="json")}),
         answer_description="Newest first within a name.",

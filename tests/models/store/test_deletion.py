@@ -96,6 +96,7 @@ def test_the_target_of_an_alias_is_not_deleted(store: Path) -> None:
         ("churn", {"shadow": "v1", "weights": {}}, "shadow of churn"),
         ("shop", {"version": "v1", "configured": "churn:champion"}, "pinned by shop"),
         ("shop", {"weights": {"v1": 1.0}}, "in the traffic of shop"),
+        ("shop", {"change": {"entry": {"artifact": "churn:v1"}, "base": None}}, "configured for shop"),
     ],
 )
 def test_what_the_deployment_state_wants_is_not_deleted(
