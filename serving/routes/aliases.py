@@ -121,7 +121,7 @@ def _promote(reconciler: Reconciler, path: dict[str, str], body: AliasRequest, a
     aliases = reconciler.model(name).artifacts.aliases
     with _readable():
         try:
-            aliases.promote(
+            change = aliases.promote(
                 alias,
                 body.version,
                 author=author,
@@ -135,7 +135,7 @@ def _promote(reconciler: Reconciler, path: dict[str, str], body: AliasRequest, a
             raise
         except ArtifactInvalid as error:
             raise GateNotMet(f"{error}; the alias is unchanged") from error
-        return next(_alias(name, report) for report in aliases.report() if report.alias == alias)
+        return _alias(name, AliasReport(alias, change.version or "", aliases.history(alias)))
 
 
 def _remove(reconciler: Reconciler, path: dict[str, str], author: str) -> AliasList:
