@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.store.gate import MARGIN
@@ -16,15 +16,6 @@ MAX_REASON_CHARACTERS = 500
 
 class AliasRequest(Request):
     """The version that an alias is to name."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"properties": {"force": {"const": False}}},
-                {"required": ["reason"], "properties": {"reason": {"type": "string"}}},
-            ]
-        }
-    )
 
     version: str = Field(
         pattern=VERSION_PATTERN, description="A version of the model in the store, or an alias of one."
