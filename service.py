@@ -88,7 +88,7 @@ Gateway: Any = bentoml.service(
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 # `bentoml build` pins them.
-gateway.models.extend(bentoml.models.BentoModel(tag) for tag in models.tags())
+gateway.models.extend(models.pinned())
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
 gateway.fast_operations = lambda: fast_operations(models.handlers, settings, guard, cache)
 gateway.on_models_change = models.handlers.on_change

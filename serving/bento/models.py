@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -22,6 +22,7 @@ from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
 from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
+from serving.bento.pinned_model import pinned_model
 from serving.bento.pipeline import Pipeline, pipeline_fault
 from serving.bento.runners import Runners
 from serving.kinds.handlers import Handlers
@@ -36,6 +37,9 @@ from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
 
 log = logging.getLogger("makunouchi.models")
+
+# How often an entry with `watch = true` looks for a newer version, unless a setting says so.
+WATCH_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,9 @@ class BentoModels:
         """The models with their versions and runners."""
         return [model.deployed for model in self]
 
-    def tags(self) -> list[str]:
-        """Return the tags of the versions that the entries name now."""
-        return list(dict.fromkeys(model.artifacts.stored_tag() for model in self))
+    def pinned(self) -> list[Any]:  # Any: models of BentoML
+        """Return the versions that the entries name now, for `bentoml build`."""
+        return [pinned_model(tag, alias) for tag, alias in dict.fromkeys(m.artifacts.stored_tag() for m in self)]
 
     def fault(self) -> str:
         """Return why the service cannot start, or an empty text.
@@ -175,7 +179,8 @@ class BentoModels:
         alias = self._aliases.get(entry.name, entry.name)
         method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
         handle = connect(placed, limits, name=alias, method=method, model=wire_name)
-        deployed = deployed_model(artifacts, handle, configured=entry.artifact, state=self._state)
+        watch_s = (self._settings.watch_store_s or WATCH_S) if entry.watch else None
+        deployed = deployed_model(artifacts, handle, configured=entry.artifact, state=self._state, watch_s=watch_s)
         served: ServedModel[Any] = ServedModel(
             alias,
             handle,

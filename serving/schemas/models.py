@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import Field
 
 from models.card import Card, Column, DataSource, Parity, Scalar, Task
+from serving.schemas.aliases import ModelAlias
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, Response
 from serving.schemas.model_changes import ServedModelState
 
@@ -25,9 +26,10 @@ class ModelVersion(Response):
 
 
 class ModelList(Response):
-    """Every version of every model in the store, newest first within a name; and the models of the service."""
+    """Every version of every model in the store, newest first within a name; aliases; the models of the service."""
 
     models: list[ModelVersion]
+    aliases: list[ModelAlias] = Field(description="Every alias, and why its version cannot be used, if so.")
     service: list[ServedModelState] = Field(description="The models of the service, and whether they answer.")
 
 

@@ -117,7 +117,7 @@ def test_models_share_the_runner_of_their_kind_unless_they_name_another(home: Pa
     }  # fmt: skip
     assert "no artifact 'absent' in the model store" in models.failed["absent"].reason
     assert models.fault() == ""
-    assert [tag.partition(":")[0] for tag in models.tags()] == ["tabular"]
+    assert [each.tag.name for each in models.pinned()] == ["tabular"]
 
 
 def test_a_wrong_option_ends_the_start_with_its_line(home: Path, tmp_path: Path) -> None:

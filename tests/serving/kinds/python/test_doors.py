@@ -32,7 +32,7 @@ from serving.runners.wire import WireRequest, WireResponse, decode_responses, en
 from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.cached import CachedResponses
 from serving.server.fast_path.operations import fast_operations
-from serving.versions.catalog import CatalogEntry
+from serving.versions.catalog import CatalogAlias, CatalogEntry
 from serving.versions.router import VersionRouter
 from tests.models.python.example_artifacts import saved
 from tests.serving.event_loop import in_loop
@@ -75,6 +75,9 @@ class Catalog:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
+
+    def aliases(self) -> list[CatalogAlias]:
+        return []
 
     def entries(self) -> list[CatalogEntry]:
         return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
