@@ -149,7 +149,8 @@ def test_a_gateway_in_which_a_model_hangs_is_replaced(hang: str, capsys: pytest.
 
 def test_a_runner_that_outgrows_its_memory_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     bound = 400 << 20
-    env = {**ENV, "OVERHEAD_MEMORY_BYTES": str(bound)}
+    # Calls in flight wait for the new process.
+    env = {**ENV, "OVERHEAD_MEMORY_BYTES": str(bound), "OVERHEAD_TIMEOUT_S": "30"}
     with serving("service:Gateway", folder=PROJECT, env=env) as server:
         started = time.monotonic()
         clients = replace(server, "SumRunner", lambda: command(server, LEAK, bound >> 20), within_s=KILLED_S)

@@ -173,7 +173,7 @@ class RemoteClient:
                 if is_retry:
                     raise
                 is_retry = True
-                await self._wait_for_replacement(max(request.deadline for request in requests))
+                await self._wait_for_replacement(min(request.deadline for request in requests))
 
     async def _wait_for_replacement(self, deadline: float) -> None:
         """Wait until the runner is up, as long as a call due at `deadline` can still be answered."""
