@@ -11,12 +11,13 @@ tabular-outliers           the score; below 0 the row is an outlier             
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Card, Task
+from models.card import Card, Column, Task
 
 CLASSIFICATION: Task = "tabular-classification"
 REGRESSION: Task = "tabular-regression"
@@ -33,12 +34,17 @@ _TOLERANCE = 1e-4
 
 def answer_parts(card: Card) -> tuple[slice, ...]:
     """Return the numbers of one row that belong together: those of each target, or all of them."""
+    return parts_of(card.task, card.outputs, card.classes)
+
+
+def parts_of(task: Task, outputs: Sequence[Column], classes: Sequence[str]) -> tuple[slice, ...]:
+    """Return what `answer_parts` does, for a card with these fields."""
     widths = {
-        CLASSIFICATION: [max(len(card.classes), 1)],
-        MULTI_CLASS: [len(column.categories) for column in card.outputs],
-        MULTI_REGRESSION: [1] * len(card.outputs),
-        CLUSTERING: [len(card.outputs) - 1],
-    }.get(card.task, [1])
+        CLASSIFICATION: [max(len(classes), 1)],
+        MULTI_CLASS: [len(column.categories) for column in outputs],
+        MULTI_REGRESSION: [1] * len(outputs),
+        CLUSTERING: [len(outputs) - 1],
+    }.get(task, [1])
     return tuple(slice(start, end) for start, end in pairwise(accumulate(widths, initial=0)))
 
 
