@@ -28,9 +28,9 @@ def save(
     """Save a fitted `model` as the artifact `name`, and return it. Serving it runs no code of the model's library.
 
     `model` is an estimator or pipeline of scikit-learn, LightGBM, XGBoost or CatBoost, a pipeline that classifies
-    texts, a `torch.nn.Module`, or the path of an ONNX file. `X` are rows that it takes: a DataFrame, an array, a list of
-    texts, or example inputs. The card's columns come from them, and all of them are compared with what is served. `y`
-    are the true values of these rows. The metrics are measured on them, so give rows that the model has not seen.
+    texts, a `torch.nn.Module`, or the path of an ONNX file. `X` are rows that it takes: a DataFrame, an array, a list
+    of texts, or example inputs. The card's columns come from them, and all of them are compared with what is served.
+    `y` are the true values of these rows. The metrics are measured on them: give rows that the model has not seen.
 
     `classes` are names for the classes, in the model's order. `promote`: `latest` names the new version in any case.
     `min_metric`: save nothing below this main metric. `store` is the model store, by default BentoML's.

@@ -18,6 +18,8 @@ from training.fitted.refusal import first_line, not_convertible
 
 PREDICTION = "prediction"
 
+_MAX_REMAINDER = 1e-3
+
 # Of libraries whose errors have no class for it.
 _NOT_FITTED = ("not fitted", "no trained model", "fit first")
 
@@ -56,13 +58,13 @@ def ask(model: Estimator, given: Any, *, classes: Sequence[str] = (), targets: S
         return _classes(model, _call(model.predict_proba, given, name), given, tuple(map(str, classes)), targets)
     if getattr(model, "_estimator_type", None) == "classifier" or _is(model, "classifier"):
         raise not_convertible(
-            f"{name} has no probabilities: fit CalibratedClassifierCV({name}(...)) in its place, or"
-        ) from None
+            f"{name} has no probabilities", instead=f"fit CalibratedClassifierCV({name}(...)) in its place"
+        )
     if _is(model, "outlier_detector"):
         return _outliers(_call(model.decision_function, given, name))
     if _is(model, "clusterer"):
         if not hasattr(model, "transform"):
-            raise not_convertible(f"{name} has no distances to the centres of its clusters: use KMeans, or")
+            raise not_convertible(f"{name} has no distances to the centres of its clusters", instead="fit KMeans")
         return _clusters(_call(model.transform, given, name))
     if not hasattr(model, "predict"):
         raise not_convertible(f"{name} has no predict(X)")
@@ -175,7 +177,9 @@ def _several_classes(
 def _check_likeliest(
     model: Estimator, labels: Sequence[str], shares: NDArray[np.float64], predicted: NDArray[Any]
 ) -> None:
-    """Raise NotConvertible where the model predicts another class than the likeliest, which is what is served."""
+    """Raise NotConvertible for what is no distribution, or another prediction than the likeliest class, as served."""
+    if np.abs(shares.sum(axis=1) - 1).max() > _MAX_REMAINDER:
+        raise not_convertible(f"the probabilities of {type(model).__name__} do not add up to 1")
     numbers = {label: number for number, label in enumerate(labels)}
     places = np.array([numbers.get(label_text(label), -1) for label in predicted.ravel()])
     if (places < 0).any():
@@ -184,8 +188,8 @@ def _check_likeliest(
     others = int((shares[rows, places] < shares.max(axis=1) - 1e-9).sum())
     if others:
         raise not_convertible(
-            f"{type(model).__name__} predicts another class than the likeliest for {others:,} of {len(shares):,} rows: "
-            "save the classifier inside of it, or"
+            f"{type(model).__name__} predicts another class than the likeliest for {others:,} of {len(shares):,} rows",
+            instead="save the classifier inside of it",
         )
 
 

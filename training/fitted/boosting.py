@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from models.trees import Tree, TreeEnsemble, from_histograms, from_lightgbm
 from training.fitted.refusal import not_convertible
 
-# What makes an answer of a score: nothing, exp, sigmoid, softmax, or a sigmoid for each class, scaled to the sum 1.
-Link = Literal["", "exp", "sigmoid", "softmax", "sigmoids"]
+# What makes an answer of a score.
+Link = Literal["", "exp", "sigmoid", "softmax"]
+
+ENCODE = "encode categories with a OneHotEncoder in a pipeline"
 
 _LIGHTGBM_LINKS: dict[str, Link] = {
-    "binary": "sigmoid", "cross_entropy": "sigmoid", "multiclass": "softmax", "multiclassova": "sigmoids",
+    "binary": "sigmoid", "cross_entropy": "sigmoid", "multiclass": "softmax",
     "poisson": "exp", "gamma": "exp", "tweedie": "exp",
     "regression": "", "regression_l1": "", "huber": "", "fair": "", "quantile": "", "mape": "",
     "lambdarank": "", "rank_xendcg": "",
@@ -76,33 +78,33 @@ def lightgbm(text: str) -> Boosted:
 def xgboost(booster: Any) -> Boosted:  # Any: an xgboost.Booster
     """Return the boosting of XGBoost, with the rounds up to the best one where it stopped early."""
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    objective = learner["objective"]["name"]
+    objective, params = learner["objective"]["name"], learner["learner_model_param"]
     boosted = learner["gradient_booster"]
-    if objective not in _XGBOOST_LINKS or boosted["name"] != "gbtree":
-        raise not_convertible(
-            f"XGBoost's booster '{boosted['name']}' with the objective '{objective}' is not converted"
-        )
-    model = boosted["model"]
-    if any(any(tree["split_type"]) for tree in model["trees"]):
-        raise not_convertible("XGBoost's splits by category are not converted: encode categories in a pipeline, or")
-    if any(tree["tree_param"]["size_leaf_vector"] not in ("0", "1") for tree in model["trees"]):
-        raise not_convertible("XGBoost's trees with several outputs are not converted")
+    if objective not in _XGBOOST_LINKS or boosted["name"] not in ("gbtree", "dart"):
+        raise not_convertible(f"XGBoost's booster {boosted['name']} with the objective {objective} is not converted")
     link = _XGBOOST_LINKS[objective]
-    outputs = max(int(learner["learner_model_param"][name]) for name in ("num_class", "num_target"))
-    outputs = max(1, outputs)
-    rounds = model["iteration_indptr"]
-    best = learner["attributes"].get("best_iteration")
-    used = rounds[int(best) + 1] if best is not None else len(model["trees"])
-    trees = tuple(
-        _from_xgboost(tree, target)
-        for tree, target in zip(model["trees"][:used], model["tree_info"][:used], strict=True)
-    )
-    bases = _scores_of(np.array(json.loads(learner["learner_model_param"]["base_score"]), np.float64), link)
-    return Boosted(
-        TreeEnsemble(trees, int(learner["learner_model_param"]["num_feature"]), (0.0,) * outputs),
-        np.broadcast_to(bases.ravel(), (outputs,)).copy(),
-        link,
-        is_float32=True,
+    if link == "sigmoid" and int(params["num_target"]) > 1:
+        instead = "fit MultiOutputClassifier(XGBClassifier(...)) in its place"
+        raise not_convertible("XGBoost's classifiers of several targets are not converted", instead=instead)
+    outputs = max(1, int(params["num_class"]), int(params["num_target"]))
+    bases = _scores_of(np.array(json.loads(params["base_score"]), np.float64), link).ravel()
+    trees = TreeEnsemble(_xgboost_trees(boosted, learner["attributes"]), int(params["num_feature"]), (0.0,) * outputs)
+    return Boosted(trees, np.broadcast_to(bases, (outputs,)).copy(), link, is_float32=True)
+
+
+def _xgboost_trees(boosted: dict[str, Any], attributes: dict[str, str]) -> tuple[Tree, ...]:
+    model = boosted["gbtree"]["model"] if boosted["name"] == "dart" else boosted["model"]
+    trees = model["trees"]
+    if any(any(tree["split_type"]) for tree in trees):
+        raise not_convertible("XGBoost's splits by category are not converted", instead=ENCODE)
+    if any(tree["tree_param"]["size_leaf_vector"] not in ("0", "1") for tree in trees):
+        raise not_convertible("XGBoost's trees with several outputs are not converted")
+    weights = boosted.get("weight_drop", [1.0] * len(trees))
+    best = attributes.get("best_iteration")
+    used = model["iteration_indptr"][int(best) + 1] if best is not None else len(trees)
+    return tuple(
+        _from_xgboost(tree, target, weight)
+        for tree, target, weight in zip(trees[:used], model["tree_info"][:used], weights[:used], strict=True)
     )
 
 
@@ -113,7 +115,7 @@ def _scores_of(base: NDArray[np.float64], link: Link) -> NDArray[np.float64]:
     return np.asarray(np.log(base)) if link == "exp" else base
 
 
-def _from_xgboost(tree: dict[str, Any], target: int) -> Tree:
+def _from_xgboost(tree: dict[str, Any], target: int, weight: float) -> Tree:
     """Convert a tree of XGBoost's JSON. Its rows go left below the threshold, not at it."""
     left, right = np.array(tree["left_children"], np.int64), np.array(tree["right_children"], np.int64)
     is_leaf = left < 0
@@ -129,7 +131,7 @@ def _from_xgboost(tree: dict[str, Any], target: int) -> Tree:
         left=position[left[inner]],
         right=position[right[inner]],
         missing_left=np.array(tree["default_left"], bool)[inner],
-        leaves=thresholds[is_leaf].astype(np.float64),
+        leaves=weight * thresholds[is_leaf].astype(np.float64),
         target=target,
     )
 
@@ -137,9 +139,7 @@ def _from_xgboost(tree: dict[str, Any], target: int) -> Tree:
 def _histograms(model: Any) -> Boosted:
     """Return one of scikit-learn's histogram gradient boosting models."""
     if model.is_categorical_ is not None:
-        raise not_convertible(
-            f"categories inside of {type(model).__name__} are not converted: encode them in a pipeline, or"
-        )
+        raise not_convertible(f"categories inside of {type(model).__name__} are not converted", instead=ENCODE)
     trees = from_histograms(model)
     link: Link = "softmax" if len(trees.bases) > 1 else "sigmoid"
     if not hasattr(model, "classes_"):

@@ -1,8 +1,8 @@
 """Converters for skl2onnx: gradient boosting of every library, and the imputer of numbers.
 
 skl2onnx 1.20 does not know LightGBM, XGBoost and CatBoost, fails on scikit-learn's histogram boosting, and has no
-`SimpleImputer` in float64 or with an indicator. `register` is called before each conversion, because only the module of a
-model imports its library.
+`SimpleImputer` in float64 or with an indicator. `register` is called before each conversion, because the library of a
+model is imported by whoever has fitted it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from skl2onnx import update_registered_converter
-from skl2onnx._parse import _parse_sklearn_classifier
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType, guess_proto_type
+from skl2onnx import get_model_alias, update_registered_converter
+from skl2onnx.common.data_types import (
+    DoubleTensorType,
+    FloatTensorType,
+    Int64TensorType,
+    StringTensorType,
+    guess_proto_type,
+)
 from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
@@ -52,14 +57,25 @@ def register() -> None:
 
 
 def _register(model: type, *, is_classifier: bool) -> None:
-    convert = _convert_catboost if model.__module__.startswith("catboost") else _convert_boosting
-    if is_classifier:
-        shape, parser, options = calculate_linear_classifier_output_shapes, _parse_sklearn_classifier, _OPTIONS
-        update_registered_converter(model, f"Boosting{model.__name__}", shape, convert, parser=parser, options=options)
-    else:
-        update_registered_converter(
-            model, f"Boosting{model.__name__}", calculate_linear_regressor_output_shapes, convert
-        )
+    is_catboost = model.__module__.startswith("catboost")
+    update_registered_converter(
+        model,
+        f"Boosting{model.__name__}",
+        calculate_linear_classifier_output_shapes if is_classifier else calculate_linear_regressor_output_shapes,
+        _convert_catboost if is_catboost else _convert_boosting,
+        parser=_parse_catboost if is_catboost and is_classifier else None,
+        options=_OPTIONS if is_classifier else None,
+    )
+
+
+def _parse_catboost(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
+    """Declare the outputs of a classifier: CatBoost's is none of scikit-learn's."""
+    operator = scope.declare_local_operator(get_model_alias(type(model)), model)
+    operator.inputs = inputs
+    is_text = np.asarray(model.classes_).dtype.kind in "OU"
+    operator.outputs.append(scope.declare_local_variable("label", StringTensorType() if is_text else Int64TensorType()))
+    operator.outputs.append(scope.declare_local_variable("probabilities", type(inputs[0].type)()))
+    return list(operator.outputs)
 
 
 class _Nodes:
@@ -118,13 +134,10 @@ def _boosted(nodes: _Nodes, rows: str, boosted: Boosted) -> str:
         return nodes.add("Exp", [scores])
     if boosted.link == "softmax":
         return nodes.add("Softmax", [scores], axis=1)
-    if boosted.link not in ("sigmoid", "sigmoids"):
+    if boosted.link != "sigmoid":
         return scores
-    shares = nodes.add("Sigmoid", [scores])
-    if boosted.link == "sigmoid":
-        return nodes.add("Concat", [nodes.add("Sub", [nodes.constant(np.array([1.0])), shares]), shares], axis=1)
-    total = nodes.add("ReduceSum", [shares, nodes.constant(np.array([1], np.int64))], keepdims=1)
-    return nodes.add("Div", [shares, total])
+    second = nodes.add("Sigmoid", [scores])
+    return nodes.add("Concat", [nodes.add("Sub", [nodes.constant(np.array([1.0])), second]), second], axis=1)
 
 
 def _cast(nodes: _Nodes, value: str, output: Any) -> str:
@@ -144,8 +157,13 @@ def _convert_catboost(scope: Any, operator: Any, container: Any) -> None:
     nodes = _Nodes(scope, container)
     features = nodes.add("Cast", [operator.inputs[0].full_name], to=TensorProto.FLOAT)
     attributes = {each.name: helper.get_attribute_value(each) for each in trees.attribute}
-    if trees.op_type == "TreeEnsembleRegressor":
+    if len(operator.outputs) == 1:
+        if trees.op_type != "TreeEnsembleRegressor":
+            instead = "fit MultiOutputRegressor(CatBoostRegressor(...)) in its place"
+            raise not_convertible("CatBoost does not export estimates of several targets", instead=instead)
         estimates = nodes.add(trees.op_type, [features], domain=TREE_DOMAIN, version=1, **attributes)
+        if str(model.get_all_params()["loss_function"]).startswith(("Poisson", "Tweedie")):
+            estimates = nodes.add("Exp", [estimates])
         _cast(nodes, estimates, operator.outputs[0])
         return
     shares = scope.get_unique_variable_name("shares")

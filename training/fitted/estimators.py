@@ -16,7 +16,7 @@ from models.tabular.row_encoder import RowEncoder
 from training.fitted.answers import Answers, Estimator, ask
 from training.fitted.options import SaveOptions
 from training.fitted.refusal import first_line, not_convertible
-from training.fitted.rows import Rows, read_rows
+from training.fitted.rows import Rows, mixed, read_rows
 from training.fitted.sklearn_onnx import NUMBER_TYPES, takes_columns, to_graph, unwrapped
 from training.fitted.tables import Agreement, ConvertedTable, compare, save_table
 from training.fitted.targets import target_names, true_values
@@ -36,6 +36,8 @@ def save_estimator(model: Estimator, given: Any, y: Any, options: SaveOptions) -
     truth = true_values(y, rows=len(rows))
     answers = ask(model, rows.given, classes=options.classes, targets=target_names(y))
     graph, agreement = _converted(model, rows, answers)
+    if agreement.is_close:
+        agreement = _with_mixed(model, rows, graph, agreement)
     if rows.has_categories and agreement.is_close:
         rows = _accepting_unknown(model, rows, graph)
     table = ConvertedTable(graph, rows, answers, agreement, algorithm_of(model), libraries_of(model))
@@ -82,6 +84,17 @@ def _converted(model: Estimator, rows: Rows, answers: Answers) -> tuple[bytes, A
         raise refusals[-1]
     agreement, graph = min(candidates, key=lambda candidate: candidate[0].difference)
     return graph, agreement
+
+
+def _with_mixed(model: Estimator, rows: Rows, graph: bytes, agreement: Agreement) -> Agreement:
+    """Return the agreement on the given rows and on others like them, where the model answers those."""
+    others = mixed(rows)
+    try:
+        expected = ask(model, others.given)
+    except DataInvalid:
+        return agreement
+    found = compare(graph, others.encoded, expected)
+    return agreement.with_more(found)
 
 
 def _with_categories_of(model: Estimator, rows: Rows) -> Rows:

@@ -7,9 +7,12 @@ from models.errors import NotConvertible
 WAY_OUT = "serve it as a class of your own, of the kind 'python': see docs/own-models.md"
 
 
-def not_convertible(what: str) -> NotConvertible:
-    """Return the error for a model or a part of it, `what`, that no format without code can hold."""
-    return NotConvertible(f"{what}; {WAY_OUT}")
+def not_convertible(what: str, *, instead: str = "") -> NotConvertible:
+    """Return the error for a model or a part of it, `what`, that no format without code can hold.
+
+    `instead` is a change of the model that can be saved.
+    """
+    return NotConvertible(f"{what}: {instead}, or {WAY_OUT}" if instead else f"{what}; {WAY_OUT}")
 
 
 def first_line(error: BaseException, *, characters: int = 200) -> str:

@@ -18,6 +18,9 @@ from models.tabular.row_encoder import RowEncoder
 from training.tabular.columns import with_examples
 
 MAX_CATEGORIES = 5_000
+# Rows of `mixed`, at most, and how near their numbers are to those of a given row.
+MIXED_ROWS = 1_000
+_SHARE = 0.63
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,37 @@ class Rows:
         """Return the same rows encoded for other columns of the same names."""
         encoded = RowEncoder.for_columns(columns).encode_columns(self.values)
         return replace(self, columns=tuple(columns), encoded=encoded)
+
+
+def mixed(rows: Rows, *, seed: int = 0) -> Rows:
+    """Return rows that are not among the given ones: the cells of each column in another order, numbers in between.
+
+    They show where a conversion agrees on the given rows only.
+    """
+    random = np.random.default_rng(seed)
+    places = random.permutation(len(rows))[:MIXED_ROWS]
+    encoded = np.empty((len(places), rows.encoded.shape[1]))
+    columns = []
+    for number, column in enumerate(rows.columns):
+        cells = _cells(rows.given, number)
+        others = random.permutation(len(rows))[: len(places)]
+        if column.kind == "number" and pd.api.types.is_float_dtype(cells.dtype):
+            between = _SHARE * cells.iloc[places].to_numpy() + (1 - _SHARE) * cells.iloc[others].to_numpy()
+            columns.append(pd.Series(between).astype(cells.dtype))
+            encoded[:, number] = columns[-1].to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            columns.append(cells.iloc[others].reset_index(drop=True))
+            encoded[:, number] = rows.encoded[others, number]
+    frame = pd.concat(columns, axis=1)
+    if isinstance(rows.given, pd.DataFrame):
+        frame.columns = rows.given.columns
+        return replace(rows, given=frame, encoded=encoded)
+    return replace(rows, given=frame.to_numpy(), encoded=encoded)
+
+
+def _cells(given: Any, number: int) -> pd.Series:  # Any: a DataFrame or an array
+    cells: pd.Series = given.iloc[:, number] if isinstance(given, pd.DataFrame) else pd.Series(given[:, number])
+    return cells
 
 
 def read_rows(given: Any) -> Rows:  # Any: whatever the caller has

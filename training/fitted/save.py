@@ -9,6 +9,8 @@ from typing import Any
 from models.store.artifacts import Artifact, check_name
 from training.fitted.estimators import save_estimator
 from training.fitted.options import SaveOptions
+from training.fitted.text_weights import texts_of
+from training.fitted.texts import save_texts
 
 
 def save(
@@ -26,4 +28,7 @@ def save(
     """See `training.save`."""
     check_name(name)
     options = SaveOptions(name, description, tuple(map(str, classes)), promote, min_metric, store)
+    texts = texts_of(X)
+    if texts is not None:
+        return save_texts(model, texts, y, options)
     return save_estimator(model, X, y, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,20 +16,27 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
+from sklearn.isotonic import IsotonicRegression
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from models.errors import NotConvertible
 from models.onnx_session import INPUT_NAME, OUTPUT_NAME
 from models.tabular import answers
 from training.fitted.answers import Answers, Estimator
+from training.fitted.boosting import ENCODE
 from training.fitted.refusal import first_line, not_convertible
 from training.fitted.rows import Rows
 from training.onnx_graph import OnnxGraph
 
 NumberType = Literal["float64", "float32"]
+# Adds nodes that undo a transformation of the target.
+Inverse = Callable[[OnnxGraph, str], str]
+
 # The first one that is supported by all parts of the estimator is used.
 NUMBER_TYPES: tuple[NumberType, ...] = ("float64", "float32")
 
@@ -41,6 +48,8 @@ _CODE_OFFSET = 2
 
 def to_graph(model: Estimator, rows: Rows, given: Answers, number_type: NumberType) -> bytes:
     """Return the graph of `model`: `rows` float64 (N, W) to the answers. Raises NotConvertible."""
+    _check(model, given)
+    model, inverse = _without_target_transform(model)
     graph = OnnxGraph()
     tokens = _tokens(rows)
     if rows.has_categories and takes_columns(model):
@@ -53,7 +62,7 @@ def to_graph(model: Estimator, rows: Rows, given: Answers, number_type: NumberTy
         used = {each.name: feeds[each.name] for each in converted.graph.input}
         (output,) = graph.include(converted, used, [_output(converted, given)])
         parts.append(output)
-    _answer(graph, parts, given)
+    _answer(graph, parts, given, inverse)
     width = given.values.shape[1]
     gives = np.float32 if given.is_probability else np.float64
     return graph.encode(name="fitted", columns=rows.encoded.shape[1], outputs=width, takes=np.float64, gives=gives)
@@ -69,6 +78,21 @@ def unwrapped(model: Estimator) -> Estimator:
     return unwrapped(model.best_estimator_) if hasattr(model, "best_estimator_") else model
 
 
+def _check(model: Estimator, given: Answers) -> None:
+    """Raise NotConvertible for parts that skl2onnx converts wrongly, or only with an error that does not help."""
+    name = type(model).__name__
+    if given.task == answers.MULTI_CLASS and not given.is_paired and len(_split(model)) == 1:
+        instead = f"fit MultiOutputClassifier({name}(...)) in its place"
+        raise not_convertible(f"{name} with several targets is not converted", instead=instead)
+    for part in _parts(model):
+        if isinstance(part, IsotonicRegression):
+            # skl2onnx 1.20 takes the nearest threshold instead of a value between two.
+            raise not_convertible(f"isotonic calibration in {name} is not converted", instead="use method='sigmoid'")
+        is_boosting = isinstance(part, HistGradientBoostingClassifier | HistGradientBoostingRegressor)
+        if is_boosting and part.is_categorical_ is not None:
+            raise not_convertible(f"categories inside of {type(part).__name__} are not converted", instead=ENCODE)
+
+
 def _convert(model: Estimator, inputs: Sequence[tuple[str, Any]]) -> onnx.ModelProto:
     try:
         from skl2onnx import to_onnx
@@ -77,7 +101,8 @@ def _convert(model: Estimator, inputs: Sequence[tuple[str, Any]]) -> onnx.ModelP
     except ModuleNotFoundError as error:
         raise NotConvertible("skl2onnx is not installed; run: pip install skl2onnx") from error
     register()
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    is_classifier = hasattr(model, "predict_proba") and hasattr(model, "classes_")
+    options = {id(model): {"zipmap": False}} if is_classifier else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -126,7 +151,7 @@ def _prepared(model: Estimator, tokens: Sequence[str]) -> Estimator:
             part.transformers_ = [
                 (name, transformer, positions.get(name, columns)) for name, transformer, columns in part.transformers_
             ]
-        if isinstance(part, SimpleImputer) and np.asarray(part.statistics_).dtype.kind in "OU":
+        if isinstance(part, SimpleImputer) and np.asarray(getattr(part, "statistics_", 0.0)).dtype.kind in "OU":
             part.missing_values = missing
         if hasattr(part, "flatten_transform"):
             part.flatten_transform = False
@@ -149,6 +174,29 @@ def _split(model: Estimator) -> list[Estimator]:
     if not isinstance(model, Pipeline):
         return list(last.estimators_)
     return [Pipeline([*model.steps[:-1], ("target", each)]) for each in last.estimators_]
+
+
+def _without_target_transform(model: Estimator) -> tuple[Estimator, Inverse]:
+    """Return the model inside of a TransformedTargetRegressor, and what adds the inverse of its transformation."""
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    if not isinstance(last, TransformedTargetRegressor):
+        return model, lambda graph, value: value
+    inner = (
+        Pipeline([*model.steps[:-1], ("target", last.regressor_)]) if isinstance(model, Pipeline) else last.regressor_
+    )
+    transformer = last.transformer_
+    if isinstance(transformer, StandardScaler):
+        scale, mean = (np.asarray(each, np.float64) for each in (transformer.scale_, transformer.mean_))
+        return inner, lambda graph, value: graph.add(
+            "Add", [graph.add("Mul", [value, graph.constant(scale)]), graph.constant(mean)]
+        )
+    function = getattr(transformer, "inverse_func", None)
+    if function is np.exp:
+        return inner, lambda graph, value: graph.add("Exp", [value])
+    if function is np.expm1:
+        return inner, lambda graph, value: graph.add("Sub", [graph.add("Exp", [value]), graph.constant(np.array(1.0))])
+    instead = "transform it with a StandardScaler, or with np.log or np.log1p and their inverse"
+    raise not_convertible("this transformation of the target is not converted", instead=instead)
 
 
 def _input_types(rows: Rows, names: Sequence[str], number_type: NumberType) -> list[tuple[str, Any]]:
@@ -212,10 +260,10 @@ def _output(model: onnx.ModelProto, given: Answers) -> str:
     return names[0] if given.task in (answers.REGRESSION, answers.MULTI_REGRESSION) else names[1]
 
 
-def _answer(graph: OnnxGraph, parts: Sequence[str], given: Answers) -> None:
+def _answer(graph: OnnxGraph, parts: Sequence[str], given: Answers, inverse: Inverse) -> None:
     """Add what makes the answers of the outputs of the converted parts."""
     cast = TensorProto.FLOAT if given.is_probability else TensorProto.DOUBLE
-    numbers = [graph.add("Cast", [part], to=cast) for part in parts]
+    numbers = [inverse(graph, graph.add("Cast", [part], to=cast)) for part in parts]
     if given.is_paired:
         one = graph.constant(np.array([1.0], np.float32))
         targets = len(given.outputs)
@@ -223,10 +271,6 @@ def _answer(graph: OnnxGraph, parts: Sequence[str], given: Answers) -> None:
         both = graph.add("Concat", [graph.add("Sub", [one, second]), second], axis=1)
         order = [position for target in range(targets) for position in (target, targets + target)]
         numbers = [graph.add("Gather", [both, graph.constant(np.array(order, np.int64))], axis=1)]
-    elif given.task == answers.MULTI_CLASS and len(numbers) == 1:
-        # scikit-learn's trees and neighbours give (T, N, K).
-        shape = graph.constant(np.array([0, -1], np.int64))
-        numbers = [graph.add("Reshape", [graph.add("Transpose", [numbers[0]], perm=[1, 0, 2]), shape])]
     shape = graph.constant(np.array([-1, given.values.shape[1] // len(numbers)], np.int64))
     shaped = [graph.add("Reshape", [each, shape]) for each in numbers] if len(numbers) == 1 else numbers
     graph.add("Concat", shaped, axis=1, name=OUTPUT_NAME)

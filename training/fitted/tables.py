@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from models.card import Card, DataSource, Parity
 from models.errors import GateNotMet, ParityNotMet
-from models.onnx_session import open_session, run_session
+from models.onnx_session import INPUT_NAME, OUTPUT_NAME, open_session
 from models.store.artifacts import Artifact
 from models.tabular import answers
 from models.tabular.model import MODEL_FILE, TabularModel
 from training.fitted.answers import Answers
 from training.fitted.options import SaveOptions
+from training.fitted.refusal import WAY_OUT
 from training.fitted.rows import Rows
 from training.fitted.targets import measure, reliability
 from training.promotion import saving_version
@@ -30,18 +31,26 @@ _CHUNK_ROWS = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The largest difference of ONNX Runtime's answers from the model's, relative to the spread of numbers.
+    """The largest difference of ONNX Runtime's answers from the model's on `rows` rows, relative to their spread.
 
     `top1` is the share of rows with the same likeliest class, nearest cluster or judgement; None for estimates.
     """
 
     difference: float
+    rows: int
     top1: float | None = None
 
     @property
     def is_close(self) -> bool:
         """Return whether the difference is small enough to be served."""
         return self.difference <= MAX_DIFFERENCE
+
+    def with_more(self, other: Agreement) -> Agreement:
+        """Return the agreement on the rows of both."""
+        rows = self.rows + other.rows
+        same = (self.top1 or 0.0) * self.rows + (other.top1 or 0.0) * other.rows
+        difference = max(self.difference, other.difference)
+        return Agreement(difference, rows, None if self.top1 is None else same / rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +70,25 @@ def compare(graph: bytes, rows: NDArray[np.float64], given: Answers) -> Agreemen
 
     The first row is answered alone too. An answer of another shape, or that is not finite, is infinitely far.
     """
-    session = open_session(graph)
-    chunks = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
-    served = np.concatenate([run_session(session, chunk) for chunk in chunks]).astype(np.float64)
+    served = run_quietly(graph, rows)
     if served.shape != given.values.shape or not np.isfinite(served).all():
-        return Agreement(float("inf"))
-    alone = run_session(session, rows[:1]).astype(np.float64)
+        return Agreement(float("inf"), len(rows))
+    alone = run_quietly(graph, rows[:1])
     scale = np.ones(served.shape[1]) if given.is_probability else _spread(given.values)
     apart = np.concatenate([np.abs(served - given.values), np.abs(alone - given.values[:1])]) / scale
-    return Agreement(float(apart.max()), _top1(served, given))
+    return Agreement(float(apart.max()), len(rows), _top1(served, given))
+
+
+def run_quietly(graph: bytes, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the answers of a graph, float64. What it does not accept is not logged: the caller reports it."""
+    session = open_session(graph)
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    chunks = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
+    answered = [session.run([OUTPUT_NAME], {INPUT_NAME: chunk}, options)[0] for chunk in chunks]
+    return np.concatenate(answered).astype(np.float64)
 
 
 def _top1(served: NDArray[np.float64], given: Answers) -> float | None:
@@ -84,10 +103,8 @@ def _top1(served: NDArray[np.float64], given: Answers) -> float | None:
 def save_table(table: ConvertedTable, truth: NDArray[Any] | None, options: SaveOptions) -> Artifact:
     """Save the model. Raises ParityNotMet, GateNotMet and DataInvalid; then nothing is saved."""
     if not table.agreement.is_close:
-        raise ParityNotMet(
-            f"ONNX Runtime and {table.algorithm} differ by {table.agreement.difference:.1e} on the given rows, more than "
-            f"{MAX_DIFFERENCE:.0e}: not saved"
-        )
+        difference = f"{table.agreement.difference:.1e} on rows like the given ones, more than {MAX_DIFFERENCE:.0e}"
+        raise ParityNotMet(f"ONNX Runtime and {table.algorithm} differ by {difference}: not saved; {WAY_OUT}")
     card = _card(table, truth, options)
     check_gate(card, options)
     with saving_version(card, is_forced=options.promote, store=options.store) as saved:
@@ -151,7 +168,7 @@ def _card(table: ConvertedTable, truth: NDArray[Any] | None, options: SaveOption
         parity=Parity(
             reference=", ".join(f"{name} {version}" for name, version in versions.items()) or table.algorithm,
             runtime=f"onnxruntime {runtime['onnxruntime']}",
-            rows=len(rows),
+            rows=table.agreement.rows,
             max_difference=table.agreement.difference,
             top1_agreement=table.agreement.top1,
         ),
