@@ -1,7 +1,7 @@
 """Texts in, probabilities out: TF-IDF columns times the coefficients of a linear classifier.
 
-The arithmetic is that of scikit-learn's `TfidfVectorizer` for each group of n-grams, with the options that the vocabulary
-names, followed by a softmax or sigmoids. A row's answer has the same bits alone and in a batch.
+The arithmetic is that of scikit-learn's `TfidfVectorizer` for each group of n-grams, with the vocabulary's options,
+followed by a softmax or sigmoids. A row's answer has the same bits alone and in a batch.
 """
 
 from __future__ import annotations

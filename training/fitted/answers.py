@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_clusterer, is_outlier_detector
+from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
 
 from models.card import Column, Task
 from models.errors import DataInvalid
@@ -31,14 +32,15 @@ Estimator = Any
 class Answers:
     """The answers of a model to N rows: float64 (N, W), as `models.tabular.answers` defines them for `task`.
 
-    `classes` are those of a single target. `is_paired`: the estimator gives only the second of two probabilities, for
-    each target.
+    `classes` are those of a single target, and `labels` what the model calls them. `is_paired`: the estimator gives only
+    the second of two probabilities, for each target.
     """
 
     task: Task
     outputs: tuple[Column, ...]
     values: NDArray[np.float64]
     classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     is_paired: bool = False
 
     @property
@@ -56,13 +58,13 @@ def ask(model: Estimator, given: Any, *, classes: Sequence[str] = (), targets: S
     name = type(model).__name__
     if hasattr(model, "predict_proba"):
         return _classes(model, _call(model.predict_proba, given, name), given, tuple(map(str, classes)), targets)
-    if getattr(model, "_estimator_type", None) == "classifier" or _is(model, "classifier"):
-        raise not_convertible(
-            f"{name} has no probabilities", instead=f"fit CalibratedClassifierCV({name}(...)) in its place"
-        )
-    if _is(model, "outlier_detector"):
+    if _is(model, is_classifier):
+        last = type(model.steps[-1][1] if isinstance(model, Pipeline) else model).__name__
+        instead = f"fit CalibratedClassifierCV({last}(...)) in its place"
+        raise not_convertible(f"{last} has no probabilities", instead=instead)
+    if _is(model, is_outlier_detector):
         return _outliers(_call(model.decision_function, given, name))
-    if _is(model, "clusterer"):
+    if _is(model, is_clusterer):
         if not hasattr(model, "transform"):
             raise not_convertible(f"{name} has no distances to the centres of its clusters", instead="fit KMeans")
         return _clusters(_call(model.transform, given, name))
@@ -90,14 +92,17 @@ def estimates(values: NDArray[Any], targets: Sequence[str] = ()) -> Answers:
     return Answers(answers.REGRESSION if width == 1 else answers.MULTI_REGRESSION, outputs, numbers)
 
 
-def probabilities(values: NDArray[np.float64], classes: Sequence[str], target: str = "") -> Answers:
-    """Return the answers of a classifier of one target, (N, K)."""
+def probabilities(
+    values: NDArray[np.float64], labels: Sequence[str], *, classes: Sequence[str] = (), target: str = ""
+) -> Answers:
+    """Return the answers of a classifier of one target, (N, K). `classes` are other names for its labels."""
+    classes = tuple(classes or labels)
     what = f"likeliest '{target}'" if target else "likeliest class"
     outputs = (
-        Column(PREDICTION, "category", description=what, categories=tuple(classes)),
+        Column(PREDICTION, "category", description=what, categories=classes),
         *(Column(f"probability of {name}", "number", minimum=0.0, maximum=1.0) for name in classes),
     )
-    return Answers(answers.CLASSIFICATION, outputs, values.astype(np.float64), tuple(classes))
+    return Answers(answers.CLASSIFICATION, outputs, values.astype(np.float64), classes, tuple(labels))
 
 
 def label_text(label: object) -> str:
@@ -110,10 +115,7 @@ def label_text(label: object) -> str:
     return str(label)
 
 
-def _is(model: Estimator, kind: str) -> bool:
-    from sklearn.base import is_classifier
-
-    check = {"classifier": is_classifier, "outlier_detector": is_outlier_detector, "clusterer": is_clusterer}[kind]
+def _is(model: Estimator, check: Callable[[Any], bool]) -> bool:
     try:
         return bool(check(model))
     except (AttributeError, TypeError):  # it has no tags of scikit-learn
@@ -153,7 +155,7 @@ def _classes(model: Estimator, shares: Any, given: Any, classes: Sequence[str], 
             f"{len(classes)} names of classes are given, and the model has {len(labels)}: {', '.join(labels)}"
         )
     _check_likeliest(model, labels, shares, predicted)
-    return probabilities(shares, tuple(classes) or labels, targets[0] if targets else "")
+    return probabilities(shares, labels, classes=classes, target=targets[0] if targets else "")
 
 
 def _several_classes(

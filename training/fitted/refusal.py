@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from models.errors import NotConvertible
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WAY_OUT = "serve it as a class of your own, of the kind 'python': see docs/own-models.md"
 
 
@@ -16,6 +19,8 @@ def not_convertible(what: str, *, instead: str = "") -> NotConvertible:
 
 
 def first_line(error: BaseException, *, characters: int = 200) -> str:
-    """Return the first line of an error's message, cut."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """Return the first line of the message of an error's cause, cut and without the colours of terminals."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = _COLOUR.sub("", str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0].strip()[:characters].rstrip(".")

@@ -89,7 +89,7 @@ def _check(model: Estimator, given: Answers) -> None:
             # skl2onnx 1.20 takes the nearest threshold instead of a value between two.
             raise not_convertible(f"isotonic calibration in {name} is not converted", instead="use method='sigmoid'")
         is_boosting = isinstance(part, HistGradientBoostingClassifier | HistGradientBoostingRegressor)
-        if is_boosting and part.is_categorical_ is not None:
+        if is_boosting and getattr(part, "is_categorical_", None) is not None:
             raise not_convertible(f"categories inside of {type(part).__name__} are not converted", instead=ENCODE)
 
 

@@ -53,7 +53,8 @@ def measure(given: Answers, truth: NDArray[Any] | None) -> tuple[dict[str, float
     if truth is None:
         return {}, {}
     if given.task == answers.CLASSIFICATION:
-        return _of_classes(given.values, class_numbers(truth[:, 0], given.classes), given.classes)
+        numbers = class_numbers(truth[:, 0], given.classes, given.labels)
+        return _of_classes(given.values, numbers, given.classes)
     parts = [given.values[:, part] for part in answers.parts_of(given.task, given.outputs, given.classes)]
     if truth.shape[1] != len(parts):
         raise DataInvalid(f"y has {truth.shape[1]} columns, and the model predicts {len(parts)} targets")
@@ -70,12 +71,16 @@ def measure(given: Answers, truth: NDArray[Any] | None) -> tuple[dict[str, float
     return means, {f"target={name}": each for name, each in slices.items()}
 
 
-def class_numbers(labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Return the number of each label. Raises DataInvalid for a label that the model does not have."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    texts = [label_text(label) for label in labels]
+def class_numbers(true: NDArray[Any], classes: Sequence[str], labels: Sequence[str] = ()) -> NDArray[np.int64]:
+    """Return the number of each true class, which is named as in `classes`, or else as in `labels`.
+
+    Raises DataInvalid for one that the model does not have.
+    """
+    texts = [label_text(label) for label in true]
+    names = labels if labels and not set(texts) <= set(classes) else classes
+    numbers = {name: number for number, name in enumerate(names)}
     if unknown := sorted(set(texts) - set(numbers)):
-        raise DataInvalid(f"y holds '{unknown[0][:60]}', which is no class of the model: {', '.join(classes)[:200]}")
+        raise DataInvalid(f"y holds '{unknown[0][:60]}', which is no class of the model: {', '.join(names)[:200]}")
     return np.array([numbers[text] for text in texts], np.int64)
 
 
@@ -83,7 +88,7 @@ def reliability(given: Answers, truth: NDArray[Any] | None) -> tuple[Calibration
     """Return the calibration of a classifier of one target."""
     if truth is None or given.task != answers.CLASSIFICATION or len(given.classes) < 2:
         return ()
-    return calibration(class_numbers(truth[:, 0], given.classes), given.values)
+    return calibration(class_numbers(truth[:, 0], given.classes, given.labels), given.values)
 
 
 def _of_classes(

@@ -1,4 +1,4 @@
-"""A fitted pipeline that classifies texts, as the arrays that serving reads: n-grams, their weights, a linear classifier."""
+"""A fitted pipeline that classifies texts, as the arrays that serving reads: n-grams and a linear classifier."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
@@ -15,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from models.errors import NotConvertible
 from models.text.ngrams import WORD_PATTERN, NgramRange
 from models.text.weights import TermGroup, TextWeights, Vocabulary
 from training.fitted.answers import Estimator
@@ -69,6 +71,16 @@ def text_weights(model: Estimator) -> TextWeights:
         coefficients=np.ascontiguousarray(linear.coefficients.T, dtype=np.float64),
         intercept=linear.intercept.astype(np.float64),
     )
+
+
+def no_probabilities(model: Estimator) -> NotConvertible:
+    """Return the error for a model of texts that has none."""
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    name = type(last).__name__
+    if not is_classifier(last):
+        return not_convertible(f"{name} over texts is no classifier")
+    instead = f"fit CalibratedClassifierCV({name}(...), ensemble=False) in its place"
+    return not_convertible(f"{name} has no probabilities", instead=instead)
 
 
 def _columns(step: Estimator) -> _Columns:
@@ -143,9 +155,6 @@ def _linear(model: Estimator) -> _Linear:
         parts = [_linear(each) for each in model.estimators_]
         stacked = np.concatenate([part.coefficients for part in parts])
         return _Linear(stacked, np.concatenate([part.intercept for part in parts]), one_vs_rest=len(parts) > 1)
-    if not hasattr(model, "predict_proba"):
-        instead = f"fit CalibratedClassifierCV({name}(...), ensemble=False) in its place"
-        raise not_convertible(f"{name} has no probabilities", instead=instead)
     if isinstance(model, LogisticRegression | LogisticRegressionCV):
         return _Linear(model.coef_, model.intercept_)
     if isinstance(model, SGDClassifier) and model.loss == "log_loss":

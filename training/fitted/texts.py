@@ -25,7 +25,7 @@ from training.fitted.refusal import WAY_OUT
 from training.fitted.sklearn_onnx import unwrapped
 from training.fitted.tables import MAX_DIFFERENCE, Agreement, check_gate, fingerprint
 from training.fitted.targets import class_numbers, target_names, true_values
-from training.fitted.text_weights import text_weights
+from training.fitted.text_weights import no_probabilities, text_weights
 from training.promotion import saving_version
 from training.report import library_versions, print_summary, write_report
 from training.text.card import example_text, text_profile
@@ -39,6 +39,8 @@ def save_texts(model: Estimator, texts: Sequence[str], y: Any, options: SaveOpti
     """Save a fitted pipeline. Raises DataInvalid, NotConvertible, ParityNotMet or GateNotMet."""
     model = unwrapped(model)
     truth = true_values(y, rows=len(texts))
+    if not hasattr(model, "predict_proba"):
+        raise no_probabilities(model)
     answers = ask(model, list(texts), classes=options.classes, targets=target_names(y))
     weights = text_weights(model)
     agreement = _compare(model, weights, texts, answers)
@@ -77,7 +79,7 @@ def _card(
 ) -> Card:
     metrics: dict[str, float] = {}
     slices: dict[str, Metrics] = {}
-    numbers = None if truth is None else class_numbers(truth[:, 0], answers.classes)
+    numbers = None if truth is None else class_numbers(truth[:, 0], answers.classes, answers.labels)
     if numbers is not None:
         metrics = scores(numbers, answers.values)
         slices = length_slices(texts, numbers, answers.values) | by_class(answers.values, numbers, answers.classes)
