@@ -46,7 +46,7 @@ class TextScorer:
         if self._weights.vocabulary.one_vs_rest:
             shares = expit(scores)
             total = shares.sum(axis=1, keepdims=True)
-            return np.where(total > 0, shares / np.where(total > 0, total, 1.0), 1.0 / shares.shape[1])
+            return np.asarray(np.where(total > 0, shares / np.where(total > 0, total, 1.0), 1.0 / shares.shape[1]))
         answers: NDArray[np.float64] = softmax(scores, axis=1)
         return answers
 

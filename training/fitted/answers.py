@@ -32,8 +32,8 @@ Estimator = Any
 class Answers:
     """The answers of a model to N rows: float64 (N, W), as `models.tabular.answers` defines them for `task`.
 
-    `classes` are those of a single target, and `labels` what the model calls them. `is_paired`: the estimator gives only
-    the second of two probabilities, for each target.
+    `classes` are those of a single target, and `labels` what the model calls them. `is_paired`: the estimator gives
+    only the second of two probabilities, for each target.
     """
 
     task: Task
@@ -140,8 +140,8 @@ def _call(method: Callable[[Any], Any], given: Any, name: str) -> Any:
 
 def _classes(model: Estimator, shares: Any, given: Any, classes: Sequence[str], targets: Sequence[str]) -> Answers:
     if isinstance(shares, list):
-        labels = [tuple(map(label_text, each)) for each in model.classes_]
-        return _several_classes(model, given, [np.asarray(each) for each in shares], labels, targets)
+        of_targets = [tuple(map(label_text, each)) for each in model.classes_]
+        return _several_classes(model, given, [np.asarray(each) for each in shares], of_targets, targets)
     shares = np.asarray(shares, dtype=np.float64)
     predicted = np.asarray(model.predict(given))
     if predicted.ndim == 2 and predicted.shape[1] > 1:

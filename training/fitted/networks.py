@@ -218,7 +218,7 @@ def _graph(network: _Network, rows: Rows, answers: Answers, head: str) -> bytes:
 def _checked_input(network: onnx.ModelProto, name: str, columns: int) -> onnx.ValueInfoProto:
     """Return the input of rows. Raises NotConvertible for another number or form of inputs."""
     constants = {each.name for each in network.graph.initializer}
-    inputs = [each for each in network.graph.input if each.name not in constants]
+    inputs: list[onnx.ValueInfoProto] = [each for each in network.graph.input if each.name not in constants]
     if len(inputs) != 1:
         raise not_convertible(f"'{name}' has {len(inputs)} inputs, not one of rows (N, F)")
     tensor = inputs[0].type.tensor_type
@@ -237,8 +237,8 @@ def _checked_input(network: onnx.ModelProto, name: str, columns: int) -> onnx.Va
 def _output_of(network: onnx.ModelProto, name: str) -> str:
     """Return the output of numbers. Raises NotConvertible where there is none, or several."""
     tensors = [each for each in network.graph.output if each.type.WhichOneof("value") == "tensor_type"]
-    numbers = [each.name for each in tensors if each.type.tensor_type.elem_type in _FLOATS]
-    shares = [each for each in numbers if "prob" in each.lower()]
+    numbers: list[str] = [each.name for each in tensors if each.type.tensor_type.elem_type in _FLOATS]
+    shares: list[str] = [each for each in numbers if "prob" in each.lower()]
     if len(shares or numbers) != 1:
         found = ", ".join(each.name for each in network.graph.output)
         instead = "export one tensor of probabilities or numbers (skl2onnx: zipmap=False)"

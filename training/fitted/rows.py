@@ -174,7 +174,7 @@ def _categories(
             f"column '{column.name}' of X has {len(names):,} different texts, at most {MAX_CATEGORIES:,} are served as "
             "categories; for free text give a list of texts as X and fit a pipeline of TfidfVectorizer to it"
         )
-    values = [None if value is None else str(value) for value in _plain(series)]
+    values: list[object] = [None if value is None else str(value) for value in _plain(series)]
     return replace(column, kind="category", categories=names), values, table
 
 

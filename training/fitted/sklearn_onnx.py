@@ -106,7 +106,10 @@ def _convert(model: Estimator, inputs: Sequence[tuple[str, Any]]) -> onnx.ModelP
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return to_onnx(model, initial_types=list(inputs), options=options, target_opset=_OPSETS)
+            converted: onnx.ModelProto = to_onnx(
+                model, initial_types=list(inputs), options=options, target_opset=_OPSETS
+            )
+            return converted
     except NotConvertible:
         raise
     except Exception as error:  # skl2onnx raises many types
@@ -256,7 +259,7 @@ def _number(graph: OnnxGraph, value: str, number_type: NumberType) -> str:
 
 def _output(model: onnx.ModelProto, given: Answers) -> str:
     """Return the output that holds the numbers: the only one, or the one after the labels."""
-    names = [output.name for output in model.graph.output]
+    names: list[str] = [output.name for output in model.graph.output]
     return names[0] if given.task in (answers.REGRESSION, answers.MULTI_REGRESSION) else names[1]
 
 

@@ -38,7 +38,7 @@ def true_values(y: Any, *, rows: int) -> NDArray[Any] | None:
         raise DataInvalid(f"y has {len(frame):,} values, and X has {rows:,} rows")
     if frame.isna().any(axis=None):
         raise DataInvalid("y has missing values; leave these rows out of X and y")
-    return frame.to_numpy()
+    return np.asarray(frame.to_numpy())
 
 
 def measure(given: Answers, truth: NDArray[Any] | None) -> tuple[dict[str, float], dict[str, Metrics]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +125,7 @@ def _check_vectorizer(step: CountVectorizer) -> None:
 
 def _weighed(columns: _Columns, step: TfidfTransformer) -> _Columns:
     factors = columns.factors * (step.idf_ if step.use_idf else 1.0)
-    norm = step.norm or ""
+    norm: Literal["l1", "l2", ""] = step.norm or ""
     return _Columns(replace(columns.vocabulary, sublinear=step.sublinear_tf, norm=norm), factors)
 
 
