@@ -129,11 +129,7 @@ def _call(method: Callable[[Any], Any], given: Any, name: str) -> Any:
     except NotFittedError as error:
         raise DataInvalid(f"{name} is not fitted; call fit(X, y) first") from error
     except Exception as error:  # every library has exceptions of its own
-        if (
-            "not fitted" in str(error).lower()
-            or "fit first" in str(error).lower()
-            or "has not been trained" in str(error)
-        ):
+        if any(words in str(error).lower() for words in _NOT_FITTED):
             raise DataInvalid(f"{name} is not fitted; call fit(X, y) first") from error
         raise DataInvalid(f"{name} cannot predict the rows of X: {first_line(error)}") from error
 
@@ -151,9 +147,7 @@ def _classes(model: Estimator, shares: Any, given: Any, classes: Sequence[str], 
     # Mixtures number their components.
     labels = tuple(map(label_text, getattr(model, "classes_", range(shares.shape[1]))))
     if classes and len(classes) != len(labels):
-        raise DataInvalid(
-            f"{len(classes)} names of classes are given, and the model has {len(labels)}: {', '.join(labels)}"
-        )
+        raise DataInvalid(f"{len(classes)} classes are named, and the model has {len(labels)}: {', '.join(labels)}")
     _check_likeliest(model, labels, shares, predicted)
     return probabilities(shares, labels, classes=classes, target=targets[0] if targets else "")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from skl2onnx import get_model_alias, update_registered_converter
+from skl2onnx.common._registration import get_converter, register_converter
 from skl2onnx.common.data_types import (
     DoubleTensorType,
     FloatTensorType,
@@ -41,12 +43,23 @@ from training.fitted.refusal import first_line, not_convertible
 
 _CLASSIFIERS = ("LGBMClassifier", "XGBClassifier", "XGBRFClassifier", "CatBoostClassifier")
 _REGRESSORS = ("LGBMRegressor", "LGBMRanker", "XGBRegressor", "XGBRFRegressor", "XGBRanker", "CatBoostRegressor")
+# scikit-learn's trees round rows to float32 before they compare, and thresholds may be equal to values.
+_TREES = (
+    "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
+    "RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
+    "GradientBoostingClassifier", "GradientBoostingRegressor", "IsolationForest",
+)  # fmt: skip
 _OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}
 
 
 def register() -> None:
     """Register the converters, also for the libraries that have been imported since the last call."""
     update_registered_converter(SimpleImputer, "SimpleImputerOfAnyKind", _imputed_shape, _convert_imputer)
+    for name in _TREES:
+        known = get_converter(f"Sklearn{name}")
+        if not isinstance(known._fct, _InFloat32):
+            options = known.get_allowed_options()
+            register_converter(f"Sklearn{name}", _InFloat32(known._fct), overwrite=True, options=options)
     _register(HistGradientBoostingClassifier, is_classifier=True)
     _register(HistGradientBoostingRegressor, is_classifier=False)
     for library in ("lightgbm", "xgboost", "catboost"):
@@ -104,6 +117,31 @@ class _Nodes:
             of_type = helper.np_dtype_to_tensor_dtype(values.dtype)
             self._container.add_initializer(name, of_type, list(values.shape), values.ravel().tolist())
         return name
+
+
+class _InFloat32:
+    """A converter of skl2onnx whose operator is computed in float32, among others that are computed in float64."""
+
+    def __init__(self, convert: Callable[[Any, Any, Any], None]) -> None:
+        self._convert = convert
+
+    def __call__(self, scope: Any, operator: Any, container: Any) -> None:
+        rows = operator.inputs[0]
+        if not isinstance(rows.type, DoubleTensorType):
+            self._convert(scope, operator, container)
+            return
+        nodes = _Nodes(scope, container)
+        outputs = {at: each for at, each in enumerate(operator.outputs) if isinstance(each.type, DoubleTensorType)}
+        rounded = scope.declare_local_variable("rounded", FloatTensorType(rows.type.shape))
+        nodes.add("Cast", [rows.full_name], output=rounded.full_name, to=TensorProto.FLOAT)
+        operator.inputs.set_element(0, rounded)
+        for at, each in outputs.items():
+            operator.outputs.set_element(at, scope.declare_local_variable("answer", FloatTensorType(each.type.shape)))
+        self._convert(scope, operator, container)
+        for at, each in outputs.items():
+            nodes.add("Cast", [operator.outputs[at].full_name], output=each.full_name, to=TensorProto.DOUBLE)
+            operator.outputs.set_element(at, each)
+        operator.inputs.set_element(0, rows)
 
 
 def _convert_boosting(scope: Any, operator: Any, container: Any) -> None:

@@ -134,7 +134,8 @@ def _parts(value: Any, seen: set[int] | None = None) -> Iterator[BaseEstimator]:
     seen.add(id(value))
     if isinstance(value, BaseEstimator):
         yield value
-        for each in vars(value).values():
+    if isinstance(value, BaseEstimator) or type(value).__module__.startswith("sklearn."):
+        for each in getattr(value, "__dict__", {}).values():
             yield from _parts(each, seen)
     elif isinstance(value, dict):
         for each in value.values():

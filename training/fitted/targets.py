@@ -94,6 +94,8 @@ def reliability(given: Answers, truth: NDArray[Any] | None) -> tuple[Calibration
 def _of_classes(
     values: NDArray[np.float64], numbers: NDArray[np.int64], classes: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Metrics]]:
+    # Sums of float32, which scikit-learn's metrics warn of.
+    values = values / values.sum(axis=1, keepdims=True)
     slices = by_class(values, numbers, classes)
     if set(numbers.tolist()) == set(range(len(classes))) and len(classes) > 1:
         return scores(numbers, values), slices
