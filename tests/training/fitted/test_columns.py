@@ -22,6 +22,8 @@ from models.card import Column
 from tests.training.fitted.served_rows import X, Y, answers, customers, instances, shares, with_gaps
 from training import save
 
+pytestmark = pytest.mark.slow
+
 NUMBERS, TEXTS = ["credit amount", "age"], ["größe", "city"]
 FILLED = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 

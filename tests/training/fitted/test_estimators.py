@@ -46,6 +46,8 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 from tests.training.fitted.served_rows import LABELS, SEVERAL, TWO, XR, YR, X, Y, answers, shares, with_gaps
 from training import save
 
+pytestmark = pytest.mark.slow
+
 GAPS = with_gaps(X)
 LGBM = {"n_estimators": 8, "verbose": -1, "min_child_samples": 5, "n_jobs": 1}
 CATBOOST = {"iterations": 8, "verbose": 0, "allow_writing_files": False}

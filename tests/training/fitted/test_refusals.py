@@ -29,6 +29,8 @@ from tests.training.fitted.served_rows import LABELS, SEVERAL, TWO, XR, YR, X, Y
 from training import save
 from training.fitted import estimators
 
+pytestmark = pytest.mark.slow
+
 WAY_OUT = "serve it as a class of your own, of the kind 'python': see docs/own-models.md"
 LGBM = {"verbose": -1, "n_jobs": 1}
 PAIRS = np.column_stack([TWO, Y == 1]).astype(int)
