@@ -128,7 +128,7 @@ def _call(method: Callable[[Any], Any], given: Any, name: str) -> Any:
         return method(given)
     except NotFittedError as error:
         raise DataInvalid(f"{name} is not fitted; call fit(X, y) first") from error
-    except Exception as error:  # every library has exceptions of its own
+    except Exception as error:  # each library has its own exceptions
         if any(words in str(error).lower() for words in _NOT_FITTED):
             raise DataInvalid(f"{name} is not fitted; call fit(X, y) first") from error
         raise DataInvalid(f"{name} cannot predict the rows of X: {first_line(error)}") from error

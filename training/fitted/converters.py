@@ -82,7 +82,7 @@ def _register(model: type, *, is_classifier: bool) -> None:
 
 
 def _parse_catboost(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
-    """Declare the outputs of a classifier: CatBoost's is none of scikit-learn's."""
+    """Declare the outputs of a classifier: CatBoost's class is not scikit-learn's."""
     operator = scope.declare_local_operator(get_model_alias(type(model)), model)
     operator.inputs = inputs
     is_text = np.asarray(model.classes_).dtype.kind in "OU"

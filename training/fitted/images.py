@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.card import DataSource
+from models.card import Card, DataSource
 from models.errors import DataInvalid, ParityNotMet
 from models.image.classifier import ImageClassifier
 from models.image.networks import PixelClassifier
@@ -26,7 +26,7 @@ from training.fitted.tables import MAX_DIFFERENCE, check_gate, fingerprint
 from training.fitted.targets import class_numbers, true_values
 from training.image.card import TrainedNetwork, build
 from training.image.evaluation import scores
-from training.image.export import agree, write_network
+from training.image.export import Agreement, agree, write_network
 from training.image.params import Params
 from training.image.photographs import views
 from training.promotion import saving_version
@@ -82,6 +82,24 @@ def _save(
     answers: Any,
     truth: Any,
 ) -> Artifact:
+    model, agreement, embedding = _converted(module, preprocessing, folder)
+    card = _card(options, preprocessing, images, answers, truth, (model, agreement, embedding))
+    check_gate(card, options)
+    with saving_version(card, is_forced=options.promote, store=options.store) as saved:
+        for file in folder.iterdir():
+            copyfile(file, saved.folder / file.name)
+        write_report(card, saved.folder)
+        loaded = ImageClassifier.load(Artifact(card.name, saved.folder.name, saved.folder, card), device="cpu")
+        loaded.predict(loaded.example())
+    artifact = saved.artifact
+    print_summary(artifact.card, tag=artifact.tag, folder=artifact.folder)
+    return artifact
+
+
+def _converted(
+    module: torch.nn.Module, preprocessing: Preprocessing, folder: Path
+) -> tuple[PixelClassifier, Agreement, int]:
+    """Write the network into `folder`. Return it, its agreement with OpenVINO, and the width of its embedding."""
     model = PixelClassifier(module, preprocessing.mean, preprocessing.std).eval()
     try:
         embedding = write_network(model, preprocessing, folder)
@@ -89,20 +107,32 @@ def _save(
         raise not_convertible(f"{type(module).__name__} cannot be converted ({first_line(error)})") from error
     # A GPU would need the class of the network.
     (folder / WEIGHTS_FILE).unlink()
-    pixels = views(preprocessing).pixels
-    agreement = agree(model, folder, pixels, precision="f32", least=Params().min_agreement)
+    agreement = agree(model, folder, views(preprocessing).pixels, precision="f32", least=Params().min_agreement)
     if agreement.parity.max_difference > MAX_DIFFERENCE:
         raise ParityNotMet(
             f"OpenVINO and {type(module).__name__} differ by {agreement.parity.max_difference:.1e}, more than "
             f"{MAX_DIFFERENCE:.0e}: not saved; {WAY_OUT}"
         )
+    return model, agreement, embedding
+
+
+def _card(
+    options: SaveOptions,
+    preprocessing: Preprocessing,
+    images: torch.Tensor,
+    answers: Any,
+    truth: Any,
+    converted: tuple[PixelClassifier, Agreement, int],
+) -> Card:
+    model, agreement, embedding = converted
+    pixels = views(preprocessing).pixels
     labels = [str(number) for number in range(len(options.classes))]
     numbers = None if truth is None else class_numbers(truth[:, 0], options.classes, labels)
     content = np.ascontiguousarray(images.numpy()).tobytes()
     source = DataSource("images given to save()", fingerprint(content), len(images))
     trained = TrainedNetwork(model, options.classes, source, pixels, None, partial(np.copy, pixels))
     card = build(
-        Params(arch=type(module).__name__, name=options.name),
+        Params(arch=type(model.network).__name__, name=options.name),
         trained,
         agreement,
         preprocessing=preprocessing,
@@ -114,14 +144,4 @@ def _save(
     text = options.description or f"{card.algorithm} over images of {preprocessing.crop} pixels, given to save()."
     kept = ("input", "precision", "embedding")
     params = {name: value for name, value in card.params.items() if name in kept or name.startswith("agreement")}
-    card = replace(card, description=text, params={"saved_by": "save", **params})
-    check_gate(card, options)
-    with saving_version(card, is_forced=options.promote, store=options.store) as saved:
-        for file in folder.iterdir():
-            copyfile(file, saved.folder / file.name)
-        write_report(card, saved.folder)
-        loaded = ImageClassifier.load(Artifact(card.name, saved.folder.name, saved.folder, card), device="cpu")
-        loaded.predict(loaded.example())
-    artifact = saved.artifact
-    print_summary(artifact.card, tag=artifact.tag, folder=artifact.folder)
-    return artifact
+    return replace(card, description=text, params={"saved_by": "save", **params})

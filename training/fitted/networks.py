@@ -235,7 +235,7 @@ def _checked_input(network: onnx.ModelProto, name: str, columns: int) -> onnx.Va
 
 
 def _output_of(network: onnx.ModelProto, name: str) -> str:
-    """Return the output of numbers. Raises NotConvertible where there is none, or several."""
+    """Return the output of numbers. Raises NotConvertible unless there is exactly one."""
     tensors = [each for each in network.graph.output if each.type.WhichOneof("value") == "tensor_type"]
     numbers: list[str] = [each.name for each in tensors if each.type.tensor_type.elem_type in _FLOATS]
     shares: list[str] = [each for each in numbers if "prob" in each.lower()]

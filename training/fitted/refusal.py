@@ -7,7 +7,7 @@ import re
 from models.errors import NotConvertible
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-WAY_OUT = "serve it as a class of your own, of the kind 'python': see docs/own-models.md"
+WAY_OUT = "serve it as your own class with the kind 'python': see docs/own-models.md"
 
 
 def not_convertible(what: str, *, instead: str = "") -> NotConvertible:

@@ -28,7 +28,7 @@ class Rows:
     """N rows in three forms.
 
     `given` is what the model takes, `encoded` is float64 (N, W) as the service encodes the same rows. `tables[i]` holds
-    the values that the categories of column i stand for, in their order; it is empty for a column without categories.
+    the values of the categories of column i, in their order; it is empty for a column without categories.
     """
 
     given: Any  # Any: a DataFrame or an array
@@ -129,7 +129,7 @@ def _check_names(frame: pd.DataFrame) -> None:
 
 
 def _read(name: str, series: pd.Series) -> tuple[Column, list[object], tuple[object, ...]]:
-    """Return the column, its values as JSON has them, and what its categories stand for."""
+    """Return the column, its values as JSON has them, and the values of its categories."""
     missing = bool(series.isna().any())
     if series.isna().all():
         raise DataInvalid(f"column '{name}' of X has no value at all; leave it out and fit the model without it")

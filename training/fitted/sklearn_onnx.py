@@ -146,7 +146,7 @@ def _parts(value: Any, seen: set[int] | None = None) -> Iterator[BaseEstimator]:
 
 
 def _prepared(model: Estimator, tokens: Sequence[str]) -> Estimator:
-    """Return a copy that skl2onnx can read: columns by position, missing texts as the token that stands for them."""
+    """Return a copy that skl2onnx can read: columns by position, missing texts as their token."""
     prepared = copy.deepcopy(model)
     missing = tokens[1] if tokens else ""
     for part in _parts(prepared):
@@ -218,7 +218,7 @@ def _is_text(rows: Rows, number: int) -> bool:
 
 
 def _tokens(rows: Rows) -> tuple[str, str]:
-    """Return texts that no category has: for a category that is none of the known ones, and for a missing one."""
+    """Return texts that no category has: for an unknown category, and for a missing one."""
     known = {str(each) for table in rows.tables for each in table}
     return tuple(next(word for word in _variants(base) if word not in known) for base in ("(other)", "(missing)"))  # type: ignore[return-value]  # two
 
@@ -241,7 +241,7 @@ def _matrix(graph: OnnxGraph, rows: Rows, number_type: NumberType) -> str:
 
 
 def _column(graph: OnnxGraph, rows: Rows, number: int, tokens: Sequence[str], number_type: NumberType) -> str:
-    """Add one column as (N, 1): numbers, or the values that the codes of its categories stand for."""
+    """Add one column as (N, 1): numbers, or the values of its categories."""
     column = graph.columns([number])
     table = rows.tables[number]
     if not table:

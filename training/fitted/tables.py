@@ -118,7 +118,7 @@ def save_table(table: ConvertedTable, truth: NDArray[Any] | None, options: SaveO
 
 
 def check_gate(card: Card, options: SaveOptions) -> None:
-    """Raise GateNotMet where the main metric is below the least that is wanted, or there is none."""
+    """Raise GateNotMet where the main metric is missing, or below `min_metric`."""
     if options.min_metric is None:
         return
     name, reached = next(iter(card.metrics.items()), ("", float("nan")))

@@ -112,9 +112,9 @@ def _check_vectorizer(step: CountVectorizer) -> None:
     name = type(step).__name__
     for option in ("preprocessor", "tokenizer"):
         if getattr(step, option) is not None:
-            raise not_convertible(f"{name} with a {option} of its own is not converted")
+            raise not_convertible(f"{name} with a custom {option} is not converted")
     if step.analyzer not in ("word", "char", "char_wb"):
-        raise not_convertible(f"{name} with an analyzer of its own is not converted")
+        raise not_convertible(f"{name} with a custom analyzer is not converted")
     if step.analyzer == "word" and step.token_pattern != WORD_PATTERN:
         raise not_convertible(f"{name} with another token_pattern is not converted", instead="use the default one")
     if step.strip_accents not in (None, "unicode"):

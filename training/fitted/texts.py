@@ -77,12 +77,8 @@ def _card(
     agreement: Agreement,
     options: SaveOptions,
 ) -> Card:
-    metrics: dict[str, float] = {}
-    slices: dict[str, Metrics] = {}
     numbers = None if truth is None else class_numbers(truth[:, 0], answers.classes, answers.labels)
-    if numbers is not None:
-        metrics = scores(numbers, answers.values)
-        slices = length_slices(texts, numbers, answers.values) | by_class(answers.values, numbers, answers.classes)
+    metrics, slices = _measure(texts, numbers, answers)
     versions = library_versions("scikit-learn", "numpy", "scipy", "safetensors")
     algorithm = algorithm_of(model)
     measured = f"metrics are of the {len(texts):,} texts given to save()" if metrics else "not measured"
@@ -112,3 +108,12 @@ def _card(
         profile=text_profile(answers.outputs, texts, answers.values),
         calibration=() if numbers is None else calibration(numbers, answers.values),
     )
+
+
+def _measure(
+    texts: Sequence[str], numbers: NDArray[np.int64] | None, answers: Answers
+) -> tuple[dict[str, float], dict[str, Metrics]]:
+    if numbers is None:
+        return {}, {}
+    slices = length_slices(texts, numbers, answers.values) | by_class(answers.values, numbers, answers.classes)
+    return scores(numbers, answers.values), slices

@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from torch import nn
 
 from models.errors import DataInvalid, NotConvertible
+from models.image import classifier
 from models.image.classifier import ImageClassifier
 from models.image.preprocessing import Preprocessing
 from tests.training.fitted.served_rows import SEVERAL, TWO, Y, answers, shares
@@ -24,7 +25,7 @@ from training import save
 pytestmark = pytest.mark.slow
 
 X = ROWS.astype(np.float32)
-WAY_OUT = "of the kind 'python': see docs/own-models.md"
+WAY_OUT = "with the kind 'python': see docs/own-models.md"
 NAMES = ["low", "middling", "high"]
 
 
@@ -143,10 +144,10 @@ def written(model: onnx.ModelProto, path: Path) -> Path:
 
 
 def test_onnx_files(tmp_path: Path) -> None:
-    classifier = LogisticRegression().fit(X, Y)
-    file = written(to_onnx(classifier, X[:1], options={"zipmap": False}), tmp_path / "classes.onnx")
+    linear = LogisticRegression().fit(X, Y)
+    file = written(to_onnx(linear, X[:1], options={"zipmap": False}), tmp_path / "classes.onnx")
     artifact = save(file, X, Y, name="m", classes=NAMES, store=tmp_path)
-    np.testing.assert_allclose(shares(answers(artifact, X)), classifier.predict_proba(X), atol=2e-6)
+    np.testing.assert_allclose(shares(answers(artifact, X)), linear.predict_proba(X), atol=2e-6)
     assert artifact.card.algorithm == "network of skl2onnx"
 
     regression = LinearRegression().fit(X, SEVERAL)
@@ -217,19 +218,29 @@ def test_a_network_that_classifies_images(tmp_path: Path) -> None:
     module = Small()
     artifact = save(module, torch.rand(4, 3, 32, 32), [0, 1, 2, 0], name="m", classes=NAMES, store=tmp_path)
 
-    classifier = ImageClassifier.load(artifact)
-    assert classifier.preprocessing == Preprocessing(resize=37, crop=32)
+    loaded = ImageClassifier.load(artifact)
+    assert loaded.preprocessing == Preprocessing(resize=37, crop=32)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     mean, std = (
         torch.tensor(each).view(1, 3, 1, 1) for each in (classifier.preprocessing.mean, classifier.preprocessing.std)
     )
     images = (torch.tensor(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
-    np.testing.assert_allclose(classifier.predict(pixels), output_of(module, images).softmax(1), atol=1e-5)
+    np.testing.assert_allclose(loaded.predict(pixels), output_of(module, images).softmax(1), atol=1e-5)
     card = artifact.card
     assert (card.task, card.classes, card.algorithm) == ("image-classification", tuple(NAMES), "Small")
     assert set(card.metrics) == {"top1", "log_loss"}
     assert card.parity is not None
     assert card.parity.max_difference < 1e-4
+
+
+def test_a_network_whose_class_the_service_does_not_have_is_served_by_a_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = save(Small(), torch.rand(2, 3, 32, 32), name="m", classes=NAMES, store=tmp_path)
+    # As on a machine with a GPU.
+    monkeypatch.setattr(classifier, "_CUDA_FILES", (str(tmp_path),))
+    monkeypatch.setattr("models.image.torch_runtime.has_cuda", lambda: True)
+    assert ImageClassifier.load(artifact).runtime.startswith("OpenVINO")
 
 
 @pytest.mark.parametrize(

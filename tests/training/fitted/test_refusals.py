@@ -31,7 +31,7 @@ from training.fitted import estimators
 
 pytestmark = pytest.mark.slow
 
-WAY_OUT = "serve it as a class of your own, of the kind 'python': see docs/own-models.md"
+WAY_OUT = "serve it as your own class with the kind 'python': see docs/own-models.md"
 LGBM = {"verbose": -1, "n_jobs": 1}
 PAIRS = np.column_stack([TWO, Y == 1]).astype(int)
 FITTED = LogisticRegression().fit(X, Y)

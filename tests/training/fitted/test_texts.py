@@ -83,8 +83,8 @@ def test_probabilities_of_texts(name: str, labels: Any, tmp_path: Path) -> None:
 
 NO_PATTERN, PATTERN = {"token_pattern": None}, {"token_pattern": r"\w+"}
 CANNOT = {
-    "tokenizer": (make_pipeline(WORDS(tokenizer=str.split, **NO_PATTERN), LogisticRegression()), "a tokenizer of its"),
-    "analyzer": (make_pipeline(WORDS(analyzer=str.split), LogisticRegression()), "an analyzer of its own is not"),
+    "tokenizer": (make_pipeline(WORDS(tokenizer=str.split, **NO_PATTERN), LogisticRegression()), "a custom tokenizer"),
+    "analyzer": (make_pipeline(WORDS(analyzer=str.split), LogisticRegression()), "a custom analyzer is not"),
     "pattern": (make_pipeline(WORDS(**PATTERN), LogisticRegression()), "another token_pattern is not"),
     "accents": (make_pipeline(WORDS(strip_accents="ascii"), LogisticRegression()), "strip_accents='ascii'"),
     "hashes": (make_pipeline(HashingVectorizer(), LogisticRegression()), "HashingVectorizer over texts is not conv"),
@@ -102,7 +102,7 @@ def test_pipelines_that_cannot_be_converted(case: str, tmp_path: Path) -> None:
     with pytest.raises(NotConvertible) as refused:
         save(pipeline.fit(TEXTS, IS_SPORT), TEXTS, IS_SPORT, name="topics", store=tmp_path / "models")
     assert message in str(refused.value)
-    assert "of the kind 'python': see docs/own-models.md" in str(refused.value)
+    assert "with the kind 'python': see docs/own-models.md" in str(refused.value)
     assert not (tmp_path / "models").exists()
 
 
