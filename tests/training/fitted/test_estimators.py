@@ -49,8 +49,8 @@ from training import save
 pytestmark = pytest.mark.slow
 
 GAPS = with_gaps(X)
-LGBM = {"n_estimators": 8, "verbose": -1, "min_child_samples": 5, "n_jobs": 1}
-CATBOOST = {"iterations": 8, "verbose": 0, "allow_writing_files": False}
+LGBM: dict[str, Any] = {"n_estimators": 8, "verbose": -1, "min_child_samples": 5, "n_jobs": 1}
+CATBOOST: dict[str, Any] = {"iterations": 8, "verbose": 0, "allow_writing_files": False}
 TEXTS = np.where(TWO, "yes", "no")
 
 CLASSIFIERS = {

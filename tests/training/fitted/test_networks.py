@@ -221,9 +221,7 @@ def test_a_network_that_classifies_images(tmp_path: Path) -> None:
     loaded = ImageClassifier.load(artifact)
     assert loaded.preprocessing == Preprocessing(resize=37, crop=32)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    mean, std = (
-        torch.tensor(each).view(1, 3, 1, 1) for each in (classifier.preprocessing.mean, classifier.preprocessing.std)
-    )
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (loaded.preprocessing.mean, loaded.preprocessing.std))
     images = (torch.tensor(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
     np.testing.assert_allclose(loaded.predict(pixels), output_of(module, images).softmax(1), atol=1e-5)
     card = artifact.card

@@ -17,6 +17,7 @@ from sklearn.cluster import DBSCAN, Birch
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -28,11 +29,13 @@ from models.store.artifacts import find, versions
 from tests.training.fitted.served_rows import LABELS, SEVERAL, TWO, XR, YR, X, Y, customers, with_gaps
 from training import save
 from training.fitted import estimators
+from training.fitted.answers import ask
+from training.fitted.sklearn_onnx import to_graph
 
 pytestmark = pytest.mark.slow
 
 WAY_OUT = "serve it as your own class with the kind 'python': see docs/own-models.md"
-LGBM = {"verbose": -1, "n_jobs": 1}
+LGBM: dict[str, Any] = {"verbose": -1, "n_jobs": 1}
 PAIRS = np.column_stack([TWO, Y == 1]).astype(int)
 FITTED = LogisticRegression().fit(X, Y)
 FRAME = pd.DataFrame(X, columns=list("abcde"))
@@ -204,16 +207,11 @@ def test_a_graph_that_answers_otherwise(tmp_path: Path) -> None:
 
 def test_a_graph_that_agrees_on_the_given_rows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = RandomForestClassifier(4, random_state=0).fit(X, Y)
-    real = estimators.to_graph
 
     def nearest(model: Any, rows: Any, given: Any, number_type: Any) -> bytes:
         """Return the graph of the nearest given row's answer: right for the given rows, wrong between them."""
-        from sklearn.neighbors import KNeighborsRegressor
-
         found = KNeighborsRegressor(1).fit(X, given.values)
-        from training.fitted.answers import ask
-
-        return real(found, rows, ask(found, X), number_type)
+        return to_graph(found, rows, ask(found, X), number_type)
 
     monkeypatch.setattr(estimators, "to_graph", nearest)
     assert "on rows like the given ones" in refusal(ParityNotMet, tmp_path, model, X, Y)

@@ -81,7 +81,8 @@ def test_probabilities_of_texts(name: str, labels: Any, tmp_path: Path) -> None:
     assert card.parity.rows > len(TEXTS)
 
 
-NO_PATTERN, PATTERN = {"token_pattern": None}, {"token_pattern": r"\w+"}
+NO_PATTERN: dict[str, Any] = {"token_pattern": None}
+PATTERN: dict[str, Any] = {"token_pattern": r"\w+"}
 CANNOT = {
     "tokenizer": (make_pipeline(WORDS(tokenizer=str.split, **NO_PATTERN), LogisticRegression()), "a custom tokenizer"),
     "analyzer": (make_pipeline(WORDS(analyzer=str.split), LogisticRegression()), "a custom analyzer is not"),

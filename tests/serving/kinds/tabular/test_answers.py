@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from training import save
 pytestmark = pytest.mark.slow
 
 PATH = "/v1/tabular/predict"
-MODELS = {
+MODELS: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "tabular-classification": lambda: (LGBMClassifier(n_estimators=8, verbose=-1, n_jobs=1).fit(X, Y), X, Y),
     "tabular-regression": lambda: (Ridge().fit(XR, YR), XR, YR),
     "tabular-multi-class": lambda: (MultiOutputClassifier(LogisticRegression()).fit(X, LABELS), X, LABELS),
@@ -82,7 +82,7 @@ def predictions_of(response: httpx.Response) -> list[dict[str, Any]]:
     return predictions
 
 
-def check(predictions: list[dict[str, Any]], task: str) -> None:
+def check(predictions: Sequence[Mapping[str, Any]], task: str) -> None:
     for predicted, expected in zip(predictions, expected_of(task), strict=True):
         assert predicted["prediction"] == pytest.approx(expected["prediction"])
 
