@@ -87,21 +87,22 @@ def check(predictions: Sequence[Mapping[str, Any]], task: str) -> None:
         assert predicted["prediction"] == pytest.approx(expected["prediction"])
 
 
-def test_rows_are_answered_as_the_document_says(client: httpx.Client, artifact: Artifact) -> None:
-    predictions = predictions_of(client.post(PATH, json={"instances": ROWS}))
+@pytest.mark.parametrize("path", [PATH, "/v1/models/tabular/predict"])
+def test_rows_are_answered_as_the_document_says(path: str, client: httpx.Client, artifact: Artifact) -> None:
+    predictions = predictions_of(client.post(path, json={"instances": ROWS}))
     check(predictions, artifact.card.task)
 
     document = client.get("/docs.json").json()
     validate(document)
-    operation = document["paths"][PATH]["post"]
+    operation = document["paths"][path]["post"]
     content = operation["responses"]["200"]["content"]["application/json"]
     schema = {**content["schema"], "components": document["components"]}
-    body = client.post(PATH, json={"instances": ROWS}).json()
+    body = client.post(path, json={"instances": ROWS}).json()
     jsonschema.validate(body, schema, jsonschema.Draft202012Validator)
     for example in content["examples"].values():
         jsonschema.validate(example["value"], schema, jsonschema.Draft202012Validator)
     for example in operation["requestBody"]["content"]["application/json"]["examples"].values():
-        assert client.post(PATH, json=example["value"]).status_code == 200
+        assert client.post(path, json=example["value"]).status_code == 200
     # The schema holds for no answer of another form.
     for change in ({"prediction": None}, {"prediction": [1]}):
         wrong = {**body, "predictions": [{**body["predictions"][0], **change}]}
