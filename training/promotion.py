@@ -71,6 +71,10 @@ def objection_to(card: Card, *, store: Path | None = None) -> str:
         (column.name, column.kind) for column in card.inputs
     ]:
         return f"its inputs differ from those of {present.tag}"
+    if [(column.name, column.categories) for column in other.outputs] != [
+        (column.name, column.categories) for column in card.outputs
+    ]:
+        return f"its outputs differ from those of {present.tag}"
     metric = next(iter(card.metrics), "")
     if metric in other.metrics and card.metrics[metric] < other.metrics[metric] - MAX_DROP:
         return f"its {metric} is {card.metrics[metric]:.4f}, and that of {present.tag} is {other.metrics[metric]:.4f}"

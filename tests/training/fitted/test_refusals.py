@@ -242,6 +242,16 @@ def test_a_worse_version_is_saved_and_not_promoted(tmp_path: Path) -> None:
     assert find("m", store=tmp_path).version == forced.version
 
 
+def test_a_version_that_predicts_other_targets_is_not_promoted(tmp_path: Path) -> None:
+    model = Ridge().fit(XR, SEVERAL)
+    first, other = (pd.DataFrame(SEVERAL, columns=list(names)) for names in ("abc", "abd"))
+    present = save(model, XR, first, name="m", store=tmp_path)
+    save(model, XR, other, name="m", store=tmp_path)
+    assert find("m", store=tmp_path).version == present.version
+    again = save(model, XR, first, name="m", store=tmp_path)
+    assert find("m", store=tmp_path).version == again.version
+
+
 def test_other_rows_have_another_fingerprint(tmp_path: Path) -> None:
     fingerprints = {
         save(FITTED, rows, y, name="m", store=tmp_path).card.data.sha256
