@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 from pydantic import ValidationError
+from sklearn.cluster import KMeans
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier
@@ -121,6 +123,39 @@ def test_categories_of_pandas_are_the_numbers_that_lightgbm_was_fitted_to(tmp_pa
 
     assert artifact.card.inputs[3].categories == ("small", "middling", "large")
     np.testing.assert_allclose(shares(predictions), model.predict_proba(frame), atol=2e-6)
+
+
+def numbers_of_customers() -> pd.DataFrame:
+    frame, _ = customers()
+    return frame[["credit amount", "age", "is known"]].fillna(0)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "frame"),
+    [
+        (logistic((StandardScaler(), NUMBERS), remainder="passthrough"), numbers_of_customers()),
+        (
+            make_pipeline(StandardScaler(), LogisticRegression()),
+            numbers_of_customers().astype({"age": "Int64", "credit amount": "Float64", "is known": "boolean"}),
+        ),
+        (LogisticRegression(), pd.DataFrame(X)),
+        (GridSearchCV(PIPELINES["one-hot"], {"logisticregression__C": [1, 2]}), customers()[0]),
+    ],
+    ids=["columns by name", "types with gaps", "columns by number", "search"],
+)
+def test_other_forms_of_tables(pipeline: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    _, bought = customers()
+    artifact = save(pipeline.fit(frame, bought), frame, bought.tolist(), name="m", store=tmp_path)
+    np.testing.assert_allclose(shares(answers(artifact, frame)), pipeline.predict_proba(frame), atol=2e-6)
+    assert [column.name for column in artifact.card.inputs] == [str(name) for name in frame.columns]
+
+
+def test_clusters_of_customers(tmp_path: Path) -> None:
+    frame, _ = customers()
+    steps = make_column_transformer((StandardScaler(), ["age"]), (OneHotEncoder(), ["city"]))
+    pipeline = make_pipeline(steps, KMeans(3, random_state=0)).fit(frame)
+    predictions = answers(save(pipeline, frame, name="m", store=tmp_path), frame)
+    np.testing.assert_allclose([row["distances"] for row in predictions], pipeline.transform(frame), atol=1e-6)
 
 
 def test_columns_of_an_array_are_numbered(tmp_path: Path) -> None:
