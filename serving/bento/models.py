@@ -30,7 +30,7 @@ from serving.kinds.served_model import ServedModel
 from serving.runners.batching import BatchLimits
 from serving.runners.handle import RunnerHandle
 from serving.runners.placement import Placed, connect
-from serving.settings.model_list import ModelEntry, ModelList, read_model_list
+from serving.settings.model_list import ModelEntry, ModelList, list_file, read_model_list
 from serving.settings.settings import Settings
 from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
@@ -170,7 +170,7 @@ class BentoModels:
             max_batch_rows=settings.max_batch_rows,
             max_batch_bytes=settings.max_batch_bytes,
             max_queue_rows=settings.max_queue_rows,
-            calls_in_flight=kind.calls_in_flight(settings),
+            calls_in_flight=entry.replicas * kind.calls_in_flight(settings),
         )
         alias = self._aliases.get(entry.name, entry.name)
         method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
@@ -224,6 +224,7 @@ class BentoModels:
                     artifact=options.tag,
                     kind=kind.name,
                     placement=options.placement,
+                    replicas=self._settings.runner_replicas if options.placement == "process" else 1,
                     options=dict(options.options),
                 )
                 entries.append(entry)
@@ -266,14 +267,6 @@ class BentoModels:
             self.by_name[entry.name] = self.connect(resolved, self.place(resolved))
         except (ArtifactError, SettingsInvalid) as error:
             self.failed[entry.name] = FailedModel(entry, str(error))
-
-
-def list_file(settings: Settings, source: Path) -> Path | None:
-    """Return the model list: the file of the setting, or `models.toml` next to the code, or None."""
-    if settings.models_file:
-        return Path(settings.models_file)
-    file = source / "models.toml"
-    return file if file.is_file() else None
 
 
 def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
