@@ -14,6 +14,7 @@ PlatformError
 ├── TrainingError             a training script cannot save an artifact, or a version cannot be promoted
 │   ├── DataInvalid           the training data cannot be read or is not usable
 │   ├── GateNotMet            a model is worse than the quality gate, or cannot be compared with it
+│   ├── NotConvertible        a fitted model cannot be written in a format that runs no code
 │   └── ParityNotMet          the fast runtime disagrees with the framework
 ├── RunnerError               a runner did not return a prediction
 │   ├── RunnerUnavailable     it is not running or the connection failed; a retry may succeed
@@ -97,6 +98,10 @@ class DataInvalid(TrainingError):
 
 class GateNotMet(TrainingError):
     """A model is worse than the quality gate, or cannot be compared with it."""
+
+
+class NotConvertible(TrainingError):
+    """A fitted model, or a part of it, cannot be written in a format that runs no code."""
 
 
 class ParityNotMet(TrainingError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,10 +27,13 @@ def encode_model(
     constants: Sequence[onnx.TensorProto] = (),
     takes: DTypeLike = np.float32,
     gives: DTypeLike = np.float32,
+    opsets: Mapping[str, int] | None = None,
+    functions: Sequence[onnx.FunctionProto] = (),
 ) -> bytes:
     """Return a graph from `rows` (N, columns) to `answers` (N, outputs) as bytes, checked by onnx.
 
-    `takes` and `gives` are their types.
+    `takes` and `gives` are their types. `opsets` are versions of operators that differ from the usual ones, by domain,
+    and `functions` are those that the nodes call.
     """
     import onnx
     from onnx import helper
@@ -45,9 +48,12 @@ def encode_model(
             [helper.make_tensor_value_info(OUTPUT_NAME, given, ["N", outputs])],
             list(constants),
         ),
-        opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()],
+        opset_imports=[
+            helper.make_opsetid(domain, version) for domain, version in (_OPSETS | dict(opsets or {})).items()
+        ],
         ir_version=_IR_VERSION,
         producer_name="makunouchi",
+        functions=list(functions),
     )
     onnx.checker.check_model(model)
     encoded: bytes = model.SerializeToString()

@@ -20,6 +20,8 @@ from models.image.preprocessing import Pixels, Preprocessing, read_preprocessing
 from models.store.artifacts import Artifact
 
 _CUDA_FILES = ("/dev/nvidiactl", "/dev/dxg")
+# The name in `models.image.torch_runtime`, which imports torch.
+_TORCH_WEIGHTS_FILE = "weights.safetensors"
 
 
 class Engine(Protocol):
@@ -62,7 +64,7 @@ class ImageClassifier:
                 f"artifact '{artifact.tag}' has the task '{card.task}'; expected: image-classification"
             )
         preprocessing = read_preprocessing(artifact.folder)
-        device = _automatic_device() if device == "auto" else device
+        device = _automatic_device(artifact.folder) if device == "auto" else device
         if device == "cpu":
             from models.image.openvino_runtime import OpenVINOEngine
 
@@ -113,9 +115,13 @@ class ImageClassifier:
         return np.full((1, *self.preprocessing.shape), 128, np.uint8)
 
 
-def _automatic_device() -> str:
-    """Choose "cuda" or "cpu". Check for the driver first, because importing torch takes seconds."""
-    if any(Path(file).exists() for file in _CUDA_FILES) and importlib.util.find_spec("torch"):
+def _automatic_device(folder: Path) -> str:
+    """Choose "cuda", or "cpu" where there is no CUDA or the artifact has no weights for torch.
+
+    Check for the driver first, because importing torch takes seconds.
+    """
+    has_weights = (folder / _TORCH_WEIGHTS_FILE).is_file()
+    if has_weights and any(Path(file).exists() for file in _CUDA_FILES) and importlib.util.find_spec("torch"):
         from models.image.torch_runtime import has_cuda
 
         return "cuda" if has_cuda() else "cpu"

@@ -17,7 +17,7 @@ _LESS_IS_BETTER: Final = ("loss", "error", "rmse", "mae", "mse", "mape", "brier"
 def objection_to(card: Card, present: Artifact, *, margin: float = MARGIN) -> str:
     """Return why a version with `card` should not replace `present`, or an empty text.
 
-    Its task, classes or inputs differ, which would break clients, or its main metric is worse by more than `margin`.
+    Its task, classes, inputs or outputs differ, which would break clients, or its main metric is worse by more than `margin`.
     """
     other = present.card
     if other.task != card.task:
@@ -28,6 +28,10 @@ def objection_to(card: Card, present: Artifact, *, margin: float = MARGIN) -> st
         (column.name, column.kind) for column in card.inputs
     ]:
         return f"its inputs differ from those of {present.tag}"
+    if [(column.name, column.categories) for column in other.outputs] != [
+        (column.name, column.categories) for column in card.outputs
+    ]:
+        return f"its outputs differ from those of {present.tag}"
     metric = main_metric(card)
     if metric in other.metrics and _drop(metric, card, other) > margin:
         values = f"its {metric} is {card.metrics[metric]:.4f}, and that of {present.tag} is {other.metrics[metric]:.4f}"

@@ -1,6 +1,7 @@
-"""A tabular model on ONNX Runtime: encoded rows in, probabilities or estimates out.
+"""A tabular model on ONNX Runtime: encoded rows in, numbers such as probabilities or estimates out.
 
-The input is one numeric array per batch; `models.tabular.row_encoder` defines its encoding.
+The input is one numeric array per batch; `models.tabular.row_encoder` defines its encoding, and
+`models.tabular.answers` the numbers of an answer.
 """
 
 from __future__ import annotations
@@ -13,17 +14,13 @@ from numpy.typing import NDArray
 from models.errors import ArtifactInvalid, InvalidInput
 from models.onnx_session import INPUT_NAME, OUTPUT_NAME, open_session, run_session
 from models.store.artifacts import Artifact
+from models.tabular.answers import TASKS, answer_fault, answer_width
 from models.tabular.row_encoder import RowEncoder
 
 if TYPE_CHECKING:
     import onnxruntime
 
 MODEL_FILE = "model.onnx"
-
-# Of the sum of probabilities, for each class: they are float32.
-_TOLERANCE = 1e-4
-
-TASKS = ("tabular-classification", "tabular-regression")
 
 
 class TabularModel:
@@ -52,10 +49,10 @@ class TabularModel:
             raise ArtifactInvalid(f"{MODEL_FILE} of artifact '{artifact.tag}' cannot be loaded: {error}") from error
         columns, outputs = _widths(session)
         model = cls(artifact, session)
-        if columns != model._columns or outputs != max(len(card.classes), 1):
+        if columns != model._columns or outputs != answer_width(card):
             raise ArtifactInvalid(
                 f"{MODEL_FILE} of artifact '{artifact.tag}' has {columns} input columns and {outputs} output columns; "
-                f"its card has {model._columns} encoded columns and {len(card.classes)} classes"
+                f"its card has {model._columns} encoded columns and {answer_width(card)} outputs"
             )
         model.check_example()
         return model
@@ -66,22 +63,14 @@ class TabularModel:
             answers = self.predict(self.example())
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
             raise ArtifactInvalid(f"artifact '{self.artifact.tag}' cannot answer its own example: {error}") from error
-        classes = len(self.artifact.card.classes)
-        fault = ""
-        if answers.shape != (1, max(classes, 1)):
-            fault = f"has the shape {answers.shape}; expected: (1, {max(classes, 1)})"
-        elif not np.isfinite(answers).all():
-            fault = "is not finite"
-        elif classes and (answers.min() < -_TOLERANCE or abs(float(answers.sum()) - 1.0) > classes * _TOLERANCE):
-            fault = "is not a distribution of probabilities: they must be in 0 to 1, and their sum 1"
+        fault = answer_fault(self.artifact.card, answers)
         if fault:
             raise ArtifactInvalid(f"the answer of artifact '{self.artifact.tag}' to its own example {fault}")
 
     def predict(self, rows: NDArray[np.generic]) -> NDArray[np.floating]:
-        """Return probabilities of the card's classes in their order, float32 (N, K), or estimates, float64 (N, 1).
+        """Return the numbers of each row, float32 or float64 (N, W), as `models.tabular.answers` defines them.
 
-        `rows` is (N, W), the output of RowEncoder. Raise InvalidInput for another shape. Estimates of earlier recipes
-        are float32.
+        `rows` is the output of RowEncoder. Raise InvalidInput for another shape.
         """
         if rows.ndim != 2 or rows.shape[1] != self._columns or not len(rows):
             raise InvalidInput(f"rows have the shape {rows.shape}; expected: (N, {self._columns})")

@@ -1,7 +1,7 @@
 """The n-grams of a text, equal to those of scikit-learn's `TfidfVectorizer`, and their column numbers.
 
-Words are runs of two or more letters, digits or underscores of any script. Character n-grams do not cross the spaces
-between words, and a word is padded with one space on either side (scikit-learn's analyzer `char_wb`).
+Words are runs of two or more letters, digits or underscores of any script. Character n-grams of `char_wb` do not cross
+the spaces between words, and a word is padded with one space on either side; those of `char` are of the whole text.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-Unit = Literal["word", "char_wb"]
+Unit = Literal["word", "char_wb", "char"]
 
 WORD_PATTERN = r"(?u)\b\w\w+\b"
 
 _TOKEN = re.compile(WORD_PATTERN)
+_SPACES = re.compile(r"\s\s+")
 # The columns of the n-grams in a word are computed once for a common word. Both limits bound the memory of that cache:
 # 20,000 words of 32 characters have at most about 2 million columns in it.
 _CACHED_WORDS = 20_000
@@ -33,9 +34,9 @@ class NgramRange:
     longest: int
 
 
-def normalize(text: str, *, strip_accents: bool) -> str:
-    """Return `text` in lower case, and without accents where `strip_accents` is set."""
-    lowered = text.lower()
+def normalize(text: str, *, strip_accents: bool, lowercase: bool = True) -> str:
+    """Return `text` in lower case with `lowercase`, and without accents where `strip_accents` is set."""
+    lowered = text.lower() if lowercase else text
     if not strip_accents or lowered.isascii():
         return lowered
     decomposed = unicodedata.normalize("NFKD", lowered)
@@ -45,16 +46,24 @@ def normalize(text: str, *, strip_accents: bool) -> str:
 class TermIndex:
     """The known n-grams of one range and their column numbers. Safe to use from several threads."""
 
-    def __init__(self, ngrams: NgramRange, terms: Sequence[str], *, first_column: int = 0) -> None:
-        """`terms[i]` has the column `first_column + i`."""
+    def __init__(
+        self, ngrams: NgramRange, terms: Sequence[str], *, first_column: int = 0, stop_words: Iterable[str] = ()
+    ) -> None:
+        """`terms[i]` has the column `first_column + i`. N-grams of words leave out `stop_words`."""
         self._ngrams = ngrams
+        self._stop_words = frozenset(stop_words)
         self._columns: Mapping[str, int] = {term: first_column + position for position, term in enumerate(terms)}
         self._columns_of_word = lru_cache(maxsize=_CACHED_WORDS)(self._columns_in_word)
 
     def columns(self, text: str) -> list[int]:
         """Return the column of each known n-gram of a normalized text, as often as it occurs, in no set order."""
         if self._ngrams.unit == "word":
-            return self._known(self._word_ngrams(_TOKEN.findall(text)))
+            words: list[str] = _TOKEN.findall(text)
+            if self._stop_words:
+                words = [word for word in words if word not in self._stop_words]
+            return self._known(self._word_ngrams(words))
+        if self._ngrams.unit == "char":
+            return self._known(self._text_ngrams(_SPACES.sub(" ", text)))
         columns: list[int] = []
         for word in text.split():
             is_cached = len(word) <= _CACHED_WORD_CHARACTERS
@@ -70,6 +79,10 @@ class TermIndex:
                 yield from words
             else:
                 yield from map(" ".join, zip(*(words[start:] for start in range(length)), strict=False))
+
+    def _text_ngrams(self, text: str) -> Iterator[str]:
+        for length in range(self._ngrams.shortest, min(self._ngrams.longest, len(text)) + 1):
+            yield from (text[start : start + length] for start in range(len(text) - length + 1))
 
     def _columns_in_word(self, word: str) -> tuple[int, ...]:
         return tuple(self._known(self._character_ngrams(f" {word} ")))

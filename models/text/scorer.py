@@ -1,7 +1,7 @@
 """Texts in, probabilities out: TF-IDF columns times the coefficients of a linear classifier.
 
-The arithmetic is that of scikit-learn's `TfidfVectorizer(sublinear_tf=True)` for each group of n-grams, with each group
-scaled to length 1, followed by a softmax or a sigmoid. A row's answer has the same bits alone and in a batch.
+The arithmetic is that of scikit-learn's `TfidfVectorizer` for each group of n-grams, with the vocabulary's options,
+followed by a softmax or sigmoids. A row's answer has the same bits alone and in a batch.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class TextScorer:
         self._weights = weights
         self._indexes: list[TermIndex] = []
         starts = [0]
+        stop_words = weights.vocabulary.stop_words
         for group in weights.vocabulary.groups:
-            self._indexes.append(TermIndex(group.ngrams, group.terms, first_column=starts[-1]))
+            self._indexes.append(TermIndex(group.ngrams, group.terms, first_column=starts[-1], stop_words=stop_words))
             starts.append(starts[-1] + len(group.terms))
         self._group_of_column = np.repeat(np.arange(len(self._indexes)), np.diff(starts))
 
@@ -42,6 +43,10 @@ class TextScorer:
         if scores.shape[1] == 1:
             second = expit(scores)
             return np.hstack([1.0 - second, second])
+        if self._weights.vocabulary.one_vs_rest:
+            shares = expit(scores)
+            total = shares.sum(axis=1, keepdims=True)
+            return np.asarray(np.where(total > 0, shares / np.where(total > 0, total, 1.0), 1.0 / shares.shape[1]))
         answers: NDArray[np.float64] = softmax(scores, axis=1)
         return answers
 
@@ -51,24 +56,32 @@ class TextScorer:
         return np.asarray(products, dtype=np.float64) + self._weights.intercept
 
     def _columns(self, texts: Sequence[str]) -> csr_array:
-        """Return the TF-IDF columns of the texts, float32 (N, F)."""
-        width = self._weights.vocabulary.size
+        """Return the TF-IDF columns of the texts (N, F), of the type of the weights."""
+        vocabulary = self._weights.vocabulary
         rows, columns, counts = self._counts(texts)
-        values = (1.0 + np.log(counts)) * self._weights.idf[columns]
-        # Scale each group of each text to length 1.
-        groups = rows * len(self._indexes) + self._group_of_column[columns]
-        lengths = np.sqrt(np.bincount(groups, weights=values**2, minlength=len(texts) * len(self._indexes)))
-        values /= lengths[groups]
+        values = self._frequencies(counts) * self._weights.idf[columns]
+        if vocabulary.norm:
+            # Scale each group of each text to length 1.
+            groups = rows * len(self._indexes) + self._group_of_column[columns]
+            parts = np.abs(values) if vocabulary.norm == "l1" else values**2
+            lengths = np.bincount(groups, weights=parts, minlength=len(texts) * len(self._indexes))
+            values /= (lengths if vocabulary.norm == "l1" else np.sqrt(lengths))[groups]
         row_starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(texts)))])
-        return csr_array((values.astype(np.float32), columns, row_starts), shape=(len(texts), width))
+        typed = values.astype(self._weights.coefficients.dtype)
+        return csr_array((typed, columns, row_starts), shape=(len(texts), vocabulary.size))
+
+    def _frequencies(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        vocabulary = self._weights.vocabulary
+        frequencies = np.ones(len(counts)) if vocabulary.binary else counts.astype(np.float64)
+        return 1.0 + np.log(frequencies) if vocabulary.sublinear else frequencies
 
     def _counts(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return row, column and count of each different n-gram of each text, ordered by row and column."""
-        strip_accents = self._weights.vocabulary.strip_accents
+        vocabulary = self._weights.vocabulary
         indexes, lengths = array("q"), []
         for text in texts:
             before = len(indexes)
-            normalized = normalize(text, strip_accents=strip_accents)
+            normalized = normalize(text, strip_accents=vocabulary.strip_accents, lowercase=vocabulary.lowercase)
             for index in self._indexes:
                 indexes.extend(index.columns(normalized))
             lengths.append(len(indexes) - before)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,23 @@ class TermGroup:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """All n-grams that have columns, group after group, and how a text is normalized before it is split."""
+    """All n-grams that have columns, group after group, and how a text becomes their values.
+
+    A text is put in lower case with `lowercase`, and loses its accents with `strip_accents`. Words in `stop_words` are
+    left out before the n-grams of words are made. The count of an n-gram is 1 at most with `binary`, and becomes
+    1 + its logarithm with `sublinear`. The columns of a group are scaled to a length of 1: the root of the sum of
+    squares ("l2"), the sum ("l1"), or not at all. With `one_vs_rest` each of more than two classes has a sigmoid of its
+    own, scaled to a sum of 1, in place of a softmax.
+    """
 
     groups: tuple[TermGroup, ...]
     strip_accents: bool = False
+    lowercase: bool = True
+    stop_words: tuple[str, ...] = ()
+    binary: bool = False
+    sublinear: bool = True
+    norm: Literal["l1", "l2", ""] = "l2"
+    one_vs_rest: bool = False
 
     @property
     def size(self) -> int:
@@ -46,14 +59,14 @@ class Vocabulary:
 class TextWeights:
     """A linear classifier over TF-IDF columns.
 
-    `idf` is float32 (F,), `coefficients` float32 (F, S), `intercept` float32 (S,). S is the number of classes, or 1 for
-    two classes: the score of the second. The calibration of the probabilities is part of both.
+    `idf` is (F,), `coefficients` (F, S), `intercept` (S,), all of them float32 or all float64. S is the number of
+    classes, or 1 for two classes: the score of the second. The calibration of the probabilities is part of both.
     """
 
     vocabulary: Vocabulary
-    idf: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
-    intercept: NDArray[np.float32]
+    idf: NDArray[np.floating]
+    coefficients: NDArray[np.floating]
+    intercept: NDArray[np.floating]
 
 
 _VOCABULARY = TypeAdapter(Vocabulary)
@@ -88,7 +101,7 @@ def _fault(vocabulary: Vocabulary, arrays: Mapping[str, NDArray[Any]], classes: 
         array = arrays.get(name)
         if array is None:
             return f"there is no array '{name}'"
-        if array.shape != shape or array.dtype != np.float32:
+        if array.shape != shape or array.dtype not in (np.float32, np.float64) or array.dtype != arrays["idf"].dtype:
             return f"'{name}' is {array.dtype} {array.shape}, expected float32 {shape}"
         if not np.isfinite(array).all():
             return f"'{name}' holds NaN or infinity"

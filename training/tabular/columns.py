@@ -86,7 +86,7 @@ def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mappin
         values.append(typed.values)
     if not columns:
         raise DataInvalid("no usable column is left: " + "; ".join(f"{name}: {why}" for name, why in dropped))
-    columns = _with_examples(columns, values)
+    columns = with_examples(columns, values)
     rows = RowEncoder.for_columns(columns).encode_columns(values)
     return Inputs(tuple(columns), rows, tuple(dropped), tuple(notes))
 
@@ -94,6 +94,21 @@ def read_inputs(frame: pd.DataFrame, rules: ColumnRules, *, descriptions: Mappin
 def known_names(frame: pd.DataFrame) -> str:
     """Return the names of a table's columns, for messages."""
     return ", ".join(map(str, frame.columns))
+
+
+def with_examples(columns: Sequence[Column], values: Sequence[list[object]]) -> list[Column]:
+    """Add examples: the first row without a missing value, or else the first usable value of each column."""
+    rows = len(values[0])
+    complete = next((row for row in range(rows) if all(cells[row] is not None for cells in values)), None)
+    with_examples = []
+    for column, cells in zip(columns, values, strict=True):
+        categories = set(column.categories)
+        usable = (cell for cell in cells if cell is not None and (not categories or cell in categories))
+        example = cells[complete] if complete is not None else next(usable)
+        if categories and example not in categories:
+            example = next(usable)
+        with_examples.append(replace(column, example=example))  # type: ignore[arg-type]  # a number, a boolean or text
+    return with_examples
 
 
 def _read_column(series: pd.Series, rules: ColumnRules) -> _Typed:
@@ -216,18 +231,3 @@ def _dates(series: pd.Series) -> list[object]:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     seconds = series.astype("datetime64[us]").astype("int64") / 1e6
     return [None if is_missing else iso_date(each) for each, is_missing in zip(seconds, series.isna(), strict=True)]
-
-
-def _with_examples(columns: Sequence[Column], values: Sequence[list[object]]) -> list[Column]:
-    """Add examples: the first row without a missing value, or else the first usable value of each column."""
-    rows = len(values[0])
-    complete = next((row for row in range(rows) if all(cells[row] is not None for cells in values)), None)
-    with_examples = []
-    for column, cells in zip(columns, values, strict=True):
-        categories = set(column.categories)
-        usable = (cell for cell in cells if cell is not None and (not categories or cell in categories))
-        example = cells[complete] if complete is not None else next(usable)
-        if categories and example not in categories:
-            example = next(usable)
-        with_examples.append(replace(column, example=example))  # type: ignore[arg-type]  # a number, a boolean or text
-    return with_examples

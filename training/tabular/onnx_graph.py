@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from models.onnx_session import INPUT_NAME, OUTPUT_NAME
-from models.onnx_writer import TREE_DOMAIN, encode_model
+from models.onnx_session import OUTPUT_NAME
+from models.onnx_writer import TREE_DOMAIN
 from models.tabular.tokens import BUCKETS
 from models.trees import from_lightgbm, onnx_attributes
+from training.onnx_graph import OnnxGraph
 from training.tabular.boosting import Boosting
 from training.tabular.calibration import EPSILON, Calibration
 from training.tabular.candidates import PreparedModel
@@ -37,7 +37,7 @@ def to_onnx(fitted: TablePredictor) -> bytes:
 
     Answers are probabilities, float32 (N, K), or estimates, float64 (N, 1).
     """
-    graph = _Graph()
+    graph = OnnxGraph()
     answers = _mean(graph, [(weight, _part(graph, part)) for weight, part in fitted.parts])
     if fitted.classes:
         if fitted.calibration is not None:
@@ -47,53 +47,18 @@ def to_onnx(fitted: TablePredictor) -> bytes:
         scaled = graph.add("Mul", [answers, graph.constant(np.array([fitted.scale]))])
         graph.add("Add", [scaled, graph.constant(np.array([fitted.mean]))], name=OUTPUT_NAME)
     columns = fitted.parts[0][1].preparation.n_features_in_
-    return graph.encode(columns=columns, outputs=max(1, fitted.classes), is_float=bool(fitted.classes))
+    gives = np.float32 if fitted.classes else np.float64
+    return graph.encode(name="tabular", columns=columns, outputs=max(1, fitted.classes), takes=np.float64, gives=gives)
 
 
-class _Graph:
-    """A graph under construction. Values are named by the order of their nodes."""
-
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def add(self, operator: str, inputs: Sequence[str], *, name: str = "", domain: str = "", **attributes: Any) -> str:
-        """Append a node and return the name of its only output. Any: what an ONNX attribute may hold."""
-        name = name or f"{operator.lower()}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, list(inputs), [name], domain=domain, **attributes))
-        return name
-
-    def constant(self, value: NDArray[np.generic]) -> str:
-        """Add an array and return its name."""
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def columns(self, positions: Sequence[int]) -> str:
-        """Add a selection of columns of the input."""
-        return self.add("Gather", [INPUT_NAME, self.constant(np.array(positions, np.int64))], axis=1)
-
-    def encode(self, *, columns: int, outputs: int, is_float: bool) -> bytes:
-        """Return the whole model as bytes, checked by onnx."""
-        return encode_model(
-            self._nodes,
-            name="tabular",
-            columns=columns,
-            outputs=outputs,
-            constants=self._constants,
-            takes=np.float64,
-            gives=np.float32 if is_float else np.float64,
-        )
-
-
-def _mean(graph: _Graph, parts: Sequence[tuple[float, str]]) -> str:
+def _mean(graph: OnnxGraph, parts: Sequence[tuple[float, str]]) -> str:
     if len(parts) == 1:
         return parts[0][1]
     weighted = [graph.add("Mul", [part, graph.constant(np.array([weight]))]) for weight, part in parts]
     return graph.add("Sum", weighted)
 
 
-def _part(graph: _Graph, part: PreparedModel) -> str:
+def _part(graph: OnnxGraph, part: PreparedModel) -> str:
     """Add one part: probabilities (N, K), or estimates (N, 1)."""
     features = _prepared(graph, part.preparation)
     if isinstance(part.model, Boosting):
@@ -109,7 +74,7 @@ def _part(graph: _Graph, part: PreparedModel) -> str:
     return _both_classes(graph, graph.add("Sigmoid", [scores])) if part.classes == 2 else _softmax(graph, scores)
 
 
-def _prepared(graph: _Graph, preparation: ColumnTransformer) -> str:
+def _prepared(graph: OnnxGraph, preparation: ColumnTransformer) -> str:
     parts = []
     for name, transformer, positions in preparation.transformers_:
         if name == "remainder":
@@ -129,7 +94,7 @@ def _prepared(graph: _Graph, preparation: ColumnTransformer) -> str:
     return parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
 
 
-def _filled(graph: _Graph, numbers: str, transformer: Pipeline) -> str:
+def _filled(graph: OnnxGraph, numbers: str, transformer: Pipeline) -> str:
     fill, scale = transformer["fill"], transformer["scale"]
     is_missing = graph.add("IsNaN", [numbers])
     filled = graph.add("Where", [is_missing, graph.constant(fill.statistics_.astype(np.float64)), numbers])
@@ -140,19 +105,19 @@ def _filled(graph: _Graph, numbers: str, transformer: Pipeline) -> str:
     return _scaled(graph, filled, scale)
 
 
-def _scaled(graph: _Graph, numbers: str, scale: Any) -> str:  # Any: a StandardScaler
+def _scaled(graph: OnnxGraph, numbers: str, scale: Any) -> str:  # Any: a StandardScaler
     centred = graph.add("Sub", [numbers, graph.constant(scale.mean_)])
     return graph.add("Div", [centred, graph.constant(scale.scale_)])
 
 
-def _one_hot(graph: _Graph, positions: Sequence[int], categories: Sequence[NDArray[np.float64]]) -> str:
+def _one_hot(graph: OnnxGraph, positions: Sequence[int], categories: Sequence[NDArray[np.float64]]) -> str:
     repeated = np.repeat(np.array(positions, np.int64), [len(codes) for codes in categories])
     codes = graph.columns(repeated.tolist())
     is_equal = graph.add("Equal", [codes, graph.constant(np.concatenate(categories).astype(np.float64))])
     return graph.add("Cast", [is_equal], to=TensorProto.DOUBLE)
 
 
-def _target_means(graph: _Graph, positions: Sequence[int], transformer: Pipeline) -> str:
+def _target_means(graph: OnnxGraph, positions: Sequence[int], transformer: Pipeline) -> str:
     """Add a look-up in a table of target means for each column, and their scaling."""
     means = transformer["means"]
     unknown = np.atleast_1d(means.target_mean_)
@@ -172,7 +137,7 @@ def _target_means(graph: _Graph, positions: Sequence[int], transformer: Pipeline
     return _scaled(graph, joined, transformer["scale"])
 
 
-def _text(graph: _Graph, buckets: str, transformer: TextVectors) -> str:
+def _text(graph: OnnxGraph, buckets: str, transformer: TextVectors) -> str:
     """Add the sum of the vectors of a text's words, divided by its length."""
     last = graph.constant(np.array(float(BUCKETS)))
     is_word = graph.add("GreaterOrEqual", [buckets, graph.constant(np.array(0.0))])
@@ -187,7 +152,7 @@ def _text(graph: _Graph, buckets: str, transformer: TextVectors) -> str:
     return graph.add("Div", [total, length])
 
 
-def _calibrated(graph: _Graph, answers: str, calibration: Calibration, *, classes: int) -> str:
+def _calibrated(graph: OnnxGraph, answers: str, calibration: Calibration, *, classes: int) -> str:
     bounds = [graph.constant(np.array(each)) for each in (EPSILON, 1 - EPSILON)]
     clipped = graph.add("Clip", [answers, *bounds])
     slope = graph.constant(np.array([calibration.slope]))
@@ -200,10 +165,10 @@ def _calibrated(graph: _Graph, answers: str, calibration: Calibration, *, classe
     return _both_classes(graph, graph.add("Sigmoid", [shifted]))
 
 
-def _softmax(graph: _Graph, scores: str) -> str:
+def _softmax(graph: OnnxGraph, scores: str) -> str:
     return graph.add("Softmax", [scores], axis=1)
 
 
-def _both_classes(graph: _Graph, second: str) -> str:
+def _both_classes(graph: OnnxGraph, second: str) -> str:
     first = graph.add("Sub", [graph.constant(np.array([[1.0]])), second])
     return graph.add("Concat", [first, second], axis=1)

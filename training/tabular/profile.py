@@ -20,8 +20,8 @@ def table_profile(
 ) -> Profile:
     """Return the profile of encoded rows (N, W) and of the answers to them (N, K), under the names of `outputs`.
 
-    With classes, the first of `outputs` is the predicted class, which has no column in `answers`. Unknown categories
-    are counted as "(none of these)". A date is counted in days since 1970; free text has no profile.
+    `answers` are those of `models.tabular.answers`. Unknown categories are counted as "(none of these)". A date is
+    counted in days since 1970; free text has no profile.
     """
     cells = {
         column: rows[:, part.start] for column, part in zip(columns, RowEncoder.for_columns(columns).parts, strict=True)
@@ -34,16 +34,30 @@ def table_profile(
         for c, values in cells.items()
         if c.kind in ("boolean", "category")
     }
-    output_profiles: dict[str, NumericProfile | CategoryProfile] = {}
-    numeric_outputs = list(outputs)
-    if outputs[0].kind == "category":
-        counts = np.bincount(answers.argmax(axis=1), minlength=len(outputs[0].categories)).tolist()
-        output_profiles[outputs[0].name] = CategoryProfile(dict(zip(outputs[0].categories, counts, strict=True)))
-        numeric_outputs = numeric_outputs[1:]
-    for position, column in enumerate(numeric_outputs):
-        limits = (0.0, 1.0) if outputs[0].kind == "category" else None
-        output_profiles[column.name] = numeric_profile(answers[:, position], limits=limits)
-    return Profile(rows=len(rows), numeric=numeric, categories=categories, outputs=output_profiles)
+    return Profile(rows=len(rows), numeric=numeric, categories=categories, outputs=_outputs(outputs, answers))
+
+
+def _outputs(outputs: Sequence[Column], answers: NDArray[np.generic]) -> dict[str, NumericProfile | CategoryProfile]:
+    first, *others = outputs
+    if len(others) == answers.shape[1] and first.kind == "category":
+        return {first.name: _likeliest(first, answers)} | {
+            column.name: numeric_profile(answers[:, position], limits=(0.0, 1.0))
+            for position, column in enumerate(others)
+        }
+    profiles: dict[str, NumericProfile | CategoryProfile] = {}
+    start = 0
+    # Clusters and outliers have an output that follows from the numbers.
+    for column in outputs[len(outputs) - answers.shape[1] :] if len(outputs) > answers.shape[1] else outputs:
+        end = start + max(1, len(column.categories))
+        part = answers[:, start:end]
+        profiles[column.name] = _likeliest(column, part) if column.categories else numeric_profile(part[:, 0])
+        start = end
+    return profiles
+
+
+def _likeliest(column: Column, shares: NDArray[np.generic]) -> CategoryProfile:
+    counts = np.bincount(shares.argmax(axis=1), minlength=len(column.categories)).tolist()
+    return CategoryProfile(dict(zip(column.categories, counts, strict=True)))
 
 
 def _category_profile(column: Column, codes: NDArray[np.float64]) -> CategoryProfile:

@@ -60,7 +60,11 @@ def make_card(
         task=TASK,
         algorithm=choice.best.name,
         created=datetime.now(UTC),
-        inputs=(Column(TEXT, "text", description=f"text to classify by {corpus.target}", example=_example(corpus)),),
+        inputs=(
+            Column(
+                TEXT, "text", description=f"text to classify by {corpus.target}", example=example_text(corpus.texts)
+            ),
+        ),
         outputs=outputs,
         metrics=measured.metrics(),
         data=corpus.source,
@@ -72,7 +76,7 @@ def make_card(
         params=_parameters(params, corpus, choice, weights, measured),
         libraries=library_versions("scikit-learn", "numpy", "scipy", "safetensors", "pyarrow"),
         parity=parity,
-        profile=_profile(outputs, measured),
+        profile=text_profile(outputs, measured.texts, measured.answers),
         calibration=calibration(measured.values, measured.answers),
     )
 
@@ -86,23 +90,23 @@ def _outputs(target: str, classes: Sequence[str]) -> tuple[Column, ...]:
     return (likeliest, *shares)
 
 
-def _example(corpus: Corpus) -> str:
+def example_text(texts: Sequence[str]) -> str:
     """Return a text of middling length, cut to a few words where all are long."""
-    lengths = np.array([len(text) for text in corpus.texts])
-    text = corpus.texts[int(np.argmin(np.abs(lengths - np.median(lengths))))].strip()
+    lengths = np.array([len(text) for text in texts])
+    text = texts[int(np.argmin(np.abs(lengths - np.median(lengths))))].strip()
     return text if len(text) <= _EXAMPLE_CHARACTERS else text[:_EXAMPLE_CHARACTERS].rsplit(maxsplit=1)[0]
 
 
-def _profile(outputs: Sequence[Column], measured: Measured) -> Profile:
+def text_profile(outputs: Sequence[Column], texts: Sequence[str], answers: Answers) -> Profile:
     """Return the profile of the held-out rows: a model of many terms is surer of the rows that it was trained on."""
-    lengths = np.array([len(text) for text in measured.texts])
-    counts = np.bincount(measured.answers.argmax(axis=1), minlength=measured.answers.shape[1]).tolist()
+    lengths = np.array([len(text) for text in texts])
+    counts = np.bincount(answers.argmax(axis=1), minlength=answers.shape[1]).tolist()
     answered: dict[str, NumericProfile | CategoryProfile] = {
         PREDICTION: CategoryProfile(dict(zip(outputs[0].categories, counts, strict=True)))
     }
     for position, column in enumerate(outputs[1:]):
-        answered[column.name] = numeric_profile(measured.answers[:, position], limits=(0.0, 1.0))
-    return Profile(rows=len(measured.texts), numeric={TEXT_LENGTH: numeric_profile(lengths)}, outputs=answered)
+        answered[column.name] = numeric_profile(answers[:, position], limits=(0.0, 1.0))
+    return Profile(rows=len(texts), numeric={TEXT_LENGTH: numeric_profile(lengths)}, outputs=answered)
 
 
 def _parameters(

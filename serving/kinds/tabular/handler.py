@@ -1,4 +1,4 @@
-"""The handler of a tabular model: rows of a table in, classes or estimates out."""
+"""The handler of a tabular model: rows of a table in, one answer for each out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from serving.kinds.interface import Handler, Json
 from serving.kinds.served_model import Result, ServedModel
 from serving.kinds.tabular import jobs, open_inference
 from serving.kinds.tabular.routes import PREDICT, predict_operation
-from serving.kinds.tabular.schemas import EstimatedRows, ExtraColumns, Row
+from serving.kinds.tabular.schemas import ExtraColumns, Row
 from serving.kinds.tabular.version import Instances, Predictions, TabularVersion, located
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata
 from serving.runners.interface import Payload
-from serving.versions.shadow_comparison import Comparison, compare_classes, compare_numbers
+from serving.versions.shadow_comparison import Comparison
 
 
 class TabularHandler(Handler[TabularVersion]):
@@ -169,6 +169,7 @@ def _compare(first: Result[TabularVersion], second: Result[TabularVersion]) -> C
     rows, others = (each.version.predictions(each.values, len(each.values)) for each in (first, second))
     if len(rows) != len(others):
         raise PredictionFailed("the versions do not accept the same rows")
-    if first.version.schema.answer is second.version.schema.answer is EstimatedRows:
-        return compare_numbers([row["prediction"] for row in rows], [row["prediction"] for row in others])
-    return compare_classes([str(row["prediction"]) for row in rows], [str(row["prediction"]) for row in others])
+    form = first.version.schema.form
+    if type(form) is not type(second.version.schema.form):
+        raise PredictionFailed("the versions do not answer in the same form")
+    return form.compare(rows, others)

@@ -33,10 +33,15 @@ def job_kind(handler: TabularHandler) -> JobKind:
         decoder="serving.jobs.decoding.table_uploads:decode_table",
         submission=_submission(handler),
         columns=lambda: handler.model.card.inputs,
-        line_bytes=lambda options: 512 + sum(32 + len(label) for label in handler.model.card.classes),
+        line_bytes=lambda options: _line_bytes(handler),
         item_labels=("id",),
         example_lines=_EXAMPLE_LINES,
     )
+
+
+def _line_bytes(handler: TabularHandler) -> int:
+    form = handler.model.current.schema.form
+    return 512 + sum(32 + len(name) for name in form.labels() or [column.name for column in form.card.outputs])
 
 
 class RowProcessor:

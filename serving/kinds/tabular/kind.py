@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from models.card import Task
 from models.store.artifacts import Artifact
+from models.tabular.answers import TASKS
 from serving.kinds.interface import BatchMethodSpec, Handler, Kind, ModelOptions
 from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.handler import TabularHandler
@@ -17,15 +18,16 @@ from serving.settings.settings import Settings
 
 
 class Tabular(Kind[TabularSettings]):
-    """Tabular models: rows of a table in, classes or estimates out."""
+    """Tabular models: rows of a table in, classes, estimates, clusters or scores out."""
 
     name: ClassVar[str] = "tabular"
     alias: ClassVar[str] = "tabular"
     runner: ClassVar[str] = "TabularRunner"
     runner_description: ClassVar[str] = (
-        "Predicts encoded table rows, as float64 (N, columns): probabilities (N, classes), or estimates (N, 1)."
+        "Predicts encoded table rows, as float64 (N, columns): probabilities (N, classes), estimates (N, 1), or the "
+        "numbers of the card's task."
     )
-    tasks: ClassVar[tuple[Task, ...]] = ("tabular-classification", "tabular-regression")
+    tasks: ClassVar[tuple[Task, ...]] = TASKS
     settings: ClassVar[type[Settings]] = TabularSettings
     methods: ClassVar[Mapping[str, BatchMethodSpec]] = {
         "predict": BatchMethodSpec("array", "float64", lambda predictor, rows: predictor.predict(rows))

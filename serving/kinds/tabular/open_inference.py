@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from models.card import Card, Column
 from models.errors import InputError, InvalidInput
+from serving.kinds.tabular.answers.registry import answer_form
 from serving.kinds.tabular.schemas import TabularSchema
 from serving.open_inference.codec import DecodedRequest
 from serving.open_inference.outputs import Inferred
 from serving.open_inference.schemas import TensorMetadata, tensor_metadata
-from serving.open_inference.tensors import Datatype, Tensor, text_of, text_tensor
+from serving.open_inference.tensors import Datatype, Tensor, text_of
 
 if TYPE_CHECKING:
     from serving.kinds.tabular.handler import TabularHandler
@@ -29,12 +30,7 @@ _DATATYPES: dict[str, Datatype] = {"number": "FP64", "integer": "INT64", "boolea
 def tensors(card: Card) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
     """Return the inputs and outputs of a model with `card`."""
     inputs = [tensor_metadata(column.name, _DATATYPES.get(column.kind, "BYTES")) for column in card.inputs]
-    if card.task == "tabular-regression":
-        return inputs, [tensor_metadata("prediction", "FP32")]
-    return inputs, [
-        tensor_metadata("prediction", "BYTES"),
-        tensor_metadata("probabilities", "FP32", len(card.classes)),
-    ]
+    return inputs, answer_form(card).tensors()
 
 
 def example(schema: TabularSchema) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -45,7 +41,14 @@ def example(schema: TabularSchema) -> tuple[dict[str, Any], dict[str, Any]]:
         # A null needs a datatype that has a value for it: NaN.
         datatype = "FP64" if row[each.name] is None and each.datatype == "INT64" else each.datatype
         inputs.append({"name": each.name, "datatype": datatype, "shape": [1], "data": [row[each.name]]})
-    return {"inputs": inputs}, {"name": "probabilities", "datatype": "FP32", "shape": [1, 2], "data": [0.8, 0.2]}
+    output = schema.form.outputs([schema.form.example()])[-1]
+    numbers = output.values.astype(np.float64).round(6).ravel().tolist()
+    return {"inputs": inputs}, {
+        "name": output.name,
+        "datatype": output.datatype,
+        "shape": output.shape,
+        "data": numbers,
+    }
 
 
 async def infer(handler: TabularHandler, request: DecodedRequest) -> Inferred:
@@ -70,17 +73,8 @@ async def infer(handler: TabularHandler, request: DecodedRequest) -> Inferred:
         answer = await handler.predict(instances)
     except (ValidationError, InputError) as error:
         raise _in_tensors(error, list(inputs)) from error
-    return Inferred(answer.model.version, _outputs(answer.rows), answer.schema.card.classes)
-
-
-def _outputs(rows: list[dict[str, Any]]) -> list[Tensor]:
-    if "probabilities" not in rows[0]:
-        return [Tensor("prediction", "FP32", np.array([row["prediction"] for row in rows], np.float32))]
-    shares = [list(row["probabilities"].values()) for row in rows]
-    return [
-        text_tensor("prediction", [row["prediction"].encode() for row in rows], [len(rows)]),
-        Tensor("probabilities", "FP32", np.array(shares, np.float32)),
-    ]
+    form = answer.schema.form
+    return Inferred(answer.model.version, form.outputs(answer.rows), form.labels())
 
 
 def _in_tensors(error: ValidationError | InputError, inputs: Sequence[str]) -> Exception:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
 from serving.http.requests.json_body import JSON, read_json
 from serving.http.requests.query import Query, parameters_of, read_query
-from serving.kinds.tabular.schemas import ClassifiedRow, ClassifiedRows, ExtraColumns, TabularSchema
+from serving.kinds.tabular.schemas import ExtraColumns, TabularSchema
 from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def predict_operation(handler: TabularHandler) -> Operation:
         return handler.model.current.schema
 
     def refine(components: dict[str, JsonSchema]) -> None:
-        if schema().answer is ClassifiedRows:
-            schema().response_schema(components[ClassifiedRow.__name__])
+        schema().refine(components)
 
     return Operation(
         id=PREDICT,
@@ -67,10 +66,5 @@ def predict_operation(handler: TabularHandler) -> Operation:
 
 
 def _example(schema: TabularSchema) -> dict[str, Any]:
-    row: dict[str, Any] = {"prediction": 1.0}
-    if schema.answer is ClassifiedRows:
-        classes = schema.card.classes
-        others = round(0.2 / max(1, len(classes) - 1), 6)
-        row = {"prediction": classes[0], "probabilities": dict.fromkeys(classes, others) | {classes[0]: 0.8}}
     model = {"name": schema.card.name, "version": EXAMPLE_VERSION}
-    return {"model": model, "predictions": [row], "inference_time_ms": 0.9}
+    return {"model": model, "predictions": [schema.form.example()], "inference_time_ms": 0.9}

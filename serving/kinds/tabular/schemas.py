@@ -8,52 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
 from models.card import Card, Column, Scalar
 from models.limits import MAX_NUMBER, MAX_SAFE_INTEGER, MAX_TEXT_CHARACTERS
 from models.tables.dates import seconds_of
-from serving.schemas.fields import InferenceTime, ModelUsed, Response
-
-# More classes than this are not listed in the schema of the response.
-_LISTED_CLASSES = 100
+from serving.http.operation import JsonSchema
+from serving.kinds.tabular.answers.form import AnswerForm
+from serving.kinds.tabular.answers.registry import answer_form
 
 Row = dict[str, Scalar]
 # Whether columns that the model does not have are left out, or the request is refused.
 ExtraColumns = Literal["ignore", "refuse"]
-
-
-class ClassifiedRow(Response):
-    """The likeliest class of one row."""
-
-    prediction: str = Field(description="The class with the highest probability.")
-    probabilities: dict[str, float] = Field(description="Probability of each class.")
-
-
-class ClassifiedRows(Response):
-    """One prediction per row, in the order of the request."""
-
-    model: ModelUsed
-    predictions: list[ClassifiedRow]
-    inference_time_ms: InferenceTime
-
-
-class EstimatedRow(Response):
-    """The estimate for one row."""
-
-    prediction: float
-
-
-class EstimatedRows(Response):
-    """One estimate per row, in the order of the request."""
-
-    model: ModelUsed
-    predictions: list[EstimatedRow]
-    inference_time_ms: InferenceTime
-
-
-TabularAnswer = ClassifiedRows | EstimatedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +29,17 @@ class TabularSchema:
 
     card: Card
     request: TypeAdapter[dict[Literal["instances"], list[Row]]]
-    answer: type[TabularAnswer]
+    form: AnswerForm
     example_row: Row
 
-    def response_schema(self, schema: dict[str, Any]) -> None:
-        """Narrow the JSON schema of one predicted row, in place, to the classes of the card."""
-        classes = list(self.card.classes)
-        if self.answer is not ClassifiedRows or len(classes) > _LISTED_CLASSES:
-            return
-        schema["properties"]["prediction"]["enum"] = classes
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        schema["properties"]["probabilities"] |= {
-            "properties": dict.fromkeys(classes, share),
-            "required": classes,
-            "additionalProperties": False,
-        }
+    @property
+    def answer(self) -> type[BaseModel]:
+        """The type of the response."""
+        return self.form.response
+
+    def refine(self, components: dict[str, JsonSchema]) -> None:
+        """Narrow the JSON schema of a predicted row, in place, to what the card allows."""
+        self.form.refine(components[self.form.row.__name__])
 
 
 def tabular_schema(card: Card, *, max_rows: int) -> TabularSchema:
@@ -84,7 +47,7 @@ def tabular_schema(card: Card, *, max_rows: int) -> TabularSchema:
     return TabularSchema(
         card=card,
         request=tabular_request(card, max_rows=max_rows),
-        answer=EstimatedRows if card.task == "tabular-regression" else ClassifiedRows,
+        form=answer_form(card),
         example_row={column.name: _example(column) for column in card.inputs},
     )
 

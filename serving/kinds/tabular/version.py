@@ -10,19 +10,18 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from models.card import Card
 from models.errors import InvalidInput, PredictionFailed
+from models.tabular.answers import answer_width
 from models.tabular.row_encoder import RowEncoder
 from serving.errors.exceptions import FieldFault
 from serving.errors.faults import json_type
 from serving.http.requests.json_bounds import DEFAULT_BOUNDS, validate_many
 from serving.kinds.tabular.schemas import (
-    EstimatedRows,
     ExtraColumns,
     Row,
-    TabularAnswer,
     TabularSchema,
     tabular_request,
     tabular_schema,
@@ -45,10 +44,9 @@ class Predictions:
         """Return the body of the response."""
         return orjson.dumps(self._content())
 
-    def to_response(self) -> TabularAnswer:
+    def to_response(self) -> BaseModel:
         """Return the response as its pydantic type."""
-        response: TabularAnswer = TypeAdapter(self.schema.answer).validate_python(self._content())
-        return response
+        return self.schema.answer.model_validate(self._content())
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -65,6 +63,7 @@ class TabularVersion:
         self.card = card
         self.schema = tabular_schema(card, max_rows=max_rows)
         self._encoder = RowEncoder(card)
+        self._width = answer_width(card)
         self._bounds = DEFAULT_BOUNDS.allowing(names=2 * len(card.inputs))
         self._max_rows = max_rows
 
@@ -89,22 +88,9 @@ class TabularVersion:
 
     def predictions(self, values: NDArray[np.floating], rows: int) -> list[dict[str, Any]]:
         """Return one JSON object per row of `values`. Raises PredictionFailed for values of another shape, or NaN."""
-        if len(values) != rows or not np.isfinite(values).all():
-            raise PredictionFailed(f"{values.shape} values for {rows} rows, or some are not finite")
-        if self.schema.answer is EstimatedRows:
-            # More digits would show the rounding of the model's arithmetic.
-            digits = 7 if values.dtype == np.float32 else 12
-            return [{"prediction": float(f"{value:.{digits}g}")} for value in values[:, 0].tolist()]
-        classes = self.card.classes
-        if values.shape[1] != len(classes):
-            raise PredictionFailed(f"{values.shape[1]} probabilities for {len(classes)} classes")
-        best = values.argmax(axis=1).tolist()
-        # float32 as float64 would show digits that the model did not compute.
-        shares = np.clip(values.astype(np.float64), 0.0, 1.0).round(6).tolist()
-        return [
-            {"prediction": classes[place], "probabilities": dict(zip(classes, row, strict=True))}
-            for place, row in zip(best, shares, strict=True)
-        ]
+        if values.shape != (rows, self._width) or not np.isfinite(values).all():
+            raise PredictionFailed(f"{values.shape} values for {rows} rows of {self._width}, or some are not finite")
+        return self.schema.form.rows(values)
 
 
 def located(error: InvalidInput, rows: Sequence[Row]) -> InvalidInput:

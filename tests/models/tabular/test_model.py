@@ -104,7 +104,7 @@ def test_a_graph_that_does_not_match_its_card_is_refused(tabular_artifact: Artif
     card = dataclasses.replace(tabular_artifact.card, inputs=tabular_artifact.card.inputs[:-1])
     model = (tabular_artifact.folder / MODEL_FILE).read_bytes()
     with pytest.raises(
-        ArtifactInvalid, match="has 9 input columns and 2 output columns; its card has 8 encoded columns and 2 classes"
+        ArtifactInvalid, match="has 9 input columns and 2 output columns; its card has 8 encoded columns and 2 outputs"
     ):
         TabularModel.load(_copy_with(tabular_artifact, tmp_path / "models", card=card, model=model))
 

@@ -20,7 +20,7 @@ from serving.kinds.image.schemas import ClassifyOptions
 from serving.kinds.image.version import ImageVersion
 from serving.kinds.recommender.schemas import BulkRecommendRequest, RecommendRequest
 from serving.kinds.served_model import ServedModel
-from serving.kinds.tabular.schemas import ClassifiedRows
+from serving.kinds.tabular.answers.classes import ClassifiedRows
 from tests.serving.in_process_service import DECODER, IMAGE_CARD, ROW, LocalService, png
 
 

@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from models.card import Column
-from serving.kinds.tabular.schemas import ClassifiedRows, EstimatedRows, TabularSchema, tabular_schema
+from serving.kinds.tabular.answers.classes import ClassifiedRows
+from serving.kinds.tabular.answers.estimates import EstimatedRows
+from serving.kinds.tabular.schemas import TabularSchema, tabular_schema
 from tests.serving.in_process_service import ROW, TABLE_CARD, LocalService, card
 
 ODD_NAMES = (
@@ -139,7 +141,7 @@ def test_many_classes_are_not_listed_in_the_schema() -> None:
     many = card("t", "tabular-classification", (Column("a", "number"),), classes=tuple(map(str, range(1000))))
     schema: dict[str, Any] = ClassifiedRows.model_json_schema()["$defs"]["ClassifiedRow"]
 
-    tabular_schema(many, max_rows=1).response_schema(schema)
+    tabular_schema(many, max_rows=1).form.refine(schema)
 
     assert "enum" not in schema["properties"]["prediction"]
 
