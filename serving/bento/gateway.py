@@ -229,12 +229,12 @@ def gateway_class(
     for runner in models.runners:
         members |= {f"runner_{placed.on.name}": placed for placed in runner.dependencies if placed.on is not None}
     for name, method in models.handlers.native_methods().items():
-        members[name] = bentoml.api(_as_method(method))
+        members[name] = bentoml.api(_as_method(name, method))
     return type("Gateway", (), members)
 
 
-def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` as a method: BentoML reads its signature, and its types as they are where it was defined."""
+def _as_method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as the method `name`: BentoML reads its signature, and its types where it was defined."""
 
     @functools.wraps(function)
     async def method(self: object, *args: Any, **kwargs: Any) -> Any:
@@ -244,5 +244,6 @@ def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [this, *signature.parameters.values()]
     method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    method.__name__ = name
     method.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return method

@@ -122,6 +122,7 @@ class ModelDirectory:
 
     async def _put(self, entry: ModelEntry) -> tuple[ServedEntry, bool]:
         async with self._lock:
+            await self._pass(await self._desired())
             self._check(entry)
             old = self._models.by_name.get(entry.name)
             is_new = old is None and entry.name not in self._models.failed
@@ -148,6 +149,8 @@ class ModelDirectory:
 
     async def _remove(self, name: str) -> None:
         async with self._lock:
+            if name not in self._models.by_name and name not in self._models.failed:
+                await self._pass(await self._desired())
             if name not in self._models.by_name and name not in self._models.failed:
                 raise self.missing(name)
             await asyncio.to_thread(self._save, name, None)
@@ -211,9 +214,12 @@ class ModelDirectory:
         while True:
             await asyncio.sleep(PASS_EVERY_S)
             with self._passes.attempt():
-                desired = {entry.name: entry for entry in await asyncio.to_thread(self._models.desired)}
+                desired = await self._desired()
                 async with self._lock:
                     await self._pass(desired)
+
+    async def _desired(self) -> dict[str, ModelEntry]:
+        return {entry.name: entry for entry in await asyncio.to_thread(self._models.desired)}
 
     def _take_over(self) -> None:
         """Place the models whose own runner starts with the service only in a runner that there is."""

@@ -74,7 +74,7 @@ def home(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, frame in (("wine", load_wine(as_frame=True).frame), ("sugar", load_diabetes(as_frame=True).frame)):
         file = data / f"{name}.csv"
         frame.rename(columns=lambda column: column.replace("/", "_")).to_csv(file, index=False)
-        train_table(TableParams(data=str(file), target="target", name=name), store=home / "models")
+        train_table(TableParams(data=file, target="target", name=name), store=home / "models")
     train_text(
         TextParams(data=sentences_csv(data), text="message", target="topic", folds=2, name="topics"),
         store=home / "models",
@@ -184,7 +184,7 @@ def test_every_interface_reaches_a_model_by_its_name(service: Server) -> None:
     headers = {**ADMIN, "Content-Type": "application/x-ndjson"}
     job = service.post("/v1/models/wine/jobs", content=lines, headers=headers).json()
     assert job["kind"] == "models/wine"
-    wait_for(lambda: service.get(job["links"]["job"], headers=ADMIN).json()["status"] == "done", "the job is done")
+    wait_for(lambda: service.get(job["links"]["job"], headers=ADMIN).json()["status"] == "succeeded", "the job")
     result = service.get(f"{job['links']['job']}/result", headers=ADMIN).text.splitlines()
     assert [json.loads(line)["model"]["name"] for line in result] == ["wine"] * 3
 
@@ -196,7 +196,7 @@ def test_each_recommender_has_its_own_feedback(service: Server, home: Path) -> N
 
     def history(model: str) -> int:
         user = service.get(f"/v1/models/{model}/users/a%20reader", headers=ADMIN)
-        return len(user.json().get("recent_events", user.json().get("history", []))) if user.status_code == 200 else 0
+        return int(user.json()["recent_interactions"]) if user.status_code == 200 else 0
 
     wait_for(lambda: history("library") > 0, "the library knows its reader")
     assert history("films") == 0
@@ -243,6 +243,12 @@ class Load:
                 self.statuses[client.post(url, json=body).status_code] += 1
 
 
+def index(service: Server) -> dict[str, str]:
+    """Return the state of each model of the repository."""
+    response = service.post("/v2/repository/index", headers=ADMIN)
+    return {each["name"]: each["state"] for each in response.json()}
+
+
 def in_both_gateways(service: Server, model: str, body: Any, status: int) -> bool:
     """Whether twenty new connections, which both gateways share, get this status."""
     return {predict(service, model, body).status_code for _ in range(20)} == {status}
@@ -269,8 +275,8 @@ def test_models_come_and_go_while_others_answer(service: Server) -> None:
 
         loaded = service.post("/v2/repository/models/tabular/load", json={}, headers=ADMIN)
         assert (loaded.status_code, loaded.json()) == (200, {})
-        index = {each["name"]: each["state"] for each in service.post("/v2/repository/index", headers=ADMIN).json()}
-        assert (index["tabular"], index["bottles"], index["absent"]) == ("READY", "READY", "UNAVAILABLE")
+        expected = {"tabular": "READY", "bottles": "READY", "absent": "UNAVAILABLE"}
+        wait_for(lambda: expected.items() <= index(service).items(), "both gateways list it")
         assert service.post("/v2/repository/models/tabular/unload", json={}, headers=ADMIN).status_code == 200
         wait_for(lambda: in_both_gateways(service, "tabular", {}, 404), "both gateways serve it no longer")
     assert set(load.statuses) == {200}

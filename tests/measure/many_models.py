@@ -57,7 +57,7 @@ def _train(home: Path) -> None:
 
     data = home / "wine.csv"
     load_wine(as_frame=True).frame.rename(columns=lambda name: name.replace("/", "_")).to_csv(data, index=False)
-    train(Params(data=str(data), target="target", name="wine"), store=home / "models")
+    train(Params(data=data, target="target", name="wine"), store=home / "models")
 
 
 def _started(home: Path, number: int) -> Any:  # Any: a context manager
