@@ -177,8 +177,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        grace_s = self.settings.shutdown_grace_s
-        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, grace_s=grace_s))
+        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, self.settings))
 
     @property
     def draining(self) -> GracefulShutdown:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from models.errors import Overloaded, PredictionFailed, RunnerUnavailable
@@ -154,8 +155,9 @@ class RemoteClient:
     async def call(self, requests: Sequence[WireRequest], *, method: str = "") -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request, all for one version, of the batch method `method` or the default one.
 
-        A call that loses its connection can be sent once more: every batch method computes and changes nothing.
-        Raises RunnerUnavailable, immediately when the runner is known to be down.
+        A call that loses its connection can be sent once more, if need be to the process that replaces a dead one: every
+        batch method computes and changes nothing. Raises RunnerUnavailable, immediately when the runner is known to be
+        down.
         """
         if self._health.state is State.UP and not self.last_status.ready:
             raise RunnerUnavailable()
@@ -171,6 +173,14 @@ class RemoteClient:
                 if is_retry:
                     raise
                 is_retry = True
+                await self._wait_for_replacement(max(request.deadline for request in requests))
+
+    async def _wait_for_replacement(self, deadline: float) -> None:
+        """Wait until the runner is up, as long as a call due at `deadline` can still be answered."""
+        left_s = deadline - time.monotonic() - timing.RETRY_MARGIN_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left_s, timing.REPLACEMENT_TIMEOUT_S)):
+                await self._health.wait_until_up()
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Return the status, after the check that is under way if there is one. Never raises."""
