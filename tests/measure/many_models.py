@@ -84,7 +84,7 @@ def _processes(server: Server) -> list[psutil.Process]:
 
 
 def _memory(server: Server) -> float:
-    return sum(process.memory_full_info().pss for process in _processes(server)) / (1 << 20)
+    return float(sum(process.memory_full_info().pss for process in _processes(server))) / (1 << 20)
 
 
 def _speed(server: Server, seconds: int) -> float:

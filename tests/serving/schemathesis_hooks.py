@@ -72,6 +72,9 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     return is_describable and not body.get("explain") and is_known and not is_other_file and is_invalid
 
 
+# Operations that add and remove models, and the name that they get.
+CHANGES = {"put_model", "delete_model", "load_model", "unload_model"}
+SCRATCH = "scratch"
 IDS = {"user_id", "item_id", "user_ids", "history", "ids"}
 
 
@@ -124,6 +127,9 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     """Use existing users and consistent tensors in valid cases, which a schema cannot describe."""
     definition = case.operation.definition.raw
     operation = str(definition["operationId"])
+    if operation in CHANGES:
+        # The models of the service stay for the other operations.
+        case.path_parameters = {"name": SCRATCH}
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if case.headers is not None:
@@ -137,9 +143,11 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         # A schema cannot restrict the keys of one field to the values of another.
         ids = [str(int(each) if isinstance(each, float) else each) for each in body["user_ids"]]
         case.body = {**body, "per_user": dict(zip(ids, body["per_user"].values(), strict=False))}
-    if operation == "submit_tabular_job":
+    if operation == "put_model":
+        case.body = next(iter(definition["requestBody"]["content"]["application/json"]["examples"].values()))["value"]
+    if operation.startswith("submit_") and "tabular" in definition["tags"]:
         put_rows(case, definition["requestBody"]["content"])
-    if operation == "submit_recommendation_job":
+    if operation.startswith("submit_") and "recommendations" in definition["tags"]:
         put_users(case)
     if not operation.startswith("infer_"):
         return

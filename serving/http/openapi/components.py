@@ -50,7 +50,7 @@ class ComponentSchemas:
             return
         references = {_REF.format(model=name): _REF.format(model=prefix + name) for name in names}
         self.components = {
-            prefix + name if name in names else name: _renamed(schema, references)
+            prefix + name if name in names else name: _titled(_renamed(schema, references), prefix, name in names)
             for name, schema in self.components.items()
         }
         self._schemas = {key: _renamed(schema, references) for key, schema in self._schemas.items()}
@@ -96,6 +96,11 @@ def _refers(value: Any, references: set[str]) -> bool:  # Any: JSON
     if isinstance(value, dict):
         return value.get("$ref") in references or any(_refers(each, references) for each in value.values())
     return isinstance(value, list) and any(_refers(each, references) for each in value)
+
+
+def _titled(schema: JsonSchema, prefix: str, is_renamed: bool) -> JsonSchema:
+    """Put `prefix` before the title too: generators of clients name types by it."""
+    return {**schema, "title": prefix + schema["title"]} if is_renamed and "title" in schema else schema
 
 
 def _renamed(value: Any, references: Mapping[str, str]) -> Any:  # Any: JSON

@@ -63,7 +63,7 @@ def test_replacements_of_processes_are_counted(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "metrics").mkdir()
     replacements = Replacements(tmp_path / "supervisor")
     for reason in ("hung", "memory", "hung"):
-        replacements.add("ImageRunner", reason, "")  # type: ignore[arg-type]
+        replacements.add("ImageRunner", reason, "")
     text = run(READ, tmp_path / "metrics")
     assert 'makunouchi_process_replacements_total{process="ImageRunner",reason="hung"} 2.0' in text
     assert 'makunouchi_process_replacements_total{process="ImageRunner",reason="memory"} 1.0' in text
