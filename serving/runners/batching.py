@@ -11,12 +11,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from models.errors import DeadlineExceeded, Overloaded, PlatformError, PredictionFailed
 from serving.concurrency import task_timeout
 from serving.context import Priority, current_caller, current_context, current_request_id
 from serving.errors.exceptions import CallerLimitReached
+from serving.runners.queue_gauge import QueueGauge
 from serving.runners.queued_call import TOO_LATE, BatchInFlight, QueuedCall, copy_error, expire, resolve
 from serving.shared_limit import Reservation, SharedLimit
 
@@ -37,20 +38,6 @@ class BatchLimits:
     max_batch_bytes: int = 32 << 20
     max_queue_rows: int = 4096
     calls_in_flight: int = 1
-
-
-class QueueGauge(Protocol):
-    """Metrics of the queues of a runner."""
-
-    def batch(self, rows: int) -> None: ...
-
-    def queued(self, rows: int, priority: Priority) -> None: ...
-
-    def shed(self, priority: Priority) -> None: ...
-
-    def up(self, is_up: bool) -> None: ...
-
-    def replicas(self, up: int, number: int) -> None: ...
 
 
 Call = Callable[[Sequence[QueuedCall[T, R]]], Awaitable[Sequence[R | Exception]]]
@@ -131,11 +118,7 @@ class DynamicBatcher(Generic[T, R]):
             answer,
             now,
         )
-        if (
-            not self._queue
-            and self.in_flight < self.limits.calls_in_flight
-            and (self.ahead is None or self._has_turn(now))
-        ):
+        if self.begin(now):
             return await self._run_alone(item, remaining_s)
         self._enqueue(item, is_reserved=is_reserved)
         self._start_batches()
@@ -204,7 +187,17 @@ class DynamicBatcher(Generic[T, R]):
         item.is_queued = False
         self._rows.release(item.caller, item.rows)
 
-    def _end_call(self) -> None:
+    def begin(self, now: float) -> bool:
+        """Count a call that starts now, where one may start and nothing waits. `end` follows it."""
+        if self._queue or self.in_flight >= self.limits.calls_in_flight:
+            return False
+        if self.ahead is not None and not self._has_turn(now):
+            return False
+        self.in_flight += 1
+        return True
+
+    def end(self) -> None:
+        """Count the end of a call, and start those that wait."""
         self.in_flight -= 1
         if self.ahead is not None:
             self._last_end = self.clock()
@@ -277,7 +270,6 @@ class DynamicBatcher(Generic[T, R]):
         """Call the runner for one item in its caller's task: an idle queue needs no further task and no wake-up."""
         if self.gauge is not None:
             self.gauge.batch(item.rows)
-        self.in_flight += 1
         try:
             with task_timeout(remaining_s):
                 results = await self.call([item])
@@ -289,7 +281,7 @@ class DynamicBatcher(Generic[T, R]):
         except Exception as error:
             raise copy_error(error) from error.__cause__
         finally:
-            self._end_call()
+            self.end()
         if isinstance(result, Exception):
             raise result
         return result
@@ -307,4 +299,4 @@ class DynamicBatcher(Generic[T, R]):
         finally:
             # After a cancellation no caller waits: every answer is done already.
             self._batches.discard(batch)
-            self._end_call()
+            self.end()

@@ -14,8 +14,9 @@ import numpy as np
 
 from models.errors import RunnerUnavailable, VersionNotLoaded
 from serving.context import Priority, current_priority
-from serving.runners.batching import BatchLimits, DynamicBatcher, QueueGauge
+from serving.runners.batching import BatchLimits, DynamicBatcher
 from serving.runners.interface import ModelRef, Replicas, RunnerResponse, RunnerStatus
+from serving.runners.queue_gauge import QueueGauge
 from serving.runners.queued_call import QueuedCall
 from serving.runners.splitting import submit_in_parts
 from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse, bytes_of, shape_of

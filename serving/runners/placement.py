@@ -18,12 +18,13 @@ from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from _bentoml_sdk.service.dependency import Dependency  # type: ignore[import-untyped]
 
 from models.errors import RunnerUnavailable, SettingsInvalid
-from serving.runners.batching import BatchLimits, QueueGauge
+from serving.runners.batching import BatchLimits
 from serving.runners.client.local import LocalClient, LocalRunner, host
 from serving.runners.client.remote import RemoteClient, RemoteRunner
 from serving.runners.client.replicas import ReplicatedClient, ReplicatedRunner
 from serving.runners.handle import Client, RunnerHandle
 from serving.runners.host.models import HostedModels
+from serving.runners.queue_gauge import QueueGauge
 
 T = TypeVar("T")
 Gauge = Callable[[str], QueueGauge]

@@ -163,6 +163,9 @@ def _conflicts(entries: Sequence[ModelEntry], places: ModelList) -> Iterator[str
         if other:
             yield f"{places.place(entry.name)}: the name is too similar to '{other}': both are {identifier(other)}"
         names.append(entry.name)
+        if entry.replicas > 1 and entry.placement != "process":
+            place = places.place(entry.name, "replicas")
+            yield f"{place}: replicas need the placement 'process', not '{entry.placement}'"
         if entry.runner:
             first = runners.setdefault(entry.runner, entry)
             for key in ("placement", "replicas"):

@@ -19,8 +19,10 @@ from pathlib import Path
 from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.recent_events import RecentEvents
 from models.store.artifacts import read_artifact
+from serving.process.startup import release_memory
 predictor = Dispatcher.load(read_artifact(Path(sys.argv[1])), recent=RecentEvents())
 predictor.warm_up()
+release_memory()
 for user in range(int(sys.argv[2])):
     predictor.answer([{"user_id": str(user), "n": 10}])
 print("ready", flush=True)

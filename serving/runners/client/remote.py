@@ -155,9 +155,9 @@ class RemoteClient:
     async def call(self, requests: Sequence[WireRequest], *, method: str = "") -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request, all for one version, of the batch method `method` or the default one.
 
-        A call that loses its connection is sent once more on another, if need be to the process that replaces a dead
-        one: every batch method computes and changes nothing. Raises RunnerUnavailable, immediately when the runner is
-        known to be down.
+        A call that loses its connection can be sent once more, if need be to the process that replaces a dead one:
+        every batch method computes and changes nothing. Raises RunnerUnavailable, immediately when the runner is known
+        to be down.
         """
         if self._health.state is State.UP and not self.last_status.ready:
             raise RunnerUnavailable()

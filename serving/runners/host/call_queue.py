@@ -48,8 +48,13 @@ class CallQueue:
         if not requests:
             return []
         first = requests[0]
-        set_context(RequestContext(float("inf"), is_disconnected))
         queue = self._batch if first.priority == "batch" else self._interactive
+        if queue.begin(queue.clock()):
+            try:
+                return await method.run(requests)
+            finally:
+                queue.end()
+        set_context(RequestContext(float("inf"), is_disconnected))
         key = _Key(method, first.version, shape_of(first.payload))
         rows, size_bytes = sum(each.rows for each in requests), sum(bytes_of(each.payload) for each in requests)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.errors import ArtifactError, ArtifactInvalid
 from models.watch import failing
-from serving.process.startup import freeze_live_objects, release_memory
+from serving.process.startup import release_memory
 from serving.runners.host.instance import RunnerInstance
 from serving.runners.interface import RunnerStatus
 
@@ -84,7 +84,8 @@ class HostedModels:
         """Warm up every model. Never raises."""
         for instance in list(self._models.values()):
             await instance.warm_up()
-        freeze_live_objects()
+        # Loading and the indexes of the warm-up leave much memory behind.
+        await asyncio.to_thread(release_memory)
         self._is_warm = True
 
     async def load(self, name: str, spec: Spec) -> RunnerInstance:

@@ -120,6 +120,25 @@ def test_models_share_the_runner_of_their_kind_unless_they_name_another(home: Pa
     assert [each.tag.name for each in models.pinned()] == ["tabular"]
 
 
+def test_each_process_of_a_runner_is_a_service_that_the_gateway_reaches(home: Path, tmp_path: Path) -> None:
+    models = built(home, tmp_path, "[churn]\nartifact = 'tabular'\nreplicas = 3\n[other]\nartifact = 'tabular'\n")
+    names = {
+        runner.service.name: [placed.on.name for placed in runner.dependencies if placed.on is not None]
+        for runner in models.runners
+    }
+    # Models of one process have the same number of processes.
+    assert names == {
+        "TabularRunner": ["TabularRunner", "TabularRunner_2", "TabularRunner_3"], "TabularRunner2": ["TabularRunner2"],
+    }  # fmt: skip
+    assert [models.by_name[name].handle.limits.calls_in_flight for name in ("churn", "other")] == [3, 1]
+
+
+def test_replicas_need_processes_of_their_own(home: Path, tmp_path: Path) -> None:
+    text = "[a]\nartifact = 'tabular'\nplacement = 'inline'\nreplicas = 2\n"
+    with pytest.raises(SettingsInvalid, match=r"line 4, \[a\]: replicas need the placement 'process', not 'inline'"):
+        built(home, tmp_path, text)
+
+
 def test_a_wrong_option_ends_the_start_with_its_line(home: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match=r"models.toml, line 3, \[a\]: unknown key 'max_row'.* 'max_rows'"):
         built(home, tmp_path, "[a]\nartifact = 'tabular'\nmax_row = 3\n")

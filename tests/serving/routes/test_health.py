@@ -12,6 +12,7 @@ from serving.access.api_keys import hash_of
 from serving.app import build_app
 from serving.process.python_version import python_warnings
 from serving.routes.health import Metrics
+from serving.runners.interface import ModelRef, Replicas, RunnerStatus
 from tests.live.server import free_port
 from tests.serving.event_loop import in_loop
 from tests.serving.in_process_service import Catalog, LocalService
@@ -72,6 +73,18 @@ def test_readyz_while_stopping(local_service: LocalService) -> None:
     stopping[0] = True
 
     assert local_service.get("/readyz").json()["detail"] == "the service is stopping"
+
+
+def test_readyz_names_how_many_processes_of_a_runner_are_ready(
+    local_service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def status(*, timeout_s: float) -> RunnerStatus:
+        return RunnerStatus(ready=True, model=ModelRef("tabular", "v1"), replicas=Replicas(up=1, number=2))
+
+    monkeypatch.setattr(local_service.table, "status", status)
+    answer = local_service.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["runners"]["tabular"]["replicas"] == {"up": 1, "number": 2}
 
 
 def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> None:
