@@ -17,7 +17,8 @@ _LESS_IS_BETTER: Final = ("loss", "error", "rmse", "mae", "mse", "mape", "brier"
 def objection_to(card: Card, present: Artifact, *, margin: float = MARGIN) -> str:
     """Return why a version with `card` should not replace `present`, or an empty text.
 
-    Its task, classes, inputs or outputs differ, which would break clients, or its main metric is worse by more than `margin`.
+    Its task, classes, inputs or outputs differ, which would break clients, or its main metric is worse by
+    more than `margin`.
     """
     other = present.card
     if other.task != card.task:
