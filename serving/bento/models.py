@@ -39,7 +39,7 @@ from serving.versions.state import DeploymentState
 log = logging.getLogger("makunouchi.models")
 
 # How often an entry with `watch = true` looks for a newer version, unless a setting says so.
-WATCH_S: Final = 5.0
+WATCH_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)

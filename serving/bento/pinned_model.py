@@ -16,7 +16,7 @@ class _PinnedModel(BentoModel):  # type: ignore[misc]
         return super().to_info(alias or self.alias or None)
 
 
-def pinned_model(tag: str, alias: str) -> Any:  # Any: a model of BentoML
+def pinned_model(tag: str, alias: str = "") -> Any:  # Any: a model of BentoML
     """Return a model of the store. BentoML writes its exact version and the alias into `bento.yaml`."""
     pinned: Any = _PinnedModel
     return pinned(tag, alias)

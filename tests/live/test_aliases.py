@@ -176,3 +176,32 @@ def check_start(env: dict[str, str]) -> None:
         (line,) = (line for line in server.log.splitlines() if line.startswith("error: "))
     assert "alias 'champion' of artifact 'tabular' names version 'deleted'" in line
     assert "move the alias: python -m models.store promote tabular VERSION" in line
+
+
+def test_a_listed_model_follows_its_alias(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = own_home(default_home, tmp_path_factory)
+    first = save_newer(home, "b", "c")
+    registry(home, "promote", "tabular", first)
+    listed = home / "models.toml"
+    listed.write_text('[shop]\nartifact = "tabular:champion"\nwatch = true\n\n[other]\nartifact = "tabular:champion"\n')
+    env = {"BENTOML_HOME": str(home), "MAKUNOUCHI_API_KEYS": KEYS, "MAKUNOUCHI_MODELS_FILE": str(listed)}
+    with serving("service:Gateway", env=env) as server:
+        example = server.get("/docs.json").json()["paths"]["/v1/models/shop/predict"]["post"]["requestBody"]["content"]
+        body = next(iter(example["application/json"]["examples"].values()))["value"]
+
+        def version(name: str) -> str:
+            response = server.post(f"/v1/models/{name}/predict", json=body, headers=ADMIN)
+            assert response.status_code == 200, response.text
+            return str(response.json()["model"]["version"])
+
+        assert version("shop") == version("other") == first
+        registry(home, "promote", "tabular", "b")
+        wait_for(lambda: version("shop") == "b", "the listed model follows", timeout_s=FOLLOWED_S)
+        # The alias is one of the artifact, under every name that serves it.
+        response = server.request("PUT", "/v1/models/other/aliases/champion", json={"version": "c"}, headers=ADMIN)
+        assert response.status_code == 200, response.text
+        wait_for(lambda: version("shop") == "c", "the listed model follows", timeout_s=FOLLOWED_S)
+        assert version("other") == first
+        assert "a running service has loaded it" in registry(home, "delete", "tabular", first, status=2)
+        aliases = server.get("/v1/models", headers=ADMIN).json()["aliases"]
+        assert [(each["name"], each["version"]) for each in aliases] == [("shop", "c"), ("other", "c")]

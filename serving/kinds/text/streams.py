@@ -66,5 +66,7 @@ class _TextsQuery(Query):
 
 
 def _query_type(max_texts: int) -> type[_TextsQuery]:
-    texts = Annotated[tuple[Text, ...], Field(min_length=1, max_length=max_texts, description="The texts to classify.")]
+    # An empty item of a list in a query string cannot be told from an empty list.
+    text = Annotated[Text, Field(min_length=1)]
+    texts = Annotated[tuple[text, ...], Field(min_length=1, max_length=max_texts, description="The texts to classify.")]
     return create_model("_TextsQuery", __base__=_TextsQuery, texts=(texts, ...))

@@ -19,7 +19,7 @@ from serving.kinds.tabular.handler import TabularHandler
 from serving.kinds.tabular.version import TabularVersion
 from serving.routes.health import Metrics
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
-from serving.versions.catalog import CatalogEntry
+from serving.versions.catalog import CatalogAlias, CatalogEntry
 from serving.versions.router import VersionRouter
 
 
@@ -50,6 +50,9 @@ class OneVersion:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
+
+    def aliases(self) -> list[CatalogAlias]:
+        return []
 
     def entries(self) -> list[CatalogEntry]:
         return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
