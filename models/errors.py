@@ -10,6 +10,7 @@ PlatformError
 │   ├── ArtifactMissing       no such name or version in the store
 │   ├── ArtifactInvalid       incomplete, altered, or not of the expected task
 │   └── StoreUnavailable      the store cannot be read at the moment; a retry may succeed
+│       └── SourceUnavailable the same for a source of models, such as a bucket
 ├── TrainingError             a training script cannot save an artifact
 │   ├── DataInvalid           the training data cannot be read or is not usable
 │   ├── GateNotMet            a model is worse than the quality gate
@@ -80,6 +81,14 @@ class ArtifactInvalid(ArtifactError):
 
 class StoreUnavailable(ArtifactError):
     """The store cannot be read at the moment: it is not mounted, or the process is out of files or memory."""
+
+
+class SourceUnavailable(StoreUnavailable):
+    """A source of models does not answer, or refuses access. `is_transient`: a second try may succeed at once."""
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
 
 
 class TrainingError(PlatformError):

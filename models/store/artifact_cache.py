@@ -8,21 +8,39 @@ from models.card import Task
 from models.errors import ArtifactInvalid, ArtifactMissing
 from models.store.artifacts import Artifact, verify, versions
 from models.store.bento_models import locate, pinned_versions, store_of
+from models.store.sources.records import last_version
+from models.store.sources.source import is_source
 
 
 class ArtifactCache:
-    """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily."""
+    """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily.
 
-    def __init__(self, tag: str, *, source: Path) -> None:
-        self.name, _, version = tag.partition(":")
-        self._configured = version or "latest"
+    `tag` may be a source of artifacts, such as `s3://bucket/churn`, whose versions have `name` in the store. The
+    configured version is then the one that was fetched last; `models.store.sources.resolve` fetches.
+    """
+
+    def __init__(self, tag: str, *, source: Path, name: str = "") -> None:
+        self._remote = tag if is_source(tag) else ""
+        self.name, _, version = (name if self._remote else tag).partition(":")
+        self._configured = self._remote or version or "latest"
         self._source = source
         self._cache: dict[str, Artifact] = {}
 
     def find(self, version: str | None = None) -> Artifact:
         """Read the version, or the configured one, from the store. Raise ArtifactMissing or ArtifactInvalid."""
-        artifact = locate(f"{self.name}:{version or self._configured}", source=self._source)
+        artifact = locate(f"{self.name}:{version or self._configured_version()}", source=self._source)
         return self._cache.setdefault(artifact.version, artifact)
+
+    def _configured_version(self) -> str:
+        if not self._remote:
+            return self._configured
+        try:
+            return last_version(self._remote, name=self.name)
+        except ArtifactMissing:
+            pinned = pinned_versions(self._source).get(self.name)
+            if pinned is None:
+                raise
+            return pinned
 
     def find_verified(self, version: str | None = None) -> Artifact:
         """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered."""

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.card import Card, read_card, write_card
@@ -73,11 +73,8 @@ def saving(
     from bentoml._internal.models import ModelStore
 
     store = store or default_store()
-    store.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(store.parent)
     tag = card.name if version is None else f"{card.name}:{version}"
-    # The staging folder is a sibling of the store: the store does not list it, and the rename stays on one file system.
-    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
+    with staging_folder(store) as staging:
         metadata = {"task": card.task, "algorithm": card.algorithm}
         with bentoml.models.create(tag, metadata=metadata, _model_store=ModelStore(staging)) as model:
             folder = Path(model.path)
@@ -85,8 +82,27 @@ def saving(
             write_card(card, folder)
             _write_manifest(folder)
         staged = Path(staging) / str(model.tag.path())
-        read_artifact(staged)
-        _publish(staged, store / card.name / staged.name, is_promoted=is_promoted)
+        publish(staged, store=store, is_promoted=is_promoted)
+
+
+@contextlib.contextmanager
+def staging_folder(store: Path) -> Iterator[Path]:
+    """Yield a folder next to the store, which the store does not list and from which one rename moves into it."""
+    store.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(store.parent)
+    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
+        yield Path(staging)
+
+
+def publish(staged: Path, *, store: Path, is_promoted: bool) -> Artifact:
+    """Move the complete artifact `staged`, the folder `name/version` of a staging folder, into the store.
+
+    `latest` then names it if it `is_promoted`. Raise ArtifactInvalid for an incomplete one.
+    """
+    artifact = read_artifact(staged)
+    target = store / artifact.name / artifact.version
+    _publish(staged, target, is_promoted=is_promoted)
+    return replace(artifact, folder=target)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
@@ -153,7 +169,9 @@ def _read(folder: Path) -> Artifact:
         if not path.is_file() or path.stat().st_size != size_bytes:
             name = f"{folder.parent.name}:{folder.name}"
             raise ArtifactInvalid(f"file '{file}' of artifact '{name}' is missing or cut")
-    return Artifact(name=folder.parent.name, version=folder.name, folder=folder, card=read_card(folder))
+    # An artifact from a source may be stored under another name than it was saved with.
+    card = replace(read_card(folder), name=folder.parent.name)
+    return Artifact(name=card.name, version=folder.name, folder=folder, card=card)
 
 
 def verify(artifact: Artifact) -> None:
