@@ -63,8 +63,10 @@ def _opened(archive: Path, max_bytes: int) -> Iterator[tarfile.TarFile]:
     with archive.open("rb") as file:
         is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     # Python's reader steps back now and then, and a compressed file would be unpacked from its start each time.
-    plain = _unpacked_gzip(archive, max_bytes) if is_gzip else archive
+    plain = archive.with_name(f"{archive.name}.plain") if is_gzip else archive
     try:
+        if is_gzip:
+            _unpack_gzip(archive, plain, max_bytes)
         with (
             plain.open("rb") as file,
             tarfile.open(fileobj=cast("BinaryIO", _CheckedReader(file)), mode="r:") as members,
@@ -75,17 +77,15 @@ def _opened(archive: Path, max_bytes: int) -> Iterator[tarfile.TarFile]:
             plain.unlink(missing_ok=True)
 
 
-def _unpacked_gzip(archive: Path, max_bytes: int) -> Path:
-    plain = archive.with_name(f"{archive.name}.plain")
+def _unpack_gzip(archive: Path, target: Path, max_bytes: int) -> None:
     # Headers and padding have a kilobyte for each member, and the end has 10 KiB.
     left = max_bytes + 2048 * MAX_FILES
-    with gzip.open(archive, "rb") as packed, plain.open("wb") as output:
+    with gzip.open(archive, "rb") as packed, target.open("wb") as output:
         while chunk := packed.read(_COPY_BYTES):
             left -= len(chunk)
             if left < 0:
                 raise ArtifactInvalid(f"it unpacks to more than {max_bytes} bytes (source_max_bytes)")
             output.write(chunk)
-    return plain
 
 
 def _write(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
@@ -94,18 +94,18 @@ def _write(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> N
         return
     if not is_plain_path(name):
         raise ArtifactInvalid(f"'{name[:100]!a}' is not a name that a file of an artifact may have")
-    if member.isdir():
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    if member.isdir():  # made with its first file
         return
     data = members.extractfile(member) if member.isreg() and not member.issparse() else None
     if data is None:
         raise ArtifactInvalid(f"'{name}' is a link, a device or a sparse file")
     target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        raise ArtifactInvalid(f"'{name}' is in the archive twice")
-    with target.open("xb") as output:
-        while chunk := data.read(_COPY_BYTES):
-            output.write(chunk)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as output:
+            while chunk := data.read(_COPY_BYTES):
+                output.write(chunk)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise ArtifactInvalid(f"'{name}' is in the archive twice") from error
     if target.stat().st_size != member.size:
         raise ArtifactInvalid(f"'{name}' is cut")

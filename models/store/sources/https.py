@@ -121,10 +121,15 @@ class HttpFiles:
 
 
 class HttpsSource(Source):
-    """An artifact at a web address. A query, such as a signature, is sent with each file and never logged."""
+    """An artifact at a web address. A query, such as a signature, is sent with each file and never logged.
 
-    def __init__(self, url: str, options: SourceOptions, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(url)
+    Errors name `label`, or else the address.
+    """
+
+    def __init__(
+        self, url: str, options: SourceOptions, *, headers: Mapping[str, str] | None = None, label: str = ""
+    ) -> None:
+        super().__init__(label or url)
         try:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, ValueError):

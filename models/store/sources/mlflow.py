@@ -75,7 +75,7 @@ class MlflowSource(Source):
         parts = urlsplit(uri)
         if parts.scheme == "mlflow-artifacts":
             address = f"{str(self._server).rstrip('/')}/{_ARTIFACTS}/{quote(unquote(parts.path).strip('/'))}"
-            return HttpsSource(address, self._options, headers=self._headers)
+            return HttpsSource(address, self._options, headers=self._headers, label=self.label)
         if parts.scheme == "s3":
             return S3Source(uri, self._options)
         # A server elsewhere has no business with the folders of this machine.

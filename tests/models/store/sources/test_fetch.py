@@ -268,9 +268,7 @@ def test_a_tar_with_a_wrong_hash_is_refused(artifact: Path, store: Path) -> None
 
 
 @pytest.mark.parametrize(("link", "file"), [("weights.npy", "weights.npy"), ("more", "more/labels.json")])
-def test_a_link_in_a_folder_is_not_followed(
-    artifact: Path, store: Path, tmp_path: Path, link: str, file: str
-) -> None:
+def test_a_link_in_a_folder_is_not_followed(artifact: Path, store: Path, tmp_path: Path, link: str, file: str) -> None:
     (artifact / link).rename(tmp_path / "elsewhere")
     (artifact / link).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ArtifactInvalid, match=rf"'{file}' of source '.*' is a link"):

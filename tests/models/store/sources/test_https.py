@@ -142,7 +142,9 @@ def test_an_answer_with_another_range_is_refused(artifact: Path, store: Path, si
     assert [request.start for request in site.of("/churn/weights.npy")] == [0, 1000, 0]
 
 
-@pytest.mark.parametrize("url", ["http://models.example/churn", "http://10.0.0.7/churn", "ftp://host/churn", "https:///x"])
+@pytest.mark.parametrize(
+    "url", ["http://models.example/churn", "http://10.0.0.7/churn", "ftp://host/churn", "https:///x"]
+)
 def test_http_is_for_this_machine_and_permitted_hosts(url: str) -> None:
     with pytest.raises(SettingsInvalid):
         check_scheme(httpx.URL(url), SourceOptions())

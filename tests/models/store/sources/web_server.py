@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 
 @dataclass(slots=True)
@@ -18,7 +20,7 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Message
 
     @property
     def start(self) -> int:
@@ -62,7 +64,7 @@ class WebServer:
         return [request.path for request in self.requests if request.method == method]
 
     def of(self, path: str) -> list[Request]:
-        return [request for request in self.requests if request.path.partition("?")[0] == path]
+        return [request for request in self.requests if unquote(request.path.partition("?")[0]) == path]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -80,9 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self, *, is_head: bool) -> None:
         site = self.server.site
-        request = Request(self.command, self.path, dict(self.headers.items()))
+        request = Request(self.command, self.path, self.headers)
         site.requests.append(request)
-        path = self.path.partition("?")[0]
+        path = unquote(self.path.partition("?")[0])
         fault = site.faults.get(path, Fault(times=0))
         if fault.times:
             fault.times -= 1
