@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
+from models.store.sources.source import is_source, label_of
 from serving.bento.config import service_config
 from serving.bento.runner import RunnerService
 from serving.kinds.handlers import Handlers
@@ -23,7 +24,7 @@ from serving.runners.batching import BatchLimits
 from serving.runners.handle import RunnerHandle
 from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
-from serving.settings.settings import Settings
+from serving.settings.settings import Settings, source_options
 from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
 
@@ -39,9 +40,15 @@ class BentoModel:
     placed: Placed[Any]
     served: ServedModel[Any]
     deployed: DeployedModel[Artifact]
+    source: Path
 
     def check(self, settings: Settings) -> None:
-        """Raise ArtifactError or SettingsInvalid for a model that cannot be served."""
+        """Raise ArtifactError or SettingsInvalid for a model that cannot be served. Fetch it first from a source."""
+        if is_source(self.options.tag):
+            from models.store.sources.resolve import local_tag  # the clients of sources, which few services need
+
+            options = source_options(settings)
+            local_tag(self.options.tag, name=self.artifacts.name, code=self.source, options=options)
         self.artifacts.check(*self.kind.tasks)
         self.kind.check(settings, self.options)
 
@@ -90,7 +97,7 @@ def build_models(
 def _build(
     kind: Kind[Any], options: ModelOptions, settings: Settings, state: DeploymentState, source: Path, module: str
 ) -> BentoModel:
-    artifacts = ArtifactCache(options.tag, source=source)
+    artifacts = ArtifactCache(options.tag, source=source, name=kind.alias)
     runner = _runner_service(kind, options, artifacts, settings, state, module)
     placed: Placed[Any] = place(runner, options.placement)
     limits = BatchLimits(
@@ -100,7 +107,7 @@ def _build(
         calls_in_flight=options.calls_in_flight,
     )
     handle: RunnerHandle = connect(placed, limits, name=kind.alias, method=next(iter(kind.methods)))
-    deployed = deployed_model(artifacts, handle, configured=options.tag, state=state)
+    deployed = deployed_model(artifacts, handle, configured=label_of(options.tag), state=state)
     served: ServedModel[Any] = ServedModel(
         kind.alias,
         handle,
@@ -108,7 +115,7 @@ def _build(
         deployed.router,
         timeout_s=settings.request_timeout_s,
     )
-    return BentoModel(kind, options, artifacts, runner, placed, served, deployed)
+    return BentoModel(kind, options, artifacts, runner, placed, served, deployed, source)
 
 
 def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
@@ -139,7 +146,7 @@ def _runner_service(
             self.model: LoadedVersions[Any] = LoadedVersions(
                 lambda version: load(artifacts.find_verified(version)),
                 warm_up=kind.warm_up,
-                start=state.start_versions(artifacts.name, configured=options.tag, find=artifacts.find),
+                start=state.start_versions(artifacts.name, configured=label_of(options.tag), find=artifacts.find),
             )
 
     Runner.__name__ = Runner.__qualname__ = kind.runner

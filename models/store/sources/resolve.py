@@ -1,4 +1,4 @@
-"""The local version that a source stands for: fetched now, or the newest one that came from it earlier.
+"""The local version of a source: fetched now, or the newest one that came from it earlier.
 
 Settings name an artifact by tag or by source; `local_tag` gives the tag in both cases.
 """

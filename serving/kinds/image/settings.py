@@ -12,7 +12,11 @@ from serving.settings.settings import Placement, Settings
 class ImageSettings(Settings):
     """The settings of the service with those of image classifiers."""
 
-    image_model: str = Field("image:latest", description="Tag of the image classifier: `name`, or `name:version`.")
+    image_model: str = Field(
+        "image:latest",
+        description="Image classifier: its tag, `name` or `name:version`, or a [source](sources.md), such as "
+        "`s3://bucket/image`.",
+    )
     image_placement: Placement = Field(
         "process",
         description="Placement of the image runner: `process`, `inline`, or the URL of a runner on another host.",

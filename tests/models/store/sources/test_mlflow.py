@@ -111,7 +111,7 @@ def test_an_interrupted_fetch_is_continued(artifact: Path, registry: Registry) -
     assert [request.start for request in registry.site.of(path)] == [0, 100_000]
 
 
-@pytest.mark.parametrize("source", ["models:/churn@nobody", "models:/other@champion", "models:/churn/9"])
+@pytest.mark.parametrize("source", ["models:/churn@unknown", "models:/other@champion", "models:/churn/9"])
 def test_a_model_a_version_or_an_alias_that_is_not_there(registry: Registry, source: str) -> None:
     registry.aliases["champion"] = "3"
     with pytest.raises(ArtifactMissing, match="there is no"):

@@ -1,4 +1,4 @@
-"""Which version a source stands for, when it can be read and when it cannot."""
+"""The local version of a source that can be read, and of one that cannot."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_newer_costs_one_request_and_compares_content(
     assert newer(url, first, options=FAST)
     second = fetch(url, name="churn", options=FAST)
     assert not newer(url, second, options=FAST)
-    # A service that was set back to the first version on purpose decides by itself what to do with this.
+    # Also true for a service that was set back to the first version: the caller decides.
     assert newer(url, first, options=FAST)
     site.faults["/churn/manifest.json"] = Fault(times=9, status=500)
     with pytest.raises(SourceUnavailable):
