@@ -9,6 +9,7 @@ import tarfile
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,9 +33,7 @@ INSTALL_TIMEOUT_S = 400
 START_S = 120.0
 
 
-def test_fetches_models_at_its_start(
-    default_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_fetches_models_at_its_start(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Also without the source, when a version of it is there."""
     home = own_home(default_home, tmp_path_factory)
     exported = home / "credit.tar.gz"
@@ -125,18 +124,22 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _call(url: str, method: str, **body: str) -> None:
-    httpx.post(f"{url}/api/2.0/mlflow/{method}", json=body, timeout=30).raise_for_status()
+def _call(url: str, method: str, **body: str) -> Any:  # Any: JSON
+    response = httpx.post(f"{url}/api/2.0/mlflow/{method}", json=body, timeout=30)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-def _register(url: str, name: str, version: int, folder: Path) -> None:
+def _register(url: str, name: str, folder: Path) -> None:
     """Upload an artifact and register it as a version, as `log_artifacts` and `create_model_version` do."""
+    run = _call(url, "runs/create", experiment_id="0")["run"]["info"]
+    source = f"{run['artifact_uri']}/{name}"
     for path in folder.rglob("*"):
         if path.is_file():
-            file = f"models/{name}/{version}/{path.relative_to(folder).as_posix()}"
+            file = f"{source.removeprefix('mlflow-artifacts:/')}/{path.relative_to(folder).as_posix()}"
             address = f"{url}/api/2.0/mlflow-artifacts/artifacts/{file}"
             httpx.put(address, content=path.read_bytes(), timeout=30).raise_for_status()
-    _call(url, "model-versions/create", name=name, source=f"mlflow-artifacts:/models/{name}/{version}")
+    _call(url, "model-versions/create", name=name, source=source, run_id=run["run_id"])
 
 
 def test_an_alias_of_the_registry_of_mlflow(mlflow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +147,7 @@ def test_an_alias_of_the_registry_of_mlflow(mlflow: str, tmp_path: Path, monkeyp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow)
     _call(mlflow, "registered-models/create", name="churn")
     for version in (1, 2):
-        _register(mlflow, "churn", version, save_artifact(tmp_path / str(version), seed=version))
+        _register(mlflow, "churn", save_artifact(tmp_path / str(version), seed=version))
     _call(mlflow, "registered-models/alias", name="churn", alias="champion", version="1")
 
     first = fetch("models:/churn@champion", name="churn")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 
 from models.errors import ArtifactInvalid, SettingsInvalid, SourceUnavailable
-from models.store.sources.source import Source, SourceOptions, Stream, silence, status_fault
+from models.store.sources.source import NOT_FOUND, Source, SourceOptions, Stream, silence, status_fault
 
 MAX_REDIRECTS: Final = 5
 _CONNECT_S: Final = 10.0
@@ -43,12 +43,23 @@ def is_loopback(host: str) -> bool:
 
 
 class HttpFiles:
-    """Reads files over HTTP, with `headers` for the first host. `label` names the source in errors."""
+    """Reads files over HTTP, with `headers` for the first host. `label` names the source in errors.
 
-    def __init__(self, label: str, options: SourceOptions, *, headers: Mapping[str, str] | None = None) -> None:
+    The statuses `missing` mean that there is no such file.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        options: SourceOptions,
+        *,
+        headers: Mapping[str, str] | None = None,
+        missing: Collection[int] = NOT_FOUND,
+    ) -> None:
         silence("httpx", "httpcore")
         self._label = label
         self._options = options
+        self._missing = missing
         self._headers = dict(headers or {})
         # A compressed response would have another length than the file.
         fixed = {"Accept-Encoding": "identity", "User-Agent": "makunouchi"}
@@ -65,7 +76,7 @@ class HttpFiles:
         try:
             with self._follow(method, url, start) as response:
                 if not response.is_success:
-                    raise status_fault(self._label, response.status_code, what=what)
+                    raise status_fault(self._label, response.status_code, what=what, missing=self._missing)
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             # The original names the address, with its query.

@@ -23,7 +23,7 @@ from models.errors import ArtifactInvalid, SettingsInvalid
 from models.store.sources.files import FileSource
 from models.store.sources.https import HttpFiles, HttpsSource, check_scheme, is_loopback
 from models.store.sources.s3 import S3Source
-from models.store.sources.source import Source, SourceOptions, Stream
+from models.store.sources.source import NOT_FOUND, Source, SourceOptions, Stream
 
 MAX_RESPONSE_BYTES: Final = 1 << 20
 # A name of a registered model has no "/" and no ":".
@@ -45,7 +45,8 @@ class MlflowSource(Source):
         self._model, self._name, self._alias, self._version = model, match[1], match[2], match[3]
         self._server, self._options = server, options
         self._headers = _credentials(environment)
-        self._api = HttpFiles(self.label, options, headers=self._headers)
+        # MLflow answers with 400 for an unknown alias.
+        self._api = HttpFiles(self.label, options, headers=self._headers, missing=(*NOT_FOUND, 400))
 
     @property
     def is_archive(self) -> bool:

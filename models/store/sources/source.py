@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from models.errors import ArtifactError, ArtifactInvalid, ArtifactMissing, SettingsInvalid, SourceUnavailable
 
 ARCHIVE_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
+NOT_FOUND: Final = (404, 410)
 CHUNK_BYTES: Final = 1 << 18
 MAX_NAME_CHARACTERS: Final = 2048
 
@@ -88,10 +89,13 @@ class Source(ABC):
         """Close connections."""
 
 
-def status_fault(label: str, status: int, *, what: str = "") -> ArtifactError:
-    """Return the error for an HTTP status of a source. `what` is the file that was requested."""
+def status_fault(label: str, status: int, *, what: str = "", missing: Collection[int] = NOT_FOUND) -> ArtifactError:
+    """Return the error for an HTTP status of a source. `what` is the file that was requested.
+
+    The statuses `missing` mean that there is no such file.
+    """
     named = f"'{what}' of source '{label}'" if what else f"source '{label}'"
-    if status in (404, 410):
+    if status in missing:
         return ArtifactMissing(f"there is no {named}; check the address")
     if status in (401, 403, 407):
         return SourceUnavailable(f"access to {named} is refused (status {status}); check the credentials")

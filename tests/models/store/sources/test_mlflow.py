@@ -36,8 +36,10 @@ class Registry:
 
     def _alias(self, request: Request) -> tuple[int, bytes]:
         version = self.aliases.get(_query(request, "alias"), "")
-        if _query(request, "name") != "churn" or not version:
+        if _query(request, "name") != "churn":
             return 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
+        if not version:
+            return 400, b'{"error_code": "INVALID_PARAMETER_VALUE"}'
         return 200, json.dumps({"model_version": {"name": "churn", "version": version}}).encode()
 
     def _place(self, request: Request) -> tuple[int, bytes]:
