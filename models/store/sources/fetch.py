@@ -81,7 +81,8 @@ class _Fetch:
         artifact = self._recorded(revision)
         if artifact is None:
             artifact = self._from_archive(revision) if self._source.is_archive else self._from_folder()
-        self._folder.write(revision, artifact.version)
+        if self._folder.read().current != (revision, artifact.version):
+            self._folder.write(revision, artifact.version)
         if is_promoted:
             _promote(artifact)
         return artifact

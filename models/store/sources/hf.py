@@ -16,7 +16,7 @@ import httpx
 
 from models.errors import ArtifactInvalid, ArtifactMissing, SettingsInvalid, SourceUnavailable
 from models.store.sources.https import HttpFiles, check_scheme
-from models.store.sources.source import Source, SourceOptions, Stream, extra_missing, silence, status_fault
+from models.store.sources.source import Source, SourceOptions, Stream, package_missing, silence, status_fault
 
 _FORM: Final = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?", re.ASCII)
 
@@ -35,9 +35,9 @@ class HfSource(Source):
         try:
             from huggingface_hub import get_token
         except ImportError as error:
-            raise extra_missing(self.label, "hf") from error
+            raise package_missing(self.label, "huggingface-hub") from error
         silence("httpx2", "httpcore2")
-        self._timeout_s = options.timeout_s
+        self._timeout_s = min(options.timeout_s, 10)
         token = get_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._options = options

@@ -19,7 +19,7 @@ from models.errors import ArtifactInvalid, SettingsInvalid, SourceUnavailable
 from models.store.sources.source import NOT_FOUND, Source, SourceOptions, Stream, silence, status_fault
 
 MAX_REDIRECTS: Final = 5
-_CONNECT_S: Final = 10.0
+_CONNECT_S: Final = 5.0
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
@@ -153,14 +153,17 @@ class HttpsSource(Source):
         if not self.is_archive:
             return ""
         try:
-            with self._files.respond("HEAD", self._url) as response:
-                names = ("ETag", "Last-Modified", "Content-Length")
-                return " ".join(response.headers[name] for name in names if name in response.headers)
+            return self._headers_of("HEAD")
         except SourceUnavailable as error:
-            # A signed address may permit GET only.
+            # A signed address may permit GET only. Its body is not read.
             if error.is_transient:
                 raise
-            return ""
+            return self._headers_of("GET")
+
+    def _headers_of(self, method: str) -> str:
+        with self._files.respond(method, self._url) as response:
+            names = ("ETag", "Last-Modified", "Content-Length")
+            return " ".join(response.headers[name] for name in names if name in response.headers)
 
     def stream(self, file: str, *, start: int = 0) -> AbstractContextManager[Stream]:
         return self._files.stream(self._file_url(file), start=start, what=file)

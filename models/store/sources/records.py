@@ -36,6 +36,11 @@ class Record:
     revision: str = ""
     versions: tuple[str, ...] = ()
 
+    @property
+    def current(self) -> tuple[str, str]:
+        """The revision, and the version that it held."""
+        return self.revision, self.versions[0] if self.versions else ""
+
 
 def last_version(source: str, *, name: str, store: Path | None = None) -> str:
     """Return the newest version in the store that came from the source. Read the disk only. Raise ArtifactMissing."""

@@ -13,7 +13,15 @@ from typing import Any
 
 from models.errors import SettingsInvalid, SourceUnavailable
 from models.store.sources.https import path_parts
-from models.store.sources.source import CHUNK_BYTES, Source, SourceOptions, Stream, extra_missing, silence, status_fault
+from models.store.sources.source import (
+    CHUNK_BYTES,
+    Source,
+    SourceOptions,
+    Stream,
+    package_missing,
+    silence,
+    status_fault,
+)
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
@@ -57,12 +65,12 @@ def _client(label: str, options: SourceOptions) -> Any:  # Any: boto3 makes its 
         from botocore import UNSIGNED
         from botocore.config import Config
     except ImportError as error:
-        raise extra_missing(label, "s3") from error
+        raise package_missing(label, "boto3") from error
     silence("boto3", "botocore", "urllib3")
     with _faults(label, ""):
         session = boto3.session.Session()
         config = Config(
-            connect_timeout=min(options.timeout_s, 10),
+            connect_timeout=min(options.timeout_s, 5),
             read_timeout=options.timeout_s,
             # The download counts its own attempts, because only it knows whether there was progress.
             retries={"total_max_attempts": 1, "mode": "standard"},

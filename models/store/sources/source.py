@@ -105,9 +105,9 @@ def status_fault(label: str, status: int, *, what: str = "", missing: Collection
     return SourceUnavailable(f"{named} answers with status {status}", is_transient=is_transient)
 
 
-def extra_missing(label: str, extra: str) -> SettingsInvalid:
+def package_missing(label: str, package: str) -> SettingsInvalid:
     """Return the error for a source whose client is not installed."""
-    return SettingsInvalid(f"source '{label}' needs a package; run: pip install 'makunouchi[{extra}]'")
+    return SettingsInvalid(f"source '{label}' needs the package {package}; run: pip install {package}")
 
 
 def silence(*loggers: str) -> None:

@@ -147,5 +147,5 @@ def test_a_malformed_source_is_named(store: Path, source: str) -> None:
 
 def test_a_missing_client_names_the_command(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(SettingsInvalid, match=r"run: pip install 'makunouchi\[hf\]'"):
+    with pytest.raises(SettingsInvalid, match="needs the package huggingface-hub; run: pip install huggingface-hub"):
         fetch("hf://team/churn", name="churn", options=FAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tarfile
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from models.errors import ArtifactError, ArtifactInvalid, ArtifactMissing, Setti
 from models.store.artifacts import verify, versions
 from models.store.sources.fetch import fetch
 from models.store.sources.https import check_scheme
+from models.store.sources.resolve import newer
 from models.store.sources.source import SourceOptions, label_of
 from tests.models.store.sources.conftest import FAST
 from tests.models.store.sources.web_server import Fault, WebServer
@@ -172,3 +174,15 @@ def test_a_host_without_tls_can_be_permitted() -> None:
 )
 def test_a_label_has_no_secret(text: str, label: str) -> None:
     assert label_of(text) == label
+
+
+def test_a_signed_address_that_permits_get_only(artifact: Path, store: Path, site: WebServer) -> None:
+    with tarfile.open(artifact.parent / "churn.tar", "w:") as archive:
+        archive.add(artifact, arcname=".")
+    site.files["/churn.tar"] = (artifact.parent / "churn.tar").read_bytes()
+    url = f"{site.url}/churn.tar?sig=x"
+    site.faults["/churn.tar"] = Fault(status=403)
+    fetched = fetch(url, name="churn", options=FAST)
+    site.faults["/churn.tar"] = Fault(status=403)
+    assert not newer(url, fetched, options=FAST)
+    assert [request.method for request in site.requests] == ["HEAD", "GET", "GET", "HEAD", "GET"]

@@ -169,7 +169,7 @@ def test_a_missing_client_names_the_command_and_stops_no_service(
     upload(bucket, artifact, "churn")
     version = resolve("s3://models/churn", name="churn", options=FAST)
     monkeypatch.setitem(sys.modules, "boto3", None)
-    message = r"source 's3://models/churn' needs a package; run: pip install 'makunouchi\[s3\]'"
+    message = "source 's3://models/churn' needs the package boto3; run: pip install boto3"
     with pytest.raises(SettingsInvalid, match=message):
         fetch("s3://models/churn", name="churn", options=FAST)
     assert resolve("s3://models/churn", name="churn", options=FAST) == version
