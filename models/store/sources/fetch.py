@@ -173,7 +173,14 @@ class _Fetch:
                 raise ArtifactInvalid(
                     f"source '{self._source.label}' is refused: {reason}; nothing was saved"
                 ) from error
-            artifact = publish(staged, store=self._store, is_promoted=is_first)
+            try:
+                artifact = publish(staged, store=self._store, is_promoted=is_first)
+            except OSError:
+                # Another host that shares the store may have published it in the meantime.
+                present = stored(self._name, manifest.digest, store=self._store)
+                if present is None:
+                    raise
+                artifact = present
         self._folder.clear()
         log.info("source '%s': saved as %s", self._source.label, artifact.tag)
         return artifact

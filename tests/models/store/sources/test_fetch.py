@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from models.errors import ArtifactInvalid, ArtifactMissing, SourceUnavailable, StoreUnavailable
 from models.store.artifacts import MANIFEST_FILE, file_sha256, find, verify, versions
+from models.store.sources import fetch as fetch_module
 from models.store.sources.fetch import fetch
 from models.store.sources.source import SourceOptions
 from tests.models.store.sources.conftest import FAST, leftovers, save_artifact, write_manifest
@@ -223,6 +225,19 @@ def test_threads_that_fetch_at_once_transfer_once(artifact: Path, store: Path, s
     assert len(fetched) == 4
     assert {each.version for each in fetched} == {file_sha256(artifact / MANIFEST_FILE)[:16]}
     assert len(site.of("/churn/weights.npy")) == 1
+
+
+def test_a_host_that_published_the_same_first_is_no_error(
+    artifact: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = fetch(f"file://{artifact}", name="churn", store=tmp_path / "other" / "models", options=FAST)
+
+    def published_by_another_host(*args: object, **options: object) -> None:
+        shutil.copytree(other.folder, store / "churn" / other.version)
+        raise OSError(errno.ENOTEMPTY, "not empty")
+
+    monkeypatch.setattr(fetch_module, "publish", published_by_another_host)
+    assert fetch(f"file://{artifact}", name="churn", options=FAST) == find("churn", store=store)
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz"])
