@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from models.store.artifacts import MANIFEST_FILE, file_sha256, find, saving
+from models.store.sources import download
 from models.store.sources.source import SourceOptions
 from tests.models.store.sources.web_server import WebServer, web_server
 from tests.models.test_card import make_card
 
 # Short waits: a source of a test answers at once, or not at all.
 FAST = SourceOptions(timeout_s=2.0)
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try a source that fails again at once."""
+    monkeypatch.setattr(download, "_WAIT_S", 0.01)
 
 
 @pytest.fixture
