@@ -23,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup train evaluate evaluate-tables serve check test test-fast bench bench-memory soak attack bento image test-container lock clean
+.PHONY: help setup train evaluate evaluate-tables serve dev check test test-fast bench bench-memory soak attack bento image test-container lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ evaluate-tables: $(READY)  ## compare tabular training with LightGBM's defaults 
 serve: train  ## train the missing models, then serve on PORT (3000)
 	@exec $(BIN)/bentoml serve service:Gateway --host $(HOST) --port $(PORT)
 
+# The watch makes a newly saved version answer within a second.
+dev: train  ## as serve; changes of your own classes answer within two seconds: MAKUNOUCHI_PYTHON_MODEL=name
+	@MAKUNOUCHI_RELOAD_CODE=true MAKUNOUCHI_WATCH_STORE_S=$${MAKUNOUCHI_WATCH_STORE_S:-1} \
+		exec $(BIN)/bentoml serve service:Gateway --host $(HOST) --port $(PORT)
+
 check: $(READY)  ## ruff, deptry, mypy --strict, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
@@ -52,15 +57,16 @@ check: $(READY)  ## ruff, deptry, mypy --strict, import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --quiet tests/test_imports.py
 
-# Two processes, because most time goes by in the start of servers and in training. WORKERS=1 runs one process.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgroup --no-loadscope-reorder
+# Several processes, because much time goes by in waits: two for the starts of servers and for training, three for tests
+# that wait in shorter pieces. WORKERS=1 runs one process.
+PYTEST = $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses
 
 test: check  ## check, then the whole test suite, in two processes
-	@$(PYTEST)
+	@$(PYTEST) $(or $(WORKERS),2)
 
 # No check, no server, no container, no training; at most 90 s on two cores. WORKERS=1 runs the tests in one process.
-test-fast: $(READY)  ## the fast tests, in two processes: TESTS=tests/models narrows them down
-	@$(PYTEST) --quiet -m "not live and not slow and not container" $(TESTS)
+test-fast: $(READY)  ## the fast tests, in three processes: TESTS=tests/models narrows them down
+	@$(PYTEST) $(or $(WORKERS),3) --quiet -m "not live and not slow and not container" $(TESTS)
 
 # ONLY=tabular PEERS=ours,fastapi ROUNDS=1 SECONDS=2 restrict the run; `$(BIN)/python -m benchmarks --help` lists the options.
 BENCH = $(BIN)/python -m benchmarks

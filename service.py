@@ -1,11 +1,11 @@
-"""The topology: a runner for each served model, and the gateway that composes them.
+"""The topology: the runners that hold the served models, and the gateway that composes them.
 
     client -- HTTP --> Gateway --+-- batches --> ImageRunner
                                  +-- batches --> TabularRunner
                                  +-- batches --> RecommenderRunner
 
-Which models are served, and where their runners are placed, follows from the settings and from
-`serving.kinds.registry`. Start with: bentoml serve service:Gateway
+Which models are served, and where their runners are placed, follows from the model list, or without one from the
+settings of the kinds in `serving.kinds.registry`. Start with: bentoml serve service:Gateway
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from serving.access.production_checks import setting_faults
 from serving.app import build_app
 from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
-from serving.bento.models import build_models
+from serving.bento.model_directory import ModelDirectory
+from serving.bento.models import BentoModels
 from serving.bento.tracing import tracing_fault
 from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
@@ -43,28 +44,34 @@ try:
 except SettingsInvalid as error:
     sys.exit("\n".join(f"error: {fault}" for fault in str(error).splitlines()))
 
-state = DeploymentState(state_folder(settings.state_folder))
-models = build_models(KINDS, settings, state, source=Path(__file__).resolve().parent, module=__name__)
-deployed = [model.deployed for model in models]
-handlers = models.handlers(settings)
+try:
+    state = DeploymentState(state_folder(settings.state_folder))
+    models = BentoModels(KINDS, settings, state, source=Path(__file__).resolve().parent, module=__name__)
+except SettingsInvalid as error:
+    sys.exit("\n".join(f"error: {fault}" for fault in str(error).splitlines()))
+
 guard = build_guard(settings)
 cache = build_cache(settings)
+reconciler = Reconciler(
+    models.deployed, state, max_versions=settings.max_traffic_versions, watch_s=settings.watch_store_s
+)
 app = build_app(
-    handlers,
-    StoreCatalog(deployed),
+    models.handlers,
+    StoreCatalog(lambda: models.deployed),
     Metrics(lambda: metrics_content()[0]),
     settings,
     version=VERSION,
     cache=cache,
     guard=guard,
-    reconciler=Reconciler(deployed, state, max_versions=settings.max_traffic_versions, watch_s=settings.watch_store_s),
+    reconciler=reconciler,
+    changes=ModelDirectory(models, state, reconciler),
     is_stopping=lambda: bool(gateway.draining.is_begun),
 )
 
 
 def check() -> None:
     """End the start with one line that names what is missing or unusable, and the remedy."""
-    if fault := models.fault(settings) or metrics_folder_fault() or tracing_fault():
+    if fault := models.fault() or metrics_folder_fault() or tracing_fault():
         sys.exit(f"error: {fault}")
 
 
@@ -72,11 +79,14 @@ def check() -> None:
 base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none", python_version="3.13")
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
-globals().update({model.runner.name: model.runner for model in models})
+globals().update({runner.service.name: runner.service for runner in models.runners})
 Gateway: Any = bentoml.service(
     service_class=GatewayService.using(settings), image=base, **service_config(settings, workers=settings.gateways)
-)(bentoml.asgi_app(app, path="/")(gateway_class(models, handlers, module=__name__, check=check)))
+)(bentoml.asgi_app(app, path="/")(gateway_class(models, module=__name__, check=check)))
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
+# `bentoml build` pins them.
+gateway.models.extend(bentoml.models.BentoModel(tag) for tag in models.tags())
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
-gateway.fast_operations = fast_operations(handlers, settings, guard, cache)
+gateway.fast_operations = lambda: fast_operations(models.handlers, settings, guard, cache)
+gateway.on_models_change = models.handlers.on_change

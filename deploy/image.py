@@ -28,6 +28,7 @@ from deploy.builder import builder_image
 from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.inventory import write_inventory
 from deploy.lock import GPU_LOCK, ROOT, SERVING_LOCK
+from models.store.bento_models import pinned_tags
 
 NAME = "localhost/makunouchi"
 _FILES = ROOT / "deploy" / "container"
@@ -57,7 +58,7 @@ def build_image(engine: Engine, *, bento: str, base: str, variant: str, dist: Pa
         builder = builder_image(engine, base=base, lock=_LOCKS[variant])
     with _step(f"bentoml containerize {bento}"):
         _containerize(engine, bento, builder, raw)
-    models = ",".join(model["tag"] for model in manifest["models"])
+    models = ",".join(pinned_tags(manifest))
     with _step("the shipped image"), tempfile.TemporaryDirectory() as context:
         for file in (_PRUNING, _LEFT_OUT):
             shutil.copy(file, context)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -102,12 +102,29 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeInterface:
+    """The class that answers for an artifact, `package.module:Class`, and the JSON schemas of a row and its result.
+
+    The code ships with the service. `example` is a row, as JSON, and `example_prediction` its result. A deterministic
+    class has the same result for the same row, which the cache may repeat. `uses` are the models that the class asks.
+    """
+
+    reference: str
+    input: Mapping[str, Any]  # Any: JSON
+    output: Mapping[str, Any]  # Any: JSON
+    example: Any = None  # Any: JSON
+    example_prediction: Any = None  # Any: JSON
+    is_deterministic: bool = False
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """The metadata of one artifact.
 
     `slices` maps a slice ("sex=female", "class=cat", "users=new") to its metrics. `algorithm` is the architecture or
     the chosen estimator. `created` is an aware UTC time. `importance` maps an input to the decrease of the main metric
-    on held-out rows when that input is shuffled.
+    on held-out rows when that input is shuffled. `code` is that of a model that is a user-defined class.
     """
 
     name: str
@@ -127,6 +144,7 @@ class Card:
     profile: Profile | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
     calibration: tuple[CalibrationBin, ...] = ()
+    code: CodeInterface | None = None
 
 
 _CARD = TypeAdapter(Card)

@@ -55,3 +55,22 @@ def _quota(folder: Path) -> float | None:
         return int(limit) / int(period)
     except (OSError, ValueError):
         return None
+
+
+def usable_memory_bytes(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """Return the memory that this process may use: that of the machine, or the least limit of its control groups."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    folders = [*_control_groups(cgroups, membership), cgroups / "memory"]
+    limits = [limit for folder in folders if (limit := _memory_limit(folder)) is not None]
+    return min([total, *limits])
+
+
+def _memory_limit(folder: Path) -> int | None:
+    """Return the limit of cgroup v2 (`memory.max`) or v1, or None without one."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            text = (folder / name).read_text().strip()
+        except OSError:
+            continue
+        return int(text) if text.isdecimal() and int(text) > 0 else None
+    return None

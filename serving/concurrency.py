@@ -30,7 +30,7 @@ class ThreadPool:
     """A pool of `number` threads, started at the first call. Jobs start in order."""
 
     def __init__(self, number: int, *, name: str) -> None:
-        self._number = number
+        self.number = number
         self._name = name
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -55,7 +55,7 @@ class ThreadPool:
         self._threads = []
 
     def _start(self) -> None:
-        for number in range(self._number):
+        for number in range(self.number):
             thread = threading.Thread(target=_work, args=(self._jobs,), name=f"{self._name}-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)

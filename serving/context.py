@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -50,6 +50,22 @@ def current_caller() -> str:
 def set_caller(caller: Callable[[], str]) -> None:
     """Set the caller of this task and of the tasks that it starts. `caller` is called only where a limit is shared."""
     _caller.set(caller)
+
+
+# Requests of `batch` wait for those of `interactive`.
+Priority = Literal["interactive", "batch"]
+PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "batch")
+_priority: ContextVar[Priority] = ContextVar("priority", default="interactive")
+
+
+def current_priority() -> Priority:
+    """Return the priority of this task."""
+    return _priority.get()
+
+
+def set_priority(priority: Priority) -> None:
+    """Set the priority of this task and of the tasks that it starts."""
+    _priority.set(priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +168,23 @@ def current_context() -> RequestContext:
 def set_context(context: RequestContext) -> None:
     """Set the request context of this task and of the tasks that it starts."""
     _context.set(context)
+
+
+class Answering:
+    """A block that answers a request: its id, deadline and trace. A generator would take 2 us more per batch."""
+
+    __slots__ = ("_context", "_request_id", "_tokens")
+
+    def __init__(self, request_id: str, deadline: float, traceparent: str) -> None:
+        self._request_id = request_id
+        self._context = RequestContext(deadline, _is_never_disconnected, traceparent)
+
+    def __enter__(self) -> None:
+        self._tokens = _context.set(self._context), _request_id.set(self._request_id)
+
+    def __exit__(self, *_: object) -> None:
+        _context.reset(self._tokens[0])
+        _request_id.reset(self._tokens[1])
 
 
 def deadline(timeout_s: float) -> float:

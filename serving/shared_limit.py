@@ -86,6 +86,29 @@ class SharedLimit:
                 await waiter
 
 
+class Reservation:
+    """An amount of a limit that is given back in pieces, and at the end of the block. It is not checked."""
+
+    def __init__(self, limit: SharedLimit, caller: str, amount: int) -> None:
+        self._limit = limit
+        self._caller = caller
+        self._left = amount
+        limit.add(caller, amount)
+
+    def release(self, amount: int) -> None:
+        """Give `amount` back, or what is left of it."""
+        amount = min(amount, self._left)
+        if amount:
+            self._left -= amount
+            self._limit.release(self._caller, amount)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release(self._left)
+
+
 class SharedThreads:
     """Threads that all callers share. The calls of a caller that uses its share wait."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import weakref
@@ -29,6 +30,7 @@ pytest_plugins = [
     "tests.fixtures_recommender",
     # It imports the others.
     "tests.fixtures_default",
+    "serving.testing.plugin",
 ]
 # The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.
 _LIVE = ("live models", "live projects", "live deploy")
@@ -68,6 +70,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
         items.sort(key=lambda item: (order.get(_group(item), len(order)), _is_shared(item), _file(item) not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the collected tests and modules from garbage collections: they stay until the end."""
+    gc.freeze()
 
 
 def _fixtures(item: pytest.Item) -> set[str]:

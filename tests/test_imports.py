@@ -40,6 +40,7 @@ SERVING = (
     "server",
     "routes",
     "app",
+    "testing",
     "bento",
 )
 # Entry points of commands: they may import whatever they start.
@@ -47,6 +48,8 @@ COMMANDS = ("__main__", "keys")
 # The packages of `models`: the modules at the top, then what is built on them.
 MODELS = (
     "errors",
+    "user_code",
+    "steps",
     "watch",
     "private_files",
     "profile",
@@ -64,7 +67,7 @@ MODELS = (
     "store",
     "base",
 )
-MODEL_KINDS = ("image", "tabular", "recommender", "text")
+MODEL_KINDS = ("image", "tabular", "recommender", "text", "python")
 
 # Who may import what of ours.
 ALLOWED = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.store.artifacts import find, versions
 from training.command import option, run
@@ -22,10 +25,27 @@ class Params:
 
 
 def main(params: Params) -> None:
-    """Train each default model that is missing or out of date. Exit with the status of the first script that fails."""
+    """Train each default model that is missing or out of date. Exit with the status of the first script that fails.
+
+    With a model list these are the ones that it names.
+    """
+    listed = _listed()
     for kind, recipe in default_recipes().items():
+        if listed is not None and kind not in listed:
+            continue
         if params.force or not _is_current(kind, recipe):
             _train(kind, recipe.options())
+
+
+def _listed() -> set[str] | None:
+    """Return the names of the artifacts in the model list; None without one, or where the service will refuse it."""
+    file = Path(os.environ.get("MAKUNOUCHI_MODELS_FILE") or "models.toml")
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    entries = [table for table in tables.values() if isinstance(table, dict)]
+    return {str(entry.get("artifact", "")).partition(":")[0] for entry in entries}
 
 
 def _is_current(kind: str, recipe: Recipe) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 import types
 import typing
@@ -53,24 +54,28 @@ def run(main: Callable[[P], object], params: type[P], *, description: str) -> No
 
 
 def _add_option(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any) -> None:
-    name = "--" + field.name.replace("_", "-")
-    help_text = field.metadata[_HELP]
+    # A field may end with an underscore, where its name is a word of Python: `class_`.
+    plain = field.name.rstrip("_")
+    add = functools.partial(
+        parser.add_argument,
+        "--" + plain.replace("_", "-"),
+        dest=field.name,
+        default=field.default,
+        help=field.metadata[_HELP],
+    )
     type_ = _plain_type(hint)
     if type_ is bool:
-        parser.add_argument(name, default=field.default, action=argparse.BooleanOptionalAction, help=help_text)
+        add(action=argparse.BooleanOptionalAction)
         return
     if typing.get_origin(type_) is tuple:
         inner = typing.get_args(type_)[0]
-        convert: Callable[[str], Any] = lambda text: tuple(inner(part) for part in text.split(",") if part)  # noqa: E731
-        parser.add_argument(name, default=field.default, type=convert, metavar="A,B", help=help_text)
+        add(type=lambda text: tuple(inner(part) for part in text.split(",") if part), metavar="A,B")
         return
-    metavar = {int: "N", float: "X", Path: "PATH"}.get(type_, field.name.upper())
+    metavar = {int: "N", float: "X", Path: "PATH"}.get(type_, plain.upper())
     choices = field.metadata.get("choices") or None
     if typing.get_origin(type_) is Literal:
         type_, choices = str, typing.get_args(type_)
-    parser.add_argument(
-        name, default=field.default, type=type_, choices=choices, metavar=None if choices else metavar, help=help_text
-    )
+    add(type=type_, choices=choices, metavar=None if choices else metavar)
 
 
 def _plain_type(hint: Any) -> Any:

@@ -35,10 +35,11 @@ _STORED = ("user_id", "item_id", "kind", "value", "time", "key")
 _VISIBILITY_DELAY_S = 5.0
 
 
-def default_url() -> str:
-    """Return the URL of a SQLite file next to the model store."""
+def default_url(model: str = "") -> str:
+    """Return the URL of a SQLite file next to the model store, of one model where there are several."""
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
-    return f"sqlite:///{home / 'makunouchi' / 'feedback.db'}"
+    file = f"feedback-{model}.db" if model else "feedback.db"
+    return f"sqlite:///{home / 'makunouchi' / file}"
 
 
 class FeedbackLog:

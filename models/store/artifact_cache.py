@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from models.card import Task
@@ -15,32 +16,39 @@ from models.store.sources.source import is_source
 class ArtifactCache:
     """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily.
 
-    `tag` may be a source of artifacts, such as `s3://bucket/churn`, whose versions have `name` in the store. The
-    configured version is then the one that was fetched last; `models.store.sources.resolve` fetches.
+    The artifacts have the name `served_as`, which is that of the tag unless one is given. `tag` may be a source of
+    artifacts, such as `s3://bucket/churn`: its versions are stored as `served_as`, and the configured one is that which
+    was fetched last. `models.store.sources.resolve` fetches.
     """
 
-    def __init__(self, tag: str, *, source: Path, name: str = "") -> None:
+    def __init__(self, tag: str, *, source: Path, served_as: str = "") -> None:
         self._remote = tag if is_source(tag) else ""
-        self.name, _, version = (name if self._remote else tag).partition(":")
+        self._stored_as, _, version = (served_as if self._remote else tag).partition(":")
+        self.name = served_as or self._stored_as
         self._configured = self._remote or version or "latest"
         self._source = source
         self._cache: dict[str, Artifact] = {}
 
     def find(self, version: str | None = None) -> Artifact:
         """Read the version, or the configured one, from the store. Raise ArtifactMissing or ArtifactInvalid."""
-        artifact = locate(f"{self.name}:{version or self._configured_version()}", source=self._source)
+        wanted = version or self._configured_version()
+        artifact = self._named(locate(f"{self._stored_as}:{wanted}", source=self._source))
         return self._cache.setdefault(artifact.version, artifact)
 
     def _configured_version(self) -> str:
         if not self._remote:
             return self._configured
         try:
-            return last_version(self._remote, name=self.name)
+            return last_version(self._remote, name=self._stored_as)
         except ArtifactMissing:
-            pinned = pinned_versions(self._source).get(self.name)
+            pinned = pinned_versions(self._source).get(self._stored_as)
             if pinned is None:
                 raise
             return pinned
+
+    def stored_tag(self) -> str:
+        """Return the tag of the configured version in the store. Raise as `find`."""
+        return f"{self._stored_as}:{self.read().version}"
 
     def find_verified(self, version: str | None = None) -> Artifact:
         """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered."""
@@ -67,12 +75,19 @@ class ArtifactCache:
 
     def versions(self) -> list[Artifact]:
         """List the usable versions of the model store and of the Bento, newest first."""
-        pinned = pinned_versions(self._source).get(self.name, "")
+        name = self._stored_as
+        pinned = pinned_versions(self._source).get(name, "")
         usable = {
-            artifact.version: artifact
-            for store in {store_of(f"{self.name}/{pinned}", source=self._source), store_of("", source=self._source)}
-            for artifact in versions(self.name, store=store)
+            artifact.version: self._named(artifact)
+            for store in {store_of(f"{name}/{pinned}", source=self._source), store_of("", source=self._source)}
+            for artifact in versions(name, store=store)
         }
         if not usable:
-            raise ArtifactMissing(f"no artifact '{self.name}' in the model store; run: make train")
+            raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train")
         return sorted(usable.values(), key=lambda artifact: (artifact.card.created, artifact.version), reverse=True)
+
+    def _named(self, artifact: Artifact) -> Artifact:
+        """Return the artifact under the name that it is served as."""
+        if artifact.name == self.name:
+            return artifact
+        return replace(artifact, name=self.name, card=replace(artifact.card, name=self.name))

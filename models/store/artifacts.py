@@ -130,6 +130,20 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
     return read_artifact(folder)
 
 
+def names(*, store: Path | None = None) -> list[str]:
+    """Return the names of the artifacts in the store, sorted; those of a store that cannot be read are none."""
+    folder = store or default_store()
+    try:
+        return sorted(each.name for each in folder.iterdir() if each.is_dir() and _NAME.fullmatch(each.name))
+    except OSError:
+        return []
+
+
+def size_bytes(artifact: Artifact) -> int:
+    """Return the size of the artifact's files. Raise ArtifactInvalid without a readable manifest."""
+    return sum(size for size, _ in _read_manifest(artifact.folder).values())
+
+
 def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
     """List the usable versions of one artifact, newest first. Skip folders that are not complete artifacts.
 

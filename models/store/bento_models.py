@@ -8,7 +8,9 @@ precedence over "latest".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,8 +33,13 @@ def pinned_versions(source: Path) -> dict[str, str]:
     manifest = source.parent / "bento.yaml"
     if source.name != "src" or not manifest.is_file():
         return {}
-    entries = yaml.safe_load(manifest.read_text()).get("models") or []
-    return dict(str(model["tag"]).split(":", 1) for model in entries)
+    return dict(tag.split(":", 1) for tag in pinned_tags(yaml.safe_load(manifest.read_text())))
+
+
+def pinned_tags(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the tags of the models in a `bento.yaml`: those that the build names, and those of its services."""
+    entries = [manifest, *(manifest.get("services") or [])]
+    return list(dict.fromkeys(str(model["tag"]) for entry in entries for model in entry.get("models") or []))
 
 
 def store_of(path: str, *, source: Path) -> Path:

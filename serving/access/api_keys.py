@@ -3,8 +3,9 @@
     python -m serving.keys new --name shop --role predict [--days 90] [--file keys]
     python -m serving.keys hash --name shop --role predict     (key on standard input)
 
-A line is `name:role:sha256` or `name:role:sha256:expires`; several roles are joined by `+`. A key is 32 random bytes,
-so a plain SHA-256 protects it. Two lines of one name are two keys, which allows a key to be rotated.
+A line is `name:role:sha256` or `name:role:sha256:expires`; several roles are joined by `+`, and `+batch` binds the key
+to that priority. A key is 32 random bytes, so a plain SHA-256 protects it. Two lines of one name are two keys, which
+allows a key to be rotated.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from models.errors import SettingsInvalid
 from models.private_files import make_private_file
 from models.watch import Watch, reason_of
-from serving.access.roles import ROLES, Identity, roles_among
+from serving.access.roles import BATCH, ROLES, Identity, identity_of
 
 log = logging.getLogger("makunouchi.keys")
 
@@ -83,12 +84,16 @@ def _read(word: str, number: int) -> ApiKey:
     if _KEY.fullmatch(name):
         raise SettingsInvalid(f"API key {number}: it is the key itself; expected {_FORM}; run: {_COMMAND}")
     role_names = roles.split("+")
-    if not set(role_names) <= set(ROLES):
+    if not set(role_names) <= {*ROLES, BATCH}:
         raise SettingsInvalid(f"API key {number}: unknown role; expected {', '.join(ROLES)}, or several joined by +")
+    if role_names == [BATCH]:
+        raise SettingsInvalid(
+            f"API key {number}: '{BATCH}' is a priority; expected a role before it, such as predict+batch"
+        )
     if not _HASH.fullmatch(sha256):
         raise SettingsInvalid(f"API key {number}: expected a SHA-256 of 64 hexadecimal digits; run: {_COMMAND}")
     try:
-        return ApiKey(Identity(name, roles_among(role_names)), sha256, _expiry(expires))
+        return ApiKey(identity_of(name, role_names), sha256, _expiry(expires))
     except ValueError:
         # Without the text of the error, which quotes what was given.
         raise SettingsInvalid(f"API key {number}: its end is not a date; expected the form 2027-01-31") from None
@@ -156,7 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Create API keys.")
     parser.add_argument("what", choices=["new", "hash"])
     parser.add_argument("--name", required=True)
-    parser.add_argument("--role", required=True, help="read, predict or admin; several joined by +")
+    parser.add_argument(
+        "--role", required=True, help="read, predict or admin; several joined by +, and +batch for that priority"
+    )
     parser.add_argument("--days", type=float, default=0.0, help="days until the key expires; never by default")
     parser.add_argument("--file", help="append the line to this file, which only its owner can read then")
     options = parser.parse_args(arguments)

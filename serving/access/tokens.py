@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.watch import Watch
-from serving.access.roles import Identity, roles_among
+from serving.access.roles import Identity, identity_of
 from serving.errors.exceptions import KeysUnavailable, Unauthenticated
 
 log = logging.getLogger("makunouchi.tokens")
@@ -40,7 +40,8 @@ ALGORITHMS = (*_RSA, "ES256", "ES384", "ES512", "EdDSA")
 class TokenRules:
     """The requirements on a token.
 
-    `roles_claim` is the claim with the roles: a list, or words separated by spaces. Where a token has no claim of that
+    `roles_claim` is the claim with the roles, and with `batch` for callers of that priority: a list, or words separated
+    by spaces. Where a token has no claim of that
     name, dots in it separate the names of nested claims, such as `realm_access.roles`.
     """
 
@@ -88,7 +89,7 @@ class TokenVerifier:
             raise Unauthenticated("the token is not valid") from error
         claim = _claim(claims, self._rules.roles_claim)
         words = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else ()
-        return Identity(_name_of(claims["sub"]), roles_among(str(word) for word in words))
+        return identity_of(_name_of(claims["sub"]), (str(word) for word in words))
 
     async def _key(self, kid: str) -> Any:  # Any: PyJWT's PyJWK
         now = self._clock()

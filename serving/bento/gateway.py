@@ -38,7 +38,6 @@ from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
-from serving.kinds.handlers import Handlers
 from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
@@ -47,7 +46,7 @@ from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.python_version import python_warnings
 from serving.process.startup import freeze_live_objects, raise_file_limit, report_started, return_freed_memory
-from serving.runners.placement import Placed, client_of
+from serving.runners.placement import Placed
 from serving.runners.readiness import Readiness, readiness
 from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.install import install
@@ -131,9 +130,7 @@ class GatewayAppFactory(HttpAppFactory):
         addresses: dict[str, str] = BentoMLContainer.remote_runner_mapping.get()
         token = self._settings.runner_token.get_secret_value()
         for placed in self._gateway.placed():
-            if placed.connected is not None:
-                gauge = service_metrics().gauge(placed.connected.name)
-                placed.connected.start(client_of(placed, addresses, token=token), gauge=gauge)
+            placed.start(addresses, token=token, gauge=service_metrics().gauge)
         # Before the signal handlers are replaced: they identify the server.
         self._install_protocol()
         self._gateway.draining.install()
@@ -143,18 +140,19 @@ class GatewayAppFactory(HttpAppFactory):
     def _install_protocol(self) -> None:
         install(
             # The fast path bypasses the tracing middleware.
-            () if tracing_exporter() else self._gateway.fast_operations,
+            tuple if tracing_exporter() else self._gateway.fast_operations,
             recorder=RequestRecorder(service_metrics(), self._access_log),
             shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
             keep_alive_s=self._settings.keep_alive_s,
             max_message_bytes=self._settings.max_body_bytes,
+            on_change=self._gateway.on_models_change,
         )
 
     async def destroy_instance(self, app: Starlette) -> None:
         self._gateway.draining.uninstall()
-        await asyncio.gather(*(each.connected.stop() for each in self._gateway.placed() if each.connected is not None))
+        await asyncio.gather(*(placed.stop() for placed in self._gateway.placed()))
         if self._access_log is not None:
             self._access_log.flush()
         service_metrics().flush()
@@ -166,7 +164,9 @@ class GatewayService(Service[T]):  # type: ignore[misc]
 
     settings: Settings
     # Operations that the fast path answers, if the server supports it.
-    fast_operations: Sequence[FastOperation] = ()
+    fast_operations: Callable[[], Sequence[FastOperation]] = tuple
+    # Called with what has to be called when the models have changed.
+    on_models_change: Callable[[Callable[[], None]], None] = lambda update: None
     _draining: GracefulShutdown | None = None
 
     @classmethod
@@ -193,7 +193,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
 
     def readiness(self) -> Readiness:
         """Return the readiness of this process, for `/readyz`."""
-        handles = [each.connected for each in self.placed() if each.connected is not None]
+        handles = [connected.handle for placed in self.placed() for connected in placed.models]
         return readiness(handles, is_stopping=lambda: self.draining.is_begun)
 
     def all_services(self, exclude_urls: bool = False) -> dict[str, Service[Any]]:
@@ -213,7 +213,6 @@ class GatewayService(Service[T]):  # type: ignore[misc]
 
 def gateway_class(
     models: BentoModels,
-    handlers: Handlers,
     *,
     module: str,
     check: Callable[[], None],
@@ -227,15 +226,15 @@ def gateway_class(
         "__doc__": "Answers clients, and sends batches to the runners. Its methods are for BentoML's own clients.",
         "check_models": bentoml.on_deployment(staticmethod(check)),
     }
-    for alias, model in models.by_alias.items():
-        members[alias] = model.placed
-    for handler in handlers:
-        members |= {name: bentoml.api(_as_method(method)) for name, method in handler.native_methods.items()}
+    for runner in models.runners:
+        members[f"runner_{runner.service.name}"] = runner.placed
+    for name, method in models.handlers.native_methods().items():
+        members[name] = bentoml.api(_as_method(name, method))
     return type("Gateway", (), members)
 
 
-def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` as a method: BentoML reads its signature, and its types as they are where it was defined."""
+def _as_method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as the method `name`: BentoML reads its signature, and its types where it was defined."""
 
     @functools.wraps(function)
     async def method(self: object, *args: Any, **kwargs: Any) -> Any:
@@ -245,5 +244,6 @@ def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [this, *signature.parameters.values()]
     method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    method.__name__ = name
     method.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return method

@@ -1,121 +1,295 @@
-"""The models that the settings ask for: a BentoML service for each runner, and the served model in the gateway."""
+"""The models of the service in the gateway: one runner service for each process, one handler for each model.
+
+Without a model list they are those that the settings of the kinds name. Changes at run time are in the desired state,
+which every process reads at its start.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bentoml
-import numpy as np
-from numpy.typing import NDArray
+import orjson
+from bentoml._internal.configuration.containers import BentoMLContainer
+from pydantic import ValidationError
 
 from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
-from models.store.sources.source import is_source, label_of
-from serving.bento.config import service_config
-from serving.bento.runner import RunnerService
+from models.store.sources.source import label_of
+from serving.bento.memory_check import check_memory
+from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
+from serving.bento.pipeline import Pipeline, pipeline_fault
+from serving.bento.runners import Runners
+from serving.bento.sources import fetch_at_start, fetch_for_change
 from serving.kinds.handlers import Handlers
-from serving.kinds.interface import BatchMethodSpec, Kind, ModelOptions
+from serving.kinds.interface import Handler, Kind
 from serving.kinds.served_model import ServedModel
 from serving.runners.batching import BatchLimits
 from serving.runners.handle import RunnerHandle
-from serving.runners.host.loaded_versions import LoadedVersions
-from serving.runners.placement import Placed, connect, place
-from serving.settings.settings import Settings, source_options
+from serving.runners.placement import Placed, connect
+from serving.settings.model_list import ModelEntry, ModelList, read_model_list
+from serving.settings.settings import Settings
 from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
 
+log = logging.getLogger("makunouchi.models")
+
 
 @dataclass(frozen=True, slots=True)
-class BentoModel:
-    """One model of the service: its runner's service, and the gateway's side of it."""
+class Resolved:
+    """What an entry means: its kind, its settings and its artifacts."""
 
+    entry: ModelEntry
     kind: Kind[Any]
-    options: ModelOptions
+    settings: Settings
     artifacts: ArtifactCache
-    runner: Any  # Any: a BentoML service
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BentoModel:
+    """One model of the service: the gateway's side of it."""
+
+    entry: ModelEntry
+    # Its name in the Open Inference Protocol and the WebSocket: that of its kind without a model list.
+    alias: str
+    kind: Kind[Any]
+    settings: Settings
+    artifacts: ArtifactCache
     placed: Placed[Any]
-    served: ServedModel[Any]
+    # Its name for the runner.
+    wire_name: str
+    handle: RunnerHandle
     deployed: DeployedModel[Artifact]
-    source: Path
+    handler: Handler[Any]
 
-    def check(self, settings: Settings) -> None:
-        """Raise ArtifactError or SettingsInvalid for a model that cannot be served. Fetch it first from a source."""
-        if is_source(self.options.tag):
-            from models.store.sources.resolve import local_tag  # the clients of sources, which few services need
+    @property
+    def name(self) -> str:
+        """The name of the model in the API."""
+        return self.entry.name
 
-            options = source_options(settings)
-            local_tag(self.options.tag, name=self.artifacts.name, code=self.source, options=options)
-        self.artifacts.check(*self.kind.tasks)
-        self.kind.check(settings, self.options)
+    @property
+    def is_lost(self) -> bool:
+        """Whether the runner answers and does not have the model."""
+        return self.placed.is_up and self.wire_name not in self.placed.loaded()
 
 
 @dataclass(frozen=True, slots=True)
-class BentoModels:
-    """The models of the service, by alias."""
+class FailedModel:
+    """A model that is not served, and why."""
 
-    by_alias: dict[str, BentoModel]
+    entry: ModelEntry
+    reason: str
+
+
+class BentoModels:
+    """The models of the service by name, those that cannot be served, and the runners."""
+
+    def __init__(
+        self,
+        kinds: Sequence[Kind[Any]],
+        settings: Settings,
+        state: DeploymentState,
+        *,
+        source: Path,
+        module: str,
+    ) -> None:
+        self._kinds = kinds
+        pipeline = Pipeline(self, settings)
+        for kind in kinds:
+            kind.connect(pipeline.ask)
+        self._settings = settings
+        self._state = state
+        self._source = source
+        self.listed: ModelList | None = None
+        self._aliases: dict[str, str] = {}
+        self.configured: tuple[ModelEntry, ...] = tuple(self._entries())
+        self._not_fetched = fetch_at_start(self.desired(), settings, code=source)
+        self.runners = Runners(
+            kinds, settings, state, source=source, module=module, desired=self.desired, wire_name=self.wire_name
+        )
+        self.by_name: dict[str, BentoModel] = {}
+        self.failed: dict[str, FailedModel] = {}
+        for entry in self.desired():
+            self._build_at_start(entry)
+        self.handlers = Handlers(self.current_handlers())
 
     def __iter__(self) -> Iterator[BentoModel]:
-        return iter(self.by_alias.values())
+        return iter(self.by_name.values())
 
-    def handlers(self, settings: Settings) -> Handlers:
-        """Return the handlers of all models."""
-        return Handlers({alias: each.kind.handler(each.served, settings) for alias, each in self.by_alias.items()})
+    @property
+    def deployed(self) -> list[DeployedModel[Artifact]]:
+        """The models with their versions and runners."""
+        return [model.deployed for model in self]
 
-    def fault(self, settings: Settings) -> str:
-        """Return why the models cannot be served, or an empty text."""
+    def tags(self) -> list[str]:
+        """Return the tags of the versions that the entries name now."""
+        return list(dict.fromkeys(model.artifacts.stored_tag() for model in self))
+
+    def fault(self) -> str:
+        """Return why the service cannot start, or an empty text.
+
+        With a model list, a model that cannot be loaded does not stop the others.
+        """
+        if self.listed is None and self.failed:
+            return next(iter(self.failed.values())).reason
         try:
+            local = [model.artifacts for model in self if not model.entry.placement.startswith("http")]
+            check_memory(local, what="the model list" if self.listed is not None else "the models")
             for model in self:
-                model.check(settings)
+                if self.listed is None:
+                    model.artifacts.check(*model.kind.tasks)
+                model.kind.check(model.settings, model.entry.placement)
+                check_steps(model.entry)
         except (ArtifactError, SettingsInvalid) as error:
             return str(error)
-        return ""
+        return pipeline_fault(self)
+
+    def fetch(self, entry: ModelEntry) -> None:
+        """Fetch the artifact of an entry that names a source. Raises ArtifactError and SettingsInvalid."""
+        fetch_for_change(entry, self._settings, is_configured=entry in self.configured)
+
+    def refresh(self, entry: ModelEntry) -> None:
+        """Fetch what the source of a served entry holds now. Raises ArtifactError and SettingsInvalid."""
+        fetch_for_change(entry, self._settings, is_configured=True)
+
+    @property
+    def watch_s(self) -> float:
+        """The interval at which newer versions are looked for; 0 where none are."""
+        return self._settings.watch_store_s
+
+    def resolve(self, entry: ModelEntry) -> Resolved:
+        """Return what an entry means. Reads the store. Raises KeyInvalid and ArtifactError."""
+        artifacts = ArtifactCache(entry.artifact, source=self._source, served_as=entry.name)
+        kind = kind_of(entry, artifacts, self._kinds)
+        return Resolved(entry, kind, model_settings(kind, entry, self._settings), artifacts)
+
+    def place(self, resolved: Resolved) -> Placed[Any]:
+        """Return the runner of a model. Raises SettingsInvalid where there is none."""
+        return self.runners.place(resolved.entry, resolved.kind, resolved.settings)
+
+    def wire_name(self, entry: ModelEntry) -> str:
+        """Return the name of a model for its runner: while an entry changes, the runner has the old and the new one."""
+        if entry in self.configured or entry.placement.startswith("http"):
+            return entry.name
+        digest = hashlib.sha256(orjson.dumps(entry.spec(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return f"{entry.name}@{digest[:8]}"
+
+    def connect(self, resolved: Resolved, placed: Placed[Any]) -> BentoModel:
+        """Return the gateway's side of a model. Its handle starts at once if its runner is connected."""
+        entry, kind, settings, artifacts = resolved.entry, resolved.kind, resolved.settings, resolved.artifacts
+        limits = BatchLimits(
+            max_batch_rows=settings.max_batch_rows,
+            max_batch_bytes=settings.max_batch_bytes,
+            max_queue_rows=settings.max_queue_rows,
+            calls_in_flight=kind.calls_in_flight(settings),
+        )
+        alias = self._aliases.get(entry.name, entry.name)
+        method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
+        handle = connect(placed, limits, name=alias, method=method, model=wire_name)
+        deployed = deployed_model(artifacts, handle, configured=label_of(entry.artifact), state=self._state)
+        served: ServedModel[Any] = ServedModel(
+            alias,
+            handle,
+            _version_of(kind, artifacts, settings),
+            deployed.router,
+            timeout_s=settings.request_timeout_s,
+            path_name=entry.name,
+        )
+        handler = kind.handler(served, settings)
+        return BentoModel(entry, alias, kind, settings, artifacts, placed, wire_name, handle, deployed, handler)
+
+    def add(self, model: BentoModel) -> None:
+        """Serve a model, in the place of the one with its name."""
+        self.failed.pop(model.name, None)
+        self.by_name = self.by_name | {model.name: model}
+
+    def remove(self, name: str) -> BentoModel | None:
+        """Serve a model no longer, and return it if there was one."""
+        self.failed.pop(name, None)
+        removed = self.by_name.get(name)
+        self.by_name = {each: model for each, model in self.by_name.items() if each != name}
+        return removed
+
+    def seal(self) -> set[str]:
+        """Make no further runners, and return the names of the models whose runner BentoML has not started."""
+        running = BentoMLContainer.remote_runner_mapping.get()
+        return self.runners.seal(running) & self.by_name.keys()
+
+    def current_handlers(self) -> dict[str, Handler[Any]]:
+        """Return the handlers by alias, in the order of the list."""
+        return {model.alias: model.handler for model in self}
+
+    def _entries(self) -> list[ModelEntry]:
+        """Return the configured entries: those of the file, or the defaults of the kinds. Raises SettingsInvalid."""
+        file = list_file(self._settings, self._source)
+        if file is not None:
+            self.listed = read_model_list(file)
+            self._check_entries(self.listed)
+            return list(self.listed)
+        entries = []
+        for kind in self._kinds:
+            options = kind.options(self._settings)
+            if options is not None:
+                entry = ModelEntry(
+                    name=options.name,
+                    artifact=options.tag,
+                    kind=kind.name,
+                    placement=options.placement,
+                    options=dict(options.options),
+                )
+                entries.append(entry)
+                self._aliases[entry.name] = kind.alias
+        return entries
+
+    def _check_entries(self, entries: ModelList) -> None:
+        """Raise SettingsInvalid with a line for each key that is wrong, as far as the artifacts can be read."""
+        faults = []
+        for entry in entries:
+            try:
+                self.resolve(entry)
+            except KeyInvalid as error:
+                faults.append(f"{entries.place(entry.name, error.key)}: {error}")
+            except ArtifactError:
+                continue
+        if faults:
+            raise SettingsInvalid("\n".join(faults))
+
+    def desired(self) -> list[ModelEntry]:
+        """Return the configured entries with the changes at run time."""
+        configured = {entry.name: entry for entry in self.configured}
+        entries = dict(configured)
+        for name, state in self._state.models().items():
+            base = configured[name].spec() if name in configured else None
+            if state.change is None or state.change.base != base:
+                # The list was changed since: it counts.
+                continue
+            entries.pop(name, None)
+            if state.change.entry is not None:
+                try:
+                    entries[name] = ModelEntry.model_validate(dict(state.change.entry))
+                except ValidationError as error:
+                    log.error("the saved entry of %s is not valid and is ignored: %d faults", name, error.error_count())
+        return list(entries.values())
+
+    def _build_at_start(self, entry: ModelEntry) -> None:
+        try:
+            resolved = self.resolve(entry)
+            self.by_name[entry.name] = self.connect(resolved, self.place(resolved))
+        except (ArtifactError, SettingsInvalid) as error:
+            self.failed[entry.name] = FailedModel(entry, self._not_fetched.get(entry.name) or str(error))
 
 
-def build_models(
-    kinds: Sequence[Kind[Any]], settings: Settings, state: DeploymentState, *, source: Path, module: str
-) -> BentoModels:
-    """Build the model of each kind that the settings ask for. Reads and starts nothing.
-
-    `source` is the folder of the code: a Bento's models are found next to it. `module` is where BentoML finds the
-    runners' services by their names.
-    """
-    chosen = ((kind, kind.options(settings)) for kind in kinds)
-    return BentoModels(
-        {
-            kind.alias: _build(kind, options, settings, state, source, module)
-            for kind, options in chosen
-            if options is not None
-        }
-    )
-
-
-def _build(
-    kind: Kind[Any], options: ModelOptions, settings: Settings, state: DeploymentState, source: Path, module: str
-) -> BentoModel:
-    artifacts = ArtifactCache(options.tag, source=source, name=kind.alias)
-    runner = _runner_service(kind, options, artifacts, settings, state, module)
-    placed: Placed[Any] = place(runner, options.placement)
-    limits = BatchLimits(
-        max_batch_rows=settings.max_batch_rows,
-        max_batch_bytes=settings.max_batch_bytes,
-        max_queue_rows=settings.max_queue_rows,
-        calls_in_flight=options.calls_in_flight,
-    )
-    handle: RunnerHandle = connect(placed, limits, name=kind.alias, method=next(iter(kind.methods)))
-    deployed = deployed_model(artifacts, handle, configured=label_of(options.tag), state=state)
-    served: ServedModel[Any] = ServedModel(
-        kind.alias,
-        handle,
-        _version_of(kind, artifacts, settings),
-        deployed.router,
-        timeout_s=settings.request_timeout_s,
-    )
-    return BentoModel(kind, options, artifacts, runner, placed, served, deployed, source)
+def list_file(settings: Settings, source: Path) -> Path | None:
+    """Return the model list: the file of the setting, or `models.toml` next to the code, or None."""
+    if settings.models_file:
+        return Path(settings.models_file)
+    file = source / "models.toml"
+    return file if file.is_file() else None
 
 
 def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
@@ -130,46 +304,3 @@ def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -
         return loaded[name]
 
     return version
-
-
-def _runner_service(
-    kind: Kind[Any],
-    options: ModelOptions,
-    artifacts: ArtifactCache,
-    settings: Settings,
-    state: DeploymentState,
-    module: str,
-) -> Any:  # Any: a BentoML service
-    class Runner:
-        def __init__(self) -> None:
-            load = kind.load(settings)
-            self.model: LoadedVersions[Any] = LoadedVersions(
-                lambda version: load(artifacts.find_verified(version)),
-                warm_up=kind.warm_up,
-                start=state.start_versions(artifacts.name, configured=label_of(options.tag), find=artifacts.find),
-            )
-
-    Runner.__name__ = Runner.__qualname__ = kind.runner
-    Runner.__doc__ = kind.runner_description
-    Runner.__module__ = module
-    for name, spec in kind.methods.items():
-        method = bentoml.api(batchable=True, max_batch_size=settings.max_batch_rows, max_latency_ms=60_000)
-        setattr(Runner, name, method(_batch_method(name, spec)))
-    config = service_config(settings, threads=options.calls_in_flight)
-    return bentoml.service(service_class=RunnerService.using(settings), **config)(Runner)
-
-
-def _batch_method(name: str, spec: BatchMethodSpec) -> Callable[..., Any]:
-    """Return the method of a runner that answers batches. BentoML reads its annotations."""
-
-    def predict(self: Any, rows: Any) -> Any:
-        with self.model.lease() as predictor:
-            return spec.call(predictor, rows)
-
-    predict.__name__ = predict.__qualname__ = name
-    taken: Any = list[dict[str, Any]]  # Any: types made from data
-    returned: Any = taken
-    if spec.payload == "array":
-        taken, returned = NDArray[getattr(np, spec.dtype)], NDArray[np.float32]  # type: ignore[misc]
-    predict.__annotations__ = {"rows": taken, "return": returned}
-    return predict

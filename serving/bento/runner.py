@@ -1,12 +1,11 @@
 """The service class of runners: `@bentoml.service(service_class=RunnerService.using(settings), ...)`.
 
-While a thread of the method is free, a call runs directly. Further calls, of several gateways, are merged by BentoML's
-adaptive batching.
+While a thread is free, a call runs directly. Further calls, of several gateways, wait and are merged (`CallQueue`), in
+place of BentoML's adaptive batching, which has no priorities and waits by a timer.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from models.errors import DeadlineExceeded, InputError, Overloaded, SettingsInvalid
+from models.errors import InputError, Overloaded, SettingsInvalid
 from serving.access.production_checks import check_runner_token
 from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
 from serving.context import current_context, current_request_id
@@ -30,33 +29,27 @@ from serving.observability.watch_metrics import report_watches
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import is_named_parent
 from serving.process.startup import report_started
-from serving.runners.client.local import host
+from serving.runners.batching import BatchLimits
 from serving.runners.host.asgi import HEALTH_PROBES, PROBES, RunnerApp
-from serving.runners.host.batch_method import TOO_LATE
-from serving.runners.host.instance import RunnerInstance
+from serving.runners.host.batch_method import BatchMethod
+from serving.runners.host.call_queue import UNBOUNDED, CallQueue
+from serving.runners.host.models import HostedModels
+from serving.runners.placement import hosted_models
 from serving.runners.wire import WireRequest, WireResponse
 from serving.settings.settings import Settings
 
 T = TypeVar("T")
 
 
-class CallRequests(list[WireRequest]):
-    """The requests of one call, a list as BentoML's dispatcher needs it."""
-
-    def __init__(self, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool] = lambda: False) -> None:
-        super().__init__(requests)
-        self.is_disconnected = is_disconnected
-
-
 class RunnerAppFactory(HttpAppFactory):
     """Application of one runner process."""
 
-    instance: RunnerInstance | None = None
+    models: HostedModels | None = None
 
     def __init__(self, service: Service[Any], *, is_main: bool, settings: Settings) -> None:
         super().__init__(service, is_main=is_main)
         self._settings = settings
-        self._direct_calls = dict.fromkeys(self.dispatchers, 0)
+        self._calls: CallQueue | None = None
         self._draining: GracefulShutdown | None = None
 
     def __call__(self) -> ASGIApp:
@@ -64,7 +57,7 @@ class RunnerAppFactory(HttpAppFactory):
         inner = NativeBodies(inner, max_body_bytes=self._settings.max_body_bytes)
         app = RunnerApp(
             inner,
-            instance=lambda: self.instance,
+            models=lambda: self.models,
             run=self.run_method,
             draining=self.draining,
             token=self._settings.runner_token.get_secret_value(),
@@ -80,8 +73,8 @@ class RunnerAppFactory(HttpAppFactory):
         return self._draining
 
     async def readyz(self, request: Request) -> Response:
-        """Return 200 once the warm-up was answered, and 503 before that and during shutdown."""
-        if self.instance is None or not self.instance.status.ready or self.draining().is_begun:
+        """Return 200 while every model has answered its warm-up, and 503 before that and during shutdown."""
+        if self.models is None or not self.models.is_ready or self.draining().is_begun:
             return PlainTextResponse("not ready\n", status_code=503)
         return PlainTextResponse("\n")
 
@@ -89,39 +82,35 @@ class RunnerAppFactory(HttpAppFactory):
         set_up_logs(self._settings.log_level)
         report_watches()
         await super().create_instance(app)
-        threads = int(self.service.config.get("threads") or 1)
-        self.instance = host(
-            self._service_instance, list(self.dispatchers), name=self.service.name, threads=threads, may_block=True
-        )
+        self.models = hosted_models(self._service_instance, self.service, may_block=True)
         self.draining().install()
-        await self.instance.warm_up()
+        await self.models.warm_up()
         report_started()
 
     async def destroy_instance(self, app: Starlette) -> None:
         self.draining().uninstall()
-        if self.instance is not None:
-            self.instance.close()
-        for dispatcher in self.dispatchers.values():
-            dispatcher.shutdown()
+        if self.models is not None:
+            self.models.close()
         await super().destroy_instance(app)
 
     async def run_method(
-        self, name: str, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
+        self, method: BatchMethod, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
     ) -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request. Raises Overloaded."""
-        method = self._started_instance().method(name)
-        if method is None:
-            raise ValueError(f"{self.service.name} has no batch method '{name}'")
-        if name not in self._direct_calls:
-            # A low-priority method: the queues of the gateways bound its calls, and they are not merged.
+        if method.is_low_priority:
+            # The queues of the gateways bound these calls, and they are not merged.
             return await method.run(requests)
-        if self._direct_calls[name] < method.threads:
-            self._direct_calls[name] += 1
-            try:
-                return await method.run(requests)
-            finally:
-                self._direct_calls[name] -= 1
-        return await self._dispatch(name, CallRequests(requests, is_disconnected))
+        if self._calls is None:
+            self._calls = CallQueue(
+                BatchLimits(
+                    max_batch_rows=self._settings.max_batch_rows,
+                    max_batch_bytes=self._settings.max_batch_bytes,
+                    max_queue_rows=UNBOUNDED,
+                    # The methods of all models share the threads.
+                    calls_in_flight=method.threads,
+                )
+            )
+        return await self._calls.run(method, requests, is_disconnected)
 
     async def batch_infer(self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]) -> Any:
         """Run a call of BentoML's native API: one argument, a batch of rows."""
@@ -131,7 +120,7 @@ class RunnerAppFactory(HttpAppFactory):
         payload = values[0] if isinstance(values[0], list) else np.asarray(values[0])
         request = WireRequest(payload, len(payload), current_request_id(), current_context().deadline)
         try:
-            result = (await self._dispatch(name, CallRequests([request])))[0]
+            result = (await self.run_method(self._method(name), [request], lambda: False))[0]
         except Overloaded as error:
             raise ServiceUnavailable("too many requests wait for this model") from error
         if isinstance(result, InputError):
@@ -140,30 +129,13 @@ class RunnerAppFactory(HttpAppFactory):
             raise result
         return result.payload
 
-    async def _dispatch(self, name: str, requests: CallRequests) -> Sequence[WireResponse | Exception]:
-        dispatch = self.dispatchers[name](functools.partial(self._run_merged, name))
-        try:
-            results: Sequence[WireResponse | Exception] = await dispatch(requests)
-        except ServiceUnavailable as error:
-            raise Overloaded("too many requests wait for this model") from error
-        return results
-
-    async def _run_merged(
-        self, name: str, calls: Sequence[Sequence[WireRequest]]
-    ) -> list[list[WireResponse | Exception]]:
-        """Run the calls that the dispatcher has merged, and return the results of each, in order."""
-        waiting = [not (isinstance(call, CallRequests) and call.is_disconnected()) for call in calls]
-        requests = [item for call, is_waiting in zip(calls, waiting, strict=True) if is_waiting for item in call]
-        results = iter(await self._started_instance().methods[name].run(requests))
-        return [
-            [next(results) if is_waiting else DeadlineExceeded(TOO_LATE) for _ in call]
-            for call, is_waiting in zip(calls, waiting, strict=True)
-        ]
-
-    def _started_instance(self) -> RunnerInstance:
-        if self.instance is None:
-            raise RuntimeError(f"{self.service.name} has not started")
-        return self.instance
+    def _method(self, name: str) -> BatchMethod:
+        """Return a method of the first model, which answers BentoML's native API."""
+        instance = self.models.get("") if self.models is not None else None
+        method = instance.method(name) if instance is not None else None
+        if method is None:
+            raise ServiceUnavailable("no model is loaded")
+        return method
 
 
 class RunnerService(Service[T]):  # type: ignore[misc]

@@ -79,6 +79,14 @@ class ReloadRefused(PlatformError):
     """A version that cannot be loaded or fails its warm-up."""
 
 
+class ModelRefused(PlatformError):
+    """A model that cannot be loaded, fails its warm-up, or cannot be placed."""
+
+
+class ModelFailed(PlatformError):
+    """A request to a model that could not be loaded."""
+
+
 class EmbeddingMissing(PlatformError):
     """A model version without embeddings."""
 

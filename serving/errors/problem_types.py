@@ -64,6 +64,12 @@ RELOAD_REFUSED = ProblemType(
     "Version not usable",
     "The version could not be loaded or failed its warm-up prediction. The previous version remains in service.",
 )
+MODEL_REFUSED = ProblemType(
+    "model-refused",
+    409,
+    "Model not usable",
+    "The model could not be loaded, failed its warm-up prediction, or cannot be placed. Nothing has changed.",
+)
 NO_EMBEDDING = ProblemType(
     "no-embedding",
     409,
@@ -129,6 +135,13 @@ PREDICTION_FAILED = ProblemType(
     "Prediction failed",
     "The model raised an error for this request. The log contains the cause under the request id.",
     is_internal=True,
+)
+MODEL_FAILED = ProblemType(
+    "model-failed",
+    503,
+    "Model could not be loaded",
+    "The model is not served because it could not be loaded. `GET /v1/models` has the reason.",
+    retry_after_s=5,
 )
 UNAVAILABLE = ProblemType(
     "unavailable",
@@ -224,6 +237,8 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     BODY_TIMEOUT,
     HEAD_TIMEOUT,
     RELOAD_REFUSED,
+    MODEL_REFUSED,
+    MODEL_FAILED,
     NO_EMBEDDING,
     PRECONDITION_FAILED,
     TOO_LARGE,

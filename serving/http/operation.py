@@ -20,6 +20,7 @@ from serving.access.roles import Access
 from serving.context import VERSION_HEADER, set_version_request
 from serving.errors.problem_types import BODY_FAULTS, CALL_FAILURES, INTERNAL, ProblemType
 from serving.http.encoded_path import EncodedPathRoute
+from serving.http.priority import set_priority_of
 from serving.http.problem_details import problem_of
 from serving.http.representation import check_if_match
 from serving.http.requests.json_body import NO_CACHE
@@ -84,16 +85,29 @@ class Operation:
     status: int = 200
     # Other statuses of a success, without a body, and their descriptions.
     more_statuses: Mapping[int, str] = field(default_factory=dict)
+    # Other statuses of a success, with the same body.
+    more_answer_statuses: Mapping[int, str] = field(default_factory=dict)
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
+    # The model that it is of, where each model has such an operation.
+    model: str = ""
+
+    @property
+    def template(self) -> str:
+        """The path with a parameter in the place of the model's name; the path where the name is not in it."""
+        return self.path.replace(f"/models/{self.model}/", "/models/{name}/", 1) if self.model else self.path
 
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
-        """Return the route of this operation. `guard` checks a request before its body is read.
+        """Return the route of this operation; see `endpoint`."""
+        return EncodedPathRoute(self.path, self.endpoint(guard, cache), methods=[self.method], name=self.id)
+
+    def endpoint(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Handler:
+        """Return what answers requests. `guard` checks a request before its body is read.
 
         Without a guard everything except administration is open. Exceptions become problem documents.
         """
         handler, access = self.handler, self.access
         guard = guard or Guard()
-        name, answered_by = self.id, self.answered_by
+        name, answered_by, calls_model = self.id, self.answered_by, self.calls_model
         # Only responses to GET are stored by clients and proxies.
         varies = self.takes_version and self.method == "GET"
         is_private = self.is_private or guard.required_role(access) is not None
@@ -104,6 +118,8 @@ class Operation:
                 if self.has_preconditions and "if-match" in request.headers:
                     check_if_match(request)
                 set_version_request(version_request_of(request.scope, guard))
+                if calls_model:
+                    set_priority_of(request.scope)
                 if request.scope["query_string"]:
                     check_parameters(request, self._query_names())
                 if cache is None or answered_by is None:
@@ -118,12 +134,17 @@ class Operation:
                 response.headers["Cache-Control"] = f"private, {NO_CACHE}"
             return guard.with_limit_headers(request.scope, response)
 
-        return EncodedPathRoute(self.path, endpoint, methods=[self.method], name=self.id)
+        return endpoint
 
     @property
     def has_preconditions(self) -> bool:
         """Whether the operation depends on the state of a resource, so that `If-Match` is evaluated."""
         return self.is_conditional or self.method in ("PUT", "DELETE")
+
+    @property
+    def calls_model(self) -> bool:
+        """Whether a request calls a model, so that it has a priority."""
+        return set(CALL_FAILURES) <= set(self.problems)
 
     def _query_names(self) -> list[str]:
         return [*(each["name"] for each in self.parameters() if each["in"] == "query"), *self.more_parameters]

@@ -17,7 +17,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.context import current_public_url
+from serving.context import current_priority, current_public_url
 from serving.header_fields import elements, media_type, parameters
 from serving.http.cache_entry import has_valid_form, packed, unpacked, version_of
 from serving.http.cache_store import MemoryStore, RedisStore, Store
@@ -81,11 +81,11 @@ class ResponseCache:
             return _with_status(await make(), "bypass")
         key = await key_of(request, operation, model)
         if directives & {"no-cache", "max-age=0"}:
-            response = await make()
-            entry = entry_of(bytes(response.body), model, response)
-            if entry is not None:
-                await self._store.put(key, entry)
-            return _with_status(response, "bypass")
+            return _with_status(await self._make(key, model, make), "bypass")
+        if current_priority() == "batch":
+            # Equal requests of another priority do not wait for this one.
+            entry = await self._store.get(key)
+            return _with_status(await self._make(key, model, make), "miss") if entry is None else _unpacked(entry)
         while True:
             match = self.take(key)
             if match is None:
@@ -109,6 +109,14 @@ class ResponseCache:
         """Close the store."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
+
+    async def _make(self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]) -> Response:
+        """Return the response of a request for which no other one waits, and keep it."""
+        response = await make()
+        entry = entry_of(bytes(response.body), model, response)
+        if entry is not None:
+            await self._store.put(key, entry)
+        return response
 
     async def _lead(self, key: str, model: ModelRef, make: Callable[[], Awaitable[Response]]) -> Response:
         entry: bytes | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from models.watch import Watch
@@ -33,7 +33,7 @@ class JobTasks:
         threads: ThreadPool,
         workers: Sequence[Worker],
         *,
-        kinds: Sequence[str] = (),
+        kinds: Collection[str] = (),
     ) -> None:
         self._database = database
         self._store = store
@@ -70,7 +70,7 @@ class JobTasks:
                     swept_at = time.monotonic()
                     await self._threads.run(lambda _: self.sweep(), None)
                 counts = await self._threads.run(lambda _: self._store.counts(), None)
-                job_metrics().show(counts, self._kinds)
+                job_metrics().show(counts, tuple(self._kinds))
             await asyncio.sleep(COUNT_INTERVAL_S)
 
     def sweep(self) -> None:

@@ -29,6 +29,15 @@ class Jobs:
 
     service: JobService
     tasks: JobTasks
+    # The kinds that the service and the workers read.
+    kinds: dict[str, JobKind]
+
+    def replace(self, kinds: Sequence[JobKind]) -> None:
+        """Take and process jobs of these kinds from now on."""
+        by_name = _by_name(kinds)
+        for name in self.kinds.keys() - by_name.keys():
+            del self.kinds[name]
+        self.kinds.update(by_name)
 
     def start(self) -> None:
         """Start the background tasks. Call this inside an event loop."""
@@ -42,9 +51,7 @@ class Jobs:
 
 def build_jobs(kinds: Sequence[JobKind], settings: Settings, *, is_stopping: Callable[[], bool]) -> Jobs:
     """Return the jobs of a service. Nothing is opened or started. Raises ValueError for two kinds of one name."""
-    by_name = {kind.name: kind for kind in kinds}
-    if len(by_name) < len(kinds):
-        raise ValueError(f"two kinds of jobs have the same name: {', '.join(sorted(kind.name for kind in kinds))}")
+    by_name = _by_name(kinds)
     root = state_folder(settings.state_folder) / "jobs"
     folders = JobFiles(root)
     database = Database(root, restore=restore(folders))
@@ -68,7 +75,7 @@ def build_jobs(kinds: Sequence[JobKind], settings: Settings, *, is_stopping: Cal
         )
         for _ in range(settings.job_workers)
     ]
-    tasks = JobTasks(database, store, folders, threads, workers, kinds=tuple(by_name))
+    tasks = JobTasks(database, store, folders, threads, workers, kinds=by_name)
     service = JobService(
         store,
         folders,
@@ -83,4 +90,11 @@ def build_jobs(kinds: Sequence[JobKind], settings: Settings, *, is_stopping: Cal
         roots=settings.job_folders,
         on_new=tasks.wake,
     )
-    return Jobs(service, tasks)
+    return Jobs(service, tasks, by_name)
+
+
+def _by_name(kinds: Sequence[JobKind]) -> dict[str, JobKind]:
+    by_name = {kind.name: kind for kind in kinds}
+    if len(by_name) < len(kinds):
+        raise ValueError(f"two kinds of jobs have the same name: {', '.join(sorted(kind.name for kind in kinds))}")
+    return by_name

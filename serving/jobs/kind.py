@@ -74,6 +74,8 @@ class JobKind:
     example_lines: tuple[Mapping[str, Any], ...] = ()  # Any: JSON
     # Whether a job may name a folder of this machine, where a setting allows that, in place of a body.
     reads_folders: bool = False
+    # The model whose own path it has.
+    model: str = ""
 
     @property
     def media_types(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from models.errors import DeadlineExceeded
 from serving.concurrency import ThreadPool
-from serving.context import VersionRequest, set_caller, set_request_id, set_version_request
+from serving.context import VersionRequest, set_caller, set_priority, set_request_id, set_version_request
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.kind import JobKind
 from serving.jobs.metrics import job_metrics
@@ -107,6 +107,7 @@ class Worker:
         set_request_id(f"job-{lease.job.id}")
         owner = lease.job.owner
         set_caller(lambda: f"key:{owner}" if owner else "")
+        set_priority("batch")
         # Where versions split the traffic, a job gets the version that the requests of its owner get.
         set_version_request(VersionRequest(sticky_key=lambda: f"key:{owner}") if owner else VersionRequest())
         processing = asyncio.create_task(self._process(lease))

@@ -55,8 +55,11 @@ class ServedModel(Generic[V]):
         router: VersionRouter,
         *,
         timeout_s: float,
+        path_name: str = "",
     ) -> None:
         self.name = name
+        # Its name in paths below /v1/models; `name` may be that of its kind.
+        self.path_name = path_name or name
         self.runner = runner
         self.router = router
         self.timeout_s = timeout_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from serving.context import PRIORITIES, Priority
 from serving.observability.metric_counts import MetricCounts
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ class RunnerMetrics:
             registry=registry,
         )  # fmt: skip
         self.queued = Gauge(
-            "makunouchi_queued_rows", "Rows that wait for a runner.", ["runner"],
+            "makunouchi_queued_rows", "Rows that wait for a runner.", ["runner", "priority"],
             registry=registry, multiprocess_mode="livesum",
         )  # fmt: skip
         self.shed = Counter(
-            "makunouchi_shed_requests", "Requests refused because a queue was full.", ["runner"], registry=registry
-        )
+            "makunouchi_shed_requests", "Requests refused because a queue was full.", ["runner", "priority"],
+            registry=registry,
+        )  # fmt: skip
         self.up = Gauge(
             "makunouchi_runner_up", "Whether a runner answers (1) or not (0).", ["runner"],
             registry=registry, multiprocess_mode="livemin",
@@ -37,27 +39,31 @@ class RunnerMetrics:
 
 
 class RunnerGauge:
-    """The metrics of one runner's queue, a `batching.QueueGauge`."""
+    """The metrics of one runner's queues, a `batching.QueueGauge`."""
 
     def __init__(self, metrics: RunnerMetrics, runner: str, schedule_flush: Callable[[], None]) -> None:
         self._schedule_flush = schedule_flush
         self._rows = metrics.batch_rows.labels(runner)
-        self._queued = metrics.queued.labels(runner)
-        self._shed = metrics.shed.labels(runner)
+        self._queued = {priority: metrics.queued.labels(runner, priority) for priority in PRIORITIES}
+        self._shed = {priority: metrics.shed.labels(runner, priority) for priority in PRIORITIES}
         self._up = metrics.up.labels(runner)
         self._up.set(0)
         self._counts = MetricCounts(BATCH_BUCKETS)
-        self._queued_rows = 0
+        self._queued_rows: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
 
-    def batch(self, rows: int, items: int, queued_rows: int) -> None:
+    def batch(self, rows: int) -> None:
         """Count a call to the runner."""
         self._counts.add(rows)
-        self._queued_rows = queued_rows
         self._schedule_flush()
 
-    def shed(self) -> None:
+    def queued(self, rows: int, priority: Priority) -> None:
+        """Set how many rows wait."""
+        self._queued_rows[priority] = rows
+        self._schedule_flush()
+
+    def shed(self, priority: Priority) -> None:
         """Count a refused request."""
-        self._shed.inc()
+        self._shed[priority].inc()
 
     def up(self, is_up: bool) -> None:
         """Set whether the runner answers."""
@@ -65,6 +71,7 @@ class RunnerGauge:
 
     def flush(self) -> None:
         """Write the counts."""
-        self._queued.set(self._queued_rows)
+        for priority, rows in self._queued_rows.items():
+            self._queued[priority].set(rows)
         if self._counts.number:
             self._counts.move_to(self._rows)

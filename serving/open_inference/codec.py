@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 
 from models.errors import InvalidInput
+from serving.context import Priority
 from serving.errors.exceptions import FieldFault, Malformed
+from serving.http.priority import priority_named
 from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds, check_json
 from serving.open_inference.schemas import InferInput, InferRequest, InferWanted
 from serving.open_inference.tensors import Tensor, from_binary, from_json, to_binary, to_json
@@ -31,6 +33,7 @@ class DecodedRequest:
     outputs: tuple[InferWanted, ...]
     is_text: frozenset[str]
     wants_binary: bool
+    priority: Priority | None = None
 
 
 async def read(body: bytes, header_length: str | None, bounds: JsonBounds = DEFAULT_BOUNDS) -> DecodedRequest:
@@ -68,6 +71,7 @@ async def read(body: bytes, header_length: str | None, bounds: JsonBounds = DEFA
         outputs=tuple(request.outputs or ()),
         is_text=frozenset(each.name for each in request.inputs if each.data is not None),
         wants_binary=(request.parameters or {}).get("binary_data_output") is True,
+        priority=_priority((request.parameters or {}).get("priority")),
     )
 
 
@@ -89,6 +93,19 @@ def write(decoded: DecodedRequest, outputs: Sequence[Tensor], *, model: str, ver
         answer["id"] = decoded.id
     head = orjson.dumps(answer)
     return (b"".join((head, *tail)), len(head)) if tail else (head, None)
+
+
+def _priority(given: object) -> Priority | None:
+    """Return the priority that a request asks for: its name, or Triton's number. None where it asks for none.
+
+    Triton's 1 is the highest priority, larger numbers are lower ones, and 0 asks for none. Raises InvalidInput.
+    """
+    where = ("body", "parameters", "priority")
+    if given is None or isinstance(given, str):
+        return None if given is None else priority_named(given, location=where)
+    if type(given) is not int or given < 0:
+        raise InvalidInput("has to be interactive, batch, or a whole number of at least 0", location=where)
+    return (None, "interactive")[given] if given < 2 else "batch"
 
 
 def _check_names(member: str, each: Sequence[InferInput | InferWanted]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from anyio.to_thread import run_sync
 
@@ -17,14 +17,19 @@ from serving.versions.catalog import CatalogEntry, ModelCatalog
 
 
 class OpenInferenceHandler:
-    """The calls of the Open Inference Protocol. `models` are the served models by alias.
+    """The calls of the Open Inference Protocol. `models` returns the served models by alias.
 
     A client names a model by its alias, or by the name that its artifact has in the store.
     """
 
-    def __init__(self, models: Mapping[str, InferenceModel], catalog: ModelCatalog) -> None:
-        self.models = models
+    def __init__(self, models: Callable[[], Mapping[str, InferenceModel]], catalog: ModelCatalog) -> None:
+        self._models = models
         self._catalog = catalog
+
+    @property
+    def models(self) -> Mapping[str, InferenceModel]:
+        """The models by alias."""
+        return self._models()
 
     @property
     def runners(self) -> list[Runner]:

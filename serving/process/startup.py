@@ -72,6 +72,17 @@ def freeze_live_objects() -> None:
     gc.freeze()
 
 
+def release_memory() -> None:
+    """Free what nothing refers to and return it to the system, where the allocator is glibc's. Call it in a thread.
+
+    Freed blocks below the threshold of `return_freed_memory` stay with the allocator until they are trimmed.
+    """
+    freeze_live_objects()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def report_started() -> None:
     """Report the start of this process to the supervisor, if there is one, by a file named after the process id."""
     folder = os.environ.get(STARTED_FOLDER)

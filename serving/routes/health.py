@@ -24,14 +24,16 @@ from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
 from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
+from serving.versions.model_changes import ModelChanges
 
 NAME = "makunouchi"
 Check = Callable[[], Awaitable[None]]
+States = Callable[[], Awaitable[dict[str, RunnerReadiness]]]
 STATUS_TIMEOUT_S = 2.0
 # How long the text of the metrics is kept: rendering it takes 20 ms of processor time and more.
 METRICS_KEEP_S = 0.5
 _MODEL = {"name": EXAMPLE_MODEL, "version": EXAMPLE_VERSION}
-_RUNNER = {"ready": True, "model": _MODEL, "detail": ""}
+_RUNNER = {"ready": True, "model": _MODEL, "detail": "", "required": True}
 _METRICS = 'makunouchi_requests_total{method="POST",route="/v1/jobs",status="200"} 42.0\n'
 _TIME = "2026-01-31T12:00:00Z"
 
@@ -45,18 +47,27 @@ class Metrics:
 
 
 def health_operations(
-    runners: Sequence[Runner],
+    runners: Callable[[], Sequence[Runner]],
     metrics: Metrics,
     *,
     version: str,
     is_stopping: Callable[[], bool],
     checks: Sequence[Check] = (),
+    changes: ModelChanges | None = None,
 ) -> list[Operation]:
     """Return the operations `livez`, `readyz`, `health` and `metrics`.
 
-    `checks` notice faults of what the service uses, and report them as `models.watch` does.
+    `changes` names the models that could not be loaded, and those that are not required. `checks` notice faults of what
+    the service uses, and report them as `models.watch` does.
     """
-    return [_livez(), _readyz(runners, is_stopping), _health(runners, version, checks), _metrics(metrics)]
+
+    async def states() -> dict[str, RunnerReadiness]:
+        return await readiness(runners(), changes)
+
+    def faults() -> dict[str, str]:
+        return {name: detail for runner in runners() for name, detail in runner.last_status.faults.items()}
+
+    return [_livez(), _readyz(states, is_stopping), _health(states, faults, version, checks), _metrics(metrics)]
 
 
 def _livez() -> Operation:
@@ -76,10 +87,10 @@ def _livez() -> Operation:
     )
 
 
-def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Operation:
+def _readyz(states_now: States, is_stopping: Callable[[], bool]) -> Operation:
     async def readyz(request: Request) -> Response:
-        states = await readiness(runners)
-        missing = [name for name, state in states.items() if not state.ready]
+        states = await states_now()
+        missing = [name for name, state in states.items() if state.required and not state.ready]
         if not missing and not is_stopping():
             return answer(Readiness(runners=states))
         detail = f"not ready: {', '.join(missing)}" if missing else "the service is stopping"
@@ -93,24 +104,26 @@ def _readyz(runners: Sequence[Runner], is_stopping: Callable[[], bool]) -> Opera
         tag="service",
         access="probe",
         summary="Check readiness",
-        description="Ready when every model has answered its warm-up prediction, which is repeated every ten seconds. "
-        "Not ready while a runner is not available.",
+        description="Ready when every required model has answered its warm-up prediction, which is repeated every ten "
+        "seconds. Not ready while the runner of one is not available. `/v2/models/{name}/ready` is that of one model.",
         handler=readyz,
         answer=Content(
             JSON, lambda: Readiness, lambda: {"ready": {"status": "ready", "runners": {EXAMPLE_MODEL: _RUNNER}}}
         ),
-        answer_description="All models are ready.",
+        answer_description="All required models are ready.",
         problems=(NOT_READY, INTERNAL),
     )
 
 
-def _health(runners: Sequence[Runner], version: str, checks: Sequence[Check]) -> Operation:
+def _health(
+    states_now: States, faults_now: Callable[[], dict[str, str]], version: str, checks: Sequence[Check]
+) -> Operation:
     service = ServiceInfo(name=NAME, version=version)
     warnings = python_warnings()
 
     async def health(request: Request) -> Response:
-        states, _ = await asyncio.gather(readiness(runners), asyncio.gather(*(check() for check in checks)))
-        faults = {name: detail for runner in runners for name, detail in runner.last_status.faults.items()} | failing()
+        states, _ = await asyncio.gather(states_now(), asyncio.gather(*(check() for check in checks)))
+        faults = faults_now() | failing()
         status = "ok" if not faults and all(state.ready for state in states.values()) else "degraded"
         time = datetime.now(UTC)
         document = Health(status=status, service=service, runners=states, faults=faults, warnings=warnings, time=time)
@@ -150,16 +163,23 @@ def _metrics(metrics: Metrics) -> Operation:
     )
 
 
-async def readiness(runners: Sequence[Runner]) -> dict[str, RunnerReadiness]:
-    """Return the state of each runner by name. A runner that does not answer in time is not ready."""
+async def readiness(runners: Sequence[Runner], changes: ModelChanges | None = None) -> dict[str, RunnerReadiness]:
+    """Return the state of each model by the name of its handle. A runner that does not answer in time is not ready."""
     statuses = await asyncio.gather(*(_status(runner) for runner in runners))
-    return {
+    entries = {} if changes is None else {each.handle_name: each for each in changes.entries()}
+    states = {
         runner.name: RunnerReadiness(
             ready=status.ready,
             model=ModelUsed(name=status.model.name, version=status.model.version) if status.model else None,
             detail=status.detail,
+            required=runner.name not in entries or entries[runner.name].entry.required,
         )
         for runner, status in zip(runners, statuses, strict=True)
+    }
+    failed = {name: each for name, each in entries.items() if each.status == "failed" and name not in states}
+    return states | {
+        name: RunnerReadiness(ready=False, model=None, detail=each.reason, required=each.entry.required)
+        for name, each in failed.items()
     }
 
 

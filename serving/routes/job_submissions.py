@@ -68,6 +68,7 @@ def _operation(service: JobService, kind: JobKind) -> Operation:
         id=about.id,
         method="POST",
         path=kind.path,
+        model=kind.model,
         tag=about.tag,
         summary=about.summary,
         description=about.description,

@@ -165,6 +165,8 @@ def _schema(catalog: ModelCatalog) -> Operation:
             inputs=list(card.inputs),
             outputs=list(card.outputs),
             classes=list(card.classes),
+            input_schema=dict(card.code.input) if card.code else None,
+            output_schema=dict(card.code.output) if card.code else None,
         )
 
     async def schema(request: Request) -> Response:

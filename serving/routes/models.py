@@ -12,18 +12,23 @@ from serving.errors.problem_types import INTERNAL, NOT_KNOWN
 from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import model_parameter
+from serving.routes.model_changes import state_of
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
 from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
+from serving.versions.model_changes import ModelChanges
 
 
-def operations(catalog: ModelCatalog) -> list[Operation]:
+def operations(catalog: ModelCatalog, changes: ModelChanges | None = None) -> list[Operation]:
     """Return `list_models` and `get_model`."""
-    return [_list_models(catalog), _get_model(catalog)]
+    return [_list_models(catalog, changes), _get_model(catalog)]
 
 
-def _list_models(catalog: ModelCatalog) -> Operation:
+def _list_models(catalog: ModelCatalog, changes: ModelChanges | None) -> Operation:
     def model_list() -> ModelList:
-        return ModelList(models=[_summary(entry) for entry in list_entries(catalog)])
+        served = changes.entries() if changes is not None else ()
+        return ModelList(
+            models=[_summary(entry) for entry in list_entries(catalog)], service=[state_of(each) for each in served]
+        )
 
     async def list_models(request: Request) -> Response:
         return resource(request, await run_sync(model_list))
@@ -35,7 +40,8 @@ def _list_models(catalog: ModelCatalog) -> Operation:
         tag="models",
         access="read",
         summary="List the models",
-        description="Every version of every model in the store, and which one is the default.",
+        description="Every version of every model in the store, and which one is the default. `service` are the models "
+        "of the service, also those that could not be loaded, with the reason.",
         handler=list_models,
         answer=Content(JSON, lambda: ModelList, lambda: {"models": model_list().model_dump(mode="json")}),
         answer_description="Newest first within a name.",

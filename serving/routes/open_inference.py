@@ -14,6 +14,7 @@ from starlette.responses import Response
 from serving.errors.problem_types import INTERNAL, NOT_KNOWN, NOT_READY
 from serving.header_fields import media_type
 from serving.http.operation import CALL_PROBLEMS, Content, JsonSchema, Operation
+from serving.http.priority import set_requested_priority
 from serving.http.problem_details import problem
 from serving.http.requests.json_body import JSON, answer, check_content_type
 from serving.http.requests.query import path_parameter
@@ -31,25 +32,37 @@ from serving.open_inference.schemas import (
 )
 from serving.routes.health import NAME, readiness
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION
+from serving.settings.model_list import identifier
+from serving.versions.model_changes import ModelChanges
 
-EXTENSIONS = ["binary_tensor_data", "classification"]
+EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 Form = Literal["", "_version"]
 
 
-def operations(calls: OpenInferenceHandler, *, version: str, is_stopping: Callable[[], bool]) -> list[Operation]:
+def operations(
+    calls: OpenInferenceHandler,
+    *,
+    version: str,
+    is_stopping: Callable[[], bool],
+    changes: ModelChanges | None = None,
+) -> list[Operation]:
     """Everything below /v2, the models' own paths before those with a name."""
+    if not calls.models:
+        return [_server(version), _live(), _ready(calls, is_stopping, changes)]
     return [
         _server(version),
         _live(),
-        _ready(calls, is_stopping),
+        _ready(calls, is_stopping, changes),
         *(_metadata(calls, form) for form in _FORMS),
-        *(_model_ready(calls, form) for form in _FORMS),
+        *(_model_ready(calls, form, changes) for form in _FORMS),
         *(_infer(calls, model, form) for model in calls.models.values() for form in _FORMS),
     ]
 
 
 def unlisted(calls: OpenInferenceHandler) -> list[Operation]:
     """Inference by the name that a model has in the store; and what is no name gets the list of those that are."""
+    if not calls.models:
+        return []
     return [_infer(calls, None, form) for form in _FORMS]
 
 
@@ -92,10 +105,10 @@ def _live() -> Operation:
     )
 
 
-def _ready(calls: OpenInferenceHandler, is_stopping: Callable[[], bool]) -> Operation:
+def _ready(calls: OpenInferenceHandler, is_stopping: Callable[[], bool], changes: ModelChanges | None) -> Operation:
     async def ready(request: Request) -> Response:
-        states = await readiness(calls.runners)
-        missing = [name for name, runner in states.items() if not runner.ready]
+        states = await readiness(calls.runners, changes)
+        missing = [name for name, runner in states.items() if runner.required and not runner.ready]
         if not missing and not is_stopping():
             return answer(ServerReady(ready=True))
         why = f"not ready: {', '.join(missing)}" if missing else "the service is stopping"
@@ -135,9 +148,13 @@ def _metadata(calls: OpenInferenceHandler, form: Form) -> Operation:
     )
 
 
-def _model_ready(calls: OpenInferenceHandler, form: Form) -> Operation:
+def _model_ready(calls: OpenInferenceHandler, form: Form, changes: ModelChanges | None) -> Operation:
     async def ready(request: Request) -> Response:
         name, version = _named(request)
+        if changes is not None and any(
+            each.entry.name == name and each.status == "failed" for each in changes.entries()
+        ):
+            return problem(NOT_READY, f"not ready: {name}", instance=request.scope["path"], ready=False)
         model = calls.model(name)
         if version is not None:
             await calls.answering(model, version)
@@ -171,6 +188,8 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
         name = model.alias if model is not None else name
         bounds = calls.model(name).bounds()
         decoded = await read(await request.body(), request.headers.get(HEADER_LENGTH), bounds)
+        if decoded.priority is not None:
+            set_requested_priority(request.scope, decoded.priority)
         inferred = await calls.infer(name, version, decoded)
         body, header_length = write(decoded, inferred.outputs, model=name, version=inferred.version)
         if header_length is None:
@@ -180,7 +199,8 @@ def _infer(calls: OpenInferenceHandler, model: InferenceModel | None, form: Form
     shown = model or next(iter(calls.models.values()))
     alias = model.alias if model is not None else ""
     return Operation(
-        id=f"infer_{alias or 'model'}{form}",
+        id=f"infer_{identifier(alias) or 'model'}{form}",
+        model=alias,
         takes_version=not form,
         method="POST",
         path=f"{_path(alias or '{name}', form)}/infer",

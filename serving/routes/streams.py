@@ -6,7 +6,7 @@ client that lost its connection goes on where it was: the EventSource of browser
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import orjson
@@ -24,6 +24,7 @@ from serving.http.server_sent_events import (
     in_completion_order,
     in_request_order,
 )
+from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler, Stream, StreamQuery
 from serving.shared_limit import SharedLimit
 
@@ -44,16 +45,22 @@ _RESUMED: JsonSchema = {
 MAX_STREAMS: Final = 256
 
 
-def operations(handlers: Iterable[Handler[Any]]) -> list[Operation]:
-    """Return the operations of the streams of all models."""
-    open_streams = SharedLimit(MAX_STREAMS, name="open streams")
+def operations(handlers: Handlers, open_streams: SharedLimit | None = None) -> list[Operation]:
+    """Return the operations of the streams: those of the kinds, then those of each model. They share `open_streams`."""
+    open_streams = open_streams or new_limit()
     result: list[Operation] = []
-    for handler in handlers:
-        for stream in handler.streams():
-            result.append(_operation(handler, stream, open_streams))
-            if stream.query is not None:
-                result.append(_query_operation(handler, stream, stream.query, open_streams))
+    streams = [(handler, stream) for handler in handlers.firsts for stream in handler.streams()]
+    streams += [(handler, stream) for handler in handlers for stream in handler.model_streams()]
+    for handler, stream in streams:
+        result.append(_operation(handler, stream, open_streams))
+        if stream.query is not None:
+            result.append(_query_operation(handler, stream, stream.query, open_streams))
     return result
+
+
+def new_limit() -> SharedLimit:
+    """Return the limit of open streams of a gateway."""
+    return SharedLimit(MAX_STREAMS, name="open streams")
 
 
 def _operation(handler: Handler[Any], stream: Stream, open_streams: SharedLimit) -> Operation:
@@ -66,6 +73,7 @@ def _operation(handler: Handler[Any], stream: Stream, open_streams: SharedLimit)
         method="POST",
         takes_version=True,
         path=stream.path,
+        model=stream.model,
         tag=stream.tag,
         summary=stream.summary,
         description=stream.description,
@@ -92,6 +100,7 @@ def _query_operation(handler: Handler[Any], stream: Stream, query: StreamQuery, 
         method="GET",
         takes_version=True,
         path=stream.path,
+        model=stream.model,
         tag=stream.tag,
         summary=f"{stream.summary}, by a GET request",
         description=f"As `{stream.id}`, for EventSource in browsers: events are in the order of the request, and a "

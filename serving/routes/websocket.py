@@ -1,7 +1,8 @@
 """`/v1/ws/predict`: calls to the models over one WebSocket, several at a time.
 
 A message is `{"id": ..., "model": NAME, "input": {...}}`; its input is the JSON body of
-the model's own operation, and a `"version"` asks for one version of it. The answer is `{"id": ..., "status": "ok",
+the model's own operation, a `"version"` asks for one version of it, and a `"priority"` for another priority than that
+of the handshake. The answer is `{"id": ..., "status": "ok",
 "result": {...}}`, or `"status": "error"` with a problem document as `error`. Answers come in the order in which they
 are finished. `{"id": ..., "type": "ping"}` is answered with `"type": "pong"`.
 
@@ -31,9 +32,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from models.errors import InvalidInput, Overloaded, RunnerUnavailable
 from models.limits import MAX_SAFE_INTEGER
 from serving.access.guard import BEARER, Guard
-from serving.context import current_caller, current_public_url, requesting_version, set_version_request
+from serving.context import (
+    Priority,
+    current_caller,
+    current_priority,
+    current_public_url,
+    requesting_version,
+    set_version_request,
+)
 from serving.errors.exceptions import Forbidden, Malformed, Unauthenticated
 from serving.http.middleware.websocket_metrics import ANSWERED
+from serving.http.priority import set_priority_of, set_requested_priority
 from serving.http.problem_details import problem_of
 from serving.http.requests.json_bounds import JsonBounds, check_json
 from serving.http.version_selection import version_request_of
@@ -62,10 +71,13 @@ class Message(Request):
     model: str | None = None
     input: dict[str, Any] | None = None
     version: Annotated[str, Field(pattern=VERSION_PATTERN)] | None = None
+    priority: Priority | None = None
 
 
 def message_type(models: Sequence[str]) -> type[Message]:
     """Return the type of messages that may name `models`."""
+    if not models:
+        return Message
     names: Any = Literal[tuple(models)]  # Any: a type made at run time
     return create_model(Message.__name__, __base__=Message, model=(names | None, None))
 
@@ -85,16 +97,24 @@ class Bounds:
 
 
 class MessageHandler:
-    """Answers messages with the models, by the names that messages use."""
+    """Answers messages with the models, by the names that messages use. `models` returns those that are served now."""
 
-    def __init__(self, models: Mapping[str, Handler[Any]]) -> None:
+    def __init__(self, models: Callable[[], Mapping[str, Handler[Any]]]) -> None:
         self._models = models
-        self.message = message_type(tuple(models))
+        self._message: tuple[Mapping[str, Handler[Any]], type[Message]] | None = None
+
+    @property
+    def message(self) -> type[Message]:
+        """The type of a message."""
+        models = self._models()
+        if self._message is None or self._message[0] is not models:
+            self._message = models, message_type(tuple(models))
+        return self._message[1]
 
     @property
     def bounds(self) -> JsonBounds:
         """The bounds of a message for any model."""
-        parsing_us = max(handler.json_bounds.parsing_us for handler in self._models.values())
+        parsing_us = max((handler.json_bounds.parsing_us for handler in self._models().values()), default=0)
         return JsonBounds(parsing_us, names=sys.maxsize)
 
     async def answer(self, message: Message) -> bytes:
@@ -103,7 +123,7 @@ class MessageHandler:
             raise InvalidInput("a message has a model and an input", location=("body", "model"))
         with requesting_version(message.version, location=("body", "version")):
             # Not by orjson, which reads no integer of more than 64 bits.
-            body, handler = to_json(message.input), self._models[message.model]
+            body, handler = to_json(message.input), self._models()[message.model]
             await check_json(body, handler.json_bounds)
             return await answer_body(handler, body)
 
@@ -126,6 +146,7 @@ def route(
                 raise RunnerUnavailable("the service is stopping")
             await guard.admit(socket.scope, "predict")
             set_version_request(version_request_of(socket.scope, guard))
+            set_priority_of(socket.scope)
             caller = current_caller()
             sockets.acquire(caller)
         except Exception as error:
@@ -235,6 +256,7 @@ class WebSocketSession:
         try:
             # For every message: keys can be revoked, and limits count, while a connection is open.
             await self._guard.admit(self._socket.scope, "predict")
+            set_requested_priority(self._socket.scope, message.priority or current_priority())
             result = await self._messages.answer(message)
             answer = b'{"id":%s,"status":"ok","result":%s}' % (orjson.dumps(message.id), result)
             self._note(200, time.perf_counter() - started)

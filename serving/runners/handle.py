@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, cast
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from models.errors import RunnerUnavailable
-from serving.runners.batching import BatchLimits, DynamicBatcher, QueuedCall, QueueGauge
+from models.errors import RunnerUnavailable, VersionNotLoaded
+from serving.context import Priority, current_priority
+from serving.runners.batching import BatchLimits, DynamicBatcher, QueueGauge
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
-from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse
-
-# A JSON query's size is not known before it is encoded; queries are small.
-QUERY_BYTES = 256
+from serving.runners.queued_call import QueuedCall
+from serving.runners.splitting import submit_in_parts
+from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse, bytes_of, shape_of
 
 
 class Call(NamedTuple):
@@ -61,9 +62,13 @@ class RunnerHandle:
         self.limits = limits
         self._client: Client | None = None
         self._queue: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, limits)
+        self._batch_queue: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(
+            partial(self._call, priority="batch"), limits, priority="batch", ahead=self._queue
+        )
         # Low-priority payloads have a separate queue with one call at a time and a small bound.
         few = replace(limits, max_queue_rows=limits.max_batch_rows, calls_in_flight=1)
         self._low_priority: DynamicBatcher[Payload, WireResponse] = DynamicBatcher(self._call, few)
+        self._queues = (self._queue, self._batch_queue, self._low_priority)
 
     @property
     def last_status(self) -> RunnerStatus:
@@ -77,10 +82,15 @@ class RunnerHandle:
         """The number of waiting rows."""
         return self._queue.queued_rows
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is in flight and no row waits."""
+        return not any(queue.in_flight or queue.queued_rows for queue in self._queues)
+
     def start(self, client: Client, *, gauge: QueueGauge | None = None) -> None:
         """Set the client and start it."""
         self._client = client
-        self._queue.gauge = gauge
+        self._queue.gauge = self._batch_queue.gauge = gauge
         client.start()
 
     async def stop(self) -> None:
@@ -94,7 +104,7 @@ class RunnerHandle:
         if self._queue.gauge is not None:
             self._queue.gauge.up(is_up)
         if not is_up:
-            for queue in (self._queue, self._low_priority):
+            for queue in self._queues:
                 queue.refuse_waiting(RunnerUnavailable())
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
@@ -129,28 +139,43 @@ class RunnerHandle:
         client = self._client
         if client is None:
             raise RunnerUnavailable()
-        queue = self._low_priority if is_low_priority else self._queue
+        queue = self._queue
+        if is_low_priority:
+            queue = self._low_priority
+        elif current_priority() == "batch":
+            queue = self._batch_queue
         if queue.in_flight and not client.last_status.ready:
             # A call hangs: do not queue behind it.
             raise RunnerUnavailable()
         if is_low_priority:
             method = LOW_PRIORITY + (method or self.method)
-        if isinstance(payload, np.ndarray):
-            call = Call(version, method, (payload.dtype.num, payload.shape[1:]))
-            size_bytes = payload.nbytes
-        else:
-            call = Call(version, method)
-            size_bytes = QUERY_BYTES * len(payload)
-        response = await queue.submit(payload, rows=len(payload), size_bytes=size_bytes, deadline=deadline, key=call)
+        call = Call(version, method, shape_of(payload))
+        rows, size_bytes = len(payload), bytes_of(payload)
+        if rows > self.limits.max_batch_rows or size_bytes > self.limits.max_batch_bytes:
+            return _joined(await submit_in_parts(queue, payload, size_bytes=size_bytes, deadline=deadline, key=call))
+        response = await queue.submit(payload, rows=rows, size_bytes=size_bytes, deadline=deadline, key=call)
         return RunnerResponse(response.payload, response.model)
 
-    async def _call(self, items: Sequence[QueuedCall[Payload, WireResponse]]) -> Sequence[WireResponse | Exception]:
+    async def _call(
+        self, items: Sequence[QueuedCall[Payload, WireResponse]], priority: Priority = "interactive"
+    ) -> Sequence[WireResponse | Exception]:
         client = self._client
         if client is None:
             raise RunnerUnavailable()
         call = cast("Call", items[0].key)
-        questions = [
-            WireRequest(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, call.version)
+        version = call.version
+        requests = [
+            WireRequest(item.payload, item.rows, item.request_id, item.deadline, item.traceparent, version, priority)
             for item in items
         ]
-        return await client.call(questions, method=call.method)
+        return await client.call(requests, method=call.method)
+
+
+def _joined(answers: Sequence[WireResponse]) -> RunnerResponse:
+    """Return the answers to the parts of one request as one. Raises VersionNotLoaded where versions differ."""
+    model = answers[0].model
+    if any(answer.model != model for answer in answers):
+        raise VersionNotLoaded("the version changed while the request was answered")
+    values: Any = [answer.payload for answer in answers]  # Any: a Payload
+    joined = np.concatenate(values) if isinstance(values[0], np.ndarray) else [row for part in values for row in part]
+    return RunnerResponse(joined, model)

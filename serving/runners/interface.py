@@ -74,7 +74,8 @@ class ModelRunner(Runner, Protocol):
         """Answer all rows of `payload`, or raise for this caller alone. `deadline` is in `time.monotonic()` seconds.
 
         `version` is the version that must answer, and `method` the batch method to call; empty means the default.
-        Low-priority payloads wait in a separate queue, behind everything else. Raises RunnerUnavailable,
+        A payload of more rows or bytes than a batch is split. Payloads of tasks with the priority `batch` wait behind
+        the others, and low-priority payloads in a separate queue, behind everything else. Raises RunnerUnavailable,
         VersionNotLoaded, Overloaded, DeadlineExceeded, PredictionFailed.
         """
         ...

@@ -31,15 +31,19 @@ from models.errors import (
     UnsupportedMedia,
     VersionNotLoaded,
 )
+from serving.context import PRIORITIES, Priority
 from serving.runners.interface import ModelRef
 
 MEDIA_TYPE: Final = "application/vnd.makunouchi.frame"
 DTYPES: Final = frozenset({"uint8", "int32", "int64", "float16", "float32", "float64", "bool"})
 _PREFIX_BYTES: Final = 4
 _MAX_HEADER_BYTES: Final = 1 << 20
+_QUERY_BYTES: Final = 256
 # Paths of the runner's HTTP interface start with it, and names of methods for low-priority calls with `LOW_PRIORITY`.
 RUNNER_PATH: Final = "/runner/"
 LOW_PRIORITY: Final = "low-priority/"
+# Of one named model: RUNNER_PATH + MODELS + its name + "/" + a method.
+MODELS: Final = "models/"
 # Errors that a frame can carry, by name. Only input errors carry the model's own message.
 _ERRORS: Final[dict[str, type[PlatformError]]] = {
     error.__name__: error
@@ -52,6 +56,21 @@ _ERRORS: Final[dict[str, type[PlatformError]]] = {
 Payload = NDArray[Any] | list[dict[str, Any]]  # Any: element types vary, JSON is typed by the caller
 
 
+def bytes_of(payload: Payload) -> int:
+    """Return the size of a payload. Of JSON it is an estimate, because it is not encoded yet."""
+    return payload.nbytes if isinstance(payload, np.ndarray) else _QUERY_BYTES * len(payload)
+
+
+def shape_of(payload: Payload) -> object:
+    """Return what payloads that form one batch have in common: element type and row shape."""
+    return (payload.dtype.num, payload.shape[1:]) if isinstance(payload, np.ndarray) else None
+
+
+def model_path(model: str) -> str:
+    """Return the start of the paths of a model, or of a runner's only model, which has no name."""
+    return f"{RUNNER_PATH}{MODELS}{model}/" if model else RUNNER_PATH
+
+
 class FrameInvalid(PlatformError):
     """Bytes that are not a frame."""
 
@@ -60,7 +79,8 @@ class FrameInvalid(PlatformError):
 class WireRequest:
     """One item of a batch: `rows` rows of the request `request_id`, due at `deadline` (monotonic seconds).
 
-    `version` is the version that must answer; empty means the default one.
+    `version` is the version that must answer; empty means the default one. Requests of the priority `batch` wait for
+    the others.
     """
 
     payload: Payload
@@ -69,6 +89,7 @@ class WireRequest:
     deadline: float
     traceparent: str = ""
     version: str = ""
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,7 @@ class WireResponse:
 def encode_requests(requests: Sequence[WireRequest], *, now: float) -> list[bytes | memoryview]:
     """Return the pieces of a request frame, separate so that array bytes are not copied.
 
-    Deadlines are encoded as remaining seconds. All requests of a frame are for one version.
+    Deadlines are encoded as remaining seconds. All requests of a frame are for one version and of one priority.
     """
     items = [
         [item.rows, item.request_id, round(min(item.deadline - now, 1e9), 4), item.traceparent] for item in requests
@@ -90,6 +111,8 @@ def encode_requests(requests: Sequence[WireRequest], *, now: float) -> list[byte
     header: dict[str, Any] = {"items": items}  # Any: JSON
     if requests and requests[0].version:
         header["version"] = requests[0].version
+    if requests and requests[0].priority != "interactive":
+        header["priority"] = requests[0].priority
     return _encode(header, [item.payload for item in requests])
 
 
@@ -100,10 +123,11 @@ def decode_requests(frame: bytes, *, now: float) -> list[WireRequest]:
         items = [(int(rows), str(name), float(left_s), str(trace)) for rows, name, left_s, trace in header["items"]]
         payloads = _split(header, body, [rows for rows, *_ in items])
         version = str(header.get("version", ""))
+        priority = PRIORITIES[PRIORITIES.index(header.get("priority", "interactive"))]
     except (KeyError, TypeError, ValueError) as error:
         raise FrameInvalid("the frame's header is malformed") from error
     return [
-        WireRequest(payload, rows, name, now + left_s, trace, version)
+        WireRequest(payload, rows, name, now + left_s, trace, version, priority)
         for payload, (rows, name, left_s, trace) in zip(payloads, items, strict=True)
     ]
 

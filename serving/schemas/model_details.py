@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any  # JSON
 
 from pydantic import Field
 
@@ -54,3 +55,9 @@ class ModelSchema(OfVersion):
     inputs: list[Column]
     outputs: list[Column]
     classes: list[str]
+    input_schema: dict[str, Any] | None = Field(
+        None, description="JSON Schema of one instance of a user-defined class, else null."
+    )
+    output_schema: dict[str, Any] | None = Field(
+        None, description="JSON Schema of one prediction of a user-defined class, else null."
+    )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from models.card import Card, Column, DataSource, Parity, Scalar, Task
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, Response
+from serving.schemas.model_changes import ServedModelState
 
 
 class ModelVersion(Response):
@@ -24,9 +25,10 @@ class ModelVersion(Response):
 
 
 class ModelList(Response):
-    """Every version of every model in the store, newest first within a name."""
+    """Every version of every model in the store, newest first within a name; and the models of the service."""
 
     models: list[ModelVersion]
+    service: list[ServedModelState] = Field(description="The models of the service, and whether they answer.")
 
 
 class ModelDetails(ModelVersion):

@@ -17,11 +17,12 @@ class Liveness(Response):
 
 
 class RunnerReadiness(Response):
-    """State of one runner."""
+    """State of one model and its runner."""
 
     ready: bool
     model: ModelUsed | None = Field(description="Model that answered the warm-up prediction.")
     detail: str = Field(description="Reason why the runner is not ready, or empty.")
+    required: bool = Field(True, description="Whether the service is not ready while this one is not.")
 
 
 class Readiness(Response):

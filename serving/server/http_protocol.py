@@ -269,6 +269,8 @@ class HttpProtocol(HttpToolsProtocol):
         if scope is None:
             self.bounds.count(request_id, refusal.problem_type.status)
         self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        # Reading pauses while pipelined requests wait. The end of the client must be seen.
+        self.flow.resume_reading()
         if self.transport.can_write_eof() and not self._is_half_closed:
             self.transport.write_eof()
         else:

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
         "development", description="`production` refuses to start with settings that are only suitable for development."
     )
 
+    models_file: str = Field(
+        "",
+        description="Path of the model list, a TOML file with a table for each model; without one the service has the "
+        "models that the settings of the kinds name. See docs/models.md.",
+    )
+
     gateways: int = Field(
         1,
         ge=1,
@@ -152,14 +158,18 @@ class Settings(BaseSettings):
     )
 
     max_queue_rows: int = Field(
-        4096, gt=0, description="Maximum number of rows in the queue of one model, then 503 without delay."
+        4096, gt=0, description="Maximum number of rows in the queue of one model and priority, then 503 without delay."
     )
-    max_batch_rows: int = Field(256, gt=0, description="Maximum number of rows in one call to a runner.")
-    max_batch_bytes: int = Field(32 << 20, gt=0, description="Maximum number of bytes in one call to a runner.")
+    max_batch_rows: int = Field(
+        256, gt=0, description="Maximum number of rows in one call to a runner. A request of more is split."
+    )
+    max_batch_bytes: int = Field(
+        32 << 20, gt=0, description="Maximum number of bytes in one call to a runner. A request of more is split."
+    )
 
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys, each as `name:role:sha256[:expires]`, separated by commas or lines. `python -m "
+        description="API keys, each as `name:role[+batch]:sha256[:expires]`, separated by commas or lines. `python -m "
         "serving.keys new` creates one. Without keys and tokens, development is open and production does not start.",
     )
     api_keys_file: str = Field(

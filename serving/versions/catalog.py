@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,17 +37,17 @@ class ModelCatalog(Protocol):
 
 
 class StoreCatalog:
-    """Catalog of the deployed models' versions in the store."""
+    """Catalog of the deployed models' versions in the store. `models` returns those that are served now."""
 
-    def __init__(self, models: Sequence[DeployedModel[StoredArtifact]]) -> None:
-        self._models = tuple(models)
+    def __init__(self, models: Callable[[], Sequence[DeployedModel[StoredArtifact]]]) -> None:
+        self._models = models
 
     def entries(self) -> list[CatalogEntry]:
         """Return every usable version of every model. Raises StoreUnavailable: each model was there at the start."""
         try:
             return [
                 CatalogEntry(artifact.card, artifact.version, served=artifact.version == active)
-                for model in self._models
+                for model in self._models()
                 for active in (model.active.version,)
                 for artifact in model.artifacts.versions()
             ]

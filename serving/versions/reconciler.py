@@ -76,15 +76,27 @@ class Reconciler:
         max_versions: int = 3,
         watch_s: float = 0.0,
     ) -> None:
-        self._models = {model.name: model for model in models}
-        self._progress = {name: _Progress.of(name) for name in self._models}
+        self._callbacks: list[Callable[[], object]] = []
+        self._models: dict[str, DeployedModel[StoredArtifact]] = {}
+        self._progress: dict[str, _Progress] = {}
+        self.replace(models)
         self._state = state
         self._max_versions = max_versions
         self._watch_s = watch_s
-        self._callbacks: list[Callable[[], object]] = []
         self._changes: set[asyncio.Task[Any]] = set()  # Any: results of different changes
         self._task: asyncio.Task[None] | None = None
         self._passes = Watch("reconciler", "follow the desired state", keeps="the versions remain", log=log)
+
+    def replace(self, models: Sequence[DeployedModel[StoredArtifact]]) -> None:
+        """Reconcile these models from now on. A change of one that is left out runs to its end."""
+        old, self._models = self._models, {model.name: model for model in models}
+        for model in models:
+            if old.get(model.name) is not model:
+                self._progress[model.name] = _Progress.of(model.name)
+        for name in old.keys() - self._models.keys():
+            del self._progress[name]
+        for callback in self._callbacks:
+            callback()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from models.errors import ArtifactError
 from models.watch import Watch
@@ -21,6 +22,17 @@ from serving.versions.state_migration import read_first_edition
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 
 log = logging.getLogger("makunouchi.deployment")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChange:
+    """A change of the model list at run time: the entry of a model, or None where it was removed.
+
+    It applies while the configured entry is still `base`, None where there is no configured one.
+    """
+
+    entry: Mapping[str, Any] | None
+    base: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,7 @@ class ModelState:
     configured: str = ""
     reload_id: str = ""
     split: TrafficSplit = NO_SPLIT
+    change: EntryChange | None = None
 
     def pinned_version(self, configured: str) -> str | None:
         """Return the pinned version, or None when there is no pin or it was set for another tag than `configured`."""
@@ -87,6 +100,10 @@ class DeploymentState:
     def set_split(self, name: str, split: TrafficSplit) -> ModelState:
         """Record how the traffic of `name` is split."""
         return self.update(name, lambda state: replace(state, split=split))
+
+    def set_entry(self, name: str, change: EntryChange) -> ModelState:
+        """Record that a model was added, changed or removed. Its pin and its split end with the previous entry."""
+        return self.update(name, lambda state: ModelState(change=change))
 
     def update(self, name: str, change: Callable[[ModelState], ModelState]) -> ModelState:
         """Apply `change` to the state of one model and return the result. May wait for another process's change."""
@@ -176,16 +193,30 @@ def _model_state(entry: object) -> ModelState:
         weights = {str(version): float(weight) for version, weight in entry.get("weights", {}).items()}
         version, shadow = entry.get("version"), entry.get("shadow")
         split = TrafficSplit(weights, None if shadow is None else str(shadow))
+        change = entry.get("change")
         configured, reload_id = str(entry.get("configured", "")), str(entry.get("reload_id", ""))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise StateInvalid(str(error)) from error
     if not all(0 <= weight <= 1 for weight in weights.values()):
         raise StateInvalid("a weight is not between 0 and 1")
-    return ModelState(None if version is None else str(version), configured, reload_id, split)
+    return ModelState(None if version is None else str(version), configured, reload_id, split, _change(change))
+
+
+def _change(value: object) -> EntryChange | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise StateInvalid("the change of an entry is not an object")
+    entry, base = value.get("entry"), value.get("base")
+    if not all(each is None or isinstance(each, dict) for each in (entry, base)):
+        raise StateInvalid("an entry is not an object")
+    return EntryChange(entry, base)
 
 
 def _entry(state: ModelState) -> dict[str, object]:
+    change = None if state.change is None else {"entry": state.change.entry, "base": state.change.base}
     return {
+        **({"change": change} if change is not None else {}),
         "version": state.version,
         "configured": state.configured,
         "reload_id": state.reload_id,

@@ -22,7 +22,7 @@ from deploy.lock import ROOT, SERVING_LOCK, read_lock
 from deploy.pruning import prune, read_patterns
 from models.card import CARD_FILE
 from models.store.artifacts import MANIFEST_FILE, find, saving
-from models.store.bento_models import pinned_versions
+from models.store.bento_models import pinned_tags, pinned_versions
 from tests.deploy.calls import all_main_calls
 from tests.deploy.conftest import BuiltBento
 from tests.live.server import Server, serving
@@ -62,9 +62,9 @@ def test_its_packages_are_the_locked_ones_and_no_index_is_named(bento: BuiltBent
 
 
 def test_its_models_are_pinned_by_exact_version(bento: BuiltBento) -> None:
-    listed = yaml.safe_load((bento.folder / "bento.yaml").read_text())["models"]
+    listed = pinned_tags(yaml.safe_load((bento.folder / "bento.yaml").read_text()))
     built_with = {name: find(name, store=bento.home / "models").version for name in _MODELS}
-    assert {tag: version for tag, _, version in (model["tag"].partition(":") for model in listed)} == built_with
+    assert {tag: version for tag, _, version in (each.partition(":") for each in listed)} == built_with
     assert pinned_versions(bento.folder / "src") == built_with
     for name, version in built_with.items():
         assert (bento.folder / "models" / name / version / CARD_FILE).is_file()

@@ -25,6 +25,7 @@ from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.image import Built, bento_manifest, build_image
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
 from models.store.artifacts import MANIFEST_FILE, file_sha256
+from models.store.bento_models import pinned_tags
 from tests.deploy.calls import CAT, all_main_calls
 from tests.deploy.conftest import BuiltBento
 from tests.deploy.container import START_S, Container, try_out
@@ -112,7 +113,7 @@ def test_the_image_is_small_and_labelled(engine: Engine, built: Built, bento: Bu
 def pinned(bento: BuiltBento) -> set[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(bento.home))
-        return {model["tag"] for model in bento_manifest(bento.tag)["models"]}
+        return set(pinned_tags(bento_manifest(bento.tag)))
 
 
 def test_the_bill_of_materials_lists_what_is_in_it(built: Built, bento: BuiltBento) -> None:

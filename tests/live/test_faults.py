@@ -7,7 +7,7 @@ import resource
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +284,7 @@ def test_runner_merges_batches_of_two_gateways() -> None:
                         each.run(gateway.url, connections=32, seconds=4)
                         for each, gateway in zip(loads, (one, other), strict=True)
                     ),
-                    asyncio.to_thread(block, one),
+                    asyncio.to_thread(block, one, loads),
                 )
                 return loads[0].seen, loads[1].seen
 
@@ -298,7 +298,7 @@ def test_runner_merges_batches_of_two_gateways() -> None:
             assert set(load_of_other.seen) == {200}, load_of_other.seen
 
 
-def block(server: Server) -> None:
-    """Keep the runner busy, so that calls of both gateways wait in its queue."""
-    for _ in range(10):
+def block(server: Server, loads: Sequence[Load]) -> None:
+    """Keep the runner busy while `loads` run, so that calls of both gateways wait in its queue."""
+    while not any(each.is_over for each in loads):
         assert server.post("/sum", content=sleeping(0.1)).status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.live
 PROJECT = Path(__file__).parent / "projects" / "feedback"
 KEY = {"X-API-Key": "mk_of-the-shop"}
 LINE = f"shop:admin:{hash_of(KEY['X-API-Key'])}\n"
+# Of the project.
+GATEWAYS = 2
+RATE_LIMIT = 3
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,9 @@ def service(home: Path) -> Iterator[Server]:
         "BENTOML_HOME": str(home / "bentoml"),
         "FEEDBACK_LOG": f"sqlite:///{home}/bentoml/makunouchi/feedback.db",
         "MAKUNOUCHI_API_KEYS_FILE": str(home / "keys"),
-        "MAKUNOUCHI_RATE_LIMIT": "3",
+        "MAKUNOUCHI_RATE_LIMIT": str(RATE_LIMIT),
+        # No gateway admits another guess during a slow test.
+        "MAKUNOUCHI_RATE_LIMIT_PERIOD_S": "3600",
         "MAKUNOUCHI_RATE_LIMIT_PREDICT": "0",
     }
     with serving("service:Feedback", folder=PROJECT, env=env) as server:
@@ -38,13 +44,11 @@ def service(home: Path) -> Iterator[Server]:
 
 
 def test_local_callers_cannot_choose_the_address_of_their_guesses(service: Server) -> None:
-    statuses = [
-        service.get("/v1/items", headers={"X-API-Key": f"guess {number}", "X-Forwarded-For": f"203.0.113.{number}"})
-        for number in range(12)
-    ]
-    # Two gateways count separately.
-    assert [each.status_code for each in statuses].count(401) <= 6
-    assert statuses[-1].status_code == 429
+    guesses = [{"X-API-Key": f"guess {number}", "X-Forwarded-For": f"203.0.113.{number}"} for number in range(12)]
+    statuses = Counter(service.get("/v1/items", headers=guess).status_code for guess in guesses)
+    assert set(statuses) == {401, 429}
+    # The gateways count separately, whichever of them answers a connection.
+    assert statuses[401] <= GATEWAYS * RATE_LIMIT
 
 
 def test_a_file_of_keys_that_cannot_be_read_is_reported_and_refuses_no_request(service: Server, home: Path) -> None:

@@ -1,7 +1,7 @@
 """Measure how long hostile JSON holds the event loop: `python -m tests.measure.hostile_json`
 
 Prints the processor time of the longest iteration of the loop, the status, and the name of the body. With `--live` the
-bodies go to a server with the default models, and the time is that of the longest call of `/livez`.
+bodies go to a server with the default models, and the time is the longest that a call of `/livez` waited for it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def live(options: argparse.Namespace) -> None:
         with serving("service:Gateway", env={"BENTOML_HOME": folder}) as server:
 
             def measure(path: str, content_type: str, body: bytes) -> tuple[float, int]:
-                with LivezProbe(server.port) as probe:
+                with LivezProbe(server) as probe:
                     status = post_to_server(server.port, path, content_type, body)
                 return probe.longest_s, status
 

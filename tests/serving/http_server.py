@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from tests.serving.quick_server import QuickServer
+
 
 @contextlib.contextmanager
 def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
@@ -18,7 +20,7 @@ def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         door.listen(64)
-        server = uvicorn.Server(uvicorn.Config(app, log_level=log_level, lifespan="on", ws="websockets-sansio"))
+        server = QuickServer(uvicorn.Config(app, log_level=log_level, lifespan="on", ws="websockets-sansio"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
         thread.start()
         try:

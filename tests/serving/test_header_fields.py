@@ -41,7 +41,7 @@ def test_entity_tags_are_compared_weakly() -> None:
 
 @pytest.mark.parametrize("text", ['"' * 60_000, "a," * 30_000, '"\\' * 30_000, ';q="' * 15_000, "a;" * 30_000])
 def test_hostile_values_take_linear_time(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     weights([text])
     parameters(text)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

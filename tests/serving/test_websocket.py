@@ -199,7 +199,7 @@ def test_idle_limit_ignores_connections_with_requests_in_flight(local_service: L
     async def slow(rows: Any, *, deadline: float, **more: Any) -> RunnerResponse:
         is_called.set()
         # Longer than the idle limit, by the same clock.
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.3)
         return await predict(rows, deadline=deadline)
 
     def status_of(address: str) -> str:
@@ -212,7 +212,7 @@ def test_idle_limit_ignores_connections_with_requests_in_flight(local_service: L
                     if is_called.is_set():
                         raise
 
-    for each in (LocalService(websocket_idle_s=0.2), local_service):
+    for each in (LocalService(websocket_idle_s=0.1), local_service):
         is_called.clear()
         each.table.predict = slow  # type: ignore[method-assign]
         with listening(each.edged) as address:

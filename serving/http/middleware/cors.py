@@ -32,6 +32,7 @@ ACCEPTED = (
     "Tracestate",
     "X-API-Key",
     "X-Model-Version",
+    "X-Priority",
     "X-Request-ID",
     "X-Request-Timeout",
     "X-Session-ID",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -43,12 +44,70 @@ class ComponentSchemas:
         """Return the schema of a body, or a reference to its component."""
         return self._schemas[id(self._of[id(content)])]
 
+    def rename(self, names: set[str], *, prefix: str) -> None:
+        """Put `prefix` before the names of some components."""
+        if not names:
+            return
+        references = {_REF.format(model=name): _REF.format(model=prefix + name) for name in names}
+        self.components = {
+            prefix + name if name in names else name: _renamed(schema, references)
+            for name, schema in self.components.items()
+        }
+        self._schemas = {key: _renamed(schema, references) for key, schema in self._schemas.items()}
+
     def problem(self) -> JsonSchema:
         """Return the schema of problem documents."""
         return self._schemas[id(Problem)]
 
     def _add(self, schema: JsonSchema) -> None:
         self._schemas[id(schema)] = _with_component(schema, self.components)
+
+
+class ModelSchemas:
+    """The schemas of all operations. Those of one model that differ from the others of their name have its name."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        groups: dict[str, list[Operation]] = {"": []}
+        for operation in operations:
+            groups.setdefault(operation.model, []).append(operation)
+        self._by_model = {model: ComponentSchemas(group) for model, group in groups.items()}
+        self.components: dict[str, JsonSchema] = {}
+        for model, schemas in self._by_model.items():
+            schemas.rename(_differing(schemas.components, self.components), prefix=_camel(model))
+            self.components |= schemas.components
+
+    def of_model(self, model: str) -> ComponentSchemas:
+        """Return the schemas of the operations of one model, or of those of none."""
+        return self._by_model[model]
+
+
+def _differing(components: dict[str, JsonSchema], others: dict[str, JsonSchema]) -> set[str]:
+    """Return the components that differ from the others of their name, or refer to one that does."""
+    differing = {name for name, schema in components.items() if name in others and others[name] != schema}
+    while True:
+        references = {_REF.format(model=name) for name in differing}
+        more = {name for name, schema in components.items() if name not in differing and _refers(schema, references)}
+        if not more:
+            return differing
+        differing |= more
+
+
+def _refers(value: Any, references: set[str]) -> bool:  # Any: JSON
+    if isinstance(value, dict):
+        return value.get("$ref") in references or any(_refers(each, references) for each in value.values())
+    return isinstance(value, list) and any(_refers(each, references) for each in value)
+
+
+def _renamed(value: Any, references: Mapping[str, str]) -> Any:  # Any: JSON
+    if isinstance(value, dict):
+        return {key: _renamed(each, references) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_renamed(each, references) for each in value]
+    return references.get(value, value) if isinstance(value, str) else value
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in re.split(r"[^a-z0-9]", name))
 
 
 def _adapter(schema: type[BaseModel] | TypeAdapter[Any]) -> TypeAdapter[Any]:

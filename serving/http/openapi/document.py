@@ -21,8 +21,8 @@ from serving.errors.problem_types import (
     VALIDATION,
     ProblemType,
 )
-from serving.http.openapi.components import ComponentSchemas
-from serving.http.openapi.headers import HEADERS, VERSION_PARAMETERS
+from serving.http.openapi.components import ComponentSchemas, ModelSchemas
+from serving.http.openapi.headers import HEADERS, PRIORITY_PARAMETER, VERSION_PARAMETERS
 from serving.http.openapi.served_versions import with_served_versions
 from serving.http.operation import Content, JsonSchema, Operation
 from serving.http.problem_details import MEDIA_TYPE
@@ -80,8 +80,13 @@ class OpenApiDocument:
         self._versions = versions
         self._built_with: Mapping[str, str] = {}
         self._tags = (*tags, *TAGS)
+        self._is_replaced = False
         self._built_from: tuple[object, ...] = ()
         self._start: SharedResult[RepresentationStart] | None = None
+
+    def replace(self, operations: Sequence[Operation], tags: Sequence[tuple[str, str]]) -> None:
+        """Describe other operations from now on."""
+        self._operations, self._tags, self._is_replaced = operations, (*tags, *TAGS), True
 
     async def representation(self, server_url: str) -> Representation:
         """Return the document as JSON, with `server_url` as the server."""
@@ -90,9 +95,12 @@ class OpenApiDocument:
         start = self._start
         if (
             start is None
+            or self._is_replaced
             or versions != self._built_with
+            or len(self._built_from) != len(dependencies)
             or any(old is not new for old, new in zip(self._built_from, dependencies, strict=True))
         ):
+            self._is_replaced = False
             self._built_with = versions
             start = self._start = SharedResult(self._build)
             self._built_from = dependencies
@@ -110,10 +118,11 @@ def build(
     operations: Sequence[Operation], *, tags: Sequence[tuple[str, str]], version: str, guard: Guard
 ) -> JsonSchema:
     """Return the document of `operations`, without servers."""
-    schemas = ComponentSchemas(operations)
+    schemas = ModelSchemas(operations)
     paths: dict[str, JsonSchema] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, guard)
+        described = _operation(operation, schemas.of_model(operation.model), guard)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
@@ -137,6 +146,8 @@ def _operation(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
         "responses": _responses(operation, schemas, guard),
     }
     parameters = [*operation.parameters(), *(VERSION_PARAMETERS if operation.takes_version else ())]
+    if operation.calls_model:
+        parameters.append(PRIORITY_PARAMETER)
     if operation.is_conditional:
         parameters.append(
             {
@@ -198,6 +209,8 @@ def _responses(operation: Operation, schemas: ComponentSchemas, guard: Guard) ->
     responses: JsonSchema = {str(operation.status): response}
     if operation.links:
         responses[str(operation.status)]["links"] = dict(operation.links)
+    for status, description in operation.more_answer_statuses.items():
+        responses[str(status)] = {**response, "description": description}
     for status, description in operation.more_statuses.items():
         responses[str(status)] = {"description": description, "headers": _headers(*success)}
     if operation.is_conditional:

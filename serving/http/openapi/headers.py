@@ -1,11 +1,12 @@
-"""Headers in the OpenAPI document: those of responses, and those that select a model version."""
+"""Headers in the OpenAPI document: those of responses, and those that select a model version or a priority."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.context import VERSION_HEADER
+from serving.context import PRIORITIES, VERSION_HEADER
 from serving.http.operation import JsonSchema
+from serving.http.priority import HEADER as PRIORITY_HEADER
 from serving.http.version_selection import SESSION_HEADER
 
 HEADERS: Mapping[str, JsonSchema] = {
@@ -49,3 +50,11 @@ VERSION_PARAMETERS: tuple[JsonSchema, ...] = (
         "schema": {"type": "string"},
     },
 )
+# The parameter of operations that call a model.
+PRIORITY_PARAMETER: JsonSchema = {
+    "name": PRIORITY_HEADER,
+    "in": "header",
+    "description": "Priority of the request. Requests of `batch` wait for those of `interactive`, which wait for at "
+    "most one call of `batch`.",
+    "schema": {"type": "string", "enum": list(PRIORITIES), "default": PRIORITIES[0]},
+}

@@ -1,4 +1,7 @@
-"""Decodes image files in threads of the gateway, with a bound on how many wait."""
+"""Decodes image files in threads of the gateway, with a bound on how many wait.
+
+Images of the priority `batch` wait here, not in front of the threads: another image waits for at most one of them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 
 import numpy as np
 
 from models.errors import DeadlineExceeded, InputError
+from serving.context import current_priority
 from serving.errors.exceptions import FieldFault
 from serving.kinds.image.version import ImageVersion, Pixels
 from serving.shared_limit import SharedLimit
@@ -25,6 +30,7 @@ class DecodingPool:
         self._number = threads
         self._images = SharedLimit(max_waiting, name="images that wait to be decoded")
         self._threads: ThreadPoolExecutor | None = None
+        self._batch_images = asyncio.Semaphore(threads)
 
     async def decode(self, images: Sequence[Image], version: ImageVersion, until: float) -> list[Pixels | InputError]:
         """Return the pixels of each image for `version`, or its fault.
@@ -55,13 +61,16 @@ class DecodingPool:
             self._threads = ThreadPoolExecutor(self._number, thread_name_prefix="decode")
         with self._images.hold():
             try:
-                async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                async with asyncio.timeout(max(0.0, until - time.monotonic())), self._turn():
                     loop = asyncio.get_running_loop()
                     if isinstance(image, bytes):
                         return await loop.run_in_executor(self._threads, version.decode, image)
                     return await loop.run_in_executor(self._threads, version.fit, image)
             except TimeoutError as error:
                 raise DeadlineExceeded("the image was not decoded in time") from error
+
+    def _turn(self) -> AbstractAsyncContextManager[object]:
+        return self._batch_images if current_priority() == "batch" else contextlib.nullcontext()
 
 
 def decode_readable(images: Sequence[Image], version: ImageVersion) -> Pixels:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from models.card import Card
-from models.errors import InputError, InvalidInput, NotKnown, PredictionFailed
+from models.errors import InputError, InvalidInput, PredictionFailed
 from serving.context import deadline, requesting_version
 from serving.errors.exceptions import EmbeddingMissing, FieldFault
 from serving.http.operation import Operation
@@ -63,17 +63,34 @@ class ImageHandler(Handler[ImageVersion]):
 
     @property
     def native_methods(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
-        async def classify_image(image: Path, top_k: int = 5, threshold: float = 0.0) -> Classification:
-            return await self.classify(image.read_bytes(), ClassifyOptions(top_k=top_k, threshold=threshold))
+        async def classify_image(
+            image: Path, top_k: int = 5, threshold: float = 0.0, model: str | None = None
+        ) -> Classification:
+            options = ClassifyOptions(top_k=top_k, threshold=threshold, model=model)
+            return await self.classify(image.read_bytes(), options)
 
-        async def classify_images(images: list[Path], top_k: int = 5, threshold: float = 0.0) -> BatchClassification:
+        async def classify_images(
+            images: list[Path], top_k: int = 5, threshold: float = 0.0, model: str | None = None
+        ) -> BatchClassification:
             files = [file.read_bytes() for file in images]
-            return await self.classify_many(files, ClassifyOptions(top_k=top_k, threshold=threshold))
+            options = ClassifyOptions(top_k=top_k, threshold=threshold, model=model)
+            return await self.classify_many(files, options)
 
         return {"classify_image": classify_image, "classify_images": classify_images}
 
     async def answer_json(self, bodies: Sequence[bytes | bytearray]) -> list[bytes | Exception]:
         return list(await asyncio.gather(*(self._answer_json(body) for body in bodies), return_exceptions=False))
+
+    def named(self, name: str | None) -> ImageHandler:
+        """Return the image model that a request names, or this one. Raises FieldFault with the names of all."""
+        if name is None:
+            return self
+        peers = {each.model.path_name: each for each in self.peers().values()} | dict(self.peers())
+        match = peers.get(name)
+        if not isinstance(match, ImageHandler):
+            message = f"no image model '{name[:100]}' is served here; served: {', '.join(sorted(peers))}"
+            raise FieldFault(message, location=("body", "model"), value_type="string")
+        return match
 
     @property
     def fetches(self) -> bool:
@@ -92,7 +109,7 @@ class ImageHandler(Handler[ImageVersion]):
         Raises InvalidInput, UnsupportedMedia or InputTooLarge for the image, and as `ServedModel.call`.
         """
         options = options or ClassifyOptions()
-        result = await self._classify_one(image)
+        result = await self.named(options.model)._classify_one(image)
         ranked = rank(result.values, 1, result.version.card.classes, options)
         return Classification(
             model=model_used(result.model), predictions=ranked[0], inference_time_ms=result.elapsed_ms
@@ -101,18 +118,16 @@ class ImageHandler(Handler[ImageVersion]):
     async def classify_v2(self, image: bytes, options: ClassifyOptionsV2) -> ClassificationV2:
         """Classify one image file by the model that `options` name, with its embedding where they ask for it.
 
-        Raises NotKnown for another model or version, EmbeddingMissing, and as `classify`.
+        Raises FieldFault for a model that is not served, NotKnown for a version, EmbeddingMissing, and as `classify`.
         """
-        name = self.model.card.name
-        if options.model not in (None, name):
-            raise NotKnown(f"no image model '{options.model}' is served; known: {name}", location=("body", "model"))
+        named = self.named(options.model)
         with requesting_version(options.version, location=("body", "version")):
-            result = await self._classify_one(image, method="embed" if options.embedding else "")
+            result = await named._classify_one(image, method="embed" if options.embedding else "")
         classes = result.version.card.classes
         embedding = result.values[0, len(classes) :].astype(np.float64)
         if options.embedding and not len(embedding):
             raise EmbeddingMissing(
-                f"version '{result.model.version}' of '{name}' has no embedding; train it again: "
+                f"version '{result.model.version}' of '{result.model.name}' has no embedding; train it again: "
                 "python -m training.image, with a network that ends in a linear layer"
             )
         limits = ClassifyOptions(top_k=options.top_k, threshold=options.min_confidence)
@@ -135,7 +150,7 @@ class ImageHandler(Handler[ImageVersion]):
         if not 1 <= len(images) <= self.max_images:
             message = f"1 to {self.max_images} images may be sent at a time, not {len(images)}"
             raise FieldFault(message, location=("body", "images"), value_type="array")
-        decoded, result = await self._predict(images)
+        decoded, result = await self.named(options.model)._predict(images)
         readable = sum(not isinstance(pixels, InputError) for pixels in decoded)
         ranked = iter(rank(result.values, readable, result.version.card.classes, options) if result else [])
         results = [

@@ -12,7 +12,7 @@ from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.storage.item_file import JobItem
 from serving.kinds.image.schemas import ClassifyOptions, ImageFailure
-from serving.kinds.image.upload import ClassifyQuery
+from serving.kinds.image.upload import JobQuery
 from serving.runners.interface import ModelRef
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _submission() -> JobSubmission:
             "where a setting allows that folder. Every file is an item. A file that is not an image fails without the "
             "others."
         ),
-        query=ClassifyQuery,
+        query=JobQuery,
         body=Content(MULTIPART, lambda: form),
         more_bodies=tuple(Content(media_type, _file_schema) for media_type in ARCHIVES),
     )

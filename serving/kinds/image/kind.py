@@ -34,12 +34,16 @@ class ImageClassifiers(Kind[ImageSettings]):
     }
 
     def options(self, settings: ImageSettings) -> ModelOptions:
-        return ModelOptions(settings.image_model, settings.image_placement, settings.image_calls_in_flight)
+        return ModelOptions(settings.image_model, settings.image_placement)
+
+    def calls_in_flight(self, settings: ImageSettings) -> int:
+        return settings.image_calls_in_flight
 
     def load(self, settings: ImageSettings) -> Callable[[Artifact], Predictor]:
         from models.image.classifier import ImageClassifier
 
-        return lambda artifact: ImageClassifier.load(artifact, threads=usable_cores())
+        device = settings.image_device
+        return lambda artifact: ImageClassifier.load(artifact, threads=usable_cores(), device=device)
 
     def version(self, artifact: Artifact, settings: ImageSettings) -> ImageVersion:
         return image_version(

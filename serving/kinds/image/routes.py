@@ -75,7 +75,7 @@ def _classify_images(handler: ImageHandler) -> Operation:
         # One more than allowed is read, so that one too many gets its own message.
         parts = await read_parts(request, max_parts=2 * handler.max_images + OPTIONS + 1)
         images = files(parts, "images", at_most=handler.max_images)
-        options = ClassifyOptions.model_validate(fields(parts, beside="images"))
+        options = ClassifyOptions.model_validate(fields(parts, beside="images", texts=("model",)))
         return answer(await handler.classify_many(images, options))
 
     form, encoding = batch_form(handler.max_images)

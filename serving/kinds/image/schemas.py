@@ -20,6 +20,12 @@ class ClassifyOptions(Request):
     threshold: float = Field(
         0.0, ge=0, le=1, allow_inf_nan=False, description="Leave out classes with less confidence than this."
     )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Name of an image model that is served; else the first one.",
+    )
 
 
 class _SucceededOptions(ClassifyOptions):

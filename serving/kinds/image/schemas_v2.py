@@ -28,7 +28,10 @@ class ClassifyOptionsV2(Request):
         False, description="Whether to answer the penultimate features of the network too."
     )
     model: str | None = Field(
-        None, min_length=1, max_length=128, description="Name of an image model that is served; the one there is."
+        None,
+        min_length=1,
+        max_length=128,
+        description="Name of an image model that is served; else the first one.",
     )
     version: str | None = Field(
         None,

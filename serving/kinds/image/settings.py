@@ -21,6 +21,11 @@ class ImageSettings(Settings):
         "process",
         description="Placement of the image runner: `process`, `inline`, or the URL of a runner on another host.",
     )
+    image_device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?|torch:cpu)$",
+        description="`cpu`, `cuda`, `cuda:N`, `torch:cpu`, or `auto`: a GPU where there is one.",
+    )
     image_calls_in_flight: int = Field(2, gt=0, description="Concurrent calls to the image runner.")
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Maximum number of pixels of an image, then 413 before decoding."

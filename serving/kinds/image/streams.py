@@ -33,7 +33,8 @@ def classify_stream(handler: ImageHandler) -> Stream:
     async def read(request: Request) -> Sequence[Callable[[], Awaitable[BaseModel]]]:
         parts = await read_parts(request, max_parts=2 * handler.max_images + OPTIONS + 1)
         images = files(parts, "images", at_most=handler.max_images)
-        options = ClassifyOptions.model_validate(fields(parts, beside="images"))
+        options = ClassifyOptions.model_validate(fields(parts, beside="images", texts=("model",)))
+        handler.named(options.model)  # Raises FieldFault: a fault of the whole request.
         return [partial(one, index, image, options) for index, image in enumerate(images)]
 
     form, encoding = batch_form(handler.max_images)

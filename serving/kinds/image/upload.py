@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FILE = "application/octet-stream"
 
 
-class ClassifyQuery(Query):
-    """The options where the body is the image. In a form or in JSON they are fields, which count before these."""
+class JobQuery(Query):
+    """The options of a job."""
 
     top_k: int | None = Field(None, ge=1, le=MAX_TOP_K, description="How many classes to answer at most.")
     threshold: float | None = Field(
@@ -39,6 +39,12 @@ class ClassifyQuery(Query):
         description="Leave out classes with less confidence than this. Version 2 calls it `min_confidence`.",
         json_schema_extra={"deprecated": True},
     )
+
+
+class ClassifyQuery(JobQuery):
+    """The options where the body is the image. In a form or in JSON they are fields, which count before these."""
+
+    model: str | None = Field(None, min_length=1, max_length=128, description="Name of an image model that is served.")
 
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -58,7 +64,9 @@ class Reading(Generic[OptionsT]):
     texts: tuple[str, ...] = ()
 
 
-CLASSIFY_V1: Reading[ClassifyOptions] = Reading(ClassifyQuery, ClassifyOptions, ClassifyFile, ClassifyUrl)
+CLASSIFY_V1: Reading[ClassifyOptions] = Reading(
+    ClassifyQuery, ClassifyOptions, ClassifyFile, ClassifyUrl, texts=("model",)
+)
 
 
 async def read_image(request: Request, handler: ImageHandler, reading: Reading[OptionsT]) -> tuple[bytes, OptionsT]:

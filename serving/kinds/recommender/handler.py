@@ -14,7 +14,7 @@ from serving.errors.exceptions import FieldFault
 from serving.http.operation import Operation
 from serving.http.requests.json_bounds import JsonBounds
 from serving.jobs.kind import JobKind
-from serving.kinds.interface import Handler, Json, Stream
+from serving.kinds.interface import Handler, Json, Stream, model_operation
 from serving.kinds.recommender import (
     feedback_routes,
     item_routes,
@@ -83,6 +83,15 @@ class RecommenderHandler(Handler[RecommenderVersion]):
         feedback = feedback_routes.operations(self.feedback) if self.feedback is not None else []
         resources = [*user_routes.operations(self), *item_routes.operations(self.items), *feedback]
         return [*routes.operations(self), *resources]
+
+    def model_operations(self) -> list[Operation]:
+        """Return `predict`, and the operations on users, items and feedback of this model."""
+        name = self.model.path_name
+        others = [
+            model_operation(each, name, name=each.id, path=each.path.removeprefix("/v1/"))
+            for each in self.operations()[1:]
+        ]
+        return [*super().model_operations(), *others]
 
     def streams(self) -> list[Stream]:
         return [streams.recommendation_stream(self)]

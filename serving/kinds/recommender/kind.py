@@ -36,7 +36,8 @@ class Recommenders(Kind[RecommenderSettings]):
     }
 
     def options(self, settings: RecommenderSettings) -> ModelOptions:
-        return ModelOptions(settings.recommender_model, settings.recommender_placement)
+        log = settings.feedback_url or default_url()
+        return ModelOptions(settings.recommender_model, settings.recommender_placement, {"feedback_url": log})
 
     def load(self, settings: RecommenderSettings) -> Callable[[Artifact], Predictor]:
         from models.recommender.online.dispatcher import Dispatcher
@@ -44,9 +45,7 @@ class Recommenders(Kind[RecommenderSettings]):
         from models.recommender.online.recent_events import RecentEvents
 
         listener = FeedbackListener(_log(settings), RecentEvents(), window_days=settings.feedback_window_days).start()
-        return lambda artifact: Dispatcher.load(
-            artifact, features=settings.features, features_ttl_s=settings.features_ttl_s, recent=listener.recent
-        )
+        return _Loader(Dispatcher, listener, settings)
 
     def warm_up(self, predictor: Any) -> object:  # Any: a Dispatcher, imported in the runner's process alone
         return predictor.warm_up()
@@ -58,11 +57,39 @@ class Recommenders(Kind[RecommenderSettings]):
         feedback = FeedbackHandler(_log(settings).append, settings)
         return RecommenderHandler(model, settings, feedback=feedback)
 
-    def check(self, settings: RecommenderSettings, options: ModelOptions) -> None:
-        is_local = options.placement in ("process", "inline")
+    def settings_of(self, name: str, settings: RecommenderSettings) -> RecommenderSettings:
+        """Give each recommender a feedback log of its own; that of the setting belongs to the model `recommender`."""
+        if name == self.alias and settings.feedback_url:
+            return settings
+        return settings.model_copy(update={"feedback_url": default_url("" if name == self.alias else name)})
+
+    def check(self, settings: RecommenderSettings, placement: str) -> None:
+        is_local = placement in ("process", "inline")
         if settings.features and is_local and not Path(settings.features).is_dir():
             raise SettingsInvalid(f"setting MAKUNOUCHI_FEATURES: there is no folder '{settings.features}'")
 
 
 def _log(settings: RecommenderSettings) -> FeedbackLog:
     return FeedbackLog(settings.feedback_url or default_url())
+
+
+class _Loader:
+    """Loads the artifacts of one recommender. All its versions share a thread that reads feedback."""
+
+    def __init__(self, dispatcher: Any, listener: Any, settings: RecommenderSettings) -> None:  # Any: imported there
+        self._dispatcher = dispatcher
+        self._listener = listener
+        self._settings = settings
+
+    def __call__(self, artifact: Artifact) -> Predictor:
+        predictor: Predictor = self._dispatcher.load(
+            artifact,
+            features=self._settings.features,
+            features_ttl_s=self._settings.features_ttl_s,
+            recent=self._listener.recent,
+        )
+        return predictor
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._listener.stop()

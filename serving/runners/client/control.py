@@ -1,4 +1,4 @@
-"""Control calls to a runner: its status, and changes of its versions."""
+"""Control calls to a runner: its status, and changes of its models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from serving.runners.interface import ModelRef, RunnerStatus
 from serving.runners.wire import RUNNER_PATH
 
 STATUS_PATH = f"{RUNNER_PATH}status"
-RELOAD_PATH = f"{RUNNER_PATH}reload"
-VERSIONS_PATH = f"{RUNNER_PATH}versions"
+LOAD_PATH = f"{RUNNER_PATH}load"
+UNLOAD_PATH = f"{RUNNER_PATH}unload"
 _ERRORS: Mapping[str, type[ArtifactError]] = {"ArtifactMissing": ArtifactMissing, "ArtifactInvalid": ArtifactInvalid}
 
 Json = dict[str, Any]  # Any: JSON
@@ -31,19 +31,29 @@ async def control_call(connection: Connection, path: str, request: Json) -> Json
     return response
 
 
-def parse_status(reply: Reply) -> RunnerStatus:
-    """Return the status in a reply to `GET /runner/status`. Raises RunnerUnavailable for anything else."""
+def parse_status(reply: Reply) -> dict[str, RunnerStatus]:
+    """Return the status of each model in a reply to `GET /runner/status`.
+
+    Raises RunnerUnavailable for a runner that is not ready, and for anything else.
+    """
     if reply.status == 401:
         raise RunnerUnavailable("the runner refuses the token; set MAKUNOUCHI_RUNNER_TOKEN to that of the runner")
     try:
         response = orjson.loads(reply.body)
-        model = response.get("model")
-        return RunnerStatus(
-            ready=reply.status == 200,
-            model=ModelRef(str(model["name"]), str(model["version"])) if model else None,
-            detail=str(response.get("detail", "")),
-            versions=tuple(str(version) for version in response.get("versions", ())),
-            faults={str(name): str(detail) for name, detail in response.get("faults", {}).items()},
-        )
+        if reply.status != 200:
+            raise RunnerUnavailable(str(response["detail"]) or "not ready")
+        faults = {str(name): str(detail) for name, detail in response.get("faults", {}).items()}
+        return {str(name): _model_status(each, faults) for name, each in response["models"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunnerUnavailable("the server at this address is not a runner") from error
+
+
+def _model_status(entry: Json, faults: Mapping[str, str]) -> RunnerStatus:
+    model = entry["model"]
+    return RunnerStatus(
+        ready=bool(entry["ready"]),
+        model=ModelRef(str(model["name"]), str(model["version"])) if model else None,
+        detail=str(entry["detail"]),
+        versions=tuple(str(version) for version in entry["versions"]),
+        faults=faults,
+    )

@@ -1,15 +1,18 @@
-"""The health of a runner in another process: whether it is up, and its last status."""
+"""The health of a runner in another process: whether it is up, and the last status of its models."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from serving.runners.interface import RunnerStatus
+from serving.runners.interface import ModelRef, RunnerStatus
 
 log = logging.getLogger("makunouchi.runners")
+
+NOT_LOADED = RunnerStatus(ready=False, model=None, detail="the runner does not have this model")
 
 
 class State(enum.Enum):
@@ -22,30 +25,83 @@ class State(enum.Enum):
 
 
 class Health:
-    """The health of the runner `name`. `on_state` is called with whether it is up after each check.
+    """The health of the runner `name`, and the status of each of its models.
 
-    `status` is the last status of the runner, or the reason why there is none. `check_requested` is set when the runner
-    must be checked.
+    `check_requested` is set when the runner must be checked.
     """
 
-    def __init__(self, name: str, on_state: Callable[[bool], None] | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self.state = State.UNKNOWN
-        self.status = RunnerStatus(ready=False, model=None, detail="not checked yet")
         self.check_requested = asyncio.Event()
         self._name = name
-        self._on_state = on_state
-        self._last_ready = self.status
+        self._down = RunnerStatus(ready=False, model=None, detail="not checked yet")
+        self._models: dict[str, RunnerStatus] = {}
+        self._failed_examples: dict[str, str] = {}
+        self._watchers: dict[str, Callable[[bool], None]] = {}
+        self._published: dict[str, bool] = {}
         self._checked = asyncio.Event()
+
+    def status(self, model: str) -> RunnerStatus:
+        """Return the last status of a model, or the reason why there is none."""
+        if self.state in (State.UNKNOWN, State.DOWN):
+            return self._down
+        status = self._models.get(model, NOT_LOADED)
+        if model in self._failed_examples:
+            return replace(status, ready=False, detail=self._failed_examples[model])
+        return status
+
+    def loaded(self, model: str) -> bool:
+        """Return whether the runner has reported that the model is loaded and warmed up."""
+        return self._models.get(model, NOT_LOADED).ready
+
+    def loaded_models(self) -> frozenset[str]:
+        """Return the models that the runner has reported as loaded and warmed up."""
+        return frozenset(name for name, status in self._models.items() if status.ready)
+
+    def watch(self, model: str, on_state: Callable[[bool], None]) -> None:
+        """Call `on_state` with whether a model is ready after each check of the runner, and when that changes."""
+        self._watchers[model] = on_state
+
+    def unwatch(self, model: str) -> None:
+        """Call nothing for this model any longer."""
+        for each in (self._watchers, self._published, self._failed_examples):
+            each.pop(model, None)
 
     async def wait_until_checked(self) -> None:
         """Wait until it is known whether the runner is up."""
         await self._checked.wait()
 
-    def record_status(self, status: RunnerStatus) -> None:
-        """Record the status of a ready runner. It becomes current while the runner is up, or when it is up again."""
-        self._last_ready = status
-        if self.state is State.UP:
-            self.status = status
+    def record(self, models: Mapping[str, RunnerStatus]) -> None:
+        """Record the status of every model of a runner that answers. It applies while the runner is up."""
+        if self._models != models:
+            self._models = dict(models)
+            self._publish_changes()
+
+    def record_model(
+        self, name: str, *, model: ModelRef | None = None, versions: tuple[str, ...] | None = None
+    ) -> None:
+        """Record what a change of one model has answered, until the runner reports it."""
+        status = self._models.get(name, NOT_LOADED)
+        if model is not None:
+            status = replace(status, ready=True, model=model, detail="")
+        if versions is not None:
+            status = replace(status, versions=versions)
+        self.record({**self._models, name: status})
+
+    def record_example(self, model: str, failure: str) -> None:
+        """Record whether a model has answered its example: an empty `failure` means that it has."""
+        if failure and model not in self._failed_examples:
+            log.warning("model %s of runner %s is not available: %s", model or "-", self._name, failure)
+        if failure:
+            self._failed_examples[model] = failure
+        else:
+            self._failed_examples.pop(model, None)
+        self._publish_changes()
+
+    @property
+    def failed_examples(self) -> frozenset[str]:
+        """The models that have not answered their last example."""
+        return frozenset(self._failed_examples)
 
     def request_check(self) -> None:
         """Request a check after a fault on a connection; callers wait for its result."""
@@ -57,25 +113,34 @@ class Health:
     def set_up(self) -> None:
         """Record that the runner answers."""
         was_up, self.state = self.state is State.UP, State.UP
-        self.status = self._last_ready
         if not was_up:
             log.info("runner %s is up", self._name)
-        self._publish(True)
+        self._publish()
 
     def set_down(self, reason: str) -> None:
         """Record that the runner does not answer."""
         was_up, self.state = self.state is State.UP, State.DOWN
-        self.status = RunnerStatus(ready=False, model=None, detail=reason)
+        self._down = RunnerStatus(ready=False, model=None, detail=reason)
         if was_up or not self._checked.is_set():
             log.warning("runner %s is not available: %s", self._name, reason)
-        self._publish(False)
+        self._publish()
 
     def close(self) -> None:
         """Record that the runner is no longer checked, so that no caller waits for a check."""
         self.state = State.DOWN
         self._checked.set()
 
-    def _publish(self, is_up: bool) -> None:
+    def _publish(self) -> None:
         self._checked.set()
-        if self._on_state is not None:
-            self._on_state(is_up)
+        for model, on_state in self._watchers.items():
+            self._published[model] = self.status(model).ready
+            on_state(self._published[model])
+
+    def _publish_changes(self) -> None:
+        if self.state is not State.UP:
+            return
+        for model, on_state in self._watchers.items():
+            is_ready = self.status(model).ready
+            if self._published.get(model) is not is_ready:
+                self._published[model] = is_ready
+                on_state(is_ready)

@@ -22,14 +22,20 @@ from serving.runners.wire import RUNNER_PATH
 
 
 class Monitor:
-    """Monitor of one runner. `run_example` sends the runner's example over a connection and raises if it fails."""
+    """Monitor of one runner. `run_examples` sends the examples of some models over a connection, or of all for None.
+
+    It records the models that do not answer, and raises RunnerError for a connection that is lost.
+    """
 
     def __init__(
-        self, pool: ConnectionPool, health: Health, run_example: Callable[[Connection], Awaitable[None]]
+        self,
+        pool: ConnectionPool,
+        health: Health,
+        run_examples: Callable[[Connection, frozenset[str] | None], Awaitable[None]],
     ) -> None:
         self._pool = pool
         self._health = health
-        self._run_example = run_example
+        self._run_examples = run_examples
 
     async def run(self) -> None:
         """Check the runner until this task is cancelled."""
@@ -38,7 +44,7 @@ class Monitor:
             try:
                 first = await self._pool.open(timing.CONNECT_TIMEOUT_S if is_checking else timing.RECOVERY_TIMEOUT_S)
                 async with asyncio.timeout(timing.PING_TIMEOUT_S * 10):
-                    await self._check_example(first)
+                    await self._check_examples(first)
             except (RunnerError, TimeoutError) as error:
                 self._health.set_down(str(error) or "does not answer")
                 await asyncio.sleep(timing.RETRY_EVERY_S)
@@ -67,26 +73,29 @@ class Monitor:
                     self._health.request_check()
                     raise RunnerUnavailable()
                 await self._pool.ping()
+                failed = self._health.failed_examples
                 if time.monotonic() - checked >= timing.EXAMPLE_EVERY_S:
-                    await self._check_example_under_load()
+                    await self._check_examples_under_load()
                     checked = time.monotonic()
+                elif failed:
+                    await self._check_examples_under_load(failed)
         finally:
             session.cancel()
             with suppress(asyncio.CancelledError, RunnerError):
                 await session
             connection.close()
 
-    async def _check_example(self, connection: Connection) -> None:
+    async def _check_examples(self, connection: Connection, models: frozenset[str] | None = None) -> None:
         try:
-            await self._run_example(connection)
+            await self._run_examples(connection, models)
         except BaseException:
             connection.close()
             raise
 
-    async def _check_example_under_load(self) -> None:
-        """Check the example while calls continue. A busy runner passes: pings show that it is alive."""
+    async def _check_examples_under_load(self, models: frozenset[str] | None = None) -> None:
+        """Check examples while calls continue. A busy runner passes: pings show that it is alive."""
         connection = await self._pool.open(timing.PING_TIMEOUT_S)
         with suppress(TimeoutError, Overloaded):
             async with asyncio.timeout(timing.EXAMPLE_TIMEOUT_S):
-                await self._check_example(connection)
+                await self._check_examples(connection, models)
             self._pool.release(connection)

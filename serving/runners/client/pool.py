@@ -31,6 +31,8 @@ class ConnectionPool:
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._is_open = False
+        # Most replies are equal to the last one.
+        self._last_status = b""
 
     def start(self) -> None:
         """Keep connections from now on."""
@@ -113,7 +115,7 @@ class ConnectionPool:
                 self.release(connection)
 
     async def _read_status(self, connection: Connection) -> None:
-        status = parse_status(await connection.request("GET", STATUS_PATH))
-        if not status.ready:
-            raise RunnerUnavailable(status.detail or "not ready")
-        self._health.record_status(status)
+        reply = await connection.request("GET", STATUS_PATH)
+        if reply.status != 200 or reply.body != self._last_status:
+            self._health.record(parse_status(reply))
+            self._last_status = reply.body

@@ -1,11 +1,17 @@
 """The runner's HTTP interface for gateways: `/runner/...`, as one ASGI application in front of BentoML's.
 
-POST /runner/{method}    a frame of requests -> a frame of answers; /runner/low-priority/{method}: in separate threads
-GET  /runner/status      200 when the warm-up was answered, else 503; the default version and the held ones
-GET  /runner/example     a frame with one valid request; 204 when there is none
-GET  /runner/session     stays open until this process stops or the gateway disconnects
-POST /runner/reload      {"version": "..."}: load it and make it the default version; from this host only
-POST /runner/versions    {"versions": ["..."]}: load these for the calls that name them
+GET  /runner/status             200 once the models were warmed up, else 503; the versions of each model
+GET  /runner/session            stays open until this process stops or the gateway disconnects
+POST /runner/load               {"name": "...", "entry": {...}}: load a model, or replace it; from this host only
+POST /runner/unload             {"name": "..."}: drop a model; from this host only
+
+and for each model, at /runner/models/{name}/..., or at /runner/... for the first one:
+
+POST {method}                   a frame of requests -> a frame of answers
+POST low-priority/{method}      the same in separate threads
+GET  example                    a frame with one valid request; 204 when there is none
+POST reload                     {"version": "..."}: load it and make it the default version; from this host only
+POST versions                   {"versions": ["..."]}: load these for the calls that name them
 
 With a token, every request over TCP has to send it, except probes.
 """
@@ -25,10 +31,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from models.errors import ArtifactError, Overloaded
 from serving.asgi import JSON_HEADERS, carries_pickle, disconnect_checker, reply, send_response
 from serving.process.graceful_shutdown import GracefulShutdown
+from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.frame_body import MAX_CONTROL_BYTES, FrameTooLarge, read_body, wait_for_disconnect
 from serving.runners.host.instance import RunnerInstance
+from serving.runners.host.models import HostedModels
+from serving.runners.interface import RunnerStatus
 from serving.runners.wire import (
     MEDIA_TYPE,
+    MODELS,
     RUNNER_PATH,
     FrameInvalid,
     WireRequest,
@@ -47,13 +57,15 @@ PROBES: Final = HEALTH_PROBES | {"/metrics"}
 _REFUSED: Final = b'{"error":"Unauthenticated","message":"send the token of this runner as Authorization: Bearer"}'
 _FRAME: Final = (b"content-type", MEDIA_TYPE.encode())
 
-RunMethod = Callable[[str, Sequence[WireRequest], Callable[[], bool]], Awaitable[Sequence[WireResponse | Exception]]]
+RunMethod = Callable[
+    [BatchMethod, Sequence[WireRequest], Callable[[], bool]], Awaitable[Sequence[WireResponse | Exception]]
+]
 
 
 class RunnerApp:
     """Serves `/runner/...` and passes everything else to `inner`, except pickles, which are refused.
 
-    `instance` returns the runner once it has started. `run` runs one of its methods. With a `token`, callers over TCP
+    `models` returns the models once they are loaded. `run` runs one of their methods. With a `token`, callers over TCP
     get 401 without it, except at `open_paths`.
     """
 
@@ -61,14 +73,14 @@ class RunnerApp:
         self,
         inner: ASGIApp,
         *,
-        instance: Callable[[], RunnerInstance | None],
+        models: Callable[[], HostedModels | None],
         run: RunMethod,
         draining: Callable[[], GracefulShutdown],
         token: str = "",
         open_paths: frozenset[str] = PROBES,
     ) -> None:
         self._inner = inner
-        self._instance = instance
+        self._models = models
         self._run = run
         self._draining = draining
         self._credential = f"Bearer {token}".encode() if token else b""
@@ -82,15 +94,7 @@ class RunnerApp:
         if not self._admits(scope):
             await send_response(send, 401, [*JSON_HEADERS, (b"www-authenticate", b"Bearer")], _REFUSED)
         elif path.startswith(RUNNER_PATH):
-            name, instance = path[len(RUNNER_PATH) :], self._instance()
-            if scope["method"] == "GET":
-                await self._get(name, instance, receive, send)
-            elif instance is None:
-                await reply(send, 503, {"error": "RunnerUnavailable"})
-            elif scope["method"] == "POST":
-                await self._post(name, instance, receive, send, is_local=_is_local(scope))
-            else:
-                await reply(send, 404, {"error": "NotKnown"})
+            await self._answer(path[len(RUNNER_PATH) :], self._models(), scope, receive, send)
         elif carries_pickle(scope):
             await reply(send, 415, {"error": "UnsupportedMedia", "message": "pickle is not accepted"})
         else:
@@ -103,34 +107,46 @@ class RunnerApp:
         sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         return hmac.compare_digest(sent, self._credential)
 
-    async def _get(self, name: str, instance: RunnerInstance | None, receive: Receive, send: Send) -> None:
-        if name == "session":
+    async def _answer(self, name: str, models: HostedModels | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request below `RUNNER_PATH`, where `name` is the rest of its path."""
+        is_get = scope["method"] == "GET"
+        if is_get and name == "session":
             await self._session(receive, send)
-        elif name == "status":
-            await _status(instance, send)
-        elif name == "example" and instance is not None:
+        elif is_get and name == "status":
+            await _status(models, send)
+        elif models is None:
+            await reply(send, 503, {"error": "RunnerUnavailable"})
+        elif scope["method"] == "POST" and name in _CHANGES:
+            await (_CHANGES[name](models, receive, send) if _is_local(scope) else _refuse_change(send))
+        else:
+            model = ""
+            if name.startswith(MODELS):
+                model, _, name = name[len(MODELS) :].partition("/")
+            await self._answer_model(name, models.get(model), scope, receive, send)
+
+    async def _answer_model(
+        self, name: str, instance: RunnerInstance | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        method = scope["method"]
+        if instance is None:
+            await reply(send, 503, {"error": "NotLoaded", "message": "this model is not loaded"})
+        elif method == "GET" and name == "example":
             await _example(instance, send)
-        else:
-            await reply(send, 404, {"error": "NotKnown"})
-
-    async def _post(self, name: str, instance: RunnerInstance, receive: Receive, send: Send, *, is_local: bool) -> None:
-        if name == "reload" and is_local:
-            await _reload(instance, receive, send)
-        elif name == "reload":
-            await reply(send, 403, {"error": "ArtifactInvalid", "message": "reload it on its own host"})
-        elif name == "versions":
+        elif method == "POST" and name == "reload":
+            await (_reload(instance, receive, send) if _is_local(scope) else _refuse_change(send))
+        elif method == "POST" and name == "versions":
             await _hold(instance, receive, send)
-        elif instance.method(name) is not None:
-            await self._call(name, receive, send)
+        elif method == "POST" and (batch_method := instance.method(name)) is not None:
+            await self._call(batch_method, receive, send)
         else:
             await reply(send, 404, {"error": "NotKnown"})
 
-    async def _call(self, name: str, receive: Receive, send: Send) -> None:
+    async def _call(self, method: BatchMethod, receive: Receive, send: Send) -> None:
         draining = self._draining()
         draining.enter()
         try:
             requests = decode_requests(await read_body(receive), now=time.monotonic())
-            results = await self._run(name, requests, disconnect_checker(receive))
+            results = await self._run(method, requests, disconnect_checker(receive))
             pieces = encode_responses(results)
         except FrameInvalid as error:
             log.warning("refused a frame: %s", error)
@@ -161,18 +177,23 @@ class RunnerApp:
             draining.leave()
 
 
-async def _status(instance: RunnerInstance | None, send: Send) -> None:
-    if instance is None:
+async def _status(models: HostedModels | None, send: Send) -> None:
+    if models is None:
         await reply(send, 503, {"detail": "starting"})
         return
-    status = instance.status
-    document: dict[str, Any] = {"detail": status.detail, "model": None}  # Any: JSON
-    if status.model is not None:
-        document["model"] = {"name": status.model.name, "version": status.model.version}
-        document["versions"] = status.versions
+    status = models.status
+    document: dict[str, Any] = {  # Any: JSON
+        "detail": status.detail,
+        "models": {name: _model_status(each) for name, each in models.statuses().items()},
+    }
     if status.faults:
         document["faults"] = status.faults
     await reply(send, 200 if status.ready else 503, document)
+
+
+def _model_status(status: RunnerStatus) -> dict[str, Any]:  # Any: JSON
+    model = None if status.model is None else {"name": status.model.name, "version": status.model.version}
+    return {"ready": status.ready, "model": model, "detail": status.detail, "versions": status.versions}
 
 
 async def _example(instance: RunnerInstance, send: Send) -> None:
@@ -206,6 +227,35 @@ async def _hold(instance: RunnerInstance, receive: Receive, send: Send) -> None:
         await reply(send, 400, {"error": "ArtifactInvalid", "message": "the request is not an object with versions"})
     else:
         await reply(send, 200, {"versions": held})
+
+
+async def _load(models: HostedModels, receive: Receive, send: Send) -> None:
+    try:
+        request = orjson.loads(await read_body(receive, max_bytes=MAX_CONTROL_BYTES))
+        instance = await models.load(str(request["name"]), dict(request["entry"]))
+    except ArtifactError as error:
+        await reply(send, 409, {"error": type(error).__name__, "message": str(error)})
+    except (FrameInvalid, ValueError, KeyError, TypeError):
+        await reply(send, 400, {"error": "ArtifactInvalid", "message": "the request has no name and entry"})
+    else:
+        await reply(send, 200, _model_status(instance.status))
+
+
+async def _unload(models: HostedModels, receive: Receive, send: Send) -> None:
+    try:
+        name = str(orjson.loads(await read_body(receive, max_bytes=MAX_CONTROL_BYTES))["name"])
+    except (FrameInvalid, ValueError, KeyError, TypeError):
+        await reply(send, 400, {"error": "ArtifactInvalid", "message": "the request is not an object with a name"})
+        return
+    await models.unload(name)
+    await reply(send, 200, {})
+
+
+async def _refuse_change(send: Send) -> None:
+    await reply(send, 403, {"error": "ArtifactInvalid", "message": "reload it on its own host"})
+
+
+_CHANGES: Final = {"load": _load, "unload": _unload}
 
 
 def _is_local(scope: Scope) -> bool:

@@ -9,13 +9,21 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DeadlineExceeded, InputError, PredictionFailed, VersionNotLoaded
+from models.errors import (
+    DeadlineExceeded,
+    InputError,
+    Overloaded,
+    PredictionFailed,
+    RunnerUnavailable,
+    VersionNotLoaded,
+)
 from serving.concurrency import ThreadPool
+from serving.context import Answering
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import ModelRef
@@ -27,11 +35,13 @@ TOO_LATE = "the model did not answer in time"
 FAILED = "the model could not answer"
 NOT_LOADED = "the version is not loaded at the moment"
 
+# What a model raises that asked another one. No request of its batch is at fault.
+_OF_OTHERS: Final = (RunnerUnavailable, Overloaded, DeadlineExceeded)
 Result = WireResponse | Exception
 
 
 class BatchMethod:
-    """Runs batches through `function`, in up to `threads` threads.
+    """Runs batches through `function`, in up to `threads` threads of its own, or in those of a pool.
 
     `function` takes the rows of a batch, an array or a list of objects, and returns as many, in order. `default` is the
     default version, and `last_used` the version that made this thread's last answer. Where it `may_block` the event
@@ -45,8 +55,9 @@ class BatchMethod:
         last_used: Callable[[], ModelRef],
         name: str,
         default: Callable[[], ModelRef] | None = None,
-        threads: int = 1,
+        threads: int | ThreadPool = 1,
         may_block: bool = False,
+        is_low_priority: bool = False,
     ) -> None:
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"the batch method of {name} must be a plain function: it runs in a thread")
@@ -54,10 +65,22 @@ class BatchMethod:
         self._last_used = last_used
         self._default = default or last_used
         self._name = name
-        self.threads = threads
+        self.is_low_priority = is_low_priority
+        self._owns_threads = isinstance(threads, int)
+        self._threads = ThreadPool(threads, name=name) if isinstance(threads, int) else threads
+        self._calls = 0
         self._policy = EventLoopPolicy()
         self._may_block = may_block
-        self._threads = ThreadPool(threads, name=name)
+
+    @property
+    def threads(self) -> int:
+        """The number of calls that run at a time."""
+        return self._threads.number
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is in flight."""
+        return not self._calls
 
     async def run(self, requests: Sequence[WireRequest]) -> list[Result]:
         """Return one answer or error per request, in order. Only the request at fault fails.
@@ -66,7 +89,11 @@ class BatchMethod:
         """
         rows = sum(request.rows for request in requests)
         if not self._may_block or not self._policy.is_quick(rows) or not self._are_for_default(requests):
-            return await self._threads.run(self.run_now, requests)
+            self._calls += 1
+            try:
+                return await self._threads.run(self.run_now, requests)
+            finally:
+                self._calls -= 1
         started = time.perf_counter()
         results = self.run_now(requests)
         self._policy.record(rows, time.perf_counter() - started)
@@ -101,7 +128,8 @@ class BatchMethod:
 
     def close(self) -> None:
         """Start no further calls. Does not wait for calls in flight."""
-        self._threads.close()
+        if self._owns_threads:
+            self._threads.close()
 
     def _are_for_default(self, requests: Sequence[WireRequest]) -> bool:
         """Whether the measured durations, which are of the default version, apply to `requests`."""
@@ -114,7 +142,7 @@ class BatchMethod:
             return
         try:
             values = self._call([requests[index] for index in indices])
-        except VersionNotLoaded as error:
+        except (VersionNotLoaded, *_OF_OTHERS) as error:
             for index in indices:
                 results[index] = error
             return
@@ -152,7 +180,11 @@ class BatchMethod:
             payload = [row for request in requests for row in request.payload]
         else:
             payload = np.concatenate([request.payload for request in requests])
-        return _checked(self._function(payload), payload)
+        first = requests[0]
+        due = first.deadline if len(requests) == 1 else max(request.deadline for request in requests)
+        # For a model that asks others.
+        with Answering(first.request_id, due, first.traceparent):
+            return _checked(self._function(payload), payload)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
         if isinstance(error, InputError):

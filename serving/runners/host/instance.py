@@ -14,15 +14,17 @@ from typing import Any
 
 from models.errors import ArtifactError, ArtifactInvalid
 from models.watch import failing
+from serving.concurrency import ThreadPool
 from serving.process.startup import freeze_live_objects
 from serving.runners.host.batch_method import BatchMethod
-from serving.runners.host.loaded_versions import LoadedVersions, model_ref
+from serving.runners.host.loaded_versions import DRAIN_S, LoadedVersions, model_ref
 from serving.runners.interface import ModelRef, RunnerStatus
 from serving.runners.wire import LOW_PRIORITY, WireRequest
 
 log = logging.getLogger("makunouchi.runner")
 
 WARM_UP_CALLS = 5
+IDLE_EVERY_S = 0.01
 
 
 class RunnerInstance:
@@ -39,7 +41,8 @@ class RunnerInstance:
         methods: dict[str, Callable[[Any], Any]],
         *,
         name: str,
-        threads: int,
+        threads: int | ThreadPool,
+        low_priority: ThreadPool | None = None,
         may_block: bool = False,
     ) -> None:
         self.name = name
@@ -47,6 +50,8 @@ class RunnerInstance:
         self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or LoadedVersions
         if isinstance(self._model, LoadedVersions):
             self._model.on_release = freeze_live_objects
+            # User code may run an event loop, or be quick a hundred times and then wait for a network.
+            may_block = may_block and getattr(self._model.predictor, "may_block_loop", True)
         self.methods = {
             method: BatchMethod(
                 function,
@@ -61,7 +66,11 @@ class RunnerInstance:
         # Low-priority calls have their own threads, so that no other call waits for them.
         self._low_priority = {
             LOW_PRIORITY + method: BatchMethod(
-                function, last_used=self._last_used, name=f"{name}.{method} low priority"
+                function,
+                last_used=self._last_used,
+                name=f"{name}.{method} low priority",
+                threads=low_priority or 1,
+                is_low_priority=True,
             )
             for method, function in methods.items()
         }
@@ -101,7 +110,7 @@ class RunnerInstance:
         return WireRequest(payload, len(payload), "warm-up", float("inf"))
 
     async def warm_up(self) -> None:
-        """Run the example through every method, then exempt all live objects from garbage collection.
+        """Run the example through every method.
 
         Never raises: a runner that fails its warm-up is not ready, and its status has the reason.
         """
@@ -115,7 +124,6 @@ class RunnerInstance:
             log.exception("%s did not answer its warm-up", self.name)
             self._status = RunnerStatus(ready=False, model=None, detail="did not answer its warm-up")
             return
-        freeze_live_objects()
         self._status = RunnerStatus(ready=True, model=self.model)
         log.info("%s answered its warm-up in %.0f ms", self.name, 1000 * (time.perf_counter() - started))
 
@@ -123,6 +131,7 @@ class RunnerInstance:
         """Load another default version. Raises ArtifactError with a reason to show; the previous one then remains."""
         model: ModelRef = await self._change(lambda versions: versions.reload(version), version or "latest")
         await self.warm_up()
+        freeze_live_objects()
         return model
 
     async def hold(self, versions: Sequence[str]) -> tuple[str, ...]:
@@ -144,10 +153,22 @@ class RunnerInstance:
             log.exception("%s could not load version %s", self.name, versions)
             raise ArtifactInvalid(f"version '{versions}' could not be loaded or warmed up") from error
 
+    async def idle(self, *, timeout_s: float = DRAIN_S) -> None:
+        """Wait until no call is in flight, at most `timeout_s`."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until and not all(each.is_idle for each in self._all_methods()):
+            await asyncio.sleep(IDLE_EVERY_S)
+
     def close(self) -> None:
         """Start no further calls."""
-        for method in (*self.methods.values(), *self._low_priority.values()):
+        for method in self._all_methods():
             method.close()
+        release: Callable[[], object] | None = getattr(self._instance, "release", None)
+        if release is not None:
+            release()
+
+    def _all_methods(self) -> tuple[BatchMethod, ...]:
+        return (*self.methods.values(), *self._low_priority.values())
 
     def _last_used(self) -> ModelRef:
         return self._model.last_used if isinstance(self._model, LoadedVersions) else self.model

@@ -20,7 +20,7 @@ from serving.http.middleware.timeout import HEADER as TIMEOUT_HEADER
 from serving.http.problem_details import problem_of
 from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
-from serving.runners.batching import TOO_LATE
+from serving.runners.queued_call import TOO_LATE
 from serving.server.fast_path.request import FastRequest
 
 # Returns the JSON of the response to each of several JSON bodies, or the error of a request; the application then
@@ -51,6 +51,8 @@ class FastOperation:
     max_waiting: int = MAX_WAITING
     # Returns whether a request is answered from the cache, now or later.
     from_cache: Callable[[FastRequest], bool] | None = None
+    # The template of the path, for logs and metrics.
+    route: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -93,7 +95,7 @@ class BatchQueue:
 
     def on_answered(self, request: FastRequest, status: int, seconds: float) -> None:
         """Count and log a request whose response was sent."""
-        self.recorder.ended(request.request_id, "POST", self.path, status, seconds)
+        self.recorder.ended(request.request_id, "POST", self.operation.route or self.path, status, seconds)
         self.shutdown.leave()
 
     def on_fall_back(self, request: FastRequest) -> None:
@@ -142,7 +144,9 @@ class BatchQueue:
                     request.fall_back()
                 else:
                     request.answer(outcome)
-            self.recorder.metrics.count_fast_path(self.path, sum(isinstance(outcome, bytes) for outcome in outcomes))
+            self.recorder.metrics.count_fast_path(
+                self.operation.route or self.path, sum(isinstance(outcome, bytes) for outcome in outcomes)
+            )
         except _RUNNER_ERRORS as error:
             for request in batch:
                 self._refuse(request, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,7 +22,7 @@ log = logging.getLogger("makunouchi.fast_path")
 
 
 def install(
-    operations: Iterable[FastOperation],
+    operations: Callable[[], Iterable[FastOperation]],
     *,
     recorder: RequestRecorder,
     shutdown: GracefulShutdown,
@@ -30,8 +30,11 @@ def install(
     head_timeout_s: float,
     keep_alive_s: float,
     max_message_bytes: int,
+    on_change: Callable[[Callable[[], None]], None] = lambda update: None,
 ) -> bool:
     """Install the bounded protocols and the fast path to `operations`. Return whether the server supports them.
+
+    `on_change` is called with what has to be called when `operations` returns others.
 
     `keep_alive_s` is how long a connection may be idle, and `max_message_bytes` the bound of a WebSocket's messages.
 
@@ -41,10 +44,18 @@ def install(
     if server is None or server.config.http_protocol_class is not HttpToolsProtocol:
         log.warning("no fast path and no bounds of headers: the server of this process is not uvicorn with httptools")
         return False
-    queues = {
-        operation.path.encode("ascii"): BatchQueue(operation, recorder, shutdown, timeout_s=timeout_s)
-        for operation in operations
-    }
+    queues: dict[bytes, BatchQueue] = {}
+
+    def update() -> None:
+        new = {operation.path.encode("ascii"): operation for operation in operations()}
+        for path in queues.keys() - new.keys():
+            del queues[path]
+        # Requests that wait in a queue that is replaced are answered by it.
+        for path, operation in new.items():
+            queues[path] = BatchQueue(operation, recorder, shutdown, timeout_s=timeout_s)
+
+    update()
+    on_change(update)
 
     def count(request_id: str, status: int) -> None:
         recorder.answered(request_id, OTHER_METHOD, UNMATCHED, status, 0.0)

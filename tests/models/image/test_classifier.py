@@ -204,6 +204,7 @@ def test_few_threads_are_separate_streams(threads: int, streams: int) -> None:
     assert stream_count(threads) == streams
 
 
+@pytest.mark.slow  # It imports PyTorch.
 def test_networks_are_known_by_name() -> None:
     from models.image.networks import LITE0, build_network, known_networks
 

@@ -40,6 +40,8 @@ def test_a_token_identifies_the_caller_and_its_roles(tmp_path: Path) -> None:
         assert (identity.name, set(identity.roles)) == ("jwt:ann", {"predict"})
         assert set((await checked.identify(signer.token(roles="read admin"))).roles) == {"read", "admin"}
         assert not (await checked.identify(signer.token(roles=None))).roles
+        assert not identity.is_batch
+        assert (await checked.identify(signer.token(roles="predict batch"))).is_batch
 
     run()
 
@@ -207,7 +209,7 @@ class Issuer:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def stored(tmp_path: Path) -> Stored:
 def test_the_list_of_models_is_503_while_the_store_is_away(
     local_service: LocalService, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Catalog, "entries", lambda self: StoreCatalog([stored]).entries())  # type: ignore[list-item]
+    monkeypatch.setattr(Catalog, "entries", lambda self: StoreCatalog(lambda: [stored]).entries())  # type: ignore[list-item]
     paths = ("/v1/models", "/v1/models/tabular", "/v1/models/tabular/versions", "/v1/models/tabular/schema")
     assert [local_service.get(path).status_code for path in paths] == [200] * 4
     away = stored.store.with_name("away")
@@ -134,7 +134,7 @@ def test_a_version_is_not_missing_when_files_run_out(
 
     monkeypatch.setattr(Path, method, fail)
     with pytest.raises(StoreUnavailable):
-        StoreCatalog([stored]).entries()  # type: ignore[list-item]
+        StoreCatalog(lambda: [stored]).entries()  # type: ignore[list-item]
 
 
 def test_is_exhausted() -> None:

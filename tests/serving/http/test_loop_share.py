@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from serving.http.loop_share import BURST_S, LoopShare
-from tests.serving.event_loop import in_loop
+from tests.serving.event_loop import in_simulated_time
 
 
 async def use_up(share: LoopShare, fraction: float) -> None:
     await share.take("first", (BURST_S + 0.05) * fraction, max_wait_s=0)
 
 
-@in_loop
+@in_simulated_time
 async def test_unused_time_is_kept_for_a_burst() -> None:
     share = LoopShare(0.1)
     async with asyncio.timeout(0.5 * BURST_S):
@@ -22,7 +22,7 @@ async def test_unused_time_is_kept_for_a_burst() -> None:
             await share.take("page", 0.1 * BURST_S / 10, max_wait_s=60)
 
 
-@in_loop
+@in_simulated_time
 async def test_the_share_bounds_the_time_that_is_used() -> None:
     share, loop, used_s = LoopShare(0.1), asyncio.get_running_loop(), 0.0
     await use_up(share, 0.1)
@@ -40,7 +40,7 @@ async def test_the_share_bounds_the_time_that_is_used() -> None:
     assert used_s > 0.02
 
 
-@in_loop
+@in_simulated_time
 async def test_callers_take_turns() -> None:
     share, order = LoopShare(0.5), list[str]()
     await use_up(share, 0.5)
@@ -60,7 +60,7 @@ async def test_callers_take_turns() -> None:
     await asyncio.gather(*flood, return_exceptions=True)
 
 
-@in_loop
+@in_simulated_time
 async def test_the_wait_is_bounded() -> None:
     share, loop = LoopShare(0.1), asyncio.get_running_loop()
     await share.take("first", 100.0, max_wait_s=0)
@@ -69,7 +69,7 @@ async def test_the_wait_is_bounded() -> None:
     assert 0.04 < loop.time() - started < 1
 
 
-@in_loop
+@in_simulated_time
 async def test_requests_that_waited_long_enough_do_not_delay_others() -> None:
     share = LoopShare(0.1)
     await use_up(share, 0.1)
@@ -78,7 +78,7 @@ async def test_requests_that_waited_long_enough_do_not_delay_others() -> None:
         await share.take("other", 0.001, max_wait_s=60)
 
 
-@in_loop
+@in_simulated_time
 async def test_a_cancelled_request_uses_no_turn() -> None:
     share = LoopShare(0.1)
     await use_up(share, 0.1)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from serving.context import current_priority
 from serving.http.cache_store import ENTRY_BYTES, MemoryStore, RedisStore
 from serving.http.response_cache import _pieces, key_of
 from serving.redis_client import connect
@@ -70,6 +71,26 @@ def test_a_setting_excludes_tabular_predictions() -> None:
     local_service = LocalService(cache_bytes=1 << 20, cache_tables=False)
     assert [x_cache(local_service.post(PATH, json=ROWS)) for _ in range(2)] == [None, None]
     assert [x_cache(local_service.post_image(png())) for _ in range(2)] == ["miss", "hit"]
+
+
+@in_loop
+async def test_no_request_waits_for_an_equal_one_of_the_priority_batch() -> None:
+    service, gate = LocalService(cache_bytes=1 << 20), asyncio.Event()
+    predict = service.table.predict
+
+    async def predict_slowly(rows: Any, **options: Any) -> Any:
+        if current_priority() == "batch":
+            await gate.wait()
+        return await predict(rows, **options)
+
+    service.table.predict = predict_slowly  # type: ignore[method-assign]
+    async with service.client() as client:
+        late = asyncio.create_task(client.post(PATH, json=ROWS, headers={"X-Priority": "batch"}))
+        await asyncio.sleep(0.05)
+        assert x_cache(await client.post(PATH, json=ROWS)) == "miss"
+        gate.set()
+        assert x_cache(await late) == "miss"
+        assert x_cache(await client.post(PATH, json=ROWS, headers={"X-Priority": "batch"})) == "hit"
 
 
 @pytest.mark.parametrize(("wish", "then"), [("no-cache", "hit"), ("max-age=0", "hit"), ("no-store", "miss")])

@@ -157,16 +157,17 @@ def test_streams_of_one_caller_leave_places_for_others_and_are_counted_until_the
     path = "/v1/images/classify-stream"
 
     async def test() -> None:
-        never = asyncio.Event()
+        has_begun, never = asyncio.Event(), asyncio.Event()
 
         async def hang(*args: Any, **more: Any) -> Any:
+            has_begun.set()
             await never.wait()
 
         async with local_service.client() as client:
             with monkeypatch.context() as patch:
                 patch.setattr(ImageHandler, "classify", hang)
                 left = asyncio.create_task(client.post(path, files=files))
-                await asyncio.sleep(0.1)
+                await has_begun.wait()
                 refused = await client.post(path, files=files)
             left.cancel()
             await asyncio.wait({left})

@@ -168,7 +168,8 @@ def test_a_dead_process_is_replaced_at_once() -> None:
     once_started = """
 (pid,) = processes
 os.kill(pid, signal.SIGKILL)
-async with asyncio.timeout(2):
+# circus looks for dead processes every ten seconds.
+async with asyncio.timeout(8):
     while list(processes) in ([], [pid]):
         await asyncio.sleep(0.01)
 print(len(processes))

@@ -29,7 +29,12 @@ def test_readyz_when_every_runner_answers(local_service: LocalService) -> None:
     assert response.status_code == 200
     runners = response.json()["runners"]
     assert sorted(runners) == ["image", "recommender", "tabular"]
-    assert runners["image"] == {"ready": True, "model": {"name": "image", "version": "v1"}, "detail": ""}
+    assert runners["image"] == {
+        "ready": True,
+        "model": {"name": "image", "version": "v1"},
+        "detail": "",
+        "required": True,
+    }
 
 
 @pytest.mark.parametrize("missing", ["image", "tabular", "recommender"])
@@ -76,7 +81,12 @@ def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> 
 
     assert response.status_code == 200
     assert response.json()["status"] == "degraded"
-    assert response.json()["runners"]["image"] == {"ready": False, "model": None, "detail": "no connection"}
+    assert response.json()["runners"]["image"] == {
+        "ready": False,
+        "model": None,
+        "detail": "no connection",
+        "required": True,
+    }
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
 
 
@@ -155,11 +165,9 @@ def test_health_names_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None
     @in_loop
     async def run() -> None:
         async with local_service.app.router.lifespan_context(local_service.app), local_service.client() as client:
-            for _ in range(100):
-                health = (await client.get("/health")).json()
-                if "jobs" in health["faults"]:
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(120):
+                while "jobs" not in (health := (await client.get("/health")).json())["faults"]:
+                    await asyncio.sleep(0.01)
             assert health["status"] == "degraded"
             assert health["faults"]["jobs"].startswith("cannot use the database and the files of the jobs since")
             assert str(tmp_path) not in str(health)

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from models.errors import InvalidInput
-from serving.runners.batching import BatchLimits, DynamicBatcher, QueuedCall
+from serving.runners.batching import BatchLimits, DynamicBatcher
+from serving.runners.queued_call import QueuedCall
 
 LATER = 3600.0
 
@@ -43,6 +44,10 @@ class BlockingRunner:
 
 def queue_of(gate: BlockingRunner, **limits: int) -> DynamicBatcher[int, int]:
     return DynamicBatcher(gate, BatchLimits(**limits))
+
+
+def queue_behind(ahead: DynamicBatcher[int, int], gate: BlockingRunner) -> DynamicBatcher[int, int]:
+    return DynamicBatcher(gate, ahead.limits, clock=ahead.clock, priority="batch", ahead=ahead)
 
 
 def ask(

@@ -14,8 +14,11 @@ from starlette.types import Receive, Scope, Send
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.runners.client.local import host
 from serving.runners.host.asgi import RunnerApp
+from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.instance import RunnerInstance
+from serving.runners.host.models import HostedModels
 from serving.runners.wire import WireRequest, WireResponse
+from tests.serving.quick_server import QuickServer
 
 
 async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,15 +28,15 @@ async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class RunnerServer:
-    """The application of one runner."""
+    """The application of one runner, whose only model is warm."""
 
-    def __init__(self, instance: RunnerInstance, *, token: str = "") -> None:
-        self.instance = instance
+    def __init__(self, instance: RunnerInstance | HostedModels, *, token: str = "") -> None:
+        self.models = instance if isinstance(instance, HostedModels) else HostedModels.of(instance, is_warm=True)
         self.draining = GracefulShutdown(grace_s=5, waits_for_sessions=True)
         self.calls = 0
         self.requests: list[str] = []
         self._inner = RunnerApp(
-            no_app, instance=lambda: instance, run=self.run_method, draining=lambda: self.draining, token=token
+            no_app, models=lambda: self.models, run=self.run_method, draining=lambda: self.draining, token=token
         )
         self.server: uvicorn.Server | None = None
 
@@ -42,11 +45,9 @@ class RunnerServer:
         await self._inner(scope, receive, send)
 
     async def run_method(
-        self, name: str, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
+        self, method: BatchMethod, requests: Sequence[WireRequest], is_disconnected: Callable[[], bool]
     ) -> Sequence[WireResponse | Exception]:
         self.calls += 1
-        method = self.instance.method(name)
-        assert method is not None
         return await method.run(requests)
 
     def cut_connections(self) -> None:
@@ -60,7 +61,7 @@ class RunnerServer:
 async def listening(runner: RunnerServer, **where: Any) -> AsyncIterator[str]:
     """`runner` behind a socket: `uds=path` or `port=0`. Yields its address."""
     config = uvicorn.Config(runner, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=5, **where)
-    server = runner.server = uvicorn.Server(config)
+    server = runner.server = QuickServer(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.005)
@@ -75,7 +76,7 @@ async def listening(runner: RunnerServer, **where: Any) -> AsyncIterator[str]:
         runner.draining.sessions_end.set()
         server.should_exit = True
         await task
-        runner.instance.close()
+        runner.models.close()
 
 
 async def warm(instance: object, *methods: str, threads: int = 1) -> RunnerInstance:

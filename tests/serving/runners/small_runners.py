@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.errors import ArtifactInvalid, ArtifactMissing, RunnerUnavailable, VersionNotLoaded
 from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.messages import Answer, Query, ScoredItem
+from serving.context import Priority, current_priority
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from tests.models.recommender import film_library
 
@@ -35,6 +36,7 @@ class Rows:
     faults: dict[str, str] = field(default_factory=dict)
     # Whether `embed` gives the first pixel as the features.
     embeds: bool = True
+    priorities: list[Priority] = field(default_factory=list)
 
     async def predict(
         self, rows: Any, *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
@@ -43,6 +45,7 @@ class Rows:
         if version not in ("", self.version, *self.held):
             raise VersionNotLoaded("the version is not loaded at the moment")
         self.calls.append(len(rows))
+        self.priorities.append(current_priority())
         flat = rows.astype(np.float32).reshape(len(rows), -1)
         logits = np.nan_to_num(flat) @ self.weights
         if self.is_classifier:
@@ -106,6 +109,7 @@ class Queries:
     error: Exception | None = None
     # Answers everything but plain queries: a real recommender with the same users and items.
     desk: Dispatcher = field(default_factory=lambda: _desk())
+    priorities: list[Priority] = field(default_factory=list)
 
     async def predict(
         self, queries: Any, *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
@@ -114,6 +118,7 @@ class Queries:
             raise RunnerUnavailable(INTERNAL_TEXT)
         if self.error:
             raise self.error
+        self.priorities.append(current_priority())
         answers = [
             self._answer(Query.from_json(query)).to_json() if set(query) <= PLAIN else self.desk.answer([query])[0]
             for query in queries

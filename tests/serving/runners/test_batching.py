@@ -10,7 +10,8 @@ import pytest
 from models.errors import InvalidInput, Overloaded, PredictionFailed, RunnerUnavailable
 from serving.context import set_caller, set_request_id
 from serving.errors.exceptions import CallerLimitReached
-from serving.runners.batching import MAX_SKIPPED, DynamicBatcher, QueuedCall
+from serving.runners.batching import MAX_SKIPPED, DynamicBatcher
+from serving.runners.queued_call import QueuedCall
 from tests.serving.event_loop import in_loop
 from tests.serving.runners.blocking_runner import BlockingRunner, ask, queue_of, settle
 

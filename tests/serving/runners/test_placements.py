@@ -24,9 +24,10 @@ from models.errors import (
     VersionNotLoaded,
 )
 from serving.runners.batching import BatchLimits
-from serving.runners.client.local import LocalClient, host
-from serving.runners.client.remote import RemoteClient
+from serving.runners.client.local import LocalClient, LocalRunner, host
+from serving.runners.client.remote import RemoteClient, RemoteRunner
 from serving.runners.handle import RunnerHandle
+from serving.runners.host.models import HostedModels
 from serving.runners.interface import ModelRef, RunnerResponse
 from tests.serving.event_loop import in_loop, until
 from tests.serving.runners.runner_servers import RunnerServer, listening, warm
@@ -45,14 +46,15 @@ async def connected(placement: str, folder: Path, connection: Any, runner: Any, 
         if placement == "inline":
             connection.start(
                 LocalClient(
-                    lambda: host(runner, [method], name="runner", threads=1),
-                    method=method, name="runner", on_state=connection.on_state,
+                    LocalRunner(lambda: HostedModels.of(host(runner, [method], name="runner", threads=1))),
+                    method=method, on_state=connection.on_state,
                 )
             )  # fmt: skip
         else:
             where = {"uds": str(folder / "runner.sock")} if placement == "process" else {"port": 0}
             url = await stack.enter_async_context(listening(RunnerServer(await warm(runner, method)), **where))
-            connection.start(RemoteClient(url, method=method, name="runner", on_state=connection.on_state))
+            process = RemoteRunner(url, name="runner")
+            connection.start(RemoteClient(process, method=method, on_state=connection.on_state))
         stack.push_async_callback(connection.stop)
         assert (await connection.status(timeout_s=60)).ready
         yield connection

@@ -133,7 +133,7 @@ async def test_a_closed_connection_cancels_the_request(is_reset: bool, more: tup
         if is_reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await until(lambda: server.connections == 0 and server.disconnected == server.by_application)
         hold.set()
     assert "status=499" in server.lines.getvalue() or server.disconnected

@@ -9,7 +9,7 @@ import pytest
 
 from serving.server import http_protocol
 from serving.server.request_head import MAX_HEAD_BYTES
-from tests.serving.event_loop import in_loop
+from tests.serving.event_loop import in_loop, in_simulated_time, until
 from tests.serving.server.fast_path.fast_path_server import BODY, FastPathServer, listening, read_answer, request
 
 # The fast path leaves requests with this header to the application.
@@ -87,7 +87,7 @@ async def test_invalid_bytes_alone_are_answered_by_a_problem_document() -> None:
         writer.close()
 
 
-@in_loop
+@in_simulated_time
 async def test_invalid_chunks_are_answered_in_the_order_of_requests() -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()
@@ -102,6 +102,20 @@ async def test_invalid_chunks_are_answered_in_the_order_of_requests() -> None:
         await expect_refusal(reader, 400, "not-http")
         writer.close()
     assert not server.by_application
+
+
+@pytest.mark.parametrize("before", [b"", request()], ids=["alone", "behind another"])
+@in_loop
+async def test_a_refused_connection_closes_with_its_client(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_S", 600)
+    async with listening(FastPathServer()) as server:
+        reader, writer = await server.connect()
+        writer.write(before + CHUNKED + b"zz\r\n")
+        if before:
+            await read_answer(reader)
+        await expect_refusal(reader, 400, "not-http")
+        writer.close()
+        await until(lambda: server.connections == 0)
 
 
 @in_loop
@@ -127,7 +141,7 @@ async def test_a_handshake_behind_a_request_without_response_is_refused(more: tu
         assert len(server.batches) + len(server.by_application) == 1
 
 
-@in_loop
+@in_simulated_time
 async def test_the_time_limit_of_heads_does_not_apply_to_websockets() -> None:
     async with listening(FastPathServer(head_timeout_s=0.1)) as server:
         reader, writer = await server.connect()
@@ -154,7 +168,7 @@ async def test_an_endless_head_is_refused(piece: bytes) -> None:
         writer.close()
 
 
-@in_loop
+@in_simulated_time
 async def test_a_large_head_is_refused_however_it_is_segmented() -> None:
     sent = request(more=[b"User-Agent: " + b"u" * MAX_HEAD_BYTES])
     async with listening(FastPathServer()) as server:
@@ -182,7 +196,7 @@ async def test_a_body_does_not_count_for_the_next_head() -> None:
 @pytest.mark.parametrize(
     "before", [b"", request(), request(more=[NOT_FAST])], ids=["first", "fast path", "application"]
 )
-@in_loop
+@in_simulated_time
 async def test_a_slow_head_is_refused(before: bytes) -> None:
     async with listening(FastPathServer(head_timeout_s=0.3)) as server:
         reader, writer = await server.connect()
@@ -201,7 +215,7 @@ async def test_a_slow_head_is_refused(before: bytes) -> None:
         writer.close()
 
 
-@in_loop
+@in_simulated_time
 async def test_empty_lines_do_not_keep_a_connection_open() -> None:
     async with listening(FastPathServer(keep_alive_s=0.3)) as server:
         for before in (b"", request()):
@@ -212,14 +226,15 @@ async def test_empty_lines_do_not_keep_a_connection_open() -> None:
             end = asyncio.create_task(reader.read())
             for _ in range(100):
                 writer.write(b"\r\n")
-                await asyncio.wait([end], timeout=0.05)
+                # No line arrives when the server closes the connection.
+                await asyncio.wait([end], timeout=0.07)
                 if end.done():
                     break
             assert await end == b""
             writer.close()
 
 
-@in_loop
+@in_simulated_time
 async def test_a_silent_connection_is_closed() -> None:
     async with listening(FastPathServer(keep_alive_s=0.2)) as server:
         reader, writer = await server.connect()
@@ -235,7 +250,7 @@ async def test_a_silent_connection_is_closed() -> None:
 
 
 @pytest.mark.parametrize("before", [request(), request(more=(NOT_FAST,)), b"\r\n"], ids=["fast", "application", "none"])
-@in_loop
+@in_simulated_time
 async def test_an_idle_connection_stays_open_for_the_keep_alive(before: bytes) -> None:
     async with listening(FastPathServer(head_timeout_s=0.1, keep_alive_s=0.6)) as server:
         reader, writer = await server.connect()
@@ -251,7 +266,7 @@ async def test_an_idle_connection_stays_open_for_the_keep_alive(before: bytes) -
         writer.close()
 
 
-@in_loop
+@in_simulated_time
 async def test_a_head_has_its_whole_time_limit_after_an_idle_time() -> None:
     async with listening(FastPathServer(head_timeout_s=5, keep_alive_s=0.5)) as server:
         reader, writer = await server.connect()
@@ -284,7 +299,7 @@ async def test_a_client_that_waits_for_100_gets_it_unless_it_speaks_http_1_0(
 
 
 @pytest.mark.parametrize("gap_s", [0, 0.05], ids=["at once", "later"])
-@in_loop
+@in_simulated_time
 async def test_trailers_are_discarded(gap_s: float) -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()
@@ -302,7 +317,7 @@ async def test_trailers_are_discarded(gap_s: float) -> None:
 
 @pytest.mark.parametrize("cut", [None, -len(BODY), 30], ids=["at once", "body later", "in its head"])
 @pytest.mark.parametrize("before", [b"", request(b'{"n": 0}')], ids=["alone", "behind another"])
-@in_loop
+@in_simulated_time
 async def test_an_offer_of_http_2_is_ignored(cut: int | None, before: bytes) -> None:
     offer = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"]
     sent = request(more=offer)

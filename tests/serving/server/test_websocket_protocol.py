@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from tests.serving.event_loop import in_loop
+from tests.serving.event_loop import in_simulated_time
 from tests.serving.server.fast_path.fast_path_server import FastPathServer, listening
 from tests.serving.server.test_http_protocol import WEBSOCKET
 
@@ -15,7 +15,7 @@ PONG_BYTES = 127
 FLOOD = 40 << 20
 
 
-@in_loop
+@in_simulated_time
 async def test_reading_pauses_while_the_client_does_not_read() -> None:
     async with listening(FastPathServer()) as server:
         reader, writer = await server.connect()

@@ -80,7 +80,7 @@ app = Starlette(
         operation.route(guard)
         for operation in (
             *recommender.operations(),
-            *health_operations([queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),
+            *health_operations(lambda: [queries], Metrics(metrics_text), version="0", is_stopping=lambda: False),
         )
     ],
     lifespan=lifespan,

@@ -24,6 +24,7 @@ from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService
 from serving.bento.runner import RunnerService
 from serving.context import current_context
+from serving.http.priority import set_priority_of
 from serving.http.problem_details import problem_of
 from serving.kinds.registry import ServiceSettings
 from serving.observability.metrics import metrics_content
@@ -32,9 +33,11 @@ from serving.runners.host.loaded_versions import LoadedVersions
 from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
-RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD, SPIN = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0
+RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD, SPIN, SLEEPS = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0
 # Held requests and predictions end when this file exists.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
+# Calls that sleep append a byte when they start: the number of such calls so far, of all processes.
+SLEEPS_FILE = Path(os.environ.get("OVERHEAD_SLEEPS", "/nonexistent"))
 SETTINGS = ServiceSettings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
     body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
@@ -65,6 +68,7 @@ class Sum:
         if (commands == RAISE).any():
             raise ValueError("the secret of row 17 at /var/lib/secret")
         if (commands == SLEEP).any():
+            count_sleep()
             time.sleep(float(rows[commands == SLEEP][0, 1]))
         while (commands == SPIN).any():
             pass
@@ -72,12 +76,23 @@ class Sum:
             time.sleep(0.01)
         values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
         values[commands == LARGEST] = self.largest_batch
+        values[commands == SLEEPS] = sleeps()
         if (commands == NAN).any():
             values[commands == NAN] = np.nan
         return values[:-1] if (commands == WRONG_SHAPE).any() else values
 
     def example(self) -> NDArray[np.float32]:
         return np.ones((1, 30), np.float32)
+
+
+def count_sleep() -> None:
+    if SLEEPS_FILE.parent.exists():
+        with SLEEPS_FILE.open("ab") as stream:
+            stream.write(b"x")
+
+
+def sleeps() -> int:
+    return SLEEPS_FILE.stat().st_size if SLEEPS_FILE.exists() else 0
 
 
 def load(version: str | None) -> Sum:
@@ -121,9 +136,13 @@ echo_queries = connect(echoes, LIMITS, name="echo", method="ask")
 
 
 async def sum_one(request: Request) -> Response:
+    set_priority_of(request.scope)
+    sleeps_before = sleeps()
     rows = np.array(orjson.loads(await request.body()), dtype=np.float32)
     answer = await sum_rows.predict(np.atleast_2d(rows), deadline=current_context().deadline)
     payload = {"sums": answer.values[:, 0].tolist(), "version": answer.model.version}
+    if rows.flat[0] == SLEEPS:
+        payload["sleeps_before"] = sleeps_before
     return Response(orjson.dumps(payload), media_type="application/json")
 
 

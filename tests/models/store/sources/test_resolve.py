@@ -115,7 +115,7 @@ def test_newer_costs_one_request_and_compares_content(
 
 def test_the_cache_of_artifacts_follows_what_was_fetched(tmp_path: Path, store: Path, site: WebServer) -> None:
     url = site.add_folder(save_artifact(tmp_path / "one", seed=1), "/churn")
-    cache = ArtifactCache(url, source=tmp_path, name="churn")
+    cache = ArtifactCache(url, source=tmp_path, served_as="churn")
     with pytest.raises(ArtifactMissing, match="no version of 'churn' came from source"):
         cache.find()
     first = fetch(url, name="churn", options=FAST)
@@ -141,7 +141,7 @@ def test_a_bento_serves_the_version_that_it_was_built_with(
     site.requests.clear()
 
     assert local_tag(url, name="churn", code=code) == fetched.tag
-    assert ArtifactCache(url, source=code, name="churn").find().version == fetched.version
+    assert ArtifactCache(url, source=code, served_as="churn").find().version == fetched.version
     assert site.requests == []
 
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.middleware import body_timeout
 from serving.http.middleware.body_timeout import BodyTimeout
-from tests.serving.event_loop import in_loop
+from tests.serving.event_loop import in_simulated_time
 
 
 async def reader(scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +49,7 @@ async def ask(
 
 
 @pytest.mark.parametrize("app", [reader, swallower])
-@in_loop
+@in_simulated_time
 async def test_a_stalled_body_is_answered_408(app: ASGIApp) -> None:
     start, body = await ask(app, [b"x", b"y"], timeout_s=0.02)
     assert start["status"] == 408
@@ -57,13 +57,13 @@ async def test_a_stalled_body_is_answered_408(app: ASGIApp) -> None:
     assert b"/problems/body-timeout" in body["body"]
 
 
-@in_loop
+@in_simulated_time
 async def test_a_body_in_time_passes() -> None:
     start, body = await ask(reader, [b"x", b"yz"], timeout_s=60, is_whole=True)
     assert (start["status"], body["body"]) == (200, b"3")
 
 
-@in_loop
+@in_simulated_time
 async def test_the_limit_does_not_apply_after_the_body() -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
@@ -76,7 +76,7 @@ async def test_the_limit_does_not_apply_after_the_body() -> None:
     assert start["status"] == 200
 
 
-@in_loop
+@in_simulated_time
 async def test_a_started_response_is_not_replaced() -> None:
     async def eager(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 202, "headers": []})
@@ -89,7 +89,7 @@ async def test_a_started_response_is_not_replaced() -> None:
     assert [each.get("status") for each in messages] == [202, None]
 
 
-@in_loop
+@in_simulated_time
 async def test_an_error_of_the_application_passes_through() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError
@@ -98,7 +98,7 @@ async def test_an_error_of_the_application_passes_through() -> None:
         await ask(broken, [], timeout_s=60)
 
 
-@in_loop
+@in_simulated_time
 async def test_a_body_that_trickles_is_ended_before_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_timeout, "GRACE_S", 0.05)
     messages: list[Any] = []
@@ -118,7 +118,7 @@ async def test_a_body_that_trickles_is_ended_before_its_time_limit(monkeypatch: 
     assert b"less than 1000 bytes per second" in messages[1]["body"]
 
 
-@in_loop
+@in_simulated_time
 async def test_time_in_which_the_application_does_not_read_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_timeout, "GRACE_S", 0.05)
 
@@ -133,7 +133,7 @@ async def test_time_in_which_the_application_does_not_read_does_not_count(monkey
     assert body["body"] == b"10"
 
 
-@in_loop
+@in_simulated_time
 async def test_other_protocols_pass() -> None:
     seen: list[str] = []
 

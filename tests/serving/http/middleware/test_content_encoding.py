@@ -98,10 +98,10 @@ def test_other_requests_get_their_turn_while_a_body_is_decoded() -> None:
             headers = {"Content-Type": "image/png", "Content-Encoding": "gzip"}
             sent = asyncio.ensure_future(client.post("/v1/images/classify", content=in_parts(bomb), headers=headers))
             while not sent.done():
-                begun = time.perf_counter()
+                begun = time.process_time()
                 await asyncio.sleep(0)
                 if not sent.done():
-                    worst_s = max(worst_s, time.perf_counter() - begun)
+                    worst_s = max(worst_s, time.process_time() - begun)
                 if sum(pieces) > 200 << 20:
                     break
             sent.cancel()

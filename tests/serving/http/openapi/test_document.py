@@ -76,12 +76,30 @@ PUBLIC = {
     **{f"infer_{name}": f"POST /v2/models/{name}/infer" for name in SERVED},
     **{f"infer_{name}_version": f"POST /v2/models/{name}/versions/{{version}}/infer" for name in SERVED},
 }
+# What each model has at its own path. The id of an operation without a model comes first.
+RESOURCES = (
+    "recommend_bulk", "get_users_recommendations", "get_user_recommendations", "get_similar_users", "get_user_groups",
+    "get_user", "list_items", "top_items", "get_similar_items", "get_item", "send_feedback",
+)  # fmt: skip
+PUBLIC |= {
+    "predict_image": "POST /v1/models/image/predict",
+    "predict_model_tabular": "POST /v1/models/tabular/predict",
+    "predict_recommender": "POST /v1/models/recommender/predict",
+    "stream_image": "POST /v1/models/image/stream",
+    "stream_recommender": "POST /v1/models/recommender/stream",
+    "get_recommendation_stream_recommender": "GET /v1/models/recommender/stream",
+    "submit_model_image_job": "POST /v1/models/image/jobs",
+    "submit_model_tabular_job": "POST /v1/models/tabular/jobs",
+    "submit_recommender_job": "POST /v1/models/recommender/jobs",
+    **{f"{name}_recommender": PUBLIC[name].replace("/v1/", "/v1/models/recommender/") for name in RESOURCES},
+}
 USERS = {"user_ids": ["1"]}
 # Operations whose example is not answered with 200.
-DONE = dict.fromkeys(
-    ("send_feedback", "submit_image_job", "submit_tabular_job", "submit_recommendation_job"), "202"
-) | {"delete_job": "204"}
-NATIVE = ("classify_image", "classify_images", "predict_tabular", "recommend", "recommend_bulk")
+DONE = {name: "202" for name in PUBLIC if name.startswith(("send_feedback", "submit_"))} | {"delete_job": "204"}
+NATIVE = (
+    "classify_image", "classify_images", "predict_tabular", "recommend", "recommend_bulk",
+    "predict_image", "predict_recommender",
+)  # fmt: skip
 
 
 def operations(document: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -180,7 +198,7 @@ def test_every_json_example_gets_a_valid_response(document: dict[str, Any]) -> N
                 if "application/json" in content:
                     schema = {**content["application/json"]["schema"], "components": document["components"]}
                     jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
-    assert tried == 36 + 18 + 2 + 1 + 5
+    assert tried == 36 + 18 + 2 + 1 + 5 + 21
 
 
 def test_the_tabular_request_follows_the_card(document: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def process_id(payload: bytes) -> bytes:
 
 
 def wait_for_file(path: Path) -> int:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with suppress(OSError, ValueError):
             return int(path.read_text())
@@ -104,7 +104,7 @@ def test_a_child_that_exceeds_its_time_is_ended_and_the_next_one_works(sandbox: 
     ):
         begun = time.monotonic()
         assert sandbox.call(f"{__name__}:spin", b"", limits) is None
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 50
     assert sandbox.call(f"{__name__}:environment", b"", LIMITS) is not None
 
 
@@ -158,4 +158,4 @@ def test_the_child_of_a_gateway_that_was_killed_ends(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     for each in (child, server):
-        each.wait(timeout=5)
+        each.wait(timeout=60)

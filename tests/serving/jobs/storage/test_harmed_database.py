@@ -85,8 +85,10 @@ def test_every_acknowledged_job_is_found_after_many_faults(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def restoring(tmp_path: Path) -> Iterator[JobStorage]:
+def restoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStorage]:
     """A storage whose database is restored from the files of the jobs, as that of the service."""
+    # No other process writes a removed file again.
+    monkeypatch.setattr(database_files, "_PATIENCE_S", 0.0)
     storage = JobStorage(tmp_path)
     database = Database(tmp_path, restore=restore(storage.folders))
     storage.store = JobStore(database, storage.limits, clock=storage.clock, space=storage.space)

@@ -56,7 +56,7 @@ def test_every_body_format_accepts_the_options(local_service: LocalService) -> N
 @pytest.mark.parametrize(
     ("body", "status", "detail"),
     [
-        ({"model": "other"}, 404, "no image model 'other' is served; known: image"),
+        ({"model": "other"}, 422, "no image model 'other' is served here; served: image"),
         ({"threshold": 0.5}, 422, "Unknown field"),
         ({"embedding": "yes"}, 422, "valid boolean"),
         ({"min_confidence": 2}, 422, "less than or equal to 1"),

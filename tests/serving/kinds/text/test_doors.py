@@ -193,7 +193,8 @@ def test_the_document_describes_the_kind(client: httpx.Client) -> None:
 
 
 def test_the_fast_path_returns_the_same_bytes_from_one_batch(service: TextService) -> None:
-    (operation,) = fast_operations(service.handlers, service.settings, Guard(), None)
+    own, operation = fast_operations(service.handlers, service.settings, Guard(), None)
+    assert (own.path, operation.path) == ("/v1/models/text/predict", "/v1/texts/classify")
     assert operation.path == "/v1/texts/classify"
     bodies = [orjson.dumps(each) for each in ({"text": SPORT}, {"texts": [FOOD, SPORT]}, {"text": 7})]
 

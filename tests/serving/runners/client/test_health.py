@@ -17,18 +17,20 @@ SECOND = RunnerStatus(ready=True, model=ModelRef("m", "2"))
 @in_loop
 async def test_a_status_is_current_once_the_runner_is_up() -> None:
     health = Health("r")
-    health.record_status(FIRST)
-    assert not health.status.ready
+    health.record({"m": FIRST})
+    assert not health.status("m").ready
     health.set_up()
-    assert health.status == FIRST
-    health.record_status(SECOND)
-    assert health.status == SECOND
+    assert health.status("m") == FIRST
+    health.record({"m": SECOND})
+    assert health.status("m") == SECOND
 
 
 @in_loop
 async def test_callers_wait_for_the_result_of_a_requested_check() -> None:
     states: list[bool] = []
-    health = Health("r", states.append)
+    health = Health("r")
+    health.record({"m": FIRST})
+    health.watch("m", states.append)
     health.set_up()
     health.request_check()
     assert health.check_requested.is_set()
@@ -37,7 +39,7 @@ async def test_callers_wait_for_the_result_of_a_requested_check() -> None:
     assert not waiting.done()
     health.set_down("does not answer")
     await waiting
-    assert (health.state, health.status.detail, states) == (State.DOWN, "does not answer", [True, False])
+    assert (health.state, health.status("m").detail, states) == (State.DOWN, "does not answer", [True, False])
 
 
 @in_loop
@@ -45,7 +47,7 @@ async def test_no_caller_waits_for_a_check_of_a_runner_that_is_down() -> None:
     health = Health("r")
     health.set_down("does not answer")
     health.request_check()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await health.wait_until_checked()
     assert health.state is State.DOWN
 
@@ -57,8 +59,27 @@ async def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None
         for _ in range(3):
             health.set_down("does not answer")
         for _ in range(3):
-            health.record_status(FIRST)
+            health.record({"m": FIRST})
             health.set_up()
     assert [record.getMessage() for record in caplog.records] == [
         "runner r is not available: does not answer", "runner r is up",
     ]  # fmt: skip
+
+
+@in_loop
+async def test_each_model_is_ready_on_its_own() -> None:
+    health = Health("r")
+    states: dict[str, list[bool]] = {"m": [], "n": []}
+    for name, changes in states.items():
+        health.watch(name, changes.append)
+    failed = RunnerStatus(ready=False, model=None, detail="the file was altered")
+    health.record({"m": FIRST, "n": failed})
+    health.set_up()
+    assert (health.status("m"), health.status("n")) == (FIRST, failed)
+    assert not health.status("other").ready
+    health.record_example("m", "did not answer its own example")
+    assert health.status("m").detail == "did not answer its own example"
+    health.record_example("m", "")
+    health.record({"m": FIRST, "n": SECOND})
+    assert states == {"m": [True, False, True], "n": [False, True]}
+    assert health.loaded_models() == {"m", "n"}

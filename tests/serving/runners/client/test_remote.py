@@ -19,7 +19,7 @@ from models.errors import DeadlineExceeded, RunnerUnavailable
 from serving.runners.batching import BatchLimits
 from serving.runners.client import timing
 from serving.runners.client.connection import Address, open_connection
-from serving.runners.client.remote import RemoteClient
+from serving.runners.client.remote import RemoteClient, RemoteRunner
 from serving.runners.handle import RunnerHandle
 from serving.runners.wire import MEDIA_TYPE
 from tests.serving.event_loop import in_loop, until
@@ -36,7 +36,8 @@ ROOT = Path(__file__).parents[4]
 @contextlib.asynccontextmanager
 async def connected_handle(path: Path, *, connections: int = 1, wait: bool = True) -> AsyncIterator[RunnerHandle]:
     runner = RunnerHandle("r", BatchLimits(calls_in_flight=connections))
-    client = RemoteClient(path.as_uri(), method="predict", name="r", connections=connections, on_state=runner.on_state)
+    process = RemoteRunner(path.as_uri(), name="r", connections=connections)
+    client = RemoteClient(process, method="predict", on_state=runner.on_state)
     runner.start(client)
     try:
         if wait:

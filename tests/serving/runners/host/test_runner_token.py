@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.runners.client.remote import RemoteClient
+from serving.runners.client.remote import RemoteClient, RemoteRunner
 from tests.serving.event_loop import in_loop, until
 from tests.serving.runners.runner_servers import RunnerServer, listening, warm
 from tests.serving.runners.sum_predictors import SumsRunner
@@ -63,7 +63,7 @@ def test_a_client_sends_its_token(token: str) -> None:
     @in_loop
     async def run() -> None:
         async with listening(await server(), port=0) as address:
-            client = RemoteClient(address, method="predict", name="sums", token=token)
+            client = RemoteClient(RemoteRunner(address, name="sums", token=token), method="predict")
             client.start()
             try:
                 status = await client.status(timeout_s=60)

@@ -22,6 +22,7 @@ from serving.server.fast_path.batch_queue import MAX_WAITING, BatchQueue, FastOp
 from serving.server.fast_path.protocol import FastPathProtocol
 from serving.server.http_protocol import HttpBounds
 from serving.server.websocket_protocol import WebSocketProtocol
+from tests.serving.quick_server import QuickServer
 
 BODY = b'{"a": 1}'
 
@@ -153,7 +154,7 @@ async def listening(fast_server: FastPathServer) -> AsyncIterator[FastPathServer
     )
     bounds = HttpBounds(fast_server.head_timeout_s, lambda *answer: fast_server.counted.append(answer))
     protocol = FastPathProtocol.using({call.path.encode(): batches}, bounds)
-    server = fast_server.server = uvicorn.Server(
+    server = fast_server.server = QuickServer(
         uvicorn.Config(
             fast_server.application,
             port=0,

@@ -17,6 +17,7 @@ from serving.observability.request_recorder import RequestRecorder
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.server.fast_path import install as module
 from tests.serving.event_loop import in_loop
+from tests.serving.quick_server import QuickServer
 
 
 async def size_of_messages(scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,10 +36,10 @@ async def installed(
         size_of_messages, port=0, http="httptools", ws="websockets-sansio", lifespan="off", log_config=None
     )
     config.load()
-    server = uvicorn.Server(config)
+    server = QuickServer(config)
     monkeypatch.setattr(module, "running_server", lambda: server)
     assert module.install(
-        (),
+        tuple,
         recorder=RequestRecorder(service_metrics(), None),
         shutdown=GracefulShutdown(grace_s=5),
         timeout_s=30,

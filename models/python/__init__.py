@@ -1,0 +1,1 @@
+"""Serving of the user's own classes."""

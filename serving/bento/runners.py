@@ -1,0 +1,171 @@
+"""The runners of the service: a BentoML service for each process that holds models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import bentoml
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SettingsInvalid
+from serving.bento.config import service_config
+from serving.bento.hosting import ModelHost
+from serving.bento.runner import RunnerService
+from serving.kinds.interface import BatchMethodSpec, Kind
+from serving.runners.host.models import HostedModels
+from serving.runners.placement import Placed, place
+from serving.settings.model_list import ModelEntry
+from serving.settings.settings import Settings
+from serving.versions.state import DeploymentState
+
+# More calls than this do not run at a time in one process.
+_MAX_THREADS: Final = 8
+
+
+@dataclass(eq=False, slots=True)
+class RunnerProcess:
+    """One runner: its BentoML service, its placement, and the names of its models."""
+
+    service: Any  # Any: a BentoML service
+    placed: Placed[Any]
+    placement: str
+    models: set[str] = field(default_factory=set)
+
+
+class Runners:
+    """The runners by the name of their BentoML service.
+
+    Before `seal` is called a new one is made for each that a model asks for. `desired` returns the entries that the
+    processes load at their start.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[Kind[Any]],
+        settings: Settings,
+        state: DeploymentState,
+        *,
+        source: Path,
+        module: str,
+        desired: Callable[[], Sequence[ModelEntry]],
+        wire_name: Callable[[ModelEntry], str],
+    ) -> None:
+        self._kinds = kinds
+        self._settings = settings
+        self._state = state
+        self._source = source
+        self._module = module
+        self._desired = desired
+        self._wire_name = wire_name
+        self._by_name: dict[str, RunnerProcess] = {}
+        self._is_sealed = False
+
+    def __iter__(self) -> Iterator[RunnerProcess]:
+        return iter(self._by_name.values())
+
+    def seal(self, running: Collection[str]) -> set[str]:
+        """Make no further runners, and return the models of those without a process.
+
+        `running` are the runners that BentoML has started, none where it runs everything in one process. A gateway that
+        starts again may find models that were added since then.
+        """
+        self._is_sealed = True
+        if not running:
+            return set()
+        left = {
+            name: runner for name, runner in self._by_name.items()
+            if runner.placement == "process" and name not in running
+        }  # fmt: skip
+        for name in left:
+            del self._by_name[name]
+        return {model for runner in left.values() for model in runner.models}
+
+    def place(self, entry: ModelEntry, kind: Kind[Any], settings: Settings) -> Placed[Any]:
+        """Return the runner of a model, and make it where there is none yet. Raises SettingsInvalid."""
+        name = self._name_of(entry, kind)
+        runner = self._by_name.get(name)
+        if runner is None:
+            if self._is_sealed:
+                runner = self._substitute(entry, name)
+            else:
+                runner = self._by_name[name] = self._make(name, kind, entry)
+        runner.models.add(entry.name)
+        runner.placed.connections = max(runner.placed.connections, kind.calls_in_flight(settings))
+        return runner.placed
+
+    def _name_of(self, entry: ModelEntry, kind: Kind[Any]) -> str:
+        """Return the name of the BentoML service for an entry. A runner has one placement."""
+        base = f"{_camel(entry.runner)}Runner" if entry.runner else kind.runner
+        names = [base, *(f"{base}{number}" for number in range(2, 1000))]
+        for name in names:
+            runner = self._by_name.get(name)
+            if runner is None or runner.placement == entry.placement:
+                return name
+        raise SettingsInvalid(f"more than {len(names)} placements of one runner")
+
+    def _substitute(self, entry: ModelEntry, name: str) -> RunnerProcess:
+        """Return the process for a model that is added at run time and whose own process starts with the service."""
+        processes = [each for each in self if each.placement == "process"]
+        if entry.runner or entry.placement != "process" or not processes:
+            known = ", ".join(self._by_name)
+            raise SettingsInvalid(
+                f"there is no runner '{name}' with the placement '{entry.placement}'; running: {known}; "
+                "a new runner starts with the service"
+            )
+        return processes[0]
+
+    def _make(self, name: str, kind: Kind[Any], entry: ModelEntry) -> RunnerProcess:
+        service = self._service(name, kind)
+        return RunnerProcess(service, place(service, entry.placement), entry.placement)
+
+    def _service(self, name: str, kind: Kind[Any]) -> Any:  # Any: a BentoML service
+        def hosted(may_block: bool) -> HostedModels:
+            runner = self._by_name[name]
+            host = ModelHost(
+                self._kinds,
+                self._settings,
+                self._state,
+                source=self._source,
+                name=name,
+                threads=min(runner.placed.connections, _MAX_THREADS),
+                may_block=may_block,
+            )
+            entries = [entry for entry in self._desired() if entry.name in runner.models]
+            return host.hosted({self._wire_name(entry): entry for entry in entries})
+
+        class Runner:
+            def __init__(self) -> None:
+                self.hosted = hosted
+
+        Runner.__name__ = Runner.__qualname__ = name
+        Runner.__doc__ = kind.runner_description
+        Runner.__module__ = self._module
+        for method_name, spec in kind.methods.items():
+            method = bentoml.api(batchable=True, max_batch_size=self._settings.max_batch_rows, max_latency_ms=60_000)
+            setattr(Runner, method_name, method(_batch_method(method_name, spec)))
+        config = service_config(self._settings, threads=_MAX_THREADS)
+        return bentoml.service(service_class=RunnerService.using(self._settings), **config)(Runner)
+
+
+def _batch_method(name: str, spec: BatchMethodSpec) -> Callable[..., Any]:
+    """Return a method of a runner's class. BentoML reads its annotations; `RunnerAppFactory` answers its calls."""
+
+    def predict(self: Any, rows: Any) -> Any:
+        raise NotImplementedError
+
+    predict.__name__ = predict.__qualname__ = name
+    taken: Any = list[dict[str, Any]]  # Any: types made from data
+    returned: Any = taken
+    if spec.payload == "array":
+        taken, returned = NDArray[getattr(np, spec.dtype)], NDArray[np.float32]  # type: ignore[misc]
+    predict.__annotations__ = {"rows": taken, "return": returned}
+    return predict
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in re.split(r"[_-]", name))

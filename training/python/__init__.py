@@ -1,0 +1,1 @@
+"""Saving of artifacts of the user's own classes."""
