@@ -184,7 +184,7 @@ def test_every_interface_reaches_a_model_by_its_name(service: Server) -> None:
     headers = {**ADMIN, "Content-Type": "application/x-ndjson"}
     job = service.post("/v1/models/wine/jobs", content=lines, headers=headers).json()
     assert job["kind"] == "models/wine"
-    wait_for(lambda: service.get(job["links"]["job"], headers=ADMIN).json()["status"] == "done", "the job is done")
+    wait_for(lambda: service.get(job["links"]["job"], headers=ADMIN).json()["status"] == "succeeded", "the job")
     result = service.get(f"{job['links']['job']}/result", headers=ADMIN).text.splitlines()
     assert [json.loads(line)["model"]["name"] for line in result] == ["wine"] * 3
 
