@@ -16,11 +16,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.card import Card, read_card, write_card
 from models.errors import ArtifactInvalid, ArtifactMissing, StoreUnavailable, is_exhausted
+from models.store.alias_file import AliasesInvalid, target_of, targets
 
 MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
@@ -30,7 +31,7 @@ _READ_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Artifact:
     """One saved version of a model: name and version of its tag, its folder, its card."""
 
@@ -73,11 +74,8 @@ def saving(
     from bentoml._internal.models import ModelStore
 
     store = store or default_store()
-    store.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(store.parent)
     tag = card.name if version is None else f"{card.name}:{version}"
-    # The staging folder is a sibling of the store: the store does not list it, and the rename stays on one file system.
-    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
+    with staging_folder(store) as staging:
         metadata = {"task": card.task, "algorithm": card.algorithm}
         with bentoml.models.create(tag, metadata=metadata, _model_store=ModelStore(staging)) as model:
             folder = Path(model.path)
@@ -85,12 +83,37 @@ def saving(
             write_card(card, folder)
             _write_manifest(folder)
         staged = Path(staging) / str(model.tag.path())
-        read_artifact(staged)
-        _publish(staged, store / card.name / staged.name, is_promoted=is_promoted)
+        publish(staged, store=store, is_promoted=is_promoted)
+
+
+@contextlib.contextmanager
+def staging_folder(store: Path) -> Iterator[Path]:
+    """Yield a folder next to the store, which the store does not list and from which one rename moves into it."""
+    store.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(store.parent)
+    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
+        yield Path(staging)
+
+
+def publish(staged: Path, *, store: Path, is_promoted: bool) -> Artifact:
+    """Move the complete artifact `staged`, the folder `name/version` of a staging folder, into the store.
+
+    `latest` then names it if it `is_promoted`. Raise ArtifactInvalid for an incomplete one, and for a version that has
+    the name of an alias.
+    """
+    artifact = read_artifact(staged)
+    folder = store / artifact.name
+    with contextlib.suppress(AliasesInvalid):  # then no alias can be used in any case
+        if target_of(folder, artifact.version) is not None:
+            raise ArtifactInvalid(
+                f"'{artifact.version}' is an alias of artifact '{artifact.name}'; choose another version"
+            )
+    _publish(staged, folder / artifact.version, is_promoted=is_promoted)
+    return replace(artifact, folder=folder / artifact.version)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
-    """Return the artifact of `tag`: "name", "name:latest" or "name:version".
+    """Return the artifact of `tag`: "name", "name:latest", "name:version" or "name:alias".
 
     `latest` is the version that was promoted last, or the newest where that one is not usable.
     Raise ArtifactMissing with the command that trains it, or ArtifactInvalid.
@@ -105,13 +128,15 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
             )
             has = f"; the store has: {present}" if present else ""
             raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train{has}")
-        promoted = _promoted(store / name)
+        promoted = promoted_version(store / name)
         return next((artifact for artifact in usable if artifact.version == promoted), usable[0])
-    folder = store / name / version
-    if not _is_plain(name) or not _is_plain(version) or not folder.is_dir():
-        known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
-        raise ArtifactMissing(f"no version '{version}' of artifact '{name}' in the model store; known: {known}")
-    return read_artifact(folder)
+    is_plain = _is_plain(name) and _is_plain(version)
+    if is_plain and (store / name / version).is_dir():
+        return read_artifact(store / name / version)
+    target = target_of(store / name, version) if is_plain else None
+    if target and (store / name / target).is_dir():
+        return read_artifact(store / name / target)
+    raise ArtifactMissing(_missing(name, version, target, store=store))
 
 
 def names(*, store: Path | None = None) -> list[str]:
@@ -183,6 +208,11 @@ def verify(artifact: Artifact) -> None:
             )
 
 
+def listed_files(artifact: Artifact) -> frozenset[str]:
+    """Return the files in the artifact's manifest. Raise ArtifactInvalid without a readable one."""
+    return frozenset(_read_manifest(artifact.folder))
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
@@ -192,7 +222,22 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _promoted(folder: Path) -> str:
+def _missing(name: str, version: str, target: str | None, *, store: Path) -> str:
+    """Return the message for a version that is not there, or an alias of one that is not there."""
+    known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
+    if target:
+        return (
+            f"alias '{version}' of artifact '{name}' names version '{target}', which is not in the model store; "
+            f"known: {known}; "
+            f"move the alias: python -m models.store promote {name} VERSION --alias {version} --force --reason TEXT"
+        )
+    aliases = ", ".join(targets(store / name)) if _is_plain(name) else ""
+    return f"no version '{version}' of artifact '{name}' in the model store; known: {known}" + (
+        f"; aliases: {aliases}" if aliases else ""
+    )
+
+
+def promoted_version(folder: Path) -> str:
     """Return the version in the file `latest` of an artifact's folder, or an empty text."""
     try:
         return (folder / "latest").read_text().strip()

@@ -38,6 +38,9 @@ from serving.versions.state import DeploymentState
 log = logging.getLogger("makunouchi.models")
 
 
+WATCH_S = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What an entry means: its kind, its settings and its artifacts."""
@@ -123,9 +126,9 @@ class BentoModels:
         """The models with their versions and runners."""
         return [model.deployed for model in self]
 
-    def tags(self) -> list[str]:
-        """Return the tags of the versions that the entries name now."""
-        return list(dict.fromkeys(model.artifacts.stored_tag() for model in self))
+    def pins(self) -> list[tuple[str, str]]:
+        """Return the tags of the versions that the entries name now, each with the alias that names it, or empty."""
+        return list(dict.fromkeys((model.artifacts.stored_tag(), model.artifacts.alias) for model in self))
 
     def fault(self) -> str:
         """Return why the service cannot start, or an empty text.
@@ -175,7 +178,9 @@ class BentoModels:
         alias = self._aliases.get(entry.name, entry.name)
         method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
         handle = connect(placed, limits, name=alias, method=method, model=wire_name)
-        deployed = deployed_model(artifacts, handle, configured=entry.artifact, state=self._state)
+        # Without an interval in the settings, a watched model is looked up every few seconds.
+        watch_s = self._settings.watch_store_s or WATCH_S if entry.watch else None
+        deployed = deployed_model(artifacts, handle, configured=entry.artifact, state=self._state, watch_s=watch_s)
         served: ServedModel[Any] = ServedModel(
             alias,
             handle,

@@ -64,7 +64,8 @@ class Settings(BaseSettings):
     watch_store_s: float = Field(
         0.0,
         ge=0,
-        description="Interval at which the model store is checked for newer versions to serve; 0 disables the check.",
+        description="Interval at which the model store is checked for newer versions to serve and for aliases that "
+        "were moved; 0 disables the check.",
     )
     state_folder: str = Field(
         "", description="Folder for jobs and for changes by administrators; next to the model store when empty."

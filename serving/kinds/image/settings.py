@@ -12,7 +12,9 @@ from serving.settings.settings import Placement, Settings
 class ImageSettings(Settings):
     """The settings of the service with those of image classifiers."""
 
-    image_model: str = Field("image:latest", description="Tag of the image classifier: `name`, or `name:version`.")
+    image_model: str = Field(
+        "image:latest", description="Tag of the image classifier: `name`, `name:version` or `name:alias`."
+    )
     image_placement: Placement = Field(
         "process",
         description="Placement of the image runner: `process`, `inline`, or the URL of a runner on another host.",
