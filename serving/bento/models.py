@@ -30,7 +30,7 @@ from serving.kinds.served_model import ServedModel
 from serving.runners.batching import BatchLimits
 from serving.runners.handle import RunnerHandle
 from serving.runners.placement import Placed, connect
-from serving.settings.model_list import ModelEntry, ModelList, read_model_list
+from serving.settings.model_list import ModelEntry, ModelList, list_file, read_model_list
 from serving.settings.settings import Settings
 from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
@@ -271,14 +271,6 @@ class BentoModels:
             self.by_name[entry.name] = self.connect(resolved, self.place(resolved))
         except (ArtifactError, SettingsInvalid) as error:
             self.failed[entry.name] = FailedModel(entry, str(error))
-
-
-def list_file(settings: Settings, source: Path) -> Path | None:
-    """Return the model list: the file of the setting, or `models.toml` next to the code, or None."""
-    if settings.models_file:
-        return Path(settings.models_file)
-    file = source / "models.toml"
-    return file if file.is_file() else None
 
 
 def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:

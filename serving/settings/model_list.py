@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InvalidInput, SettingsInvalid
-from serving.settings.settings import Placement
+from serving.settings.settings import Placement, Settings
 
 # Names are in paths, in operation ids, in labels of metrics and in names of processes.
 NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?$"
@@ -84,6 +84,14 @@ class ModelList(Sequence[ModelEntry]):
         """Return where a key of a model is, or its table: `models.toml, line 12, [churn]`."""
         line = self._lines.get((name, key)) or self._lines.get((name, ""))
         return f"{self._file}, line {line}, [{name}]" if line else f"{self._file}, [{name}]"
+
+
+def list_file(settings: Settings, source: Path) -> Path | None:
+    """Return the model list: the file of the setting, or `models.toml` next to the code, or None."""
+    if settings.models_file:
+        return Path(settings.models_file)
+    file = source / "models.toml"
+    return file if file.is_file() else None
 
 
 def read_model_list(path: Path) -> ModelList:

@@ -1,0 +1,138 @@
+"""What an entry means: its kind, its settings, its runner; and the models of a service from a list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.errors import ArtifactMissing, SettingsInvalid
+from models.store.artifact_cache import ArtifactCache
+from serving.bento.memory_check import check_memory
+from serving.bento.model_settings import KeyInvalid, kind_of, model_settings
+from serving.bento.models import BentoModels
+from serving.kinds.registry import KINDS, ServiceSettings
+from serving.settings.model_list import ModelEntry
+from serving.versions.state import DeploymentState, EntryChange
+
+BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+@pytest.fixture
+def home(tabular_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENTOML_HOME", str(tabular_store.parent))
+    return tabular_store.parent
+
+
+def entry(**options: Any) -> ModelEntry:
+    return ModelEntry(name="churn", artifact="tabular", options=options)
+
+
+def test_an_entry_changes_the_settings_of_its_model_alone() -> None:
+    settings = ServiceSettings(max_rows=7)
+    changed = model_settings(BY_NAME["tabular"], entry(max_queue_rows=5), settings)
+    assert isinstance(changed, ServiceSettings)
+    assert (changed.max_queue_rows, changed.max_rows, settings.max_queue_rows) == (5, 7, 4096)
+    image = model_settings(BY_NAME["image-classifier"], entry(device="cpu", calls_in_flight=3), settings)
+    assert isinstance(image, ServiceSettings)
+    assert (image.image_device, image.image_calls_in_flight) == ("cpu", 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "says"),
+    [
+        ("tabular", {"max_queue_row": 5}, "did you mean 'max_queue_rows'?"),
+        ("tabular", {"device": "cpu"}, "unknown key 'device' of a model of kind tabular"),
+        ("image-classifier", {"device": "tpu"}, "device: String should match"),
+        ("tabular", {"max_queue_rows": -1}, "max_queue_rows: Input should be greater than 0"),
+        ("tabular", {"gateways": 2}, "unknown key 'gateways'"),
+        ("recommender", {"model": "x"}, "unknown key 'model'"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named(kind: str, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(KeyInvalid) as error:
+        model_settings(BY_NAME[kind], entry(**options), ServiceSettings())
+    assert says in str(error.value)
+    assert error.value.key in options
+
+
+def test_each_recommender_has_a_feedback_log_of_its_own() -> None:
+    settings = ServiceSettings(feedback_url="sqlite:////srv/all.db")
+    kind = BY_NAME["recommender"]
+    logs = {
+        name: model_settings(kind, ModelEntry(name=name, artifact="x"), settings).feedback_url  # type: ignore[attr-defined]
+        for name in ("recommender", "books", "films")
+    }
+    assert logs["recommender"] == "sqlite:////srv/all.db"
+    assert logs["books"].endswith("/makunouchi/feedback-books.db")
+    assert len(set(logs.values())) == 3
+
+
+def test_the_kind_is_that_of_the_card(home: Path) -> None:
+    artifacts = ArtifactCache("tabular", source=home, served_as="churn")
+    assert kind_of(entry(), artifacts, KINDS).name == "tabular"
+    assert artifacts.find().card.name == "churn"
+    for kind, says in (("recommender", "has the task"), ("nothing", "there is no kind 'nothing'; known: image")):
+        with pytest.raises(KeyInvalid, match=says):
+            kind_of(ModelEntry(name="churn", artifact="tabular", kind=kind), artifacts, KINDS)
+    with pytest.raises(ArtifactMissing):
+        kind_of(entry(), ArtifactCache("absent", source=home), KINDS)
+
+
+def test_models_whose_files_are_larger_than_the_memory_are_refused(home: Path) -> None:
+    artifacts = [ArtifactCache("tabular", source=home)]
+    check_memory(artifacts, what="the model list")
+    with pytest.raises(SettingsInvalid, match=r"the model list: the files of the models have .* GiB"):
+        check_memory(artifacts, what="the model list", usable_bytes=1000)
+
+
+def built(home: Path, folder: Path, text: str) -> BentoModels:
+    file = folder / "models.toml"
+    file.write_text(text)
+    settings = ServiceSettings(models_file=str(file), state_folder=str(folder / "state"))
+    state = DeploymentState(folder / "state")
+    return BentoModels(KINDS, settings, state, source=folder, module=__name__)
+
+
+LIST = """
+[churn]
+artifact = "tabular"
+[shops]
+artifact = "tabular"
+runner = "shops"
+[inside]
+artifact = "tabular"
+placement = "inline"
+[absent]
+artifact = "absent"
+"""
+
+
+def test_models_share_the_runner_of_their_kind_unless_they_name_another(home: Path, tmp_path: Path) -> None:
+    models = built(home, tmp_path, LIST)
+    assert list(models.by_name) == ["churn", "shops", "inside"]
+    assert {runner.service.name: runner.models for runner in models.runners} == {
+        "TabularRunner": {"churn"}, "ShopsRunner": {"shops"}, "TabularRunner2": {"inside"},
+    }  # fmt: skip
+    assert "no artifact 'absent' in the model store" in models.failed["absent"].reason
+    assert models.fault() == ""
+    assert [tag.partition(":")[0] for tag in models.tags()] == ["tabular"]
+
+
+def test_a_wrong_option_ends_the_start_with_its_line(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"models.toml, line 3, \[a\]: unknown key 'max_row'.* 'max_rows'"):
+        built(home, tmp_path, "[a]\nartifact = 'tabular'\nmax_row = 3\n")
+
+
+def test_changes_at_run_time_apply_until_the_list_changes(home: Path, tmp_path: Path) -> None:
+    models = built(home, tmp_path, LIST)
+    state = DeploymentState(tmp_path / "state")
+    churn = models.by_name["churn"].entry
+    state.set_entry("churn", EntryChange(None, churn.spec()))
+    state.set_entry("added", EntryChange(ModelEntry(name="added", artifact="tabular").spec(), None))
+    assert [each.name for each in built(home, tmp_path, LIST).desired()] == ["shops", "inside", "absent", "added"]
+    changed = LIST.replace("[churn]\n", "[churn]\nrequired = false\n")
+    assert [each.name for each in built(home, tmp_path, changed).desired()] == [
+        "churn", "shops", "inside", "absent", "added",
+    ]  # fmt: skip
