@@ -9,11 +9,12 @@ PlatformError
 ├── ArtifactError             an artifact cannot be used
 │   ├── ArtifactMissing       no such name or version in the store
 │   ├── ArtifactInvalid       incomplete, altered, or not of the expected task
+│   ├── ArtifactInUse         served, or named by an alias, and therefore not deleted
 │   └── StoreUnavailable      the store cannot be read at the moment; a retry may succeed
 │       └── SourceUnavailable the same for a source of models, such as a bucket
-├── TrainingError             a training script cannot save an artifact
+├── TrainingError             a training script cannot save an artifact, or a version cannot be promoted
 │   ├── DataInvalid           the training data cannot be read or is not usable
-│   ├── GateNotMet            a model is worse than the quality gate
+│   ├── GateNotMet            a model is worse than the quality gate, or cannot be compared with it
 │   └── ParityNotMet          the fast runtime disagrees with the framework
 ├── RunnerError               a runner did not return a prediction
 │   ├── RunnerUnavailable     it is not running or the connection failed; a retry may succeed
@@ -79,6 +80,10 @@ class ArtifactInvalid(ArtifactError):
     """An artifact that is incomplete, altered, or not of the expected task."""
 
 
+class ArtifactInUse(ArtifactError):
+    """A version that is served or that an alias names. It is not deleted."""
+
+
 class StoreUnavailable(ArtifactError):
     """The store cannot be read at the moment: it is not mounted, or the process is out of files or memory."""
 
@@ -92,7 +97,7 @@ class SourceUnavailable(StoreUnavailable):
 
 
 class TrainingError(PlatformError):
-    """A training script cannot save an artifact."""
+    """A training script cannot save an artifact, or a version cannot be promoted."""
 
 
 class DataInvalid(TrainingError):
@@ -100,7 +105,7 @@ class DataInvalid(TrainingError):
 
 
 class GateNotMet(TrainingError):
-    """A model is worse than the quality gate."""
+    """A model is worse than the quality gate, or cannot be compared with it."""
 
 
 class ParityNotMet(TrainingError):

@@ -21,6 +21,7 @@ from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler
 from serving.open_inference.handler import OpenInferenceHandler
 from serving.open_inference.model import InferenceModel
+from serving.routes import aliases as alias_routes
 from serving.routes import (
     health,
     job_submissions,
@@ -124,6 +125,7 @@ class GatewayApp:
             *(model_changes.operations(changes) if changes is not None else ()),
             *(reload_routes.operations(reconciler) if reconciler is not None else ()),
             *(traffic_routes.operations(reconciler) if reconciler is not None else ()),
+            *(alias_routes.operations(reconciler) if reconciler is not None else ()),
             *health.health_operations(
                 lambda: handlers.runners,
                 self._metrics,

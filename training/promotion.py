@@ -16,11 +16,11 @@ from bentoml import Tag
 from models.card import Card
 from models.errors import ArtifactError
 from models.store.artifacts import Artifact, check_name, find, saving
+from models.store.gate import MARGIN, objection_to
 from training.report import console
 
-MAX_DROP = 0.02
 PROMOTE_HELP = (
-    f"make the new version the one that `latest` names, also when its main metric is more than {MAX_DROP:g} lower, or "
+    f"make the new version the one that `latest` names, also when its main metric is more than {MARGIN:g} worse, or "
     "its classes or inputs are others, than those of the present one"
 )
 
@@ -44,7 +44,7 @@ def saving_version(card: Card, *, is_forced: bool, store: Path | None = None) ->
     """Yield the folder of a new version, as `saving` does, and promote it unless there is an objection."""
     check_name(card.name)
     tag = Tag.from_str(card.name).make_new_version()
-    objection = "" if is_forced else objection_to(card, store=store)
+    objection = "" if is_forced else objection_to_latest(card, store=store)
     with saving(card, version=tag.version, store=store, is_promoted=not objection) as folder:
         yield NewVersion(str(tag), folder, store)
     if objection:
@@ -56,22 +56,10 @@ def saving_version(card: Card, *, is_forced: bool, store: Path | None = None) ->
         )
 
 
-def objection_to(card: Card, *, store: Path | None = None) -> str:
+def objection_to_latest(card: Card, *, store: Path | None = None) -> str:
     """Return why a version with `card` should not replace the present `latest`, or an empty text."""
     try:
         present = find(card.name, store=store)
     except ArtifactError:
         return ""
-    other = present.card
-    if other.task != card.task:
-        return f"its task is {card.task}, and that of {present.tag} is {other.task}"
-    if other.classes != card.classes:
-        return f"its classes differ from those of {present.tag}"
-    if [(column.name, column.kind) for column in other.inputs] != [
-        (column.name, column.kind) for column in card.inputs
-    ]:
-        return f"its inputs differ from those of {present.tag}"
-    metric = next(iter(card.metrics), "")
-    if metric in other.metrics and card.metrics[metric] < other.metrics[metric] - MAX_DROP:
-        return f"its {metric} is {card.metrics[metric]:.4f}, and that of {present.tag} is {other.metrics[metric]:.4f}"
-    return ""
+    return objection_to(card, present)

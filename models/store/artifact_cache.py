@@ -7,18 +7,20 @@ from pathlib import Path
 
 from models.card import Task
 from models.errors import ArtifactInvalid, ArtifactMissing
+from models.store.aliases import Aliases
 from models.store.artifacts import Artifact, verify, versions
 from models.store.bento_models import locate, pinned_versions, store_of
 from models.store.sources.records import last_version
 from models.store.sources.source import is_source
+from models.store.usage import keep
 
 
 class ArtifactCache:
     """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily.
 
-    The artifacts have the name `served_as`, which is that of the tag unless one is given. `tag` may be a source of
-    artifacts, such as `s3://bucket/churn`: its versions are stored as `served_as`, and the configured one is that which
-    was fetched last. `models.store.sources.resolve` fetches.
+    The artifacts have the name `served_as`, which is that of the tag unless one is given. The version of `tag` may be
+    an alias. `tag` may also be a source of artifacts, such as `s3://bucket/churn`: its versions are stored as
+    `served_as`, and the configured one is that which was fetched last. `models.store.sources.resolve` fetches.
     """
 
     def __init__(self, tag: str, *, source: Path, served_as: str = "") -> None:
@@ -50,9 +52,17 @@ class ArtifactCache:
         """Return the tag of the configured version in the store. Raise as `find`."""
         return f"{self._stored_as}:{self.read().version}"
 
+    @property
+    def alias(self) -> str:
+        """The configured alias; empty where a version is configured, or `latest`. Raise as `find`."""
+        return "" if self._configured in ("latest", self.read().version) else self._configured
+
     def find_verified(self, version: str | None = None) -> Artifact:
-        """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered."""
-        artifact = self.find(version)
+        """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered.
+
+        The version cannot be deleted while the returned object exists: loaded models keep it.
+        """
+        artifact = keep(self.find(version))
         verify(artifact)
         return artifact
 
@@ -72,6 +82,11 @@ class ArtifactCache:
         if key not in self._cache:
             self._cache[key] = self.find(version)
         return self._cache[key]
+
+    @property
+    def aliases(self) -> Aliases:
+        """The aliases of the model, in the model store."""
+        return Aliases(self._stored_as, find_version=self.find)
 
     def versions(self) -> list[Artifact]:
         """List the usable versions of the model store and of the Bento, newest first."""

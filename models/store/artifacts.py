@@ -21,6 +21,7 @@ from pathlib import Path
 
 from models.card import Card, read_card, write_card
 from models.errors import ArtifactInvalid, ArtifactMissing, StoreUnavailable, is_exhausted
+from models.store.alias_file import AliasesInvalid, target_of, targets
 
 MANIFEST_FILE = "manifest.json"
 _STAGING_PREFIX = ".staging-"
@@ -30,7 +31,7 @@ _READ_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Artifact:
     """One saved version of a model: name and version of its tag, its folder, its card."""
 
@@ -97,16 +98,22 @@ def staging_folder(store: Path) -> Iterator[Path]:
 def publish(staged: Path, *, store: Path, is_promoted: bool) -> Artifact:
     """Move the complete artifact `staged`, the folder `name/version` of a staging folder, into the store.
 
-    `latest` then names it if it `is_promoted`. Raise ArtifactInvalid for an incomplete one.
+    `latest` then names it if it `is_promoted`. Raise ArtifactInvalid for an incomplete one, and for a version that has
+    the name of an alias.
     """
     artifact = read_artifact(staged)
-    target = store / artifact.name / artifact.version
-    _publish(staged, target, is_promoted=is_promoted)
-    return replace(artifact, folder=target)
+    folder = store / artifact.name
+    with contextlib.suppress(AliasesInvalid):  # then no alias can be used in any case
+        if target_of(folder, artifact.version) is not None:
+            raise ArtifactInvalid(
+                f"'{artifact.version}' is an alias of artifact '{artifact.name}'; choose another version"
+            )
+    _publish(staged, folder / artifact.version, is_promoted=is_promoted)
+    return replace(artifact, folder=folder / artifact.version)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
-    """Return the artifact of `tag`: "name", "name:latest" or "name:version".
+    """Return the artifact of `tag`: "name", "name:latest", "name:version" or "name:alias".
 
     `latest` is the version that was promoted last, or the newest where that one is not usable.
     Raise ArtifactMissing with the command that trains it, or ArtifactInvalid.
@@ -121,13 +128,15 @@ def find(tag: str, *, store: Path | None = None) -> Artifact:
             )
             has = f"; the store has: {present}" if present else ""
             raise ArtifactMissing(f"no artifact '{name}' in the model store; run: make train{has}")
-        promoted = _promoted(store / name)
+        promoted = promoted_version(store / name)
         return next((artifact for artifact in usable if artifact.version == promoted), usable[0])
-    folder = store / name / version
-    if not _is_plain(name) or not _is_plain(version) or not folder.is_dir():
-        known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
-        raise ArtifactMissing(f"no version '{version}' of artifact '{name}' in the model store; known: {known}")
-    return read_artifact(folder)
+    is_plain = _is_plain(name) and _is_plain(version)
+    if is_plain and (store / name / version).is_dir():
+        return read_artifact(store / name / version)
+    target = target_of(store / name, version) if is_plain else None
+    if target and (store / name / target).is_dir():
+        return read_artifact(store / name / target)
+    raise ArtifactMissing(_missing(name, version, target, store=store))
 
 
 def names(*, store: Path | None = None) -> list[str]:
@@ -201,6 +210,11 @@ def verify(artifact: Artifact) -> None:
             )
 
 
+def listed_files(artifact: Artifact) -> frozenset[str]:
+    """Return the files in the artifact's manifest. Raise ArtifactInvalid without a readable one."""
+    return frozenset(_read_manifest(artifact.folder))
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
@@ -210,7 +224,22 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _promoted(folder: Path) -> str:
+def _missing(name: str, version: str, target: str | None, *, store: Path) -> str:
+    """Return the message for a version that is not there, or an alias of one that is not there."""
+    known = ", ".join(artifact.version for artifact in versions(name, store=store)) or "none"
+    if target:
+        return (
+            f"alias '{version}' of artifact '{name}' names version '{target}', which is not in the model store; "
+            f"known: {known}; "
+            f"move the alias: python -m models.store promote {name} VERSION --alias {version} --force --reason TEXT"
+        )
+    aliases = ", ".join(targets(store / name)) if _is_plain(name) else ""
+    return f"no version '{version}' of artifact '{name}' in the model store; known: {known}" + (
+        f"; aliases: {aliases}" if aliases else ""
+    )
+
+
+def promoted_version(folder: Path) -> str:
     """Return the version in the file `latest` of an artifact's folder, or an empty text."""
     try:
         return (folder / "latest").read_text().strip()

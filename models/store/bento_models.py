@@ -3,7 +3,8 @@
 A Bento pins the exact versions in `bento.yaml`, next to the folder `src` with the code. Its artifacts are in the folder
 `models` of the Bento in a container or an export, else in the model store. BentoML resolves "name:latest" against the
 local store even inside a Bento, so that an older Bento would serve an artifact saved later; the pinned version takes
-precedence over "latest".
+precedence over "latest". An alias is different: somebody has moved it, so the one of the model store counts. Where the
+store has none, such as in a container, the alias in `bento.yaml` does, which was recorded when the Bento was built.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from models.store.alias_file import is_alias, target_of
 from models.store.artifacts import Artifact, default_store, find
 
 
@@ -25,24 +27,50 @@ def locate(tag: str, *, source: Path) -> Artifact:
     name, _, version = tag.partition(":")
     if version in ("", "latest"):
         version = pinned_versions(source).get(name, "latest")
+    elif is_alias(version) and not _is_there(name, version, source):
+        target = target_of(default_store() / name, version) or _pinned_alias(name, version, source)
+        # An alias of a version that is not there is left to `find`, which explains it.
+        version = target if target and _is_there(name, target, source) else version
     return find(f"{name}:{version}", store=store_of(f"{name}/{version}", source=source))
 
 
 def pinned_versions(source: Path) -> dict[str, str]:
     """Return versions by artifact name from the `bento.yaml` of the Bento around `source`; empty outside a Bento."""
-    manifest = source.parent / "bento.yaml"
-    if source.name != "src" or not manifest.is_file():
-        return {}
-    return dict(tag.split(":", 1) for tag in pinned_tags(yaml.safe_load(manifest.read_text())))
+    return dict(tag.split(":", 1) for tag in pinned_tags(_manifest(source)))
 
 
 def pinned_tags(manifest: Mapping[str, Any]) -> list[str]:
     """Return the tags of the models in a `bento.yaml`: those that the build names, and those of its services."""
-    entries = [manifest, *(manifest.get("services") or [])]
-    return list(dict.fromkeys(str(model["tag"]) for entry in entries for model in entry.get("models") or []))
+    return list(dict.fromkeys(str(model["tag"]) for model in _models_of(manifest)))
 
 
 def store_of(path: str, *, source: Path) -> Path:
     """Return the store of `path` ("name/version"): that of the Bento when it contains `path`, else the model store."""
     bundled = source.parent / "models"
     return bundled if source.name == "src" and (bundled / path).is_dir() else default_store()
+
+
+def _is_there(name: str, version: str, source: Path) -> bool:
+    path = f"{name}/{version}"
+    return (store_of(path, source=source) / path).is_dir()
+
+
+def _pinned_alias(name: str, alias: str, source: Path) -> str | None:
+    """Return the version that an entry such as `{tag: "churn:e6yv", alias: champion}` pins for the alias."""
+    tags = (str(model["tag"]).split(":", 1) for model in _models_of(_manifest(source)) if model.get("alias") == alias)
+    return next((version for model, version in tags if model == name), None)
+
+
+def _manifest(source: Path) -> Mapping[str, Any]:  # Any: YAML
+    """Return the `bento.yaml` of the Bento around `source`; empty outside a Bento."""
+    manifest = source.parent / "bento.yaml"
+    if source.name != "src" or not manifest.is_file():
+        return {}
+    content: Mapping[str, Any] = yaml.safe_load(manifest.read_text())
+    return content
+
+
+def _models_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the entries of the models that the build names, and of those of its services."""
+    entries = [manifest, *(manifest.get("services") or [])]
+    return [model for entry in entries for model in entry.get("models") or []]

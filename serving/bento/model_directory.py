@@ -63,7 +63,7 @@ class ModelDirectory:
         self._unneeded: dict[tuple[int, str], float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.Task[None] | None = None
-        self._sources = SourceWatch(self._entries_served, models.refresh, every_s=models.watch_s)
+        self._sources = SourceWatch(models.watched, models.refresh, every_s=models.source_watch_s)
         self._passes = Watch("models", "follow the desired models", keeps="the models remain", log=log)
 
     def entries(self) -> list[ServedEntry]:
@@ -124,9 +124,6 @@ class ModelDirectory:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _entries_served(self) -> list[ModelEntry]:
-        return [model.entry for model in self._models]
 
     async def _fetch(self, entry: ModelEntry) -> None:
         """Fetch the artifact of a new or changed entry that names a source. Other changes do not wait for it."""

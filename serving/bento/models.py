@@ -40,6 +40,11 @@ from serving.versions.state import DeploymentState
 log = logging.getLogger("makunouchi.models")
 
 
+WATCH_S = 2.0
+# The same for sources: each look is a request to another host.
+SOURCE_WATCH_S = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What an entry means: its kind, its settings and its artifacts."""
@@ -126,9 +131,9 @@ class BentoModels:
         """The models with their versions and runners."""
         return [model.deployed for model in self]
 
-    def tags(self) -> list[str]:
-        """Return the tags of the versions that the entries name now."""
-        return list(dict.fromkeys(model.artifacts.stored_tag() for model in self))
+    def pins(self) -> list[tuple[str, str]]:
+        """Return the tags of the versions that the entries name now, each with the alias that names it, or empty."""
+        return list(dict.fromkeys((model.artifacts.stored_tag(), model.artifacts.alias) for model in self))
 
     def fault(self) -> str:
         """Return why the service cannot start, or an empty text.
@@ -153,14 +158,18 @@ class BentoModels:
         """Fetch the artifact of an entry that names a source. Raises ArtifactError and SettingsInvalid."""
         fetch_for_change(entry, self._settings, is_configured=entry in self.configured)
 
+    def watched(self) -> list[ModelEntry]:
+        """Return the entries of the served models that follow what they name."""
+        return [model.entry for model in self if model.entry.watch or self._settings.watch_store_s]
+
+    @property
+    def source_watch_s(self) -> float:
+        """The interval at which the sources of watched models are read."""
+        return self._settings.watch_store_s or SOURCE_WATCH_S
+
     def refresh(self, entry: ModelEntry) -> None:
         """Fetch what the source of a served entry holds now. Raises ArtifactError and SettingsInvalid."""
         fetch_for_change(entry, self._settings, is_configured=True)
-
-    @property
-    def watch_s(self) -> float:
-        """The interval at which newer versions are looked for; 0 where none are."""
-        return self._settings.watch_store_s
 
     def resolve(self, entry: ModelEntry) -> Resolved:
         """Return what an entry means. Reads the store. Raises KeyInvalid and ArtifactError."""
@@ -191,7 +200,10 @@ class BentoModels:
         alias = self._aliases.get(entry.name, entry.name)
         method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
         handle = connect(placed, limits, name=alias, method=method, model=wire_name)
-        deployed = deployed_model(artifacts, handle, configured=label_of(entry.artifact), state=self._state)
+        # Without an interval in the settings, a watched model is looked up every few seconds.
+        watch_s = self._settings.watch_store_s or WATCH_S if entry.watch else None
+        configured = label_of(entry.artifact)
+        deployed = deployed_model(artifacts, handle, configured=configured, state=self._state, watch_s=watch_s)
         served: ServedModel[Any] = ServedModel(
             alias,
             handle,

@@ -70,6 +70,13 @@ MODEL_REFUSED = ProblemType(
     "Model not usable",
     "The model could not be loaded, failed its warm-up prediction, or cannot be placed. Nothing has changed.",
 )
+PROMOTION_REFUSED = ProblemType(
+    "promotion-refused",
+    409,
+    "Promotion refused",
+    "The version is worse than the one that the alias names, or cannot be compared with it. The alias is unchanged; "
+    "`force` with a `reason` overrides this.",
+)
 NO_EMBEDDING = ProblemType(
     "no-embedding",
     409,
@@ -239,6 +246,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     RELOAD_REFUSED,
     MODEL_REFUSED,
     MODEL_FAILED,
+    PROMOTION_REFUSED,
     NO_EMBEDDING,
     PRECONDITION_FAILED,
     TOO_LARGE,

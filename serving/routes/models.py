@@ -13,6 +13,7 @@ from serving.http.operation import Content, Operation
 from serving.http.requests.json_body import JSON, resource
 from serving.http.requests.query import model_parameter
 from serving.routes.model_changes import state_of
+from serving.schemas.aliases import ModelAlias
 from serving.schemas.models import ModelDetails, ModelList, ModelVersion, details, summary
 from serving.versions.catalog import CatalogEntry, ModelCatalog, default_entry, list_entries, versions_of
 from serving.versions.model_changes import ModelChanges
@@ -27,7 +28,12 @@ def _list_models(catalog: ModelCatalog, changes: ModelChanges | None) -> Operati
     def model_list() -> ModelList:
         served = changes.entries() if changes is not None else ()
         return ModelList(
-            models=[_summary(entry) for entry in list_entries(catalog)], service=[state_of(each) for each in served]
+            models=[_summary(entry) for entry in list_entries(catalog)],
+            service=[state_of(each) for each in served],
+            aliases=[
+                ModelAlias(name=each.name, alias=each.alias, version=each.version, fault=each.fault or None)
+                for each in catalog.aliases()
+            ],
         )
 
     async def list_models(request: Request) -> Response:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import Field
 
 from models.card import Card, Column, DataSource, Parity, Scalar, Task
+from serving.schemas.aliases import ModelAlias
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, Response
 from serving.schemas.model_changes import ServedModelState
 
@@ -29,6 +30,7 @@ class ModelList(Response):
 
     models: list[ModelVersion]
     service: list[ServedModelState] = Field(description="The models of the service, and whether they answer.")
+    aliases: list[ModelAlias] = Field(description="Every alias, and why its version cannot be used, if so.")
 
 
 class ModelDetails(ModelVersion):

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     watch_store_s: float = Field(
         0.0,
         ge=0,
-        description="Interval at which the model store is checked for newer versions to serve; 0 disables the check.",
+        description="Interval at which the model store is checked for newer versions to serve and for aliases that "
+        "were moved; 0 disables the check.",
     )
     source_max_bytes: int = Field(
         20 << 30, gt=0, description="Maximum size of an artifact that is fetched from a source, such as `s3://`."

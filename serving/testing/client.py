@@ -24,7 +24,7 @@ from serving.kinds.served_model import ServedModel
 from serving.routes.health import Metrics
 from serving.testing.local_runner import LocalRunner
 from serving.version import VERSION
-from serving.versions.catalog import CatalogEntry
+from serving.versions.catalog import CatalogAlias, CatalogEntry
 from serving.versions.router import VersionRouter
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ class ModelClient:
 class _Catalog:
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
+
+    def aliases(self) -> list[CatalogAlias]:
+        return []
 
     def entries(self) -> list[CatalogEntry]:
         return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]

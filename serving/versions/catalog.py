@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,8 +26,22 @@ class CatalogEntry:
         return self.card.name
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogAlias:
+    """An alias of a version of a model. `fault` is why that version cannot be used."""
+
+    name: str
+    alias: str
+    version: str
+    fault: str = ""
+
+
 class ModelCatalog(Protocol):
     """Lists the models of the store."""
+
+    def aliases(self) -> Sequence[CatalogAlias]:
+        """Return the aliases of every model. May read the disk: call it in a thread."""
+        ...
 
     def entries(self) -> Sequence[CatalogEntry]:
         """Return every readable version of every model. May read the disk: call it in a thread.
@@ -41,6 +56,18 @@ class StoreCatalog:
 
     def __init__(self, models: Callable[[], Sequence[DeployedModel[StoredArtifact]]]) -> None:
         self._models = models
+
+    def aliases(self) -> list[CatalogAlias]:
+        """Return the aliases of every model, without those of a model whose aliases cannot be read."""
+        listed = []
+        for model in self._models():
+            # The versions are listed all the same. `list_aliases` reports the fault.
+            with contextlib.suppress(ArtifactError):
+                listed += [
+                    CatalogAlias(model.name, each.alias, each.version, each.fault)
+                    for each in model.artifacts.aliases.report()
+                ]
+        return listed
 
     def entries(self) -> list[CatalogEntry]:
         """Return every usable version of every model. Raises StoreUnavailable: each model was there at the start."""

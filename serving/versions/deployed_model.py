@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from models.card import Card
+from models.store.aliases import Aliases
 from serving.runners.interface import ModelRef, RunnerStatus
 from serving.versions.router import VersionRouter
 from serving.versions.state import DeploymentState
@@ -34,6 +35,9 @@ class ArtifactVersions(Protocol[A_co]):
 
     name: str
 
+    @property
+    def aliases(self) -> Aliases: ...
+
     def find(self, version: str | None = None) -> A_co: ...
 
     def read(self, version: str | None = None) -> A_co: ...
@@ -54,13 +58,17 @@ class VersionedRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeployedModel(Generic[A_co]):
-    """One model. `configured` is its artifact tag in the settings, `name` its name in the API and in the state."""
+    """One model. `configured` is its artifact tag in the settings, `name` its name in the API and in the state.
+
+    `watch_s` is the interval at which the version that `configured` names is looked up; None: that of the reconciler.
+    """
 
     name: str
     configured: str
     artifacts: ArtifactVersions[A_co]
     runner: VersionedRunner
     router: VersionRouter
+    watch_s: float | None = None
 
     @property
     def active(self) -> A_co:
@@ -79,8 +87,14 @@ class DeployedModel(Generic[A_co]):
 
 
 def deployed_model(
-    artifacts: ArtifactVersions[A], runner: VersionedRunner, *, configured: str, state: DeploymentState, name: str = ""
+    artifacts: ArtifactVersions[A],
+    runner: VersionedRunner,
+    *,
+    configured: str,
+    state: DeploymentState,
+    name: str = "",
+    watch_s: float | None = None,
 ) -> DeployedModel[A]:
     """Return a model with a router of its traffic. Without a `name` it has the name of its artifact."""
     name = name or artifacts.name
-    return DeployedModel(name, configured, artifacts, runner, VersionRouter(name, runner=runner, state=state))
+    return DeployedModel(name, configured, artifacts, runner, VersionRouter(name, runner=runner, state=state), watch_s)

@@ -48,6 +48,7 @@ class _Progress:
 
     store: Watch
     passes: Watch
+    looked: float = field(default_factory=time.monotonic)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
     reload_id: str = ""
@@ -65,7 +66,8 @@ class _Progress:
 class Reconciler:
     """Reconciler of `models`. Each split may name `max_versions` versions.
 
-    Every `watch_s` seconds it looks in the store for a newer version of each configured tag; 0 never does.
+    Every `watch_s` seconds, or those of the model, it looks up which version the configured tag of each model names
+    now, a newer one or the one that an alias was moved to; 0 never does.
     """
 
     def __init__(
@@ -123,6 +125,8 @@ class Reconciler:
     async def reload(self, name: str, version: str | None, *, timeout_s: float = CHANGE_TIMEOUT_S) -> ReloadResult:
         """Make `version` the default one and pin it; without one, what the configured tag resolves to now.
 
+        Of an alias, the version that it names now is pinned.
+
         Raises NotKnown for an unknown model or version, ReloadRefused with the reason when the version cannot be
         loaded or does not answer its example, and RunnerUnavailable; the previous version then remains the default.
         A caller that is cancelled does not stop the reload.
@@ -143,7 +147,8 @@ class Reconciler:
             except ArtifactError as error:
                 remains = f"version '{previous.version}'" if previous else "the previous version"
                 raise ReloadRefused(f"{error}; {remains} remains the default") from error
-            state = await asyncio.to_thread(self._state.pin, model.name, version, configured=model.configured)
+            pinned = active.version if version else None
+            state = await asyncio.to_thread(self._state.pin, model.name, pinned, configured=model.configured)
             progress.reload_id, progress.active = state.reload_id, active
             progress.reloads.settle()
             self._notify()
@@ -166,7 +171,7 @@ class Reconciler:
     async def _set_split(self, model: DeployedModel[StoredArtifact], split: TrafficSplit, timeout_s: float) -> None:
         progress = self._progress[model.name]
         async with progress.lock:
-            await asyncio.to_thread(check_split, model.artifacts, split)
+            split = await asyncio.to_thread(check_split, model.artifacts, split)
             try:
                 await model.runner.hold(split.versions, timeout_s=timeout_s)
             except ArtifactMissing as error:
@@ -211,21 +216,25 @@ class Reconciler:
         return await asyncio.shield(task)
 
     async def _run(self) -> None:
-        looked = time.monotonic()
         while True:
-            is_watch_due = bool(self._watch_s) and time.monotonic() - looked >= self._watch_s
-            if is_watch_due:
-                looked = time.monotonic()
             with self._passes.attempt():
                 await asyncio.to_thread(self._state.models)
-                self._start_pass(is_watch_due=is_watch_due)
-            await asyncio.sleep(min(PASS_EVERY_S, self._watch_s) if self._watch_s else PASS_EVERY_S)
+                self._start_pass()
+            watches = (self._watch_of(model) for model in self._models.values())
+            await asyncio.sleep(min([PASS_EVERY_S, *(watch_s for watch_s in watches if watch_s)]))
 
-    def _start_pass(self, *, is_watch_due: bool) -> None:
+    def _watch_of(self, model: DeployedModel[StoredArtifact]) -> float:
+        return self._watch_s if model.watch_s is None else model.watch_s
+
+    def _start_pass(self) -> None:
         """Start a task for each model that has none: one that loads for minutes delays no other."""
         for name, model in self._models.items():
             progress = self._progress[name]
             if not progress.lock.locked() and (progress.task is None or progress.task.done()):
+                watch_s = self._watch_of(model)
+                is_watch_due = bool(watch_s) and time.monotonic() - progress.looked >= watch_s
+                if is_watch_due:
+                    progress.looked = time.monotonic()
                 progress.task = asyncio.get_running_loop().create_task(
                     self._reconcile(model, progress, is_watch_due=is_watch_due), name=f"reconcile {name}"
                 )

@@ -23,6 +23,9 @@ from starlette.types import ASGIApp
 from models.card import Card, Column, DataSource, Metrics, Task
 from models.image.preprocessing import ImageDecoder, Preprocessing
 from models.recommender.events import NewEvent
+from models.store.alias_file import target_of
+from models.store.aliases import Aliases
+from models.store.artifacts import Artifact
 from serving.access.guard import build_guard
 from serving.app import build_app
 from serving.http.middleware.cors import Cors
@@ -39,7 +42,7 @@ from serving.kinds.served_model import ServedModel
 from serving.kinds.tabular.handler import TabularHandler
 from serving.kinds.tabular.version import TabularVersion
 from serving.routes.health import Metrics as MetricsPage
-from serving.versions.catalog import CatalogEntry
+from serving.versions.catalog import CatalogAlias, CatalogEntry
 from serving.versions.deployed_model import DeployedModel
 from serving.versions.reconciler import Reconciler
 from serving.versions.router import VersionRouter
@@ -143,6 +146,10 @@ class Catalog:
     def __init__(self, local_service: LocalService) -> None:
         self._service = local_service
 
+    def aliases(self) -> Sequence[CatalogAlias]:
+        reports = self._service.artifacts.aliases.report()
+        return [CatalogAlias("tabular", each.alias, each.version, each.fault) for each in reports]
+
     def entries(self) -> Sequence[CatalogEntry]:
         older = replace(self._service.table_card, created=datetime(2025, 1, 1, tzinfo=UTC))
         return [
@@ -166,13 +173,27 @@ class TableArtifacts:
 
     def __init__(self, local_service: LocalService) -> None:
         self._local_service = local_service
+        self._store = Path(local_service.settings.state_folder, "models")
+
+    @property
+    def aliases(self) -> Aliases:
+        """Aliases in a store of their own, of versions that the runner can load."""
+        return Aliases(self.name, store=self._store, find_version=self._artifact)
 
     def find(self, version: str | None = None) -> StoredTable:
+        version = version and (target_of(self._store / self.name, version) or version)
         self._local_service.table._find(version)
         return self.read(version)
 
     def read(self, version: str | None = None) -> StoredTable:
-        return StoredTable(version or "v1", self._local_service.table_card)
+        card = self._local_service.table_card
+        if version == "v0":
+            card = replace(card, metrics=dict(card.metrics) | {"accuracy": 0.8})
+        return StoredTable(version or "v1", card)
+
+    def _artifact(self, version: str) -> Artifact:
+        stored = self.find(version)
+        return Artifact(self.name, stored.version, self._store, stored.card)
 
     def versions(self) -> list[StoredTable]:
         return [self.read(version) for version in ("v1", "v0")]

@@ -11,7 +11,7 @@ import pytest
 
 from models.card import Card, Column, DataSource
 from models.store.artifacts import find, versions
-from training.promotion import objection_to, saving_version
+from training.promotion import objection_to_latest, saving_version
 
 CARD = Card(
     name="churn",
@@ -54,7 +54,7 @@ def test_a_worse_or_different_version_is_saved_and_not_promoted(
     tmp_path: Path, changes: dict[str, Any], objection: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = save(tmp_path)
-    assert objection_to(replace(CARD, **changes), store=tmp_path).startswith(objection)
+    assert objection_to_latest(replace(CARD, **changes), store=tmp_path).startswith(objection)
     second = save(tmp_path, **changes)
     assert find("churn", store=tmp_path).version == first
     assert find(f"churn:{second}", store=tmp_path).version == second

@@ -14,8 +14,8 @@ class ImageSettings(Settings):
 
     image_model: str = Field(
         "image:latest",
-        description="Image classifier: its tag, `name` or `name:version`, or a [source](sources.md), such as "
-        "`s3://bucket/image`.",
+        description="Image classifier: its tag, `name`, `name:version` or `name:alias`, or a [source](sources.md), "
+        "such as `s3://bucket/image`.",
     )
     image_placement: Placement = Field(
         "process",

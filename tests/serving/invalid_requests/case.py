@@ -16,6 +16,7 @@ PREDICT = "/v1/tabular/predict"
 RECOMMEND, BULK = "/v1/recommendations", "/v1/recommendations/bulk"
 FEEDBACK, INFER = "/v1/feedback", "/v2/models/tabular/infer"
 RELOAD = "/v1/models/tabular/reload"
+ALIASES = "/v1/models/tabular/aliases"
 KEYED = {"api_keys": API_KEYS}
 FETCHING = {"image_url_hosts": ("*",)}
 
@@ -83,7 +84,11 @@ def with_key(key: str) -> dict[str, Any]:
 
 
 def reload(version: str) -> dict[str, Any]:
-    return {"json": {"version": version}, "headers": {"X-API-Key": KEYS["admin"]}}
+    return as_admin({"version": version})
+
+
+def as_admin(body: object = None) -> dict[str, Any]:
+    return ({} if body is None else {"json": body}) | {"headers": {"X-API-Key": KEYS["admin"]}}
 
 
 @dataclass(eq=False)
@@ -101,3 +106,5 @@ class Bad:
     # The settings of the service, and the number of requests.
     settings: dict[str, Any] = field(default_factory=dict)
     times: int = 1
+    # A valid PUT to the same path before it.
+    before: dict[str, Any] | None = None

@@ -22,6 +22,8 @@ TABLE = [*BAD_PREDICTIONS, *BAD_REQUESTS]
 def ask(bad: Bad) -> tuple[list[int], httpx.Response]:
     """Return the sizes of the batches that reach a model of a new service, and its response to an invalid request."""
     local_service = LocalService(**({"max_body_bytes": 2_000_000} | bad.settings))
+    if bad.before is not None:
+        local_service.ask("PUT", bad.path, **bad.before).raise_for_status()
     answers = [local_service.ask(bad.method, bad.path, **bad.request) for _ in range(bad.times)]
     return local_service.images.calls + local_service.table.calls, answers[-1]
 

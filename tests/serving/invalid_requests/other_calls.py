@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.serving.access.credentials import KEYS
 from tests.serving.in_process_service import ROW, png
 from tests.serving.invalid_requests.case import (
+    ALIASES,
     CLASSIFY,
     FEEDBACK,
     FETCHING,
@@ -14,6 +17,7 @@ from tests.serving.invalid_requests.case import (
     RECOMMEND,
     RELOAD,
     Bad,
+    as_admin,
     binary,
     cold,
     event,
@@ -24,6 +28,31 @@ from tests.serving.invalid_requests.case import (
     twice,
     with_key,
 )
+
+
+def alias(
+    what: str,
+    name: str,
+    body: object,
+    status: int,
+    says: str,
+    parameter: str = "",
+    *,
+    before: dict[str, Any] | None = None,
+) -> Bad:
+    """Return an invalid PUT of an alias, or DELETE without a body. `parameter` of the path is at fault, if given."""
+    return Bad(
+        what,
+        f"{ALIASES}/{name}",
+        as_admin(body),
+        status,
+        says,
+        ["path", parameter] if parameter else None,
+        method="DELETE" if body is None else "PUT",
+        settings=KEYED,
+        before=before,
+    )
+
 
 BAD_REQUESTS = [
     Bad("invalid base64", CLASSIFY, {"json": {"image": "é"}}, 422, "base64", ["body", "image"]),
@@ -155,6 +184,32 @@ BAD_REQUESTS = [
     Bad("administration without a key", "/v1/models/tabular/reload", {}, 403, "requires an admin key"),
     Bad("a reload of an unknown version", RELOAD, reload("v9"), 404, "no version 'v9'", settings=KEYED),
     Bad("a reload of a broken version", RELOAD, reload("cut"), 409, "missing or cut", settings=KEYED),
+    alias("an alias of an unknown version", "champion", {"version": "v9"}, 404, "no version 'v9'"),
+    alias(
+        "an alias of a broken version", "champion", {"version": "cut"}, 409, "missing or cut; the alias is unchanged"
+    ),
+    alias("an alias named latest", "latest", {"version": "v1"}, 422, "'latest' is not a valid alias", "alias"),
+    alias("an alias in capitals", "Champion", {"version": "v1"}, 422, "at most 63 of a-z", "alias"),
+    alias("an alias named like a version", "v0", {"version": "v1"}, 422, "'v0' is a version of 'tabular'", "alias"),
+    alias("a forced promotion without a reason", "champion", {"version": "v1", "force": True}, 422, "force requires a"),
+    alias(
+        "a promotion of a worse version",
+        "champion",
+        {"version": "v0"},
+        409,
+        "tabular:v0 is not promoted to 'champion': its accuracy is 0.8000, and that of tabular:v1 is 0.9000",
+        before=as_admin({"version": "v1"}),
+    ),
+    alias("removing an unknown alias", "champion", None, 404, "no alias 'champion' of 'tabular'; known: none", "alias"),
+    Bad(
+        "aliases of an unknown model",
+        "/v1/models/nothing/aliases",
+        as_admin(),
+        404,
+        "no model 'nothing' is served; served: tabular",
+        method="GET",
+        settings=KEYED,
+    ),
     Bad(
         "one request too many", PREDICT, rows(age="x"), 429, "more than 1 requests", settings={"rate_limit": 1}, times=2
     ),

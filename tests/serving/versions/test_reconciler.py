@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from models.card import Card
-from models.errors import ArtifactInvalid, NotKnown
+from models.errors import ArtifactInvalid, ArtifactMissing, NotKnown
+from models.store.aliases import Aliases
 from models.watch import failing
 from serving.context import VersionRequest, set_version_request
 from serving.errors.exceptions import ReloadRefused
@@ -42,6 +43,10 @@ class Artifacts:
     newest: str = "v1"
 
     error: Exception | None = None
+
+    @property
+    def aliases(self) -> Aliases:
+        return Aliases(self.name)
 
     def find(self, version: str | None = None) -> Stored:
         if self.error is not None:
@@ -248,6 +253,69 @@ def test_a_newer_version_in_the_store_is_loaded_and_a_bad_one_is_tried_once(
             assert runner.version == "v2"
             runner.artifacts.newest = "v3"
             await until(lambda: runner.version == "v3")
+
+    run()
+
+
+def test_each_model_has_its_own_interval_of_the_watch(tmp_path: Path) -> None:
+    @in_loop
+    async def run() -> None:
+        state = DeploymentState(tmp_path)
+        watched, unwatched, other = (Runner(Artifacts(name)) for name in ("watched", "unwatched", "other"))
+        models = [
+            deployed_model(runner.artifacts, runner, configured="m:champion", state=state, watch_s=watch_s)
+            for runner, watch_s in ((watched, 0.02), (unwatched, 0.0), (other, None))
+        ]
+        for watch_s, followed in ((0.0, False), (0.02, True)):
+            reconciler = Reconciler(models, state, watch_s=watch_s)
+            reconciler.start()
+            for runner in (watched, unwatched, other):
+                runner.artifacts.newest = f"v{watch_s}"
+            await until(lambda watch_s=watch_s: watched.version == f"v{watch_s}")  # type: ignore[misc]
+            await passes()
+            assert (other.version == f"v{watch_s}") is followed
+            await reconciler.stop()
+        assert unwatched.reloads == []
+
+    run()
+
+
+def test_a_reload_of_an_alias_pins_the_version_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_loop
+    async def run() -> None:
+        runner = Runner()
+
+        async def resolve(version: str | None, *, timeout_s: float = 1.0) -> ModelRef:
+            runner.reloads.append(version)
+            runner.restart("v2" if version == "champion" else version or "v1")
+            return ModelRef("m", runner.version)
+
+        monkeypatch.setattr(runner, "reload", resolve)
+        async with gateway(tmp_path, runner) as (reconciler, _):
+            result = await reconciler.reload("m", "champion")
+            assert result.model.version == "v2"
+            await passes()
+            assert runner.reloads == ["champion"]
+            assert DeploymentState(tmp_path).model("m").version == "v2"
+            assert reconciler.report("m").is_converged
+
+    run()
+
+
+def test_an_alias_of_a_deleted_version_leaves_the_loaded_one_and_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @in_loop
+    async def run() -> None:
+        runner = Runner()
+        async with gateway(tmp_path, runner, watch_s=0.02) as (reconciler, _):
+            text = "alias 'champion' of artifact 'm' names version 'v9', which is not in the model store; known: v1"
+            runner.artifacts.error = ArtifactMissing(text)
+            await until(lambda: "model_store" in failing())
+            await passes()
+            assert caplog.text.count(f"cannot look up m in the model store, its versions remain: {text}") == 1
+            assert reconciler.report("m").error == f"the model store: {text}"
+            assert (runner.version, runner.reloads) == ("v1", [])
 
     run()
 

@@ -59,6 +59,9 @@ PUBLIC = {
     "get_traffic": "GET /v1/models/{name}/traffic",
     "set_traffic": "PUT /v1/models/{name}/traffic",
     "reset_traffic": "DELETE /v1/models/{name}/traffic",
+    "list_aliases": "GET /v1/models/{name}/aliases",
+    "set_alias": "PUT /v1/models/{name}/aliases/{alias}",
+    "delete_alias": "DELETE /v1/models/{name}/aliases/{alias}",
     "livez": "GET /livez",
     "readyz": "GET /readyz",
     "health": "GET /health",
@@ -198,7 +201,7 @@ def test_every_json_example_gets_a_valid_response(document: dict[str, Any]) -> N
                 if "application/json" in content:
                     schema = {**content["application/json"]["schema"], "components": document["components"]}
                     jsonschema.validate(response.json(), schema, jsonschema.Draft202012Validator)
-    assert tried == 36 + 18 + 2 + 1 + 5 + 21
+    assert tried == 36 + 18 + 2 + 1 + 5 + 21 + 3
 
 
 def test_the_tabular_request_follows_the_card(document: dict[str, Any]) -> None:

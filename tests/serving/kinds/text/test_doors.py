@@ -28,7 +28,7 @@ from serving.kinds.text.version import TextVersion
 from serving.routes.health import Metrics
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from serving.server.fast_path.operations import fast_operations
-from serving.versions.catalog import CatalogEntry
+from serving.versions.catalog import CatalogAlias, CatalogEntry
 from serving.versions.router import VersionRouter
 from tests.serving.event_loop import in_loop
 from tests.serving.http_server import listening
@@ -69,6 +69,9 @@ class Catalog:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
+
+    def aliases(self) -> list[CatalogAlias]:
+        return []
 
     def entries(self) -> list[CatalogEntry]:
         return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
