@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import ArtifactInvalid, ArtifactMissing, SourceUnavailable, StoreUnavailable
+from models.store.archive import export_version, import_version
 from models.store.artifacts import MANIFEST_FILE, file_sha256, find, verify, versions
 from models.store.sources import fetch as fetch_module
 from models.store.sources.fetch import fetch
@@ -309,3 +310,13 @@ def test_partial_files_of_an_earlier_content_are_removed(tmp_path: Path, store: 
     records = [file for file in leftovers(store) if file.startswith(".sources/")]
     assert len(records) == 1
     assert json.loads((store.parent / records[0]).read_text())["name"] == "churn"
+
+
+def test_a_fetched_artifact_is_exported_and_imported(artifact: Path, store: Path, tmp_path: Path) -> None:
+    fetched = fetch(f"file://{artifact}", name="churn", options=FAST)
+    export_version(fetched.tag, tmp_path / "churn.tar.gz")
+    imported = import_version(tmp_path / "churn.tar.gz", store=tmp_path / "other" / "models")
+    assert (imported.tag, imported.card) == (fetched.tag, fetched.card)
+    # What `export` writes is a source too.
+    again = fetch(f"file://{tmp_path}/churn.tar.gz", name="churn", options=FAST)
+    assert again == fetched
