@@ -54,8 +54,8 @@ class ArtifactCache:
 
     @property
     def alias(self) -> str:
-        """The configured alias; empty where a version is configured, or `latest`. Raise as `find`."""
-        return "" if self._configured in ("latest", self.read().version) else self._configured
+        """The configured alias; empty where a version, `latest` or a source is configured. Raise as `find`."""
+        return "" if self._remote or self._configured in ("latest", self.read().version) else self._configured
 
     def find_verified(self, version: str | None = None) -> Artifact:
         """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered.

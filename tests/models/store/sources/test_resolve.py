@@ -125,6 +125,7 @@ def test_the_cache_of_artifacts_follows_what_was_fetched(tmp_path: Path, store: 
     assert cache.find() == second
     assert cache.find(first.version) == first
     assert cache.find_verified() == second
+    assert (cache.stored_tag(), cache.alias) == (second.tag, "")
     assert {artifact.version for artifact in cache.versions()} == {first.version, second.version}
 
 
