@@ -80,7 +80,9 @@ def check() -> None:
 base = bentoml.images.Image(base_image="python:3.13-slim-trixie", distro="none", python_version="3.13")
 
 # Each runner can be served alone, on another host: bentoml serve service:ImageRunner
-globals().update({runner.service.name: runner.service for runner in models.runners})
+globals().update(
+    {placed.on.name: placed.on for runner in models.runners for placed in runner.dependencies if placed.on}
+)
 Gateway: Any = bentoml.service(
     service_class=GatewayService.using(settings), image=base, **service_config(settings, workers=settings.gateways)
 )(bentoml.asgi_app(app, path="/")(gateway_class(models, module=__name__, check=check)))

@@ -17,10 +17,14 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 def usable_cores(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
     """Return the number of cores that this process may use, at least 1. Quotas are rounded up.
 
-    Read cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`); a machine with neither has no quota.
+    Read cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`); a machine with neither has no quota. `OMP_NUM_THREADS`, the
+    bound that other runtimes read, applies too.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder in _control_groups(cgroups, membership) if (quota := _quota(folder)) is not None]
+    bound = os.environ.get("OMP_NUM_THREADS", "")
+    if bound.isdecimal() and int(bound):
+        quotas.append(int(bound))
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 

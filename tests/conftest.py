@@ -30,6 +30,7 @@ pytest_plugins = [
     "tests.fixtures_recommender",
     # It imports the others.
     "tests.fixtures_default",
+    "tests.fixtures_several",
     "serving.testing.plugin",
 ]
 # The groups of live tests: of the default models, of the small services of tests/live/projects, and of tests/deploy.

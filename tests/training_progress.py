@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 # Fixtures that train a model unless the cache has it.
-TRAINED = {"default_home", "image_store", "tabular_store", "recommender_store", "held_out"}
+TRAINED = {"default_home", "several_home", "image_store", "tabular_store", "recommender_store", "held_out"}
 
 
 @pytest.hookimpl(wrapper=True)

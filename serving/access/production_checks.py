@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from models.errors import SettingsInvalid
 from serving.access.api_keys import PLACEHOLDER_HASHES, ApiKey, KeyRing, hash_of
+from serving.process.bounds import unavailable_cpus
 
 if TYPE_CHECKING:
     from serving.settings.settings import Settings
@@ -28,6 +29,8 @@ def setting_faults(settings: Settings) -> Iterator[str]:
         missing = next(name for name in _JWT if name not in given)
         yield f"setting MAKUNOUCHI_{missing.upper()}: it is empty; tokens require an issuer, an audience and a key set"
     yield from _store_faults(settings)
+    if missing_cpus := unavailable_cpus(settings.runner_cpus):
+        yield f"setting MAKUNOUCHI_RUNNER_CPUS: this process may not run on {', '.join(map(str, missing_cpus))}"
     if settings.environment == "production":
         if not keys and not fault and not given:
             yield (

@@ -7,6 +7,7 @@ without one the spans are discarded, at about a third of the processor time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from starlette.middleware import Middleware
 from models.private_files import withdraw_permissions
 from serving.bento.tracing import tracing
 from serving.process.arbiter import supervise
+from serving.process.bounds import RunnerBounds
 from serving.process.parent_watchdog import end_with_parent, is_orphan, remove_sockets
 from serving.process.startup import distrust_forwarded_headers, remove_reports, restrict_new_files
+from serving.process.watchdog import ProcessLimits
+from serving.settings.settings import Settings
 
 
 class HttpAppFactory(ServiceAppFactory):  # type: ignore[misc]
@@ -55,9 +59,10 @@ def prepare_process(*, grace_s: float) -> None:
     distrust_forwarded_headers()
 
 
-def prepare_parent(*, grace_s: float) -> None:
-    """Prepare the process of `bentoml serve`, which starts the others."""
-    supervise(grace_s=grace_s)
+def prepare_parent(settings: Settings, bounds: Mapping[str, RunnerBounds] | None = None) -> None:
+    """Prepare the process of `bentoml serve`, which starts the others. `bounds` are those of services by name."""
+    hang_s = settings.request_timeout_s if settings.hang_timeout_s is None else settings.hang_timeout_s
+    supervise(ProcessLimits(settings.shutdown_grace_s, hang_s, settings.start_timeout_s), bounds)
     restrict_new_files()
     # BentoML has created it.
     withdraw_permissions(Path(BentoMLContainer.prometheus_multiproc_dir.get()))

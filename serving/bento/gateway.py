@@ -166,7 +166,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     # Operations that the fast path answers, if the server supports it.
     fast_operations: Callable[[], Sequence[FastOperation]] = tuple
     # Called with what has to be called when the models have changed.
-    on_models_change: Callable[[Callable[[], None]], None] = lambda update: None
+    on_models_change: Callable[[Callable[[], None]], None] = staticmethod(lambda update: None)
     _draining: GracefulShutdown | None = None
 
     @classmethod
@@ -177,8 +177,7 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
-        grace_s = self.settings.shutdown_grace_s
-        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, grace_s=grace_s))
+        self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, self.settings))
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -227,7 +226,7 @@ def gateway_class(
         "check_models": bentoml.on_deployment(staticmethod(check)),
     }
     for runner in models.runners:
-        members[f"runner_{runner.service.name}"] = runner.placed
+        members |= {f"runner_{placed.on.name}": placed for placed in runner.dependencies if placed.on is not None}
     for name, method in models.handlers.native_methods().items():
         members[name] = bentoml.api(_as_method(name, method))
     return type("Gateway", (), members)

@@ -195,7 +195,7 @@ class BentoModels:
             max_batch_rows=settings.max_batch_rows,
             max_batch_bytes=settings.max_batch_bytes,
             max_queue_rows=settings.max_queue_rows,
-            calls_in_flight=kind.calls_in_flight(settings),
+            calls_in_flight=entry.replicas * kind.calls_in_flight(settings),
         )
         alias = self._aliases.get(entry.name, entry.name)
         method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
@@ -252,6 +252,7 @@ class BentoModels:
                     artifact=options.tag,
                     kind=kind.name,
                     placement=options.placement,
+                    replicas=self._settings.runner_replicas if options.placement == "process" else 1,
                     options=dict(options.options),
                 )
                 entries.append(entry)

@@ -26,6 +26,7 @@ from serving.context import current_context, current_request_id
 from serving.http.middleware.native_bodies import NativeBodies
 from serving.observability.logging import set_up_logs
 from serving.observability.watch_metrics import report_watches
+from serving.process.bounds import RunnerBounds
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import is_named_parent
 from serving.process.startup import report_started
@@ -139,14 +140,15 @@ class RunnerAppFactory(HttpAppFactory):
 
 
 class RunnerService(Service[T]):  # type: ignore[misc]
-    """A BentoML service whose application is the runner's. `using` gives it settings."""
+    """A BentoML service whose application is the runner's. `using` gives it settings and bounds."""
 
     settings: Settings
+    bounds: RunnerBounds
 
     @classmethod
-    def using(cls, settings: Settings) -> type[RunnerService[Any]]:
-        """This class with `settings`, to be passed as `service_class=`."""
-        return type(cls.__name__, (cls,), {"settings": settings})
+    def using(cls, settings: Settings, bounds: RunnerBounds | None = None) -> type[RunnerService[Any]]:
+        """Return a subclass with `settings` and bounds, those of the settings by default, for `service_class=`."""
+        return type(cls.__name__, (cls,), {"settings": settings, "bounds": bounds or RunnerBounds.of(settings)})
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -157,7 +159,7 @@ class RunnerService(Service[T]):  # type: ignore[misc]
         # The gateway's hook is called before those of its runners.
         if not is_named_parent():
             self._check_served_by_itself()
-        prepare_parent(grace_s=self.settings.shutdown_grace_s)
+        prepare_parent(self.settings, {self.name: self.bounds})
 
     def _check_served_by_itself(self) -> None:
         try:
@@ -167,6 +169,7 @@ class RunnerService(Service[T]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         prepare_process(grace_s=self.settings.shutdown_grace_s)
+        self.bounds.set_cpus()
         if is_main:
             self._check_served_by_itself()
         self.inject_config()

@@ -34,7 +34,13 @@ class RunnerProcess:
     service: Any  # Any: a BentoML service
     placed: Placed[Any]
     placement: str
+    replicas: int = 1
     models: set[str] = field(default_factory=set)
+
+    @property
+    def dependencies(self) -> tuple[Placed[Any], ...]:
+        """The dependency of the gateway on each of its processes."""
+        return (self.placed, *self.placed.replicas)
 
 
 class Runners:
@@ -99,12 +105,12 @@ class Runners:
         return runner.placed
 
     def _name_of(self, entry: ModelEntry, kind: Kind[Any]) -> str:
-        """Return the name of the BentoML service for an entry. A runner has one placement."""
+        """Return the name of the BentoML service for an entry. A runner has one placement and number of processes."""
         base = f"{_camel(entry.runner)}Runner" if entry.runner else kind.runner
         names = [base, *(f"{base}{number}" for number in range(2, 1000))]
         for name in names:
             runner = self._by_name.get(name)
-            if runner is None or runner.placement == entry.placement:
+            if runner is None or (runner.placement, runner.replicas) == (entry.placement, entry.replicas):
                 return name
         raise SettingsInvalid(f"more than {len(names)} placements of one runner")
 
@@ -120,10 +126,17 @@ class Runners:
         return processes[0]
 
     def _make(self, name: str, kind: Kind[Any], entry: ModelEntry) -> RunnerProcess:
-        service = self._service(name, kind)
-        return RunnerProcess(service, place(service, entry.placement), entry.placement)
+        # Not BentoML's workers of one service, which share a socket: a gateway could not reach each of them.
+        service, *others = (
+            self._service(name if number == 1 else f"{name}_{number}", name, kind)
+            for number in range(1, entry.replicas + 1)
+        )
+        placed: Placed[Any] = place(service, entry.placement, replicas=others)
+        return RunnerProcess(service, placed, entry.placement, entry.replicas)
 
-    def _service(self, name: str, kind: Kind[Any]) -> Any:  # Any: a BentoML service
+    def _service(self, process: str, name: str, kind: Kind[Any]) -> Any:  # Any: a BentoML service
+        """Return the service of one process of the runner `name`."""
+
         def hosted(may_block: bool) -> HostedModels:
             runner = self._by_name[name]
             host = ModelHost(
@@ -142,7 +155,7 @@ class Runners:
             def __init__(self) -> None:
                 self.hosted = hosted
 
-        Runner.__name__ = Runner.__qualname__ = name
+        Runner.__name__ = Runner.__qualname__ = process
         Runner.__doc__ = kind.runner_description
         Runner.__module__ = self._module
         for method_name, spec in kind.methods.items():

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from serving.observability.process_metrics import ProcessMetrics
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -28,6 +30,7 @@ def exposition(registry: CollectorRegistry) -> tuple[bytes, str]:
     _remove_gauges_of_dead_processes(folder)
     all_processes = CollectorRegistry()
     multiprocess.MultiProcessCollector(all_processes, path=folder)  # type: ignore[no-untyped-call]
+    all_processes.register(ProcessMetrics())
     return generate_latest(all_processes), CONTENT_TYPE_LATEST
 
 

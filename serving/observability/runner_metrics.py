@@ -36,6 +36,14 @@ class RunnerMetrics:
             "makunouchi_runner_up", "Whether a runner answers (1) or not (0).", ["runner"],
             registry=registry, multiprocess_mode="livemin",
         )  # fmt: skip
+        self.replicas = Gauge(
+            "makunouchi_runner_replicas", "Processes of a runner.", ["runner"],
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self.replicas_up = Gauge(
+            "makunouchi_runner_replicas_up", "Processes of a runner that answer.", ["runner"],
+            registry=registry, multiprocess_mode="livemin",
+        )  # fmt: skip
 
 
 class RunnerGauge:
@@ -48,6 +56,8 @@ class RunnerGauge:
         self._shed = {priority: metrics.shed.labels(runner, priority) for priority in PRIORITIES}
         self._up = metrics.up.labels(runner)
         self._up.set(0)
+        self._replicas = metrics.replicas.labels(runner)
+        self._replicas_up = metrics.replicas_up.labels(runner)
         self._counts = MetricCounts(BATCH_BUCKETS)
         self._queued_rows: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
 
@@ -68,6 +78,11 @@ class RunnerGauge:
     def up(self, is_up: bool) -> None:
         """Set whether the runner answers."""
         self._up.set(is_up)
+
+    def replicas(self, up: int, number: int) -> None:
+        """Set how many processes of the runner answer, and how many there are."""
+        self._replicas_up.set(up)
+        self._replicas.set(number)
 
     def flush(self) -> None:
         """Write the counts."""

@@ -17,7 +17,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,23 +26,30 @@ from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 from circus.exc import ConflictError  # type: ignore[import-untyped]
 
+from serving.process.bounds import RunnerBounds
 from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import name_parent
-from serving.process.restarts import RestartPolicy
+from serving.process.replacements import Replacements
+from serving.process.restarts import RestartPolicy, service_name
 from serving.process.startup import STARTED_FOLDER
+from serving.process.watchdog import ProcessLimits, Watchdog
 
-# Between two checks for dead processes: 0.2 ms of processor time for four processes.
+# Between two checks of the processes: 0.4 ms of processor time for four processes.
 _CHECK_EVERY_S: Final = 0.25
 _RETRY_STOP_S: Final = 0.05
 _Arbiter: Any = circus.Arbiter  # Any: BentoML annotates `stop` with None, and it returns an awaitable
+# By service name; BentoML prepares each service by its own call.
+_bounds: Final[dict[str, RunnerBounds]] = {}
 
 
-def supervise(*, grace_s: float) -> None:
+def supervise(limits: ProcessLimits, bounds: Mapping[str, RunnerBounds] | None = None) -> None:
     """Prepare the process of `bentoml serve`: replace the constructor of BentoML's arbiter, before it creates one.
 
-    Processes that run KILL_MARGIN_S longer than `grace_s` after a stop signal are killed.
+    Processes that run KILL_MARGIN_S longer than `limits.grace_s` after a stop signal are killed. `bounds` are those of
+    services by name, in addition to those of earlier calls.
     """
     name_parent()
+    _bounds.update(bounds or {})
     original = inspect.unwrap(_Arbiter.__init__)
 
     @functools.wraps(original)
@@ -53,18 +60,21 @@ def supervise(*, grace_s: float) -> None:
         services = list(watchers)
         for watcher in services:
             watcher.env[STARTED_FOLDER] = str(folder)
+            watcher.env.update(_bounds.get(service_name(watcher), RunnerBounds()).environment())
             # With BENTOML_CONTAINERIZED BentoML restarts no process.
             watcher.respawn = True
         original(arbiter, watchers, **{**options, **_endpoints(folder, options), "check_delay": _CHECK_EVERY_S})
         for watcher in arbiter.watchers:
-            watcher.graceful_timeout = grace_s + KILL_MARGIN_S
+            watcher.graceful_timeout = limits.grace_s + KILL_MARGIN_S
         arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stop = functools.partial(_stop, arbiter)
         # circus calls it at SIGTERM and SIGINT.
-        arbiter.ctrl.sys_hdl.quit = functools.partial(_quit, arbiter, stop, limit_s=grace_s + 2 * KILL_MARGIN_S)
-        policy = RestartPolicy(lambda: services, folder)
+        arbiter.ctrl.sys_hdl.quit = functools.partial(_quit, arbiter, stop, limit_s=limits.grace_s + 2 * KILL_MARGIN_S)
+        replacements = Replacements(folder)
+        watchdog = Watchdog(lambda: services, folder, limits, replacements, bounds=_bounds)
+        policy = RestartPolicy(lambda: services, folder, replacements=replacements, ended=lambda: watchdog.ended)
         # circus calls it at every check.
-        arbiter.manage_watchers = functools.partial(_check, arbiter, policy, arbiter.manage_watchers, stop)
+        arbiter.manage_watchers = functools.partial(_check, arbiter, watchdog, policy, arbiter.manage_watchers, stop)
 
     _Arbiter.__init__ = init
 
@@ -94,8 +104,16 @@ def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:
     return {"endpoint": f"{scheme}://{folder}/control", "pubsub_endpoint": f"{scheme}://{folder}/events"}
 
 
-def _check(arbiter: Any, policy: RestartPolicy, manage: Callable[[], Any], stop: Callable[[], Any]) -> Any:
-    """Have circus restart dead processes when that is due, or stop when a service cannot start."""
+def _check(
+    arbiter: Any,
+    watchdog: Watchdog,
+    policy: RestartPolicy,
+    manage: Callable[[], Any],
+    stop: Callable[[], Any],
+) -> Any:
+    """Kill hung processes, and have circus restart dead ones when that is due, or stop when a service cannot start."""
+    if not arbiter._stopping:
+        watchdog.check()
     is_due = policy.is_due()
     if policy.unstartable is not None:
         # circus raises it in the main thread after the stop.

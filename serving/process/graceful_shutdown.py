@@ -16,6 +16,8 @@ from typing import Any, Final
 log = logging.getLogger("makunouchi.draining")
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Ends the grace period of a shutdown: the supervisor does not wait for a process in which a model hangs.
+END_GRACE_PERIOD: Final = signal.SIGUSR1
 # From the end of the grace period until a process that still runs is killed. A runner waits 2 s longer than a gateway.
 KILL_MARGIN_S: Final = 5.0
 
@@ -72,6 +74,8 @@ class GracefulShutdown:
             for each in SIGNALS:
                 self._previous[each] = signal.getsignal(each)
                 signal.signal(each, on_signal)
+            self._previous[END_GRACE_PERIOD] = signal.getsignal(END_GRACE_PERIOD)
+            signal.signal(END_GRACE_PERIOD, lambda *_: loop.call_soon_threadsafe(self.end_grace_period))
         except ValueError:
             # Not the main thread: a server in a test, which stops it itself.
             self._previous.clear()
@@ -88,7 +92,7 @@ class GracefulShutdown:
         """Start the shutdown. A second Ctrl-C ends it immediately."""
         if self.is_begun:
             if signum == signal.SIGINT and self._signal == signal.SIGINT:
-                self._end_grace_period()
+                self.end_grace_period()
             return
         self.is_begun = True
         self._signal = signum
@@ -98,10 +102,13 @@ class GracefulShutdown:
         if not self._in_flight:
             self._finish()
         else:
-            self._timer = asyncio.get_running_loop().call_later(self.grace_s, self._end_grace_period)
+            self._timer = asyncio.get_running_loop().call_later(self.grace_s, self.end_grace_period)
 
-    def _end_grace_period(self) -> None:
-        log.warning("cancelling %d still in flight after %.0f s", self._in_flight, self.grace_s)
+    def end_grace_period(self) -> None:
+        """Cancel what is in flight, if the shutdown has begun."""
+        if not self.is_begun or self.is_over:
+            return
+        log.warning("cancelling %d still in flight at the end of the grace period", self._in_flight)
         self.is_over = True
         self.sessions_end.set()
         for task in self._tasks:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import psutil  # type: ignore[import-untyped]
+
+from serving.process.replacements import Replacements
 
 log = logging.getLogger("makunouchi.supervision")
 
@@ -32,14 +34,22 @@ class Watched(Protocol):
 class RestartPolicy:
     """A record of the processes that have died. Call `is_due` often, and `restarted` when circus has checked them.
 
-    `folder` contains a file for each process that has started.
+    `folder` contains a file for each process that has started. `ended` are the processes that the watchdog has killed.
     """
 
     def __init__(
-        self, watched: Callable[[], Iterable[Watched]], folder: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        watched: Callable[[], Iterable[Watched]],
+        folder: Path,
+        *,
+        replacements: Replacements | None = None,
+        ended: Callable[[], Collection[int]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._watched = watched
         self._folder = folder
+        self._replacements = replacements
+        self._ended = ended
         self._clock = clock
         # The names of services of which a process has started.
         self._started: set[str] = set()
@@ -56,7 +66,7 @@ class RestartPolicy:
         """Record dead processes, and return whether circus has to check its processes now."""
         # A process that circus stops itself, for `--reload`, has not died.
         listed = {
-            pid: _service_name(each)
+            pid: service_name(each)
             for each in self._watched()
             for pid, process in each.processes.items()
             if not process.stopping
@@ -77,9 +87,15 @@ class RestartPolicy:
 
     def _record_death(self, pid: int, name: str) -> None:
         mark = self._mark(pid)
+        if pid not in self._ended() and self._replacements is not None:
+            if mark.exists():
+                self._replacements.add(name, "died", "its process has died; a new process is starting")
+            else:
+                self._replacements.add(name, "start", "its process failed to start; a new process is starting")
         if mark.exists():
             mark.unlink()
-            log.warning("%s (process %d) has died, restarting it", name, pid)
+            if pid not in self._ended():
+                log.warning("%s (process %d) has died, restarting it", name, pid)
         elif name in self._started:
             log.error("%s failed to start, trying again", name)
         else:
@@ -104,6 +120,9 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _service_name(watched: Watched) -> str:
-    # BentoML's names: "service" for the served one, "service_<name>" for its dependencies.
-    return watched.name.removeprefix("service_") if watched.name != "service" else "the gateway"
+def service_name(watched: Watched) -> str:
+    """Return the name of a service: BentoML's watchers are called "service" or "service_<name>"."""
+    arguments = list(getattr(watched, "args", ()))
+    if "--service-name" in arguments:
+        return str(arguments[arguments.index("--service-name") + 1])
+    return watched.name.removeprefix("service_")

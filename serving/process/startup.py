@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from serving.process.heartbeat import heartbeat
+
 # Set by `serving/process/arbiter.py` for the processes that it supervises.
 STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
 # Of glibc: allocations of at least so many bytes are returned to the system when they are freed.
@@ -84,12 +86,15 @@ def release_memory() -> None:
 
 
 def report_started() -> None:
-    """Report the start of this process to the supervisor, if there is one, by a file named after the process id."""
+    """Report the start of this process to the supervisor, if there is one, and that it lives from now on.
+
+    The report is a file named after the process id. Call inside the event loop.
+    """
     folder = os.environ.get(STARTED_FOLDER)
     if folder:
         # A supervisor that is stopping has removed it.
         with suppress(FileNotFoundError):
-            (Path(folder) / str(os.getpid())).touch()
+            heartbeat.start(Path(folder) / str(os.getpid()))
 
 
 def remove_reports() -> None:

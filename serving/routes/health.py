@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,16 @@ from serving.process.python_version import python_warnings
 from serving.routes.pages import server_url
 from serving.runners.interface import Runner, RunnerStatus
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION, ModelUsed
-from serving.schemas.service import Health, Index, Link, Liveness, Readiness, RunnerReadiness, ServiceInfo
+from serving.schemas.service import (
+    Health,
+    Index,
+    Link,
+    Liveness,
+    Readiness,
+    ReplicasReady,
+    RunnerReadiness,
+    ServiceInfo,
+)
 from serving.versions.model_changes import ModelChanges
 
 NAME = "makunouchi"
@@ -33,7 +42,7 @@ STATUS_TIMEOUT_S = 2.0
 # How long the text of the metrics is kept: rendering it takes 20 ms of processor time and more.
 METRICS_KEEP_S = 0.5
 _MODEL = {"name": EXAMPLE_MODEL, "version": EXAMPLE_VERSION}
-_RUNNER = {"ready": True, "model": _MODEL, "detail": "", "required": True}
+_RUNNER = {"ready": True, "model": _MODEL, "detail": "", "required": True, "replicas": None}
 _METRICS = 'makunouchi_requests_total{method="POST",route="/v1/jobs",status="200"} 42.0\n'
 _TIME = "2026-01-31T12:00:00Z"
 
@@ -173,6 +182,7 @@ async def readiness(runners: Sequence[Runner], changes: ModelChanges | None = No
             model=ModelUsed(name=status.model.name, version=status.model.version) if status.model else None,
             detail=status.detail,
             required=runner.name not in entries or entries[runner.name].entry.required,
+            replicas=ReplicasReady(**asdict(status.replicas)) if status.replicas else None,
         )
         for runner, status in zip(runners, statuses, strict=True)
     }

@@ -50,6 +50,8 @@ class QueueGauge(Protocol):
 
     def up(self, is_up: bool) -> None: ...
 
+    def replicas(self, up: int, number: int) -> None: ...
+
 
 Call = Callable[[Sequence[QueuedCall[T, R]]], Awaitable[Sequence[R | Exception]]]
 

@@ -15,7 +15,7 @@ import numpy as np
 from models.errors import RunnerUnavailable, VersionNotLoaded
 from serving.context import Priority, current_priority
 from serving.runners.batching import BatchLimits, DynamicBatcher, QueueGauge
-from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
+from serving.runners.interface import ModelRef, Replicas, RunnerResponse, RunnerStatus
 from serving.runners.queued_call import QueuedCall
 from serving.runners.splitting import submit_in_parts
 from serving.runners.wire import LOW_PRIORITY, Payload, WireRequest, WireResponse, bytes_of, shape_of
@@ -103,6 +103,8 @@ class RunnerHandle:
         """Record whether the runner is up. Requests that wait for a runner that is down are refused at once."""
         if self._queue.gauge is not None:
             self._queue.gauge.up(is_up)
+            replicas = self.last_status.replicas or Replicas(up=int(is_up), number=1)
+            self._queue.gauge.replicas(replicas.up, replicas.number)
         if not is_up:
             for queue in self._queues:
                 queue.refuse_waiting(RunnerUnavailable())

@@ -30,11 +30,19 @@ class RunnerResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many of the processes of a runner are ready."""
+
+    up: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerStatus:
     """The status of a runner: whether its model has answered the warm-up, and which model that is.
 
     `versions` are the loaded versions that it was requested to hold. `faults` are the details of what its process
-    cannot read again, by name (see `models.watch`).
+    cannot read again, by name (see `models.watch`). `replicas` is None for a runner of one process.
     """
 
     ready: bool
@@ -42,6 +50,7 @@ class RunnerStatus:
     detail: str = ""
     versions: tuple[str, ...] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
+    replicas: Replicas | None = None
 
 
 class Runner(Protocol):

@@ -9,7 +9,7 @@ is connected later is started at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from models.errors import RunnerUnavailable, SettingsInvalid
 from serving.runners.batching import BatchLimits, QueueGauge
 from serving.runners.client.local import LocalClient, LocalRunner, host
 from serving.runners.client.remote import RemoteClient, RemoteRunner
+from serving.runners.client.replicas import ReplicatedClient, ReplicatedRunner
 from serving.runners.handle import Client, RunnerHandle
 from serving.runners.host.models import HostedModels
 
@@ -47,10 +48,14 @@ class Placed(Dependency[T]):  # type: ignore[misc]
     cluster: str | None = None
     url: str | None = None
     is_inline: bool = False
-    # Idle connections to the runner's process.
+    # Idle connections to each process of the runner.
     connections: int = 1
+    # Further processes of the runner: the same service under other names. Each is a dependency of the gateway, which
+    # reaches all of them through this one.
+    replicas: Sequence[Placed[T]] = ()
+    is_replica: bool = False
     models: list[ConnectedModel] = attrs.field(factory=list)
-    runner: RemoteRunner | LocalRunner | None = None
+    runner: RemoteRunner | ReplicatedRunner | LocalRunner | None = None
     gauge: Gauge | None = None
 
     def start(self, addresses: Mapping[str, str], *, token: str = "", gauge: Gauge | None = None) -> None:
@@ -59,11 +64,18 @@ class Placed(Dependency[T]):  # type: ignore[misc]
         `addresses` is BentoML's map of the runners with their own process. `token` is sent to runners that are reached
         over TCP. `gauge` returns the metrics of a model's queue.
         """
+        if self.is_replica:
+            return
         service = _service(self)
         url = self.url or (None if self.is_inline else addresses.get(service.name))
-        connections = max([self.connections, *(each.handle.limits.calls_in_flight for each in self.models)])
+        calls = max([0, *(each.handle.limits.calls_in_flight for each in self.models)])
+        connections = max(self.connections, calls // (1 + len(self.replicas)))
         if url:
             self.runner = RemoteRunner(url, name=service.name, connections=connections, token=token)
+            names = [name for each in self.replicas if (name := _service(each).name) in addresses]
+            others = [RemoteRunner(addresses[name], name=name, connections=connections, token=token) for name in names]
+            if others:
+                self.runner = ReplicatedRunner([self.runner, *others])
         else:
             self.runner = LocalRunner(lambda: _hosted(self, service))
         self.gauge = gauge
@@ -113,6 +125,8 @@ class Placed(Dependency[T]):  # type: ignore[misc]
         client: Client
         if isinstance(runner, RemoteRunner):
             client = RemoteClient(runner, method=connected.method, model=connected.model, on_state=handle.on_state)
+        elif isinstance(runner, ReplicatedRunner):
+            client = ReplicatedClient(runner, method=connected.method, model=connected.model, on_state=handle.on_state)
         elif isinstance(runner, LocalRunner):
             client = LocalClient(runner, method=connected.method, model=connected.model, on_state=handle.on_state)
         else:
@@ -120,13 +134,15 @@ class Placed(Dependency[T]):  # type: ignore[misc]
         handle.start(client, gauge=self.gauge(handle.name) if self.gauge is not None else None)
 
 
-def place(runner: Service[T], placement: str) -> Placed[T]:
+def place(runner: Service[T], placement: str, *, replicas: Sequence[Service[T]] = ()) -> Placed[T]:
     """Return a dependency on `runner`. `placement` is `process`, `inline`, or the http(s):// address of another host.
 
-    Raises SettingsInvalid.
+    `replicas` are the same service under other names, for further processes. Raises SettingsInvalid.
     """
+    if replicas and placement != "process":
+        raise SettingsInvalid(f"replicas need the placement `process`, not '{placement}'; start more runners there")
     if placement == "process":
-        return Placed(on=runner)
+        return Placed(on=runner, replicas=[Placed(on=each, is_replica=True) for each in replicas])
     if placement == "inline":
         return Placed(on=runner, is_inline=True)
     if placement.startswith(("http://", "https://")):

@@ -16,13 +16,21 @@ class Liveness(Response):
     status: Literal["alive"] = "alive"
 
 
+class ReplicasReady(Response):
+    """Processes of a runner."""
+
+    up: int = Field(description="Number of processes in which the model is ready.")
+    number: int = Field(description="Number of processes.")
+
+
 class RunnerReadiness(Response):
-    """State of one model and its runner."""
+    """State of one model and its runner. It is ready while one process of the runner is."""
 
     ready: bool
     model: ModelUsed | None = Field(description="Model that answered the warm-up prediction.")
     detail: str = Field(description="Reason why the runner is not ready, or empty.")
     required: bool = Field(True, description="Whether the service is not ready while this one is not.")
+    replicas: ReplicasReady | None = Field(None, description="Processes of the runner, where it has several.")
 
 
 class Readiness(Response):

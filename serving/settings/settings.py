@@ -93,6 +93,15 @@ class Settings(BaseSettings):
     )
 
     request_timeout_s: float = Field(30.0, gt=0, description="Time limit of a request, then 504.")
+    hang_timeout_s: float | None = Field(
+        None,
+        ge=0,
+        description="Time after which a process is killed and replaced whose event loop does not run, or in which one "
+        "call of a model still runs; at least 3 s, 0 disables it. When empty: `request_timeout_s`.",
+    )
+    start_timeout_s: float = Field(
+        600.0, gt=0, description="Time that a process has to load its models and to start; then it is killed."
+    )
     body_timeout_s: float = Field(
         20.0, gt=0, description="Time limit for the arrival of the headers, and then of the body, then 408."
     )
@@ -158,6 +167,12 @@ class Settings(BaseSettings):
         (), description="Folders of this host from which jobs may read images, as a JSON list; disabled when empty."
     )
 
+    runner_replicas: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Number of processes of each runner, without a model list. An entry of the list has `replicas`.",
+    )
     max_queue_rows: int = Field(
         4096, gt=0, description="Maximum number of rows in the queue of one model and priority, then 503 without delay."
     )
@@ -166,6 +181,22 @@ class Settings(BaseSettings):
     )
     max_batch_bytes: int = Field(
         32 << 20, gt=0, description="Maximum number of bytes in one call to a runner. A request of more is split."
+    )
+
+    runner_max_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory of one runner process, without memory-mapped weights, above which it is replaced. While a "
+        "version is loaded it is not checked, and then it must have room for two versions; 0 sets no bound.",
+    )
+    runner_threads: int = Field(
+        0,
+        ge=0,
+        description="Threads of each numerical library in a runner process (OpenMP, BLAS, OpenVINO); 0 leaves the "
+        "number to the library.",
+    )
+    runner_cpus: tuple[int, ...] = Field(
+        (), description="Processors on which runner processes run, as a JSON list of numbers; all when empty."
     )
 
     api_keys: SecretStr = Field(

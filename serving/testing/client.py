@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class ModelClient:
     def predict(self, value: Any, **options: Any) -> Any:  # Any: what the model takes and returns, as JSON
         """Return the prediction for one value, or a list for a list: a row, a text, an instance of your class.
 
+        An instance that is itself a list is sent in a list, as `[[0.5, 0.2]]`.
         Of a model without batches, such as an image classifier, `value` is what its method takes (a file as its path or
         its bytes), and the result is the whole response. `options` are those of the method.
 
@@ -90,15 +91,30 @@ class _Catalog:
 def model_client(tag: str, *, store: Path | None = None, **settings: Any) -> Iterator[ModelClient]:
     """Yield a client of the artifact `tag`: `name` or `name:version`, of `store` or of BentoML's model store.
 
-    `settings` are those of the service, in place of the environment's: `max_instances=10`.
+    `settings` are those of the service, in place of the environment's: `max_instances=10`. The models that a class uses
+    are the artifacts with these names.
 
     Raises ArtifactMissing and ArtifactInvalid.
     """
+    with _client(tag, store, settings, above=()) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _client(
+    tag: str, store: Path | None, settings: Mapping[str, Any], *, above: tuple[str, ...]
+) -> Iterator[ModelClient]:
+    """Yield a client of an artifact. `above` are the models that use it."""
     artifact = find(tag, store=store)
     verify(artifact)
     kind = _kind_of(artifact)
-    with tempfile.TemporaryDirectory(prefix="makunouchi-test-") as state, start_blocking_portal() as portal:
+    with (
+        tempfile.TemporaryDirectory(prefix="makunouchi-test-") as state,
+        start_blocking_portal() as portal,
+        _used(artifact, store, settings, above=(*above, artifact.name)) as used,
+    ):
         values = ServiceSettings(**{"state_folder": state, **settings})
+        kind.connect(lambda name, rows: used[name].predict(list(rows)))
         predictor = kind.load(values)(artifact)
         kind.warm_up(predictor)
         runner = LocalRunner(kind, predictor)
@@ -116,6 +132,21 @@ def model_client(tag: str, *, store: Path | None = None, **settings: Any) -> Ite
         finally:
             portal.call(_closed, handlers)
             runner.close()
+
+
+@contextlib.contextmanager
+def _used(
+    artifact: Artifact, store: Path | None, settings: Mapping[str, Any], *, above: tuple[str, ...]
+) -> Iterator[dict[str, ModelClient]]:
+    """Yield clients of the models that a class uses, by name."""
+    names = artifact.card.code.uses if artifact.card.code is not None else ()
+    with contextlib.ExitStack() as stack:
+        clients = {}
+        for name in names:
+            if name in above:
+                raise ArtifactInvalid(f"models use each other in a cycle: {' -> '.join((*above, name))}")
+            clients[name] = stack.enter_context(_client(name, store, settings, above=above))
+        yield clients
 
 
 def _kind_of(artifact: Artifact) -> Kind[Any]:

@@ -254,7 +254,7 @@ def in_both_gateways(service: Server, model: str, body: Any, status: int) -> boo
     return {predict(service, model, body).status_code for _ in range(20)} == {status}
 
 
-def test_models_come_and_go_while_others_answer(service: Server) -> None:
+def test_adds_and_removes_models_while_it_serves(service: Server) -> None:
     body = example(service, "wine")
     with Load(service, "wine", body) as load:
         new = service.request("PUT", "/v1/models/bottles", json={"artifact": "wine"}, headers=ADMIN)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.live.server import ROOT, Server, serving, wait_for
+from tests.live.test_reload import ADMIN, KEYS
 
 pytestmark = pytest.mark.live
 
@@ -81,7 +82,7 @@ class Project:
     def listed(self, *, lengths: str = "lengths", more: str = "") -> dict[str, str]:
         """Write a model list, and return the environment of a service that follows it."""
         (self.folder / "models.toml").write_text(LIST.format(lengths=lengths, more=more))
-        return {**self.env, "MAKUNOUCHI_MODELS_FILE": str(self.folder / "models.toml")}
+        return {**self.env, "MAKUNOUCHI_MODELS_FILE": str(self.folder / "models.toml"), "MAKUNOUCHI_API_KEYS": KEYS}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,12 @@ def server(project: Project) -> Iterator[Server]:
 
 def report(server: Server, text: str, **headers: str) -> httpx.Response:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return server.post("/v1/models/reports/predict", json={"instances": [text]}, headers=names)
+    return server.post("/v1/models/reports/predict", json={"instances": [text]}, headers=ADMIN | names)
+
+
+def put(server: Server, artifact: str) -> httpx.Response:
+    body = {"artifact": artifact, "runner": "lengths"}
+    return server.request("PUT", "/v1/models/lengths", json=body, headers=ADMIN)
 
 
 def test_a_class_asks_another_model_in_batches(server: Server) -> None:
@@ -123,14 +129,14 @@ def test_the_deadline_of_the_request_is_that_of_the_call(server: Server) -> None
 
 
 def test_a_model_that_is_replaced_while_the_service_runs_is_asked(server: Server) -> None:
-    changed = server.request("PUT", "/v1/models/lengths", json={"artifact": "doubled", "runner": "lengths"})
+    changed = put(server, "doubled")
     assert changed.status_code in (200, 201), changed.text
     wait_for(lambda: report(server, "four").json().get("predictions", [{}])[0].get("length") == 8, "the new model")
-    refused = server.request("PUT", "/v1/models/lengths", json={"artifact": "circular", "runner": "lengths"})
+    refused = put(server, "circular")
     assert 400 <= refused.status_code < 500
     assert "in a cycle: lengths -> reports -> lengths" in refused.text
     assert report(server, "four").json()["predictions"][0]["length"] == 8
-    restored = server.request("PUT", "/v1/models/lengths", json={"artifact": "lengths", "runner": "lengths"})
+    restored = put(server, "lengths")
     assert restored.status_code in (200, 201), restored.text
     wait_for(lambda: report(server, "four").json().get("predictions", [{}])[0].get("length") == 4, "the old model")
 

@@ -12,6 +12,11 @@ from models.cores import usable_cores
 ALLOWED = len(os.sched_getaffinity(0))
 
 
+@pytest.fixture(autouse=True)
+def _no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
 def cores(root: Path, files: dict[str, str], member: str = "0::/") -> int:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -42,3 +47,9 @@ def test_the_quota_limits_the_cores(tmp_path: Path, files: dict[str, str], membe
 
 def test_without_control_groups_affinity_decides(tmp_path: Path) -> None:
     assert usable_cores(cgroups=tmp_path / "none", membership=tmp_path / "none") == ALLOWED
+
+
+@pytest.mark.parametrize(("bound", "expected"), [("1", 1), ("0", ALLOWED), ("", ALLOWED), ("all", ALLOWED)])
+def test_a_bound_on_threads_applies(bound: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", bound)
+    assert cores(tmp_path, {}) == expected

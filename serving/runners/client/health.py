@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from serving.process.replacements import replaced_since
 from serving.runners.interface import ModelRef, RunnerStatus
 
 log = logging.getLogger("makunouchi.runners")
 
 NOT_LOADED = RunnerStatus(ready=False, model=None, detail="the runner does not have this model")
+
+
+# A process may have been replaced for so long when its connections are found lost.
+_NOTICED_AFTER_S = 5.0
 
 
 class State(enum.Enum):
@@ -25,7 +31,7 @@ class State(enum.Enum):
 
 
 class Health:
-    """The health of the runner `name`, and the status of each of its models.
+    """The health of the runner `name`, the name of its service, and the status of each of its models.
 
     `check_requested` is set when the runner must be checked.
     """
@@ -40,11 +46,15 @@ class Health:
         self._watchers: dict[str, Callable[[bool], None]] = {}
         self._published: dict[str, bool] = {}
         self._checked = asyncio.Event()
+        self._is_up = asyncio.Event()
+        self._lost = time.monotonic()
 
     def status(self, model: str) -> RunnerStatus:
         """Return the last status of a model, or the reason why there is none."""
         if self.state in (State.UNKNOWN, State.DOWN):
-            return self._down
+            # Why its process was replaced says more than that it does not answer.
+            reason = replaced_since(self._name, self._lost)
+            return replace(self._down, detail=reason) if reason else self._down
         status = self._models.get(model, NOT_LOADED)
         if model in self._failed_examples:
             return replace(status, ready=False, detail=self._failed_examples[model])
@@ -70,6 +80,10 @@ class Health:
     async def wait_until_checked(self) -> None:
         """Wait until it is known whether the runner is up."""
         await self._checked.wait()
+
+    async def wait_until_up(self) -> None:
+        """Wait until the runner is up."""
+        await self._is_up.wait()
 
     def record(self, models: Mapping[str, RunnerStatus]) -> None:
         """Record the status of every model of a runner that answers. It applies while the runner is up."""
@@ -106,6 +120,7 @@ class Health:
     def request_check(self) -> None:
         """Request a check after a fault on a connection; callers wait for its result."""
         if self.state is State.UP:
+            self._leave_up()
             self.state = State.CHECKING
             self._checked.clear()
         self.check_requested.set()
@@ -113,13 +128,17 @@ class Health:
     def set_up(self) -> None:
         """Record that the runner answers."""
         was_up, self.state = self.state is State.UP, State.UP
+        self._is_up.set()
         if not was_up:
             log.info("runner %s is up", self._name)
         self._publish()
 
     def set_down(self, reason: str) -> None:
         """Record that the runner does not answer."""
-        was_up, self.state = self.state is State.UP, State.DOWN
+        was_up = self.state is State.UP
+        if was_up:
+            self._leave_up()
+        self.state = State.DOWN
         self._down = RunnerStatus(ready=False, model=None, detail=reason)
         if was_up or not self._checked.is_set():
             log.warning("runner %s is not available: %s", self._name, reason)
@@ -129,6 +148,10 @@ class Health:
         """Record that the runner is no longer checked, so that no caller waits for a check."""
         self.state = State.DOWN
         self._checked.set()
+
+    def _leave_up(self) -> None:
+        self._is_up.clear()
+        self._lost = time.monotonic() - _NOTICED_AFTER_S
 
     def _publish(self) -> None:
         self._checked.set()

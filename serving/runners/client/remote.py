@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from models.errors import Overloaded, PredictionFailed, RunnerUnavailable
@@ -105,7 +106,7 @@ class RemoteClient:
     """Client of one model of `runner`, whose default batch method is `method`. Call `start` before the first call.
 
     A runner of one model has it under the empty name. `on_state` is called with whether the model is ready after each
-    check of the runner.
+    check of the runner. `repeats_lost_calls`: a call that loses its connection is sent once more on another.
     """
 
     def __init__(
@@ -115,8 +116,10 @@ class RemoteClient:
         method: str,
         model: str = "",
         on_state: Callable[[bool], None] | None = None,
+        repeats_lost_calls: bool = True,
     ) -> None:
         self.model = model
+        self._repeats_lost_calls = repeats_lost_calls
         self._runner = runner
         self._health = runner.health
         self._pool = runner.pool
@@ -128,6 +131,16 @@ class RemoteClient:
     def last_status(self) -> RunnerStatus:
         """The last status of the model, or the reason why there is none."""
         return self._health.status(self.model)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the runner answers."""
+        return self._runner.is_up
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the runner answers, or is being checked."""
+        return self._health.state in (State.UP, State.CHECKING)
 
     def start(self) -> None:
         """Connect to the runner, unless another client has, and monitor the model in the background."""
@@ -142,13 +155,14 @@ class RemoteClient:
     async def call(self, requests: Sequence[WireRequest], *, method: str = "") -> Sequence[WireResponse | Exception]:
         """Return one answer or error per request, all for one version, of the batch method `method` or the default one.
 
-        A call that loses its connection is sent once more on another: every batch method computes and changes nothing.
-        Raises RunnerUnavailable, immediately when the runner is known to be down.
+        A call that loses its connection is sent once more on another, if need be to the process that replaces a dead
+        one: every batch method computes and changes nothing. Raises RunnerUnavailable, immediately when the runner is
+        known to be down.
         """
         if self._health.state is State.UP and not self.last_status.ready:
             raise RunnerUnavailable()
         path = self._path + (method or self._method)
-        is_retry = False
+        is_retry = not self._repeats_lost_calls
         while True:
             connection = await self._pool.acquire()
             try:
@@ -159,6 +173,14 @@ class RemoteClient:
                 if is_retry:
                     raise
                 is_retry = True
+                await self._wait_for_replacement(max(request.deadline for request in requests))
+
+    async def _wait_for_replacement(self, deadline: float) -> None:
+        """Wait until the runner is up, as long as a call due at `deadline` can still be answered."""
+        left_s = deadline - time.monotonic() - timing.RETRY_MARGIN_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left_s, timing.REPLACEMENT_TIMEOUT_S)):
+                await self._health.wait_until_up()
 
     async def status(self, *, timeout_s: float) -> RunnerStatus:
         """Return the status, after the check that is under way if there is one. Never raises."""

@@ -24,6 +24,7 @@ from models.errors import (
 )
 from serving.concurrency import ThreadPool
 from serving.context import Answering
+from serving.process.heartbeat import heartbeat
 from serving.runners.host.event_loop_policy import EventLoopPolicy
 from serving.runners.host.loaded_versions import requested_version
 from serving.runners.interface import ModelRef
@@ -182,9 +183,15 @@ class BatchMethod:
             payload = np.concatenate([request.payload for request in requests])
         first = requests[0]
         due = first.deadline if len(requests) == 1 else max(request.deadline for request in requests)
-        # For a model that asks others.
-        with Answering(first.request_id, due, first.traceparent):
-            return _checked(self._function(payload), payload)
+        # A warm-up has the time that a start has.
+        call = heartbeat.enter_call() if due < float("inf") else None
+        try:
+            # For a model that asks others.
+            with Answering(first.request_id, due, first.traceparent):
+                return _checked(self._function(payload), payload)
+        finally:
+            if call is not None:
+                heartbeat.leave_call(call)
 
     def _failure(self, error: Exception, request: WireRequest) -> Exception:
         if isinstance(error, InputError):

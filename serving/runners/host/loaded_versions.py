@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from models.errors import ArtifactInvalid, VersionNotLoaded
+from serving.process.heartbeat import heartbeat
 from serving.runners.interface import ModelRef
 
 log = logging.getLogger("makunouchi.versions")
@@ -214,8 +215,9 @@ class LoadedVersions(Generic[P]):
             self._held = (*self._held, version)
 
     def _load_version(self, version: str | None) -> _LoadedVersion[P]:
-        predictor = self._load(version)
-        answer = self._warm_up(predictor)
+        with heartbeat.loading():
+            predictor = self._load(version)
+            answer = self._warm_up(predictor)
         if isinstance(answer, np.ndarray) and not np.isfinite(answer).all():
             raise ArtifactInvalid("the model answers NaN or infinity to its own example")
         return _LoadedVersion(predictor, model_ref(predictor.artifact))

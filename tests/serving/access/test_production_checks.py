@@ -99,3 +99,8 @@ def test_printed_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch, capsys:
     main([])
     assert GOOD[-20:] not in (printed := capsys.readouterr().out)
     assert "MAKUNOUCHI_API_KEYS=****" in printed
+
+
+def test_runners_run_on_processors_of_this_machine_only() -> None:
+    (fault,) = setting_faults(ServiceSettings(runner_cpus=(9999,)))
+    assert fault == "setting MAKUNOUCHI_RUNNER_CPUS: this process may not run on 9999"

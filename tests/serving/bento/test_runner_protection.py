@@ -32,7 +32,7 @@ def hooks(made: Any) -> list[Any]:
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     monkeypatch.delenv(PARENT, raising=False)
-    monkeypatch.setattr(runner, "prepare_parent", lambda *, grace_s: calls.append("parent"))
+    monkeypatch.setattr(runner, "prepare_parent", lambda settings, bounds: calls.append("parent"))
     monkeypatch.setattr(runner, "prepare_process", lambda *, grace_s: calls.append("process"))
     return calls
 

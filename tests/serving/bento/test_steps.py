@@ -63,7 +63,7 @@ def answer(instance: RunnerInstance, *texts: str) -> list[Any]:
     return asyncio.run(run())
 
 
-def entry(**keys: str) -> dict[str, Any]:
+def entry(**keys: Any) -> dict[str, Any]:
     return ModelEntry(name="length", artifact="length", **keys).spec()
 
 
@@ -79,7 +79,7 @@ def test_a_step_that_is_not_there_keeps_the_model_from_loading(host: ModelHost) 
 
 
 def test_steps_do_not_run_in_the_gateway() -> None:
-    keys = {"name": "length", "artifact": "length", "preprocess": f"{MODULE}:Stripped"}
+    keys: dict[str, Any] = {"name": "length", "artifact": "length", "preprocess": f"{MODULE}:Stripped"}
     check_steps(ModelEntry(**keys))
     with pytest.raises(SettingsInvalid, match="model 'length' has steps"):
         check_steps(ModelEntry(**keys, placement="inline"))

@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from serving.observability.metrics import ServiceMetrics
 from serving.observability.multiprocess import metrics_folder_fault
+from serving.process.replacements import Replacements
+from serving.process.startup import STARTED_FOLDER
 from serving.runners.interface import ModelRef, RunnerStatus
 from serving.runners.readiness import readiness
 from tests.serving.event_loop import in_loop
@@ -53,6 +55,18 @@ def test_processes_are_summed_and_dead_ones_are_removed(tmp_path: Path) -> None:
     assert 'makunouchi_batch_rows_sum{runner="sum"} 9.0' in text
     # The processes ended without clean-up, like killed ones: their live gauges are removed.
     assert "makunouchi_queued_rows{" not in text
+
+
+def test_replacements_of_processes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STARTED_FOLDER, str(tmp_path / "supervisor"))
+    (tmp_path / "supervisor").mkdir()
+    (tmp_path / "metrics").mkdir()
+    replacements = Replacements(tmp_path / "supervisor")
+    for reason in ("hung", "memory", "hung"):
+        replacements.add("ImageRunner", reason, "")  # type: ignore[arg-type]
+    text = run(READ, tmp_path / "metrics")
+    assert 'makunouchi_process_replacements_total{process="ImageRunner",reason="hung"} 2.0' in text
+    assert 'makunouchi_process_replacements_total{process="ImageRunner",reason="memory"} 1.0' in text
 
 
 @in_loop

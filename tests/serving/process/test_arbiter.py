@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import indent
@@ -19,22 +21,30 @@ from bentoml.serving import create_watcher, make_reload_plugin
 from circus.sockets import CircusSocket  # type: ignore[import-untyped]
 
 from serving.process.arbiter import supervise
+from serving.process.bounds import RunnerBounds
 from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import PARENT
 from serving.process.restarts import FAILED_STARTS
 from serving.process.startup import STARTED_FOLDER
+from serving.process.watchdog import SHORTEST_HANG_S, ProcessLimits
 
 Create = Callable[..., Any]  # Any: circus is untyped
 SLEEPS = "import time; time.sleep(600)"
 FAILS = "raise SystemExit(1)"
+BEATS = (
+    "import asyncio; from serving.process.startup import report_started; loop = asyncio.new_event_loop(); "
+    "loop.call_soon(report_started); loop.run_forever()"
+)
 ROOT = Path(__file__).parent.parent.parent.parent
 ARBITER = """
 import asyncio, os, signal, time
+from pathlib import Path
 from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 from bentoml.serving import create_watcher
 from serving.process.arbiter import supervise
-supervise(grace_s={grace_s})
+from serving.process.watchdog import ProcessLimits
+supervise(ProcessLimits({grace_s}, {hang_s}))
 arbiter = circus.create_standalone_arbiter([create_watcher("service_Test", ["-c", {code!r}])])
 processes = arbiter.watchers[0].processes
 async def once_started():
@@ -76,7 +86,7 @@ def test_without_the_replacement_two_tcp_ports_are_open(create: Create) -> None:
 
 
 def test_nothing_outside_of_the_process_reaches_the_endpoints(create: Create, tmp_path: Path) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     arbiter = create()
     assert arbiter.endpoint.startswith("inproc://")
     assert arbiter.pubsub_endpoint.startswith("inproc://")
@@ -88,7 +98,7 @@ def test_nothing_outside_of_the_process_reaches_the_endpoints(create: Create, tm
 
 
 def test_the_plugin_of_reload_uses_sockets_in_a_private_folder(create: Create, tmp_path: Path) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     arbiter = create(plugins=[make_reload_plugin(str(tmp_path), str(tmp_path))])
     (folder,) = tmp_path.iterdir()
     assert private(folder)
@@ -100,7 +110,7 @@ def test_the_plugin_of_reload_uses_sockets_in_a_private_folder(create: Create, t
 
 
 def test_a_port_in_use_ends_the_start_with_its_number(create: Create, tmp_path: Path) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with (
@@ -114,30 +124,42 @@ def test_a_port_in_use_ends_the_start_with_its_number(create: Create, tmp_path: 
 
 
 def test_the_last_call_decides_on_the_grace_period(create: Create) -> None:
-    supervise(grace_s=20)
-    supervise(grace_s=1)
+    supervise(ProcessLimits(20))
+    supervise(ProcessLimits(1))
     assert create().watchers[0].graceful_timeout == 1 + KILL_MARGIN_S
+
+
+def test_bounds_of_threads_apply_to_their_service(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.process.arbiter._bounds", {})
+    # BentoML prepares each service by its own call.
+    supervise(ProcessLimits(20), {"Test": RunnerBounds(threads=3)})
+    supervise(ProcessLimits(20), {"Other": RunnerBounds(threads=5)})
+    assert create().watchers[0].env["OMP_NUM_THREADS"] == "3"
 
 
 def test_processes_are_restarted_in_a_container_too(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bentoml.serving.running_inside_container", lambda: True)
     assert not create().watchers[0].respawn
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     assert create().watchers[0].respawn
 
 
 def test_an_arbiter_in_a_thread_has_the_same_endpoints(create: Create) -> None:
-    supervise(grace_s=20)
+    supervise(ProcessLimits(20))
     assert create(threaded=True).endpoint.startswith("inproc://")
 
 
-def run(code: str, once_started: str, *, grace_s: float = 20) -> subprocess.CompletedProcess[str]:
+def run(code: str, once_started: str, *, grace_s: float = 20, hang_s: float = 0) -> subprocess.CompletedProcess[str]:
     """Run an arbiter in another process until it stops: circus waits for all children of its process.
 
     Its service runs `code`. `once_started` is the body of a coroutine that runs when the arbiter has started.
     """
-    program = ARBITER.format(code=f"'{code}'", once_started=indent(once_started, "    "), grace_s=grace_s)
-    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    program = ARBITER.format(code=code, once_started=indent(once_started, "    "), grace_s=grace_s, hang_s=hang_s)
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "TMPDIR": folder},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
 
 
 def test_a_stop_signal_while_circus_is_busy_is_not_lost() -> None:
@@ -177,6 +199,27 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     done = run(SLEEPS, once_started)
     assert (done.returncode, done.stdout) == (0, "1\n")
+
+
+def test_a_stopped_process_is_replaced() -> None:
+    once_started = """
+(pid,) = processes
+async with asyncio.timeout(20):
+    while not list(Path(os.environ["TMPDIR"]).glob(f"supervisor-*/{pid}")):
+        await asyncio.sleep(0.05)
+    os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+    while list(processes) in ([], [pid]):
+        await asyncio.sleep(0.05)
+print(len(processes), time.monotonic() - stopped)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = run(BEATS, once_started, hang_s=SHORTEST_HANG_S)
+    assert done.returncode == 0, done.stderr
+    number, seconds = done.stdout.split()
+    assert number == "1"
+    assert SHORTEST_HANG_S - 0.5 < float(seconds) < SHORTEST_HANG_S + 5
+    assert "is killed and restarted: its event loop has not run for 3 s" in done.stderr
 
 
 def test_a_service_that_cannot_start_stops_the_arbiter() -> None:

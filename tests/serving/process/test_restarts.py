@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from serving.process.heartbeat import Heartbeat
+from serving.process.replacements import Replacements, read_replacements
 from serving.process.restarts import (
     CHECK_EVERY_S,
     FAILED_STARTS,
@@ -20,41 +19,7 @@ from serving.process.restarts import (
     RestartPolicy,
 )
 from serving.process.startup import STARTED_FOLDER, remove_reports, report_started
-from tests.live.server import wait_for
-
-
-class Service:
-    """A service whose process sleeps until it is killed; replaces a watcher of circus."""
-
-    name = "service_ImageRunner"
-
-    def __init__(self) -> None:
-        self.processes: dict[int, Any] = {}
-
-    def start(self) -> int:
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        process.stopping = False  # type: ignore[attr-defined]
-        self.processes = {process.pid: process}
-        return process.pid
-
-    def die(self) -> None:
-        """Kill the process without waiting for it, so that it remains a zombie."""
-        for pid, process in self.processes.items():
-            process.kill()
-            wait_for(lambda pid=pid: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "dead")  # type: ignore[misc]
-
-    def bury(self) -> None:
-        for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            process.wait()
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.serving.process.supervised_services import Clock, Service
 
 
 @pytest.fixture
@@ -103,6 +68,24 @@ def test_a_restart_is_due_until_circus_has_checked(service: Service, policy: Res
     assert policy.unstartable is None
     policy.restarted()
     assert not policy.is_due()
+
+
+def test_deaths_and_failed_starts_are_recorded(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STARTED_FOLDER, str(tmp_path))
+    ended: set[int] = set()
+    policy = RestartPolicy(lambda: [service], tmp_path, replacements=Replacements(tmp_path), ended=lambda: ended)
+    life_and_death(service, policy)
+    life_and_death(service, policy, tmp_path)
+    record = read_replacements()["ImageRunner"]
+    assert record.counts == {"start": 1, "died": 1}
+    assert record.detail == "its process has died; a new process is starting"
+    # The watchdog has recorded those that it has killed.
+    ended.add(service.start())
+    service.die()
+    assert policy.is_due()
+    assert read_replacements()["ImageRunner"] == record
 
 
 def test_a_process_that_circus_stops_has_not_died(service: Service, policy: RestartPolicy) -> None:
@@ -159,12 +142,16 @@ def test_a_service_that_has_started_once_is_always_restarted(
 
 
 def test_a_process_reports_its_start_only_to_a_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def report() -> None:
+        report_started()
+
+    monkeypatch.setattr("serving.process.startup.heartbeat", Heartbeat())
     monkeypatch.delenv(STARTED_FOLDER, raising=False)
-    report_started()
+    asyncio.run(report())
     monkeypatch.setenv(STARTED_FOLDER, str(tmp_path))
-    report_started()
+    asyncio.run(report())
     assert [int(path.name) for path in tmp_path.iterdir()] == [psutil.Process().pid]
     remove_reports()
     assert not tmp_path.exists()
     # A supervisor that is stopping has removed the folder.
-    report_started()
+    asyncio.run(report())

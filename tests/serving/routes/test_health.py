@@ -34,6 +34,7 @@ def test_readyz_when_every_runner_answers(local_service: LocalService) -> None:
         "model": {"name": "image", "version": "v1"},
         "detail": "",
         "required": True,
+        "replicas": None,
     }
 
 
@@ -86,6 +87,7 @@ def test_health_answers_200_and_lists_the_fault(local_service: LocalService) -> 
         "model": None,
         "detail": "no connection",
         "required": True,
+        "replicas": None,
     }
     assert response.json()["service"] == {"name": "makunouchi", "version": "0.1.0"}
 

@@ -89,6 +89,16 @@ def test_an_unknown_model_and_an_unknown_task_are_named(makunouchi_test_client: 
         card.write_text(original)
 
 
+def test_a_class_asks_the_artifacts_that_it_uses(makunouchi_test_client: MakeClient, tmp_path: Path) -> None:
+    store = tmp_path / "models"
+    for class_name, name in (("Asking", "asking"), ("Length", "lengths"), ("Length", "others")):
+        saved(class_name, store, name=name)
+    assert makunouchi_test_client("asking", store=store).predict(["four", "a"]) == [4, 1]
+    saved("Asking", store, name="lengths")
+    with pytest.raises(ArtifactInvalid, match="in a cycle: asking -> lengths -> lengths"):
+        makunouchi_test_client("asking", store=store, max_instances=5)
+
+
 @pytest.mark.slow
 def test_tables_images_and_recommenders_are_asked_too(
     makunouchi_test_client: MakeClient, tabular_store: Path, image_store: Path, recommender_store: Path, tmp_path: Path

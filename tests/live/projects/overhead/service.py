@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from threadpoolctl import threadpool_info
 
 from models.errors import PlatformError
 from serving.bento.config import service_config
@@ -34,6 +36,7 @@ from serving.runners.placement import Placed, connect, place
 from serving.server.fast_path.batch_queue import MAX_WAITING, FastOperation, Headers
 
 RAISE, WRONG_SHAPE, NAN, SLEEP, LARGEST, HOLD, SPIN, SLEEPS = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0
+DEADLOCK, LEAK = -9.0, -10.0
 # Held requests and predictions end when this file exists.
 GATE = Path(os.environ.get("OVERHEAD_GATE", "/nonexistent"))
 # Calls that sleep append a byte when they start: the number of such calls so far, of all processes.
@@ -42,6 +45,10 @@ SETTINGS = ServiceSettings(
     request_timeout_s=float(os.environ.get("OVERHEAD_TIMEOUT_S", "10")),
     body_timeout_s=float(os.environ.get("OVERHEAD_BODY_TIMEOUT_S", "5")),
     shutdown_grace_s=float(os.environ.get("OVERHEAD_GRACE_S", "10")),
+    start_timeout_s=float(os.environ.get("OVERHEAD_START_S", "600")),
+    runner_max_memory_bytes=int(os.environ.get("OVERHEAD_MEMORY_BYTES", "0")),
+    runner_threads=int(os.environ.get("OVERHEAD_THREADS", "0")),
+    runner_cpus=tuple(orjson.loads(os.environ.get("OVERHEAD_CPUS", "[]"))),
     access_log=os.environ.get("OVERHEAD_ACCESS_LOG", "1") == "1",
     cors_origins=("https://shop.example",),
 )
@@ -61,6 +68,7 @@ class Sum:
     def __init__(self, version: str) -> None:
         self.artifact = SumArtifact(version)
         self.largest_batch = 0
+        self.leaked: list[bytearray] = []
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         commands = rows[:, 0]
@@ -72,6 +80,11 @@ class Sum:
             time.sleep(float(rows[commands == SLEEP][0, 1]))
         while (commands == SPIN).any():
             pass
+        if (commands == DEADLOCK).any():
+            # PyDLL keeps the interpreter's lock: no other thread runs.
+            ctypes.PyDLL(None).sleep(3600)
+        if (commands == LEAK).any():
+            self.leaked.append(bytearray(os.urandom(1)) * (int(rows[commands == LEAK][0, 1]) << 20))
         while (commands == HOLD).any() and not GATE.exists():
             time.sleep(0.01)
         values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
@@ -102,34 +115,49 @@ def load(version: str | None) -> Sum:
     return Sum(version or "v1")
 
 
-@bentoml.service(name="SumRunner", service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
-class SumRunner:
-    def __init__(self) -> None:
-        self.model = LoadedVersions(load, warm_up=lambda model: model.predict(model.example()))
+def sum_runner(name: str) -> Any:
+    """Return the service of one process that sums."""
 
-    @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
-    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self.model.lease() as model:
-            return model.predict(rows)
+    class Sums:
+        def __init__(self) -> None:
+            self.model = LoadedVersions(load, warm_up=lambda model: model.predict(model.example()))
+
+        @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
+        def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            with self.model.lease() as model:
+                return model.predict(rows)
+
+    options = {"service_class": RunnerService.using(SETTINGS), **service_config(SETTINGS)}
+    return bentoml.service(name=name, **options)(Sums)
+
+
+SumRunner = sum_runner("SumRunner")
+REPLICAS = [sum_runner(f"SumRunner_{number}") for number in range(2, 1 + int(os.environ.get("OVERHEAD_REPLICAS", "1")))]
+globals().update({each.name: each for each in REPLICAS})
 
 
 @bentoml.service(name="EchoRunner", service_class=RunnerService.using(SETTINGS), **service_config(SETTINGS))
 class EchoRunner:
     @bentoml.api(batchable=True, max_batch_size=1000, max_latency_ms=60_000)
     def ask(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{"heard": query} for query in queries]
+        return [{"heard": self.bounds() if "bounds" in query else query} for query in queries]
 
     def example(self) -> list[dict[str, Any]]:
         return [{"hello": 1}]
 
+    def bounds(self) -> dict[str, Any]:
+        blas = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+        threads = os.listdir("/proc/self/task")
+        return {"blas": blas, "cpus": sorted({cpu for each in threads for cpu in os.sched_getaffinity(int(each))})}
+
 
 at = PLACEMENT.split(",") if "://" in PLACEMENT else [PLACEMENT] * 2
-sums: Placed[Any] = place(SumRunner, at[0])
+sums: Placed[Any] = place(SumRunner, at[0], replicas=REPLICAS)
 echoes: Placed[Any] = place(EchoRunner, at[1])
 LIMITS = BatchLimits(
     max_queue_rows=int(os.environ.get("OVERHEAD_QUEUE_ROWS", "4096")),
     max_batch_rows=int(os.environ.get("OVERHEAD_BATCH_ROWS", "256")),
-    calls_in_flight=int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
+    calls_in_flight=(1 + len(REPLICAS)) * int(os.environ.get("OVERHEAD_CALLS_IN_FLIGHT", "1")),
 )
 sum_rows = connect(sums, LIMITS, name="sum")
 echo_queries = connect(echoes, LIMITS, name="echo", method="ask")
@@ -171,6 +199,11 @@ async def reload(request: Request) -> Response:
     return JSONResponse({"version": (await sum_rows.reload(request.path_params["version"])).version})
 
 
+async def bounds(_: Request) -> Response:
+    (row,) = (await echo_queries.predict([{"bounds": True}], deadline=current_context().deadline)).values
+    return JSONResponse(row["heard"])
+
+
 async def livez(_: Request) -> Response:
     return JSONResponse({})
 
@@ -178,6 +211,8 @@ async def livez(_: Request) -> Response:
 async def readyz(_: Request) -> Response:
     state = service.readiness()
     runners = {name: [status.ready, status.detail] for name, status in state.runners.items()}
+    if (replicas := sum_rows.last_status.replicas) is not None:
+        runners["replicas of sum"] = [replicas.up, replicas.number]
     return JSONResponse({"runners": runners, "stopping": state.is_stopping}, 200 if state.is_ready else 503)
 
 
@@ -234,6 +269,7 @@ app = Starlette(
         Route("/fail", fail),
         Route("/large", large),
         Route("/spin", spin),
+        Route("/bounds", bounds),
         Route("/livez", livez),
         Route("/readyz", readyz),
         Route("/metrics", metrics),
@@ -248,6 +284,7 @@ app = Starlette(
 class Gateway:
     sums = sums
     echoes = echoes
+    locals().update({f"sums_{number}": each for number, each in enumerate(sums.replicas)})
 
     @bentoml.api
     async def native_sum(self, row: list[float]) -> float:
@@ -258,4 +295,4 @@ class Gateway:
 service: Any = Gateway  # Any: the decorator gives a service, which BentoML types as the class
 if os.environ.get("OVERHEAD_FAST_PATH", "1") == "1":
     waiting = min(MAX_WAITING, LIMITS.max_queue_rows)
-    service.fast_operations = [FastOperation("/sum", sum_each, _admits, _is_ready, waiting)]
+    service.fast_operations = lambda: [FastOperation("/sum", sum_each, _admits, _is_ready, waiting)]

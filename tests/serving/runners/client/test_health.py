@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
 import pytest
 
+from serving.process.replacements import Replacements
+from serving.process.startup import STARTED_FOLDER
 from serving.runners.client.health import Health, State
 from serving.runners.interface import ModelRef, RunnerStatus
 from tests.serving.event_loop import in_loop
+from tests.serving.process.supervised_services import Clock
 
 FIRST = RunnerStatus(ready=True, model=ModelRef("m", "1"))
 SECOND = RunnerStatus(ready=True, model=ModelRef("m", "2"))
@@ -50,6 +55,42 @@ async def test_no_caller_waits_for_a_check_of_a_runner_that_is_down() -> None:
     async with asyncio.timeout(60):
         await health.wait_until_checked()
     assert health.state is State.DOWN
+
+
+@in_loop
+async def test_the_reason_of_a_replacement_is_the_detail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STARTED_FOLDER, str(tmp_path))
+    clock = Clock()
+    replacements = Replacements(tmp_path, clock=clock)
+    replacements.add("RRunner", "hung", "an earlier replacement")
+    health = Health("RRunner")
+    health.record({"": FIRST})
+    health.set_up()
+    health.set_down("does not answer")
+    assert health.status("").detail == "does not answer"
+    # The supervisor kills it later than the pings fail.
+    clock.now = time.monotonic()
+    replacements.add("OtherRunner", "hung", "another process")
+    replacements.add("RRunner", "hung", "its event loop has not run for 30 s")
+    assert health.status("") == RunnerStatus(ready=False, model=None, detail="its event loop has not run for 30 s")
+    health.record({"": SECOND})
+    health.set_up()
+    assert health.status("") == SECOND
+
+
+@in_loop
+async def test_calls_wait_until_the_runner_is_up() -> None:
+    health = Health("r")
+    health.set_up()
+    async with asyncio.timeout(1):
+        await health.wait_until_up()
+    health.request_check()
+    waiting = asyncio.create_task(health.wait_until_up())
+    health.set_down("does not answer")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    health.set_up()
+    await waiting
 
 
 @in_loop

@@ -202,6 +202,54 @@ async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: p
 
 
 @in_loop
+async def test_a_call_is_sent_again_to_the_process_that_replaces_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 0.1)
+    instance = SumsRunner()
+    instance.model.predictor.gate.set()
+    server = RunnerServer(await warm(instance, "predict"))
+    async with stoppable(tmp_path) as (process, path), connected_handle(path) as runner:
+        in_flight = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        late = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        await settle()
+        process.kill()
+        await until(lambda: not runner.last_status.ready)
+        # What had not been sent is refused, and so is what follows.
+        with pytest.raises(RunnerUnavailable):
+            await late
+        with pytest.raises(RunnerUnavailable):
+            await runner.predict(row(1), deadline=soon())
+        assert not in_flight.done()
+        path.unlink()
+        async with listening(server, uds=str(path)):
+            assert (await in_flight).values[0, 0] == 3 * WAIT
+            assert server.requests.count("/runner/predict") == 2
+
+
+@in_loop
+async def test_a_call_whose_runner_is_not_replaced_in_time_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "CONNECT_TIMEOUT_S", 0.1)
+    async with stoppable(tmp_path) as (process, path), connected_handle(path) as runner:
+        # 503 tells a client to try again; 504 would not.
+        before_its_deadline = asyncio.create_task(runner.predict(row(WAIT), deadline=soon(5)))
+        await settle()
+        process.kill()
+        with pytest.raises(RunnerUnavailable):
+            await before_its_deadline
+    path.unlink()
+    async with stoppable(tmp_path) as (process, path), connected_handle(path) as runner:
+        monkeypatch.setattr(timing, "REPLACEMENT_TIMEOUT_S", 0.3)
+        for_a_while = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
+        await settle()
+        process.kill()
+        with pytest.raises(RunnerUnavailable):
+            await for_a_while
+
+
+@in_loop
 async def test_a_cancelled_call_closes_its_connection(tmp_path: Path) -> None:
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))

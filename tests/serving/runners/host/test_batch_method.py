@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from models.errors import DeadlineExceeded, InvalidInput, PredictionFailed, VersionNotLoaded
+from serving.process.heartbeat import Heartbeat
+from serving.runners.host import batch_method
 from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.event_loop_policy import QUICK_S
 from serving.runners.interface import ModelRef
@@ -167,3 +169,19 @@ async def test_a_quick_default_version_runs_on_the_event_loop_whether_or_not_it_
         await method.run([for_version(version)])
     assert [thread == threading.get_ident() for thread in threads] == [True, True, False]
     method.close()
+
+
+@pytest.mark.parametrize(("deadline", "running"), [(time.monotonic() + 100, 1), (LATER, 0)], ids=["call", "warm-up"])
+def test_a_call_that_runs_is_a_sign_of_life(deadline: float, running: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeat = Heartbeat()
+    monkeypatch.setattr(batch_method, "heartbeat", heartbeat)
+    seen: list[int] = []
+
+    def predict(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        seen.append(len(heartbeat._calls))
+        raise ValueError
+
+    method = BatchMethod(predict, last_used=lambda: ModelRef("sums", "v1"), name="sums")
+    assert sums(method.run_now([request(1, deadline=deadline)])) == [PredictionFailed]
+    assert seen == [running]
+    assert not heartbeat._calls

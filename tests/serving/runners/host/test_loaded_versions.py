@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from models.errors import ArtifactInvalid, ArtifactMissing, VersionNotLoaded
+from serving.process.heartbeat import Heartbeat
+from serving.runners.host import loaded_versions
 from serving.runners.host.loaded_versions import LoadedVersions, StartVersions, requested_version
 from serving.runners.interface import ModelRef
 from tests.serving.runners.sum_predictors import Sums, SumsRunner
@@ -236,3 +238,18 @@ def test_a_runner_starts_without_the_versions_that_do_not_load() -> None:
     )
     assert versions.model.version == "v2"
     assert versions.versions == ("v1", "v2")
+
+
+def test_a_version_that_is_being_loaded_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeat = Heartbeat()
+    monkeypatch.setattr(loaded_versions, "heartbeat", heartbeat)
+    seen: list[int] = []
+
+    def load(version: str | None) -> Sums:
+        seen.append(heartbeat._loading)
+        return Sums(version or "v1")
+
+    versions = LoadedVersions(load, warm_up=lambda model: seen.append(heartbeat._loading))
+    versions.reload("v2")
+    assert seen == [1, 1, 1, 1]
+    assert heartbeat._loading == 0
