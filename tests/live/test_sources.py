@@ -50,15 +50,15 @@ def test_fetches_models_at_its_start(default_home: Path, tmp_path_factory: pytes
         site.files["/credit.tar.gz"] = exported.read_bytes()
         env["MAKUNOUCHI_TABULAR_MODEL"] = f"{site.url}/credit.tar.gz?sig=s3cret"
         with serving("service:Gateway", env=env) as server:
-            answer = server.post("/v1/tabular/predict", json=tabular_example(server))
-            assert answer.status_code == 200
+            answer = server.post("/v1/tabular/predict", json={"instances": [tabular_example(server)]})
+            assert answer.status_code == 200, answer.text
             assert answer.json()["model"]["version"] == version
             assert "s3cret" not in server.log
         # The parent process alone transfers it.
         assert site.paths() == ["/credit.tar.gz?sig=s3cret"]
 
     with serving("service:Gateway", env=env) as server:
-        answer = server.post("/v1/tabular/predict", json=tabular_example(server))
+        answer = server.post("/v1/tabular/predict", json={"instances": [tabular_example(server)]})
         assert answer.json()["model"]["version"] == version
         assert f"tabular:{version} is used, which came from it earlier" in server.log
         assert "s3cret" not in server.log
