@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.errors import PlatformError, SettingsInvalid
 from models.store.sources.source import is_source, label_of
+from serving.observability.logging import set_up_logs
 from serving.settings.model_list import ModelEntry
 from serving.settings.settings import Settings, source_options
 
@@ -25,6 +26,8 @@ def fetch_at_start(entries: Sequence[ModelEntry], settings: Settings, *, code: P
         if is_source(entry.artifact):
             from models.store.sources.resolve import local_tag  # the clients of sources, which few services need
 
+            # BentoML shows errors alone of other loggers.
+            set_up_logs(settings.log_level)
             try:
                 local_tag(entry.artifact, name=entry.name, code=code, options=source_options(settings))
             except PlatformError as error:
