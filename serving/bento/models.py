@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
-from models.store.sources.source import label_of
+from models.store.sources.source import is_source, label_of
 from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
 from serving.bento.pipeline import Pipeline, pipeline_fault
@@ -248,7 +248,8 @@ class BentoModels:
             options = kind.options(self._settings)
             if options is not None:
                 entry = ModelEntry(
-                    name=options.name,
+                    # A source has no name.
+                    name=kind.alias if is_source(options.tag) else options.name,
                     artifact=options.tag,
                     kind=kind.name,
                     placement=options.placement,
