@@ -117,7 +117,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-anno
 LOCK_FILES = $(LOCK) --generate-hashes --only-binary :all: --constraint requirements.lock
 
 lock: $(READY)  ## upgrade within pyproject.toml's bounds and write the locks, for Python 3.11, 3.12, 3.13 and later
-	@$(LOCK) --upgrade --extra train --extra dev --extra scale --output-file requirements.lock pyproject.toml
+	@$(LOCK) --upgrade --extra train --extra dev --extra scale --extra s3 --extra hf --output-file requirements.lock pyproject.toml
 	@$(LOCK_FILES) --output-file requirements.serving.lock pyproject.toml
 	@$(LOCK_FILES) --extra gpu --output-file requirements.serving-gpu.lock pyproject.toml
 	@echo uv | $(LOCK_FILES) --output-file deploy/container/requirements.build.lock -

@@ -24,6 +24,7 @@ from serving.bento.config import service_config
 from serving.bento.gateway import GatewayService, gateway_class
 from serving.bento.model_directory import ModelDirectory
 from serving.bento.models import BentoModels
+from serving.bento.pinned_model import pinned_model
 from serving.bento.tracing import tracing_fault
 from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
@@ -88,7 +89,7 @@ Gateway: Any = bentoml.service(
 
 gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 # `bentoml build` pins them.
-gateway.models.extend(models.pinned())
+gateway.models.extend(pinned_model(tag, alias) for tag, alias in models.pins())
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
 gateway.fast_operations = lambda: fast_operations(models.handlers, settings, guard, cache)
 gateway.on_models_change = models.handlers.on_change

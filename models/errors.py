@@ -11,6 +11,7 @@ PlatformError
 │   ├── ArtifactInvalid       incomplete, altered, or not of the expected task
 │   ├── ArtifactInUse         served, or named by an alias, and therefore not deleted
 │   └── StoreUnavailable      the store cannot be read at the moment; a retry may succeed
+│       └── SourceUnavailable the same for a source of models, such as a bucket
 ├── TrainingError             a training script cannot save an artifact, or a version cannot be promoted
 │   ├── DataInvalid           the training data cannot be read or is not usable
 │   ├── GateNotMet            a model is worse than the quality gate, or cannot be compared with it
@@ -86,6 +87,14 @@ class ArtifactInUse(ArtifactError):
 
 class StoreUnavailable(ArtifactError):
     """The store cannot be read at the moment: it is not mounted, or the process is out of files or memory."""
+
+
+class SourceUnavailable(StoreUnavailable):
+    """A source of models does not answer, or refuses access. `is_transient`: a second try may succeed at once."""
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
 
 
 class TrainingError(PlatformError):

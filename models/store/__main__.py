@@ -17,6 +17,7 @@ from models.store.artifacts import default_store, find
 from models.store.deletion import delete
 from models.store.gate import MARGIN
 from models.store.overview import comparison_text, known_names, versions_text
+from models.store.sources.command import add_fetch
 from models.store.usage import default_state_folder
 
 # As argparse ends for arguments that it refuses.
@@ -160,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=Path, metavar="FILE", help=f"ends with {', '.join(FORMATS)}")
     importing = command("import", _import, "Add a version from an archive, after its files are verified.")
     importing.add_argument("file", type=Path, metavar="FILE", help="written by `export` or by `bentoml models export`")
+    add_fetch(commands)
     return parser
 
 

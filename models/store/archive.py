@@ -85,8 +85,6 @@ def import_version(file: Path, *, store: Path | None = None) -> Artifact:
         unpacked.rename(staged)
         artifact = read_artifact(staged)
         check_files(artifact)
-        if artifact.card.name != name:
-            raise ArtifactInvalid(f"{MODEL_FILE} names the model '{name}', and its card '{artifact.card.name}'")
         if (store / name / version).exists():
             raise ArtifactInvalid(f"{artifact.tag} is already in the model store")
         return publish(staged, store=store, is_promoted=not versions(name, store=store))

@@ -10,36 +10,52 @@ from models.errors import ArtifactInvalid, ArtifactMissing
 from models.store.aliases import Aliases
 from models.store.artifacts import Artifact, verify, versions
 from models.store.bento_models import locate, pinned_versions, store_of
+from models.store.sources.records import last_version
+from models.store.sources.source import is_source
 from models.store.usage import keep
 
 
 class ArtifactCache:
     """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily.
 
-    The version of `tag` may be an alias. The artifacts have the name `served_as`, which is that of the tag unless one
-    is given.
+    The artifacts have the name `served_as`, which is that of the tag unless one is given. The version of `tag` may be
+    an alias. `tag` may also be a source of artifacts, such as `s3://bucket/churn`: its versions are stored as
+    `served_as`, and the configured one is that which was fetched last. `models.store.sources.resolve` fetches.
     """
 
     def __init__(self, tag: str, *, source: Path, served_as: str = "") -> None:
-        self._stored_as, _, version = tag.partition(":")
+        self._remote = tag if is_source(tag) else ""
+        self._stored_as, _, version = (served_as if self._remote else tag).partition(":")
         self.name = served_as or self._stored_as
-        self._configured = version or "latest"
+        self._configured = self._remote or version or "latest"
         self._source = source
         self._cache: dict[str, Artifact] = {}
 
     def find(self, version: str | None = None) -> Artifact:
         """Read the version, or the configured one, from the store. Raise ArtifactMissing or ArtifactInvalid."""
-        artifact = self._named(locate(f"{self._stored_as}:{version or self._configured}", source=self._source))
+        wanted = version or self._configured_version()
+        artifact = self._named(locate(f"{self._stored_as}:{wanted}", source=self._source))
         return self._cache.setdefault(artifact.version, artifact)
 
-    def stored_tag(self) -> tuple[str, str]:
-        """Return the tag of the configured version in the store, and the alias that names it or an empty text.
+    def _configured_version(self) -> str:
+        if not self._remote:
+            return self._configured
+        try:
+            return last_version(self._remote, name=self._stored_as)
+        except ArtifactMissing:
+            pinned = pinned_versions(self._source).get(self._stored_as)
+            if pinned is None:
+                raise
+            return pinned
 
-        Raise as `find`.
-        """
-        version = self.read().version
-        alias = self._configured if self._configured not in (version, "latest") else ""
-        return f"{self._stored_as}:{version}", alias
+    def stored_tag(self) -> str:
+        """Return the tag of the configured version in the store. Raise as `find`."""
+        return f"{self._stored_as}:{self.read().version}"
+
+    @property
+    def alias(self) -> str:
+        """The configured alias; empty where a version, `latest` or a source is configured. Raise as `find`."""
+        return "" if self._remote or self._configured in ("latest", self.read().version) else self._configured
 
     def find_verified(self, version: str | None = None) -> Artifact:
         """Find the version and verify the hash of every file. Raise ArtifactInvalid when a file was altered.

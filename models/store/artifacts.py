@@ -192,7 +192,9 @@ def _read(folder: Path) -> Artifact:
         if not path.is_file() or path.stat().st_size != size_bytes:
             name = f"{folder.parent.name}:{folder.name}"
             raise ArtifactInvalid(f"file '{file}' of artifact '{name}' is missing or cut")
-    return Artifact(name=folder.parent.name, version=folder.name, folder=folder, card=read_card(folder))
+    # An artifact from a source may be stored under another name than it was saved with.
+    card = replace(read_card(folder), name=folder.parent.name)
+    return Artifact(name=card.name, version=folder.name, folder=folder, card=card)
 
 
 def verify(artifact: Artifact) -> None:

@@ -36,12 +36,12 @@ def locate(tag: str, *, source: Path) -> Artifact:
 
 def pinned_versions(source: Path) -> dict[str, str]:
     """Return versions by artifact name from the `bento.yaml` of the Bento around `source`; empty outside a Bento."""
-    return dict(str(model["tag"]).split(":", 1) for model in _models(source))
+    return dict(tag.split(":", 1) for tag in pinned_tags(_manifest(source)))
 
 
 def pinned_tags(manifest: Mapping[str, Any]) -> list[str]:
     """Return the tags of the models in a `bento.yaml`: those that the build names, and those of its services."""
-    return list(dict.fromkeys(str(model["tag"]) for model in _pinned(manifest)))
+    return list(dict.fromkeys(str(model["tag"]) for model in _models_of(manifest)))
 
 
 def store_of(path: str, *, source: Path) -> Path:
@@ -57,17 +57,20 @@ def _is_there(name: str, version: str, source: Path) -> bool:
 
 def _pinned_alias(name: str, alias: str, source: Path) -> str | None:
     """Return the version that an entry such as `{tag: "churn:e6yv", alias: champion}` pins for the alias."""
-    tags = (str(model["tag"]).split(":", 1) for model in _models(source) if model.get("alias") == alias)
+    tags = (str(model["tag"]).split(":", 1) for model in _models_of(_manifest(source)) if model.get("alias") == alias)
     return next((version for model, version in tags if model == name), None)
 
 
-def _models(source: Path) -> list[dict[str, Any]]:  # Any: YAML
+def _manifest(source: Path) -> Mapping[str, Any]:  # Any: YAML
+    """Return the `bento.yaml` of the Bento around `source`; empty outside a Bento."""
     manifest = source.parent / "bento.yaml"
     if source.name != "src" or not manifest.is_file():
-        return []
-    return _pinned(yaml.safe_load(manifest.read_text()))
+        return {}
+    content: Mapping[str, Any] = yaml.safe_load(manifest.read_text())
+    return content
 
 
-def _pinned(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:  # Any: YAML
+def _models_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the entries of the models that the build names, and of those of its services."""
     entries = [manifest, *(manifest.get("services") or [])]
     return [model for entry in entries for model in entry.get("models") or []]

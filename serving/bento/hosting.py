@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from models.errors import ArtifactInvalid, SettingsInvalid
 from models.steps import load_steps
 from models.store.artifact_cache import ArtifactCache
+from models.store.sources.source import label_of
 from serving.bento.model_settings import kind_of, model_settings
 from serving.concurrency import ThreadPool
 from serving.kinds.interface import Kind
@@ -100,7 +101,7 @@ class _Model:
             self.model: LoadedVersions[Any] = LoadedVersions(
                 lambda version: load(artifacts.find_verified(version)),
                 warm_up=kind.warm_up,
-                start=state.start_versions(artifacts.name, configured=entry.artifact, find=artifacts.find),
+                start=state.start_versions(artifacts.name, configured=label_of(entry.artifact), find=artifacts.find),
             )
         except BaseException:
             self.release()

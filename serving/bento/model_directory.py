@@ -21,11 +21,13 @@ from models.errors import (
     SettingsInvalid,
 )
 from models.store.artifacts import names
+from models.store.sources.source import label_of
 from models.watch import Watch
 from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, check_steps
 from serving.bento.models import BentoModel, BentoModels, FailedModel, Resolved
 from serving.bento.pipeline import Candidate, pipeline_fault
+from serving.bento.source_watch import SourceWatch
 from serving.concurrency import cancel_and_wait
 from serving.errors.exceptions import FieldFault, ModelFailed, ModelRefused
 from serving.runners.placement import Placed
@@ -61,6 +63,7 @@ class ModelDirectory:
         self._unneeded: dict[tuple[int, str], float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.Task[None] | None = None
+        self._sources = SourceWatch(models.watched, models.refresh, every_s=models.source_watch_s)
         self._passes = Watch("models", "follow the desired models", keeps="the models remain", log=log)
 
     def entries(self) -> list[ServedEntry]:
@@ -100,11 +103,13 @@ class ModelDirectory:
     def start(self) -> None:
         """Take over the models that were added since BentoML started the runners, and follow the state."""
         self._loop = asyncio.get_running_loop().create_task(self._follow(), name="models")
+        self._sources.start()
 
     async def stop(self) -> None:
         """End the loop and the changes that have begun."""
         task, self._loop = self._loop, None
         await cancel_and_wait(task)
+        await self._sources.stop()
         tasks = tuple(self._tasks)
         for each in tasks:
             each.cancel()
@@ -120,7 +125,20 @@ class ModelDirectory:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def _fetch(self, entry: ModelEntry) -> None:
+        """Fetch the artifact of a new or changed entry that names a source. Other changes do not wait for it."""
+        model = self._models.by_name.get(entry.name)
+        if model is not None and model.entry == entry:
+            return
+        try:
+            await asyncio.to_thread(self._models.fetch, entry)
+        except ArtifactMissing as error:
+            raise NotKnown(str(error), location=("body", "artifact")) from error
+        except (ArtifactError, SettingsInvalid) as error:
+            raise ModelRefused(f"{error}; nothing has changed") from error
+
     async def _put(self, entry: ModelEntry) -> tuple[ServedEntry, bool]:
+        await self._fetch(entry)
         async with self._lock:
             await self._pass(await self._desired())
             self._check(entry)
@@ -144,7 +162,7 @@ class ModelDirectory:
                     raise ModelRefused(f"{error}; nothing has changed") from error
                 await asyncio.to_thread(self._save, entry.name, entry)
                 self._publish(model)
-                log.info("%s is served: %s", entry.name, entry.artifact)
+                log.info("%s is served: %s", entry.name, label_of(entry.artifact))
             return _served(self._models.by_name[entry.name]), is_new
 
     async def _remove(self, name: str) -> None:

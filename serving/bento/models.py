@@ -20,11 +20,12 @@ from pydantic import ValidationError
 from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
+from models.store.sources.source import is_source, label_of
 from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
-from serving.bento.pinned_model import pinned_model
 from serving.bento.pipeline import Pipeline, pipeline_fault
 from serving.bento.runners import Runners
+from serving.bento.sources import fetch_at_start, fetch_for_change
 from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler, Kind
 from serving.kinds.served_model import ServedModel
@@ -40,6 +41,11 @@ log = logging.getLogger("makunouchi.models")
 
 # How often an entry with `watch = true` looks for a newer version, unless a setting says so.
 WATCH_S: Final = 2.0
+
+
+WATCH_S = 2.0
+# The same for sources: each look is a request to another host.
+SOURCE_WATCH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,7 @@ class BentoModels:
         self.listed: ModelList | None = None
         self._aliases: dict[str, str] = {}
         self.configured: tuple[ModelEntry, ...] = tuple(self._entries())
+        self._not_fetched = fetch_at_start(self.desired(), settings, code=source)
         self.runners = Runners(
             kinds, settings, state, source=source, module=module, desired=self.desired, wire_name=self.wire_name
         )
@@ -127,9 +134,9 @@ class BentoModels:
         """The models with their versions and runners."""
         return [model.deployed for model in self]
 
-    def pinned(self) -> list[Any]:  # Any: models of BentoML
-        """Return the versions that the entries name now, for `bentoml build`."""
-        return [pinned_model(tag, alias) for tag, alias in dict.fromkeys(m.artifacts.stored_tag() for m in self)]
+    def pins(self) -> list[tuple[str, str]]:
+        """Return the tags of the versions that the entries name now, each with the alias that names it, or empty."""
+        return list(dict.fromkeys((model.artifacts.stored_tag(), model.artifacts.alias) for model in self))
 
     def fault(self) -> str:
         """Return why the service cannot start, or an empty text.
@@ -149,6 +156,23 @@ class BentoModels:
         except (ArtifactError, SettingsInvalid) as error:
             return str(error)
         return pipeline_fault(self)
+
+    def fetch(self, entry: ModelEntry) -> None:
+        """Fetch the artifact of an entry that names a source. Raises ArtifactError and SettingsInvalid."""
+        fetch_for_change(entry, self._settings, is_configured=entry in self.configured)
+
+    def watched(self) -> list[ModelEntry]:
+        """Return the entries of the served models that follow what they name."""
+        return [model.entry for model in self if model.entry.watch or self._settings.watch_store_s]
+
+    @property
+    def source_watch_s(self) -> float:
+        """The interval at which the sources of watched models are read."""
+        return self._settings.watch_store_s or SOURCE_WATCH_S
+
+    def refresh(self, entry: ModelEntry) -> None:
+        """Fetch what the source of a served entry holds now. Raises ArtifactError and SettingsInvalid."""
+        fetch_for_change(entry, self._settings, is_configured=True)
 
     def resolve(self, entry: ModelEntry) -> Resolved:
         """Return what an entry means. Reads the store. Raises KeyInvalid and ArtifactError."""
@@ -179,8 +203,10 @@ class BentoModels:
         alias = self._aliases.get(entry.name, entry.name)
         method, wire_name = next(iter(kind.methods)), self.wire_name(entry)
         handle = connect(placed, limits, name=alias, method=method, model=wire_name)
-        watch_s = (self._settings.watch_store_s or WATCH_S) if entry.watch else None
-        deployed = deployed_model(artifacts, handle, configured=entry.artifact, state=self._state, watch_s=watch_s)
+        # Without an interval in the settings, a watched model is looked up every few seconds.
+        watch_s = self._settings.watch_store_s or WATCH_S if entry.watch else None
+        configured = label_of(entry.artifact)
+        deployed = deployed_model(artifacts, handle, configured=configured, state=self._state, watch_s=watch_s)
         served: ServedModel[Any] = ServedModel(
             alias,
             handle,
@@ -225,7 +251,8 @@ class BentoModels:
             options = kind.options(self._settings)
             if options is not None:
                 entry = ModelEntry(
-                    name=options.name,
+                    # A source has no name.
+                    name=kind.alias if is_source(options.tag) else options.name,
                     artifact=options.tag,
                     kind=kind.name,
                     placement=options.placement,
@@ -271,7 +298,7 @@ class BentoModels:
             resolved = self.resolve(entry)
             self.by_name[entry.name] = self.connect(resolved, self.place(resolved))
         except (ArtifactError, SettingsInvalid) as error:
-            self.failed[entry.name] = FailedModel(entry, str(error))
+            self.failed[entry.name] = FailedModel(entry, self._not_fetched.get(entry.name) or str(error))
 
 
 def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:

@@ -1,22 +1,17 @@
-"""A version that a Bento is built with, and the alias by which the model list names it."""
+"""A version that `bentoml build` pins, with the alias that named it: a container has no aliases of the model store."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import attrs
-from _bentoml_sdk.models import BentoModel  # type: ignore[import-untyped]
+import bentoml
 
 
-@attrs.frozen
-class _PinnedModel(BentoModel):  # type: ignore[misc]
-    alias: str = ""
+def pinned_model(tag: str, alias: str = "") -> Any:  # Any: a BentoModel, whose package has no types
+    """Return the model of `tag` for `Service.models`. The entry in `bento.yaml` gets the `alias`, if there is one."""
 
-    def to_info(self, alias: str | None = None) -> Any:  # Any: BentoML's description of a model
-        return super().to_info(alias or self.alias or None)
+    class PinnedModel(bentoml.models.BentoModel):  # type: ignore[misc]  # its package has no types
+        def to_info(self, _: str | None = None) -> Any:
+            return super().to_info(alias or None)
 
-
-def pinned_model(tag: str, alias: str = "") -> Any:  # Any: a model of BentoML
-    """Return a model of the store. BentoML writes its exact version and the alias into `bento.yaml`."""
-    pinned: Any = _PinnedModel
-    return pinned(tag, alias)
+    return PinnedModel(tag)

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.store.sources.source import label_of
 from serving.errors.problem_types import (
     BODY_FAULTS,
     DEADLINE,
@@ -94,7 +95,7 @@ def state_of(served: ServedEntry) -> ServedModelState:
     return ServedModelState(
         name=served.entry.name,
         kind=served.kind,
-        artifact=served.entry.artifact,
+        artifact=label_of(served.entry.artifact),
         version=served.version,
         status=served.status,
         reason=served.reason,

@@ -29,11 +29,11 @@ def _list_models(catalog: ModelCatalog, changes: ModelChanges | None) -> Operati
         served = changes.entries() if changes is not None else ()
         return ModelList(
             models=[_summary(entry) for entry in list_entries(catalog)],
+            service=[state_of(each) for each in served],
             aliases=[
                 ModelAlias(name=each.name, alias=each.alias, version=each.version, fault=each.fault or None)
                 for each in catalog.aliases()
             ],
-            service=[state_of(each) for each in served],
         )
 
     async def list_models(request: Request) -> Response:

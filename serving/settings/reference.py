@@ -13,6 +13,8 @@ from serving.settings.settings import PREFIX, Settings
 
 # In a URL: redis://user:password@host
 _PASSWORD = re.compile(r"(://[^/@:]*:)[^@/]*@")
+# The query of a source of artifacts may be a signature.
+_QUERY = re.compile(r"(://[^?]*\?).*")
 
 
 def displayed(value: object) -> str:
@@ -23,7 +25,7 @@ def displayed(value: object) -> str:
         return json.dumps(value)
     if value is None:
         return ""
-    return _PASSWORD.sub(r"\1****@", str(value))
+    return _QUERY.sub(r"\1****", _PASSWORD.sub(r"\1****@", str(value)))
 
 
 def markdown(settings_type: type[Settings]) -> str:

@@ -16,6 +16,8 @@ from typing import Annotated, Literal, get_origin
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.store.sources.source import SourceOptions
+
 PREFIX = "MAKUNOUCHI_"
 _URL = re.compile(r"[a-z][a-z0-9_+]*://")
 _SECRET = re.compile(r"[!-~]{32,512}")
@@ -66,6 +68,21 @@ class Settings(BaseSettings):
         ge=0,
         description="Interval at which the model store is checked for newer versions to serve and for aliases that "
         "were moved; 0 disables the check.",
+    )
+    source_max_bytes: int = Field(
+        20 << 30, gt=0, description="Maximum size of an artifact that is fetched from a source, such as `s3://`."
+    )
+    source_timeout_s: float = Field(
+        30.0, gt=0, description="Time without a byte after which a source of artifacts counts as away."
+    )
+    source_http_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts whose artifacts may be fetched without TLS, as a JSON list. This host always may be.",
+    )
+    source_prefixes: tuple[str, ...] = Field(
+        (),
+        description="Sources from which administrators may load artifacts while the service runs, as a JSON list of "
+        'their beginnings, such as `["s3://models/"]`; none when empty. Sources in settings are not restricted.',
     )
     state_folder: str = Field(
         "", description="Folder for jobs and for changes by administrators; next to the model store when empty."
@@ -300,6 +317,15 @@ class Settings(BaseSettings):
         if value.get_secret_value() and not value.get_secret_value().startswith(_REDIS):
             raise ValueError("expected a URL, such as redis://host:6379/0")
         return value
+
+
+def source_options(settings: Settings) -> SourceOptions:
+    """Return the bounds of a fetch from a source of artifacts."""
+    return SourceOptions(
+        max_bytes=settings.source_max_bytes,
+        http_hosts=settings.source_http_hosts,
+        timeout_s=settings.source_timeout_s,
+    )
 
 
 def state_folder(setting: str) -> Path:

@@ -13,7 +13,9 @@ class ImageSettings(Settings):
     """The settings of the service with those of image classifiers."""
 
     image_model: str = Field(
-        "image:latest", description="Tag of the image classifier: `name`, `name:version` or `name:alias`."
+        "image:latest",
+        description="Image classifier: its tag, `name`, `name:version` or `name:alias`, or a [source](sources.md), "
+        "such as `s3://bucket/image`.",
     )
     image_placement: Placement = Field(
         "process",

@@ -14,7 +14,7 @@ _URL = re.compile(r"[a-z][a-z0-9_+]*://")
 class RecommenderSettings(Settings):
     """The settings of the service with those of recommenders."""
 
-    recommender_model: str = Field("recommender:latest", description="Tag of the recommender.")
+    recommender_model: str = Field("recommender:latest", description="Tag or source of the recommender.")
     recommender_placement: Placement = Field("process", description="Placement of the recommender runner.")
     max_bulk_users: int = Field(50, gt=0, description="Maximum number of users in one bulk recommendation request.")
     features: str = Field(

@@ -11,7 +11,7 @@ class TextSettings(Settings):
     """The settings of the service with those of text classifiers."""
 
     text_model: str = Field(
-        "", description="Tag of the text classifier, such as `text:latest`; none is served when empty."
+        "", description="Tag or source of the text classifier, such as `text:latest`; none is served when empty."
     )
     text_placement: Placement = Field("process", description="Placement of the text runner.")
     max_texts: int = Field(256, gt=0, description="Maximum number of texts in one request to the text classifier.")

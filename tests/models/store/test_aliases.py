@@ -283,7 +283,9 @@ def test_in_a_bento_the_alias_of_the_store_counts_else_that_of_the_build(
 ) -> None:
     source = tmp_path / "bento" / "src"
     source.mkdir(parents=True)
-    (source.parent / "bento.yaml").write_text("models:\n- tag: churn:v1\n  alias: champion\n- tag: other:v1\n")
+    # As `bentoml build` writes what `serving.bento.pinned_model` pins.
+    entries = "models:\n- tag: other:v1\nservices:\n- models:\n  - tag: churn:v1\n    alias: champion\n"
+    (source.parent / "bento.yaml").write_text(entries)
     shutil.copytree(store / "churn" / "v1", source.parent / "models" / "churn" / "v1")
     aliases.set(CHAMPION, "v2", author="anna")
     if not has_store:

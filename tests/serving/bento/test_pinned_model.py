@@ -20,7 +20,8 @@ def test_the_entry_of_a_bento_has_the_version_and_the_alias(tmp_path: Path, monk
     Aliases("churn").promote("champion", "v1", author="anna")
     for tag, alias in (("churn:champion", "champion"), ("churn", ""), ("churn:latest", ""), ("churn:v2", "")):
         cache = ArtifactCache(tag, source=tmp_path)
-        assert cache.stored_tag() == ("churn:v1" if alias else "churn:v2", alias)
+        assert cache.alias == alias
+        assert cache.stored_tag() == ("churn:v1" if alias else "churn:v2")
     store = bentoml._internal.models.ModelStore(tmp_path / "models")
     monkeypatch.setattr(bentoml.models.BentoModel, "stored", property(lambda model: store.get(model.tag)))
     for alias in ("champion", ""):

@@ -135,11 +135,13 @@ def test_printed_settings_hold_no_password(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("MAKUNOUCHI_REDIS_URL", "redis://:hunter2@localhost")
     monkeypatch.setenv("MAKUNOUCHI_FEEDBACK_URL", "postgresql://me:hunter2@db/feedback")
     monkeypatch.setenv("MAKUNOUCHI_CORS_ORIGINS", '["https://shop.example"]')
+    monkeypatch.setenv("MAKUNOUCHI_TABULAR_MODEL", "https://me:hunter2@host/churn?sig=hunter2")
     main([])
     printed = capsys.readouterr().out
 
     assert "hunter2" not in printed
     assert "MAKUNOUCHI_FEEDBACK_URL=postgresql://me:****@db/feedback" in printed
+    assert "MAKUNOUCHI_TABULAR_MODEL=https://me:****@host/churn?****" in printed
     assert 'MAKUNOUCHI_CORS_ORIGINS=["https://shop.example"]' in printed
     for name in ServiceSettings.model_fields:
         assert f"MAKUNOUCHI_{name.upper()}=" in printed
