@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -38,10 +38,6 @@ from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.state import DeploymentState
 
 log = logging.getLogger("makunouchi.models")
-
-# How often an entry with `watch = true` looks for a newer version, unless a setting says so.
-WATCH_S: Final = 2.0
-
 
 WATCH_S = 2.0
 # The same for sources: each look is a request to another host.

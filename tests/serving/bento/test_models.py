@@ -117,7 +117,7 @@ def test_models_share_the_runner_of_their_kind_unless_they_name_another(home: Pa
     }  # fmt: skip
     assert "no artifact 'absent' in the model store" in models.failed["absent"].reason
     assert models.fault() == ""
-    assert [each.tag.name for each in models.pinned()] == ["tabular"]
+    assert [tag.partition(":")[0] for tag, _ in models.pins()] == ["tabular"]
 
 
 def test_each_process_of_a_runner_is_a_service_that_the_gateway_reaches(home: Path, tmp_path: Path) -> None:
