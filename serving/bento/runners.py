@@ -17,9 +17,10 @@ from serving.bento.config import service_config
 from serving.bento.hosting import ModelHost
 from serving.bento.runner import RunnerService
 from serving.kinds.interface import BatchMethodSpec, Kind
+from serving.process.bounds import RunnerBounds
 from serving.runners.host.models import HostedModels
 from serving.runners.placement import Placed, place
-from serving.settings.model_list import ModelEntry
+from serving.settings.model_list import RUNNER_KEYS, ModelEntry
 from serving.settings.settings import Settings
 from serving.versions.state import DeploymentState
 
@@ -29,13 +30,22 @@ _MAX_THREADS: Final = 8
 
 @dataclass(eq=False, slots=True)
 class RunnerProcess:
-    """One runner: its BentoML service, its placement, and the names of its models."""
+    """One runner: its BentoML service, the entry that it was made for, and the names of its models."""
 
     service: Any  # Any: a BentoML service
     placed: Placed[Any]
-    placement: str
-    replicas: int = 1
+    entry: ModelEntry
     models: set[str] = field(default_factory=set)
+
+    @property
+    def placement(self) -> str:
+        """Where it is placed."""
+        return self.entry.placement
+
+    def is_for(self, entry: ModelEntry, *, at_run_time: bool) -> bool:
+        """Return whether a model with `entry` can be in this runner; one that is added later takes it as it is."""
+        keys = ("placement",) if at_run_time else RUNNER_KEYS
+        return all(getattr(self.entry, key) == getattr(entry, key) for key in keys)
 
     @property
     def dependencies(self) -> tuple[Placed[Any], ...]:
@@ -105,12 +115,12 @@ class Runners:
         return runner.placed
 
     def _name_of(self, entry: ModelEntry, kind: Kind[Any]) -> str:
-        """Return the name of the BentoML service for an entry. A runner has one placement and number of processes."""
+        """Return the name of the BentoML service for an entry, whose keys of the runner are those of all its models."""
         base = f"{_camel(entry.runner)}Runner" if entry.runner else kind.runner
         names = [base, *(f"{base}{number}" for number in range(2, 1000))]
         for name in names:
             runner = self._by_name.get(name)
-            if runner is None or (runner.placement, runner.replicas) == (entry.placement, entry.replicas):
+            if runner is None or runner.is_for(entry, at_run_time=self._is_sealed):
                 return name
         raise SettingsInvalid(f"more than {len(names)} placements of one runner")
 
@@ -128,13 +138,13 @@ class Runners:
     def _make(self, name: str, kind: Kind[Any], entry: ModelEntry) -> RunnerProcess:
         # Not BentoML's workers of one service, which share a socket: a gateway could not reach each of them.
         service, *others = (
-            self._service(name if number == 1 else f"{name}_{number}", name, kind)
+            self._service(name if number == 1 else f"{name}_{number}", name, kind, entry)
             for number in range(1, entry.replicas + 1)
         )
         placed: Placed[Any] = place(service, entry.placement, replicas=others)
-        return RunnerProcess(service, placed, entry.placement, entry.replicas)
+        return RunnerProcess(service, placed, entry)
 
-    def _service(self, process: str, name: str, kind: Kind[Any]) -> Any:  # Any: a BentoML service
+    def _service(self, process: str, name: str, kind: Kind[Any], entry: ModelEntry) -> Any:  # Any: a BentoML service
         """Return the service of one process of the runner `name`."""
 
         def hosted(may_block: bool) -> HostedModels:
@@ -162,7 +172,18 @@ class Runners:
             method = bentoml.api(batchable=True, max_batch_size=self._settings.max_batch_rows, max_latency_ms=60_000)
             setattr(Runner, method_name, method(_batch_method(method_name, spec)))
         config = service_config(self._settings, threads=_MAX_THREADS)
-        return bentoml.service(service_class=RunnerService.using(self._settings), **config)(Runner)
+        service_class = RunnerService.using(self._settings, _bounds(entry, self._settings))
+        return bentoml.service(service_class=service_class, **config)(Runner)
+
+
+def _bounds(entry: ModelEntry, settings: Settings) -> RunnerBounds:
+    """Return the bounds of the runner of an entry: its own, or else those of the settings."""
+    default = RunnerBounds.of(settings)
+    return RunnerBounds(
+        entry.max_memory_bytes or default.max_memory_bytes,
+        entry.threads or default.threads,
+        entry.cpus or default.cpus,
+    )
 
 
 def _batch_method(name: str, spec: BatchMethodSpec) -> Callable[..., Any]:

@@ -52,6 +52,9 @@ class ModelEntry(BaseModel):
         "process", description="`process`, `inline` (in the gateway), or the URL of a runner on another host."
     )
     replicas: int = Field(1, ge=1, le=64, description="Number of processes of the runner.")
+    max_memory_bytes: int = Field(0, ge=0, description="Memory above which the runner is replaced; 0: none.")
+    threads: int = Field(0, ge=0, le=1024, description="Threads of each library in the runner; 0: its own.")
+    cpus: tuple[int, ...] = Field((), strict=False, description="Processors on which the runner runs; all when empty.")
     required: bool = Field(True, description="Whether `/readyz` is 503 while this model is not ready.")
     watch: bool = Field(False, description="Whether a newer version, or a moved alias, is loaded without a request.")
     preprocess: str = Field("", description="A step before the model, as `package.module:Name`.")
@@ -63,6 +66,8 @@ class ModelEntry(BaseModel):
         return self.model_dump(exclude_defaults=True)
 
 
+# Keys that are of the process, and the same for all models in it.
+RUNNER_KEYS: Final = ("placement", "replicas", "max_memory_bytes", "threads", "cpus")
 KEYS: Final = tuple(name for name in ModelEntry.model_fields if name not in ("name", "options"))
 
 
@@ -168,7 +173,7 @@ def _conflicts(entries: Sequence[ModelEntry], places: ModelList) -> Iterator[str
             yield f"{place}: replicas need the placement 'process', not '{entry.placement}'"
         if entry.runner:
             first = runners.setdefault(entry.runner, entry)
-            for key in ("placement", "replicas"):
+            for key in RUNNER_KEYS:
                 if getattr(first, key) != getattr(entry, key):
                     yield (
                         f"{places.place(entry.name, key)}: {key} differs from that of '{first.name}', which has the "

@@ -13,6 +13,7 @@ from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, kind_of, model_settings
 from serving.bento.models import BentoModels
 from serving.kinds.registry import KINDS, ServiceSettings
+from serving.process.bounds import RunnerBounds
 from serving.settings.model_list import ModelEntry
 from serving.versions.state import DeploymentState, EntryChange
 
@@ -137,6 +138,15 @@ def test_replicas_need_processes_of_their_own(home: Path, tmp_path: Path) -> Non
     text = "[a]\nartifact = 'tabular'\nplacement = 'inline'\nreplicas = 2\n"
     with pytest.raises(SettingsInvalid, match=r"line 4, \[a\]: replicas need the placement 'process', not 'inline'"):
         built(home, tmp_path, text)
+
+
+def test_a_runner_has_the_bounds_of_its_entry(home: Path, tmp_path: Path) -> None:
+    text = (
+        "[a]\nartifact = 'tabular'\nmax_memory_bytes = 1000000000\nthreads = 1\ncpus = [0]\n[b]\nartifact = 'tabular'\n"
+    )
+    bounds = {runner.service.name: runner.service.bounds for runner in built(home, tmp_path, text).runners}
+    assert bounds["TabularRunner"] == RunnerBounds(1_000_000_000, 1, (0,))
+    assert bounds["TabularRunner2"] == RunnerBounds()
 
 
 def test_a_wrong_option_ends_the_start_with_its_line(home: Path, tmp_path: Path) -> None:
