@@ -23,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup train evaluate evaluate-tables serve dev check test test-fast bench bench-memory soak attack bento image test-container lock clean
+.PHONY: help setup train evaluate evaluate-tables serve dev check test test-fast bench bench-memory bench-models soak attack bento image test-container lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,10 @@ attack: train  ## attack a service in production settings, at most ten minutes: 
 bench-memory: train  ## compare the memory after a million requests with that after ten thousand
 	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }
 	@$(BENCH) memory $(BENCH_OPTIONS)
+
+bench-models: $(READY)  ## compare a service with 100 models to one with three: start, memory, requests/s; needs wrk: MODELS=100
+	@command -v wrk > /dev/null || { echo "error: wrk is not installed; run: apt-get install wrk" >&2; exit 1; }
+	@$(BIN)/python -m tests.measure.many_models --models $(or $(MODELS),100)
 
 bento: train  ## build the Bento (`bentoml build`)
 	@$(BIN)/bentoml build

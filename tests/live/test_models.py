@@ -13,7 +13,9 @@ from typing import Any
 import bentoml
 import httpx
 import pytest
+import tritonclient.http as triton  # type: ignore[import-untyped]
 from sklearn.datasets import load_diabetes, load_wine
+from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 from websockets.sync.client import connect
 
 from models.store.artifacts import find
@@ -281,6 +283,25 @@ def test_adds_and_removes_models_while_it_serves(service: Server) -> None:
         wait_for(lambda: in_both_gateways(service, "tabular", {}, 404), "both gateways serve it no longer")
     assert set(load.statuses) == {200}
     assert load.statuses[200] > 20
+
+
+def test_the_client_of_triton_loads_and_unloads_models(service: Server) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{service.port}")
+    client.load_model("recommender", headers=ADMIN)
+    wait_for(lambda: bool(client.is_model_ready("recommender", headers=ADMIN)), "the model is ready")
+    wait_for(
+        lambda: {"name": "recommender", "state": "READY"}.items() <= _by_name(client)["recommender"].items(),
+        "both gateways list it",
+    )
+    with pytest.raises(InferenceServerException, match="no model 'nothing' in the store"):
+        client.load_model("nothing", headers=ADMIN)
+    client.unload_model("recommender", headers=ADMIN)
+    wait_for(lambda: _by_name(client)["recommender"]["state"] == "UNAVAILABLE", "the model is unloaded")
+    client.close()
+
+
+def _by_name(client: Any) -> dict[str, dict[str, str]]:
+    return {each["name"]: each for each in client.get_model_repository_index(headers=ADMIN)}
 
 
 @pytest.mark.parametrize(
