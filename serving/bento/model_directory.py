@@ -23,16 +23,18 @@ from models.errors import (
 from models.store.artifacts import names
 from models.store.sources.source import label_of
 from models.watch import Watch
+from serving.bento.bento_model import BentoModel, FailedModel, Resolved
 from serving.bento.memory_check import check_memory
+from serving.bento.model_reports import entry_of_store, failed_entry, key_fault, served_entry
 from serving.bento.model_settings import KeyInvalid, check_steps
-from serving.bento.models import BentoModel, BentoModels, FailedModel, Resolved
+from serving.bento.models import BentoModels
 from serving.bento.pipeline import Candidate, pipeline_fault
 from serving.bento.source_watch import SourceWatch
 from serving.concurrency import cancel_and_wait
-from serving.errors.exceptions import FieldFault, ModelFailed, ModelRefused
+from serving.errors.exceptions import ModelFailed, ModelRefused
 from serving.runners.placement import Placed
 from serving.settings.model_list import MAX_MODELS, ModelEntry, conflicting_name
-from serving.versions.model_changes import ModelStatus, ServedEntry
+from serving.versions.model_changes import ServedEntry
 from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState, EntryChange
 
@@ -68,9 +70,9 @@ class ModelDirectory:
 
     def entries(self) -> list[ServedEntry]:
         """Return every model of the service."""
-        served = [_served(model) for model in self._models]
+        served = [served_entry(model) for model in self._models]
         failed = self._models.failed.values()
-        return [*served, *(_failed(each) for each in failed)]
+        return [*served, *(failed_entry(each) for each in failed)]
 
     def known(self) -> list[str]:
         """Return the names in the store, and the configured ones."""
@@ -90,9 +92,9 @@ class ModelDirectory:
     async def load(self, name: str) -> ServedEntry:
         """Serve the configured model `name`, or the artifact of this name."""
         if name in self._models.by_name:
-            return _served(self._models.by_name[name])
+            return served_entry(self._models.by_name[name])
         configured = next((entry for entry in self._models.configured if entry.name == name), None)
-        entry = configured or _entry_of_store(name)
+        entry = configured or entry_of_store(name)
         served, _ = await self.put(entry)
         return served
 
@@ -157,13 +159,13 @@ class ModelDirectory:
                 except ArtifactMissing as error:
                     raise NotKnown(str(error), location=("body", "artifact")) from error
                 except KeyInvalid as error:
-                    raise _key_fault(error) from error
+                    raise key_fault(error) from error
                 except (ArtifactError, SettingsInvalid) as error:
                     raise ModelRefused(f"{error}; nothing has changed") from error
                 await asyncio.to_thread(self._save, entry.name, entry)
                 self._publish(model)
                 log.info("%s is served: %s", entry.name, label_of(entry.artifact))
-            return _served(self._models.by_name[entry.name]), is_new
+            return served_entry(self._models.by_name[entry.name]), is_new
 
     async def _remove(self, name: str) -> None:
         async with self._lock:
@@ -302,31 +304,3 @@ class ModelDirectory:
             await placed.unload(name, timeout_s=LOAD_TIMEOUT_S)
         except (ArtifactError, RunnerError, TimeoutError) as error:
             log.warning("%s remains in the memory of its runner: %s", name, error)
-
-
-def _served(model: BentoModel) -> ServedEntry:
-    status = model.handle.last_status
-    state: ModelStatus = "ready" if status.ready else "failed" if model.is_lost else "unavailable"
-    version = status.model.version if status.model is not None else ""
-    runner = model.placed.on.name if model.placed.on is not None else ""
-    return ServedEntry(model.entry, model.kind.name, state, version, status.detail, runner, model.alias)
-
-
-def _failed(model: FailedModel) -> ServedEntry:
-    entry = model.entry
-    return ServedEntry(entry, entry.kind, "failed", "", model.reason, "", entry.name)
-
-
-def _entry_of_store(name: str) -> ModelEntry:
-    if name not in names():
-        known = ", ".join(names()[:50]) or "none"
-        raise NotKnown(f"no model '{name[:100]}' in the store; known: {known}", location=("path", "name"))
-    return ModelEntry(name=name, artifact=name, required=False)
-
-
-def _key_fault(error: KeyInvalid) -> Exception:
-    if error.key == "kind":
-        return NotKnown(str(error), location=("body", "kind"))
-    is_option = error.key not in ("artifact", "runner", "placement")
-    location = ("body", "options", error.key) if is_option else ("body", error.key)
-    return FieldFault(str(error), location=location, value_type="string")

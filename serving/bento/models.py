@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from models.errors import ArtifactError, SettingsInvalid
 from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
 from models.store.sources.source import is_source, label_of
+from serving.bento.bento_model import BentoModel, FailedModel, Resolved, version_of
 from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
 from serving.bento.pipeline import Pipeline, pipeline_fault
@@ -30,7 +30,6 @@ from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler, Kind
 from serving.kinds.served_model import ServedModel
 from serving.runners.batching import BatchLimits
-from serving.runners.handle import RunnerHandle
 from serving.runners.placement import Placed, connect
 from serving.settings.model_list import ModelEntry, ModelList, list_file, read_model_list
 from serving.settings.settings import Settings
@@ -42,52 +41,6 @@ log = logging.getLogger("makunouchi.models")
 WATCH_S = 2.0
 # The same for sources: each look is a request to another host.
 SOURCE_WATCH_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What an entry means: its kind, its settings and its artifacts."""
-
-    entry: ModelEntry
-    kind: Kind[Any]
-    settings: Settings
-    artifacts: ArtifactCache
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BentoModel:
-    """One model of the service: the gateway's side of it."""
-
-    entry: ModelEntry
-    # Its name in the Open Inference Protocol and the WebSocket: that of its kind without a model list.
-    alias: str
-    kind: Kind[Any]
-    settings: Settings
-    artifacts: ArtifactCache
-    placed: Placed[Any]
-    # Its name for the runner.
-    wire_name: str
-    handle: RunnerHandle
-    deployed: DeployedModel[Artifact]
-    handler: Handler[Any]
-
-    @property
-    def name(self) -> str:
-        """The name of the model in the API."""
-        return self.entry.name
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the runner answers and does not have the model."""
-        return self.placed.is_up and self.wire_name not in self.placed.loaded()
-
-
-@dataclass(frozen=True, slots=True)
-class FailedModel:
-    """A model that is not served, and why."""
-
-    entry: ModelEntry
-    reason: str
 
 
 class BentoModels:
@@ -206,7 +159,7 @@ class BentoModels:
         served: ServedModel[Any] = ServedModel(
             alias,
             handle,
-            _version_of(kind, artifacts, settings),
+            version_of(kind, artifacts, settings),
             deployed.router,
             timeout_s=settings.request_timeout_s,
             path_name=entry.name,
@@ -295,17 +248,3 @@ class BentoModels:
             self.by_name[entry.name] = self.connect(resolved, self.place(resolved))
         except (ArtifactError, SettingsInvalid) as error:
             self.failed[entry.name] = FailedModel(entry, self._not_fetched.get(entry.name) or str(error))
-
-
-def _version_of(kind: Kind[Any], artifacts: ArtifactCache, settings: Settings) -> Callable[[str], Any]:
-    """Return what gives the gateway's side of a version. Artifacts never change: each is made once."""
-    loaded: dict[str, Any] = {}
-
-    def version(name: str) -> Any:
-        if name not in loaded:
-            artifact = artifacts.read(name or None)
-            loaded[name] = loaded.get(artifact.version) or kind.version(artifact, settings)
-            loaded[artifact.version] = loaded[name]
-        return loaded[name]
-
-    return version

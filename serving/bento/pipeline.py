@@ -32,7 +32,8 @@ from serving.settings.model_list import ModelEntry
 from serving.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.bento.models import BentoModel, BentoModels
+    from serving.bento.bento_model import BentoModel
+    from serving.bento.models import BentoModels
 
 # At the start of the service, other runners take as long as they need to load.
 _START_S: Final = 120.0
