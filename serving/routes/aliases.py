@@ -51,7 +51,7 @@ def _list(reconciler: Reconciler) -> Operation:
         summary="List the aliases of a model",
         description="Each alias with the version that it names, and its changes.",
         handler=list_aliases,
-        parameters=lambda: (model_parameter(reconciler.names[0]),),
+        parameters=lambda: (model_parameter(reconciler.example),),
         answer=_list_content(reconciler),
         answer_description="The aliases by name.",
         problems=(NOT_KNOWN, INTERNAL, RESOURCES_UNAVAILABLE),
@@ -65,7 +65,7 @@ def _set(reconciler: Reconciler) -> Operation:
 
     def examples() -> dict[str, Any]:
         # The example must work when a test sends it, so it names the default version.
-        active = reconciler.report(reconciler.names[0]).active
+        active = reconciler.report(reconciler.example).active
         return {"promotion": {"version": active.version if active else EXAMPLE_VERSION}}
 
     return Operation(
@@ -166,13 +166,13 @@ def _alias(name: str, report: AliasReport) -> Alias:
 def _parameters(reconciler: Reconciler) -> tuple[JsonSchema, ...]:
     alias = path_parameter("alias", "Name of the alias.", CHAMPION)
     schema = {"type": "string", "pattern": ALIAS_PATTERN, "not": {"const": "latest"}}
-    return (model_parameter(reconciler.names[0]), alias | {"schema": schema})
+    return (model_parameter(reconciler.example), alias | {"schema": schema})
 
 
 def _example(reconciler: Reconciler) -> dict[str, Any]:
     change = {"version": EXAMPLE_VERSION, "action": "promote", "at": "2026-01-02T03:04:05Z", "author": "key:ci"}
     return {
-        "name": reconciler.names[0],
+        "name": reconciler.example,
         "alias": CHAMPION,
         "version": EXAMPLE_VERSION,
         "fault": None,
@@ -182,6 +182,6 @@ def _example(reconciler: Reconciler) -> dict[str, Any]:
 
 def _list_content(reconciler: Reconciler) -> Content:
     def example() -> dict[str, Any]:
-        return {"aliases": {"name": reconciler.names[0], "aliases": [_example(reconciler)]}}
+        return {"aliases": {"name": reconciler.example, "aliases": [_example(reconciler)]}}
 
     return Content(JSON, lambda: AliasList, example)

@@ -17,7 +17,7 @@ from serving.versions.reconciler import Reconciler
 
 def operations(reconciler: Reconciler) -> list[Operation]:
     """Return `reload_model`."""
-    name = reconciler.names[0]
+    name = reconciler.example
 
     async def reload_model(request: Request) -> Response:
         return answer(await _reload(reconciler, request))

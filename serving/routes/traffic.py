@@ -37,7 +37,7 @@ def _get(reconciler: Reconciler) -> Operation:
         access="read",
         summary="Get the traffic split of a model",
         handler=get_traffic,
-        parameters=lambda: (model_parameter(reconciler.names[0]),),
+        parameters=lambda: (model_parameter(reconciler.example),),
         answer=_answer(reconciler),
         answer_description="Weights, shadow, and every version that a request can name.",
         problems=(NOT_KNOWN, INTERNAL),
@@ -52,7 +52,7 @@ def _set(reconciler: Reconciler) -> Operation:
 
     def examples() -> dict[str, Any]:
         # The examples must work when a test sends them, so they name the default version.
-        active = reconciler.report(reconciler.names[0]).active
+        active = reconciler.report(reconciler.example).active
         version = active.version if active else EXAMPLE_VERSION
         return {"one": {"weights": {version: 1.0}, "shadow": None}, "shadow": {"shadow": version}}
 
@@ -70,7 +70,7 @@ def _set(reconciler: Reconciler) -> Operation:
             "reloads. Requires an admin key, in development too."
         ),
         handler=set_traffic,
-        parameters=lambda: (model_parameter(reconciler.names[0]),),
+        parameters=lambda: (model_parameter(reconciler.example),),
         body=Content(JSON, lambda: TrafficRequest, examples),
         answer=_answer(reconciler),
         answer_description="The traffic split now.",
@@ -90,7 +90,7 @@ def _reset(reconciler: Reconciler) -> Operation:
         access="admin",
         summary="Send all traffic to the default version",
         handler=reset_traffic,
-        parameters=lambda: (model_parameter(reconciler.names[0]),),
+        parameters=lambda: (model_parameter(reconciler.example),),
         answer=_answer(reconciler),
         answer_description="The traffic split now.",
         problems=(NOT_KNOWN, INTERNAL, UNAVAILABLE, DEADLINE),
@@ -111,7 +111,7 @@ def _traffic(report: ModelReport) -> Traffic:
 
 def _answer(reconciler: Reconciler) -> Content:
     example: dict[str, Any] = {
-        "name": reconciler.names[0],
+        "name": reconciler.example,
         "weights": {EXAMPLE_VERSION: 1.0},
         "shadow": None,
         "versions": [

@@ -18,6 +18,7 @@ from models.watch import Watch, reason_of
 from serving.concurrency import cancel_and_wait
 from serving.errors.exceptions import FieldFault, ReloadRefused
 from serving.runners.interface import ModelRef
+from serving.schemas.fields import EXAMPLE_MODEL
 from serving.versions.attempts import Attempts
 from serving.versions.deployed_model import DeployedModel, StoredArtifact
 from serving.versions.report import ModelReport, report_model
@@ -99,6 +100,11 @@ class Reconciler:
             del self._progress[name]
         for callback in self._callbacks:
             callback()
+
+    @property
+    def example(self) -> str:
+        """The name of a model, for the examples of the document."""
+        return next(iter(self._models), EXAMPLE_MODEL)
 
     @property
     def names(self) -> tuple[str, ...]:

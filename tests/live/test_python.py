@@ -107,7 +107,7 @@ def service(default_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Service(server, folder, old, new)
 
 
-def test_the_class_runs_in_its_own_process_alone(service: Service) -> None:
+def test_serves_a_class_of_your_own(service: Service) -> None:
     assert service.version() == service.new
     pids = {int(line) for line in service.imported_by.read_text().split()}
     assert pids == {service.server.worker("PythonRunner").pid}

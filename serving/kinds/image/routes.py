@@ -125,10 +125,18 @@ def _file_list(max_images: int) -> JsonSchema:
 def _form(name: str, file: JsonSchema, options: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
-        "properties": {name: file, **options},
+        "properties": {name: file, **{name: _as_field(option) for name, option in options.items()}},
         "required": [name],
         "additionalProperties": False,
     }
+
+
+def _as_field(option: JsonSchema) -> JsonSchema:
+    """Return the schema of an option as a field of a form, which is left out where JSON has null."""
+    if "anyOf" not in option:
+        return option
+    (schema,) = (each for each in option["anyOf"] if each != {"type": "null"})
+    return {**{key: value for key, value in option.items() if key not in ("anyOf", "default")}, **schema}
 
 
 def _predictions(card: Card) -> list[dict[str, Any]]:

@@ -115,7 +115,7 @@ def test_every_route_except_the_open_ones_requires_credentials(locked: LocalServ
     opened = set()
     for route in locked.app.routes:
         if isinstance(route, Route):
-            method = "POST" if "POST" in (route.methods or ()) else "GET"
+            method = next(each for each in sorted(route.methods or ()) if each != "HEAD")
             path = route.path.replace("{name}", "tabular").replace("{slug}", "validation")
             if locked.ask(method, path).status_code != 401:
                 opened.add(route.path)

@@ -126,7 +126,10 @@ def test_requests_without_any_credentials_are_not_signed(
     upload(bucket, artifact, "churn")
     for item in bucket.objects.all():
         item.Acl().put(ACL="public-read")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    # Not the files of another test or of this machine.
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(store / "nothing"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
     with monkeypatch.context() as without_keys:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             without_keys.delenv(name)

@@ -171,8 +171,8 @@ async def test_a_quick_default_version_runs_on_the_event_loop_whether_or_not_it_
     method.close()
 
 
-@pytest.mark.parametrize(("deadline", "running"), [(time.monotonic() + 100, 1), (LATER, 0)], ids=["call", "warm-up"])
-def test_a_call_that_runs_is_a_sign_of_life(deadline: float, running: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("left_s", "running"), [(100.0, 1), (LATER, 0)], ids=["call", "warm-up"])
+def test_a_call_that_runs_is_a_sign_of_life(left_s: float, running: int, monkeypatch: pytest.MonkeyPatch) -> None:
     heartbeat = Heartbeat()
     monkeypatch.setattr(batch_method, "heartbeat", heartbeat)
     seen: list[int] = []
@@ -182,6 +182,6 @@ def test_a_call_that_runs_is_a_sign_of_life(deadline: float, running: int, monke
         raise ValueError
 
     method = BatchMethod(predict, last_used=lambda: ModelRef("sums", "v1"), name="sums")
-    assert sums(method.run_now([request(1, deadline=deadline)])) == [PredictionFailed]
+    assert sums(method.run_now([request(1, deadline=time.monotonic() + left_s)])) == [PredictionFailed]
     assert seen == [running]
     assert not heartbeat._calls
