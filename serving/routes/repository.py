@@ -6,7 +6,7 @@ of Triton, and none of them has a meaning here.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from serving.errors.problem_types import BODY_FAULTS, DEADLINE, INTERNAL, MODEL_REFUSED, NOT_KNOWN, UNAVAILABLE
 from serving.http.operation import Content, Operation
-from serving.http.requests.json_body import JSON, answer, read_json
+from serving.http.requests.json_body import JSON, answer, check_content_type
+from serving.http.requests.json_bounds import DEFAULT_BOUNDS, check_json
 from serving.http.requests.query import path_parameter
 from serving.schemas.fields import EXAMPLE_MODEL, EXAMPLE_VERSION
 from serving.schemas.fields import Response as ResponseModel
@@ -124,7 +125,11 @@ def _change(changes: ModelChanges, verb: Literal["load", "unload"]) -> Operation
 
 async def _read(request: Request) -> RepositoryRequest:
     """Return the body, which clients may leave out."""
-    if not await request.body():
+    body = await request.body()
+    if not body:
         return RepositoryRequest()
-    content: Any = await read_json(request)  # Any: bytes, with the bounds of all JSON
-    return RepositoryRequest.model_validate_json(content)
+    if "content-type" in request.headers:
+        # The client of Triton sends none.
+        check_content_type(request, JSON)
+    await check_json(body, DEFAULT_BOUNDS)
+    return RepositoryRequest.model_validate_json(body)
