@@ -7,7 +7,8 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from models.errors import NotKnown
 from serving.access.guard import Guard
@@ -36,12 +37,14 @@ def routes_of(
     """
     routes: list[BaseRoute] = []
     shared: dict[tuple[str, str], _ModelEndpoints] = {}
+    operations = list(operations)
+    served = frozenset(operation.model for operation in operations if operation.model)
     for operation in operations:
         key = operation.method, operation.template
         is_of_model = operation.template != operation.path
         if is_of_model and key not in shared:
             shared[key] = _ModelEndpoints(guard, operation.access, missing)
-            routes.append(EncodedPathRoute(key[1], shared[key].answer, methods=[key[0]], name=f"{key[0]} {key[1]}"))
+            routes.append(_ModelRoute(key, shared[key], served))
         if is_of_model:
             shared[key].by_model[operation.model] = operation.endpoint(guard, cache)
         elif key in shared:
@@ -49,6 +52,24 @@ def routes_of(
         else:
             routes.append(operation.route(guard, cache))
     return routes
+
+
+class _ModelRoute(EncodedPathRoute):
+    """The route of one operation of many models. A served model without this operation does not have its path."""
+
+    def __init__(self, key: tuple[str, str], endpoints: _ModelEndpoints, served: frozenset[str]) -> None:
+        method, template = key
+        super().__init__(template, endpoints.answer, methods=[method], name=f"{method} {template}")
+        self._endpoints = endpoints
+        self._served = served
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        if match is not Match.NONE and not self._endpoints.are_for(
+            str(child_scope["path_params"]["name"]), self._served
+        ):
+            return Match.NONE, {}
+        return match, child_scope
 
 
 class _ModelEndpoints:
@@ -60,6 +81,10 @@ class _ModelEndpoints:
         self._guard = guard
         self._access = access
         self._missing = missing or self._not_known
+
+    def are_for(self, name: str, served: frozenset[str]) -> bool:
+        """Return whether a path with `name` is one of this operation: of its models, or of no model at all."""
+        return name in self.by_model or self.others is not None or name not in served
 
     async def answer(self, request: Request) -> Response:
         """Answer by the model that the path names."""
