@@ -196,11 +196,11 @@ def test_late_prediction_is_504_at_the_deadline(process_server: Server, gate: Pa
     process_server.wait_ready()
 
 
-def test_killed_runner_is_503_with_retry_after_until_it_restarts(process_server: Server) -> None:
+def test_killed_runner_loses_no_call_that_its_replacement_can_answer(process_server: Server) -> None:
     runner = process_server.worker("SumRunner")
     seen = asyncio.run(load_and(process_server.url, runner.kill, connections=32, seconds=6))
     assert set(seen.seen) <= {200, 503}, seen.seen
-    assert seen.seen[503] > 0
+    # Calls wait for the new process where it starts in time.
     assert seen.without_retry_after == 0
     assert seen.slowest_s < TIMEOUT_S
     wait_for(lambda: is_serving(process_server), "the runner has restarted")
