@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from models.errors import (
@@ -30,10 +29,11 @@ from serving.bento.model_settings import KeyInvalid, check_steps
 from serving.bento.models import BentoModels
 from serving.bento.pipeline import Candidate, pipeline_fault
 from serving.bento.source_watch import SourceWatch
-from serving.concurrency import cancel_and_wait
+from serving.concurrency import TaskSet, cancel_and_wait
 from serving.errors.exceptions import ModelFailed, ModelRefused
 from serving.runners.placement import Placed
 from serving.settings.model_list import MAX_MODELS, ModelEntry, conflicting_name
+from serving.versions.attempts import Attempts
 from serving.versions.model_changes import ServedEntry
 from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState, EntryChange
@@ -59,11 +59,10 @@ class ModelDirectory:
         self._state = state
         self._reconciler = reconciler
         self._lock = asyncio.Lock()
-        # The entry that failed last, when to try it again, and the pause before that.
-        self._failures: dict[str, tuple[ModelEntry, float, float]] = {}
-        # When a model was first seen on a runner that has it without need.
+        self._attempts: dict[str, Attempts] = {}
+        # Since when a runner has a model that no gateway needs.
         self._unneeded: dict[tuple[int, str], float] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = TaskSet()
         self._loop: asyncio.Task[None] | None = None
         self._sources = SourceWatch(models.watched, models.refresh, every_s=models.source_watch_s)
         self._passes = Watch("models", "follow the desired models", keeps="the models remain", log=log)
@@ -87,7 +86,7 @@ class ModelDirectory:
 
     async def put(self, entry: ModelEntry) -> tuple[ServedEntry, bool]:
         """Add or change a model. A caller that is cancelled does not stop the change."""
-        return await self._run(self._put(entry))
+        return await self._tasks.run(self._put(entry))
 
     async def load(self, name: str) -> ServedEntry:
         """Serve the configured model `name`, or the artifact of this name."""
@@ -100,7 +99,7 @@ class ModelDirectory:
 
     async def remove(self, name: str) -> None:
         """Serve a model no longer."""
-        await self._run(self._remove(name))
+        await self._tasks.run(self._remove(name))
 
     def start(self) -> None:
         """Take over the models that were added since BentoML started the runners, and follow the state."""
@@ -112,20 +111,7 @@ class ModelDirectory:
         task, self._loop = self._loop, None
         await cancel_and_wait(task)
         await self._sources.stop()
-        tasks = tuple(self._tasks)
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _run(self, change: Coroutine[Any, Any, T]) -> T:
-        """Run a change to its end also when its caller is cancelled."""
-        return await asyncio.shield(self._begin(change))
-
-    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        await self._tasks.cancel()
 
     async def _fetch(self, entry: ModelEntry) -> None:
         """Fetch the artifact of a new or changed entry that names a source. Other changes do not wait for it."""
@@ -205,13 +191,13 @@ class ModelDirectory:
         self._models.add(model)
         self._announce()
         if old is not None:
-            self._begin(self._retire(old))
+            self._tasks.begin(self._retire(old))
 
     def _withdraw(self, name: str) -> None:
         old = self._models.remove(name)
         self._announce()
         if old is not None:
-            self._begin(self._retire(old))
+            self._tasks.begin(self._retire(old))
 
     def _announce(self) -> None:
         self._reconciler.replace(self._models.deployed)
@@ -256,17 +242,20 @@ class ModelDirectory:
                 self._withdraw(name)
         for name, entry in desired.items():
             model = self._models.by_name.get(name)
-            if (model is None or model.entry != entry or model.is_lost) and self._is_due(entry):
+            if model is None or model.entry != entry or model.is_lost:
                 await self._try(entry, model)
         await self._unload_unneeded()
 
-    def _is_due(self, entry: ModelEntry) -> bool:
-        """Return whether to act on an entry: at once when it is new to this gateway, with pauses after failures."""
-        last, due, _ = self._failures.get(entry.name, (None, 0.0, 0.0))
-        return last != entry or time.monotonic() >= due
-
     async def _try(self, entry: ModelEntry, model: BentoModel | None) -> None:
-        """Bring up one model that another gateway has changed, that failed, or that its runner has lost."""
+        """Bring up one model that another gateway has changed, that failed, or that its runner has lost.
+
+        An entry that is new to this gateway is tried at once, and again with pauses after failures.
+        """
+        attempts = self._attempts.setdefault(
+            entry.name, Attempts(confirmations=1, first_pause_s=FIRST_PAUSE_S, longest_pause_s=LONGEST_PAUSE_S)
+        )
+        if not attempts.is_due(entry):
+            return
         try:
             resolved = await asyncio.to_thread(self._models.resolve, entry)
             if model is not None and model.entry == entry:
@@ -275,29 +264,27 @@ class ModelDirectory:
             else:
                 new = await self._bring_up(resolved)
         except (ArtifactError, SettingsInvalid, RunnerError, TimeoutError) as error:
-            last, _, pause_s = self._failures.get(entry.name, (None, 0.0, 0.0))
-            if last != entry:
+            if attempts.fail(error):
                 log.error("%s cannot be served: %s", entry.name, error)
-                pause_s = 0.0
-            pause_s = min(2 * pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
-            self._failures[entry.name] = (entry, time.monotonic() + pause_s, pause_s)
             if model is None:
                 self._models.failed[entry.name] = FailedModel(entry, str(error))
             return
-        self._failures.pop(entry.name, None)
+        attempts.settle()
         if new is not None:
             self._publish(new)
 
     async def _unload_unneeded(self) -> None:
         """Drop the models of runners that no gateway needs any longer."""
-        now = time.monotonic()
+        now, known = time.monotonic(), self._unneeded
+        self._unneeded = {}
         for runner in self._models.runners:
             needed = {connected.model for connected in runner.placed.models}
             for name in runner.placed.loaded() - needed:
-                key = (id(runner), name)
-                if now - self._unneeded.setdefault(key, now) >= UNLOAD_S:
-                    self._unneeded.pop(key)
-                    self._begin(self._unload(runner.placed, name))
+                since = known.get((id(runner), name), now)
+                if now - since >= UNLOAD_S:
+                    self._tasks.begin(self._unload(runner.placed, name))
+                    since = now
+                self._unneeded[id(runner), name] = since
 
     async def _unload(self, placed: Placed[Any], name: str) -> None:
         try:

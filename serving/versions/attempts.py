@@ -13,10 +13,24 @@ LONGEST_PAUSE_S: Final = 900.0
 
 
 class Attempts:
-    """Attempts to bring one thing, such as the default version of one model, to its target."""
+    """Attempts to bring one thing, such as the default version of one model, to its target.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    A difference counts once it was seen `confirmations` times. The pauses after failures grow from `first_pause_s` to
+    `longest_pause_s`.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        confirmations: int = CONFIRMATIONS,
+        first_pause_s: float = FIRST_PAUSE_S,
+        longest_pause_s: float = LONGEST_PAUSE_S,
+    ) -> None:
         self._clock = clock
+        self._confirmations = confirmations
+        self._first_pause_s = first_pause_s
+        self._longest_pause_s = longest_pause_s
         self._target: Hashable = None
         self._seen = 0
         self._pause_s = 0.0
@@ -26,7 +40,7 @@ class Attempts:
     @property
     def is_unconfirmed(self) -> bool:
         """Whether a difference was seen that the next pass has to confirm."""
-        return 0 < self._seen < CONFIRMATIONS
+        return 0 < self._seen < self._confirmations
 
     def is_due(self, target: Hashable) -> bool:
         """Note that the actual state differs from `target`, and return whether to act on it now."""
@@ -34,13 +48,13 @@ class Attempts:
             self.settle()
             self._target = target
         self._seen += 1
-        return self._seen >= CONFIRMATIONS and self._clock() >= self._next
+        return self._seen >= self._confirmations and self._clock() >= self._next
 
     def fail(self, error: Exception) -> bool:
         """Note that acting failed, and return whether it is the first failure for this target."""
         is_first = not self._pause_s
         self.error = str(error) or type(error).__name__
-        self._pause_s = min(2 * self._pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._pause_s = min(2 * self._pause_s or self._first_pause_s, self._longest_pause_s)
         self._next = self._clock() + self._pause_s
         return is_first
 

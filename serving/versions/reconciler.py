@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from models.errors import ArtifactError, ArtifactInvalid, ArtifactMissing, NotKnown, RunnerError
 from models.watch import Watch, reason_of
-from serving.concurrency import cancel_and_wait
+from serving.concurrency import TaskSet, cancel_and_wait
 from serving.errors.exceptions import FieldFault, ReloadRefused
 from serving.runners.interface import ModelRef
 from serving.schemas.fields import EXAMPLE_MODEL
@@ -86,7 +86,7 @@ class Reconciler:
         self._state = state
         self._max_versions = max_versions
         self._watch_s = watch_s
-        self._changes: set[asyncio.Task[Any]] = set()  # Any: results of different changes
+        self._changes = TaskSet()
         self._task: asyncio.Task[None] | None = None
         self._passes = Watch("reconciler", "follow the desired state", keeps="the versions remain", log=log)
 
@@ -137,7 +137,7 @@ class Reconciler:
         loaded or does not answer its example, and RunnerUnavailable; the previous version then remains the default.
         A caller that is cancelled does not stop the reload.
         """
-        return await self._run_change(self._reload(self.model(name), version, timeout_s))
+        return await self._changes.run(self._reload(self.model(name), version, timeout_s))
 
     async def _reload(
         self, model: DeployedModel[StoredArtifact], version: str | None, timeout_s: float
@@ -171,7 +171,7 @@ class Reconciler:
         if len(split.versions) > self._max_versions:
             message = f"{len(split.versions)} versions are named; at most {self._max_versions} may be loaded for this"
             raise FieldFault(message, location=("body", "weights"), value_type="object")
-        await self._run_change(self._set_split(model, split, timeout_s))
+        await self._changes.run(self._set_split(model, split, timeout_s))
         return self.report(name)
 
     async def _set_split(self, model: DeployedModel[StoredArtifact], split: TrafficSplit, timeout_s: float) -> None:
@@ -206,20 +206,10 @@ class Reconciler:
         """Stop the loop, changes that it has begun, and shadow calls."""
         task, self._task = self._task, None
         await cancel_and_wait(task)
-        changes = tuple(self._changes)
-        for change in changes:
-            change.cancel()
-        await asyncio.gather(*changes, return_exceptions=True)
+        await self._changes.cancel()
         for name, model in self._models.items():
             await cancel_and_wait(self._progress[name].task)
             model.router.close()
-
-    async def _run_change(self, change: Coroutine[Any, Any, T]) -> T:
-        """Run a change to its end also when its caller is cancelled: the runner finishes it in any case."""
-        task = asyncio.get_running_loop().create_task(change)
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        return await asyncio.shield(task)
 
     async def _run(self) -> None:
         while True:
