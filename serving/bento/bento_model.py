@@ -16,16 +16,6 @@ from serving.settings.settings import Settings
 from serving.versions.deployed_model import DeployedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What an entry means: its kind, its settings and its artifacts."""
-
-    entry: ModelEntry
-    kind: Kind[Any]
-    settings: Settings
-    artifacts: ArtifactCache
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class BentoModel:
     """One model of the service: the gateway's side of it."""

@@ -10,9 +10,8 @@ from pydantic import ValidationError
 
 from models.errors import ArtifactInvalid, SettingsInvalid
 from models.steps import load_steps
-from models.store.artifact_cache import ArtifactCache
 from models.store.sources.source import label_of
-from serving.bento.model_settings import kind_of, model_settings
+from serving.bento.model_settings import Resolved, resolve
 from serving.concurrency import ThreadPool
 from serving.kinds.interface import Kind
 from serving.runners.host.instance import RunnerInstance
@@ -61,21 +60,20 @@ class ModelHost:
             entry = ModelEntry.model_validate(dict(spec))
         except ValidationError as error:
             raise ArtifactInvalid("the entry is not valid for this runner; both need the same version") from error
-        artifacts = ArtifactCache(entry.artifact, source=self._source, served_as=entry.name)
         try:
-            kind = kind_of(entry, artifacts, self._kinds)
-            settings = model_settings(kind, entry, self._settings)
+            resolved = resolve(entry, self._kinds, self._settings, source=self._source)
         except SettingsInvalid as error:
             raise ArtifactInvalid(str(error)) from error
         steps = load_steps(entry.preprocess, entry.postprocess)
-        model = _Model(kind, settings, artifacts, entry, self._state)
-        default = next(iter(kind.methods))
+        model = _Model(resolved, self._state)
+        methods = resolved.kind.methods
+        default = next(iter(methods))
         return RunnerInstance(
             model,
             {
                 # What other methods return, such as embeddings, is not what the step after the model takes.
                 name: _batch_method(model.model, (steps if name == default else steps.before_only).around(spec.call))
-                for name, spec in kind.methods.items()
+                for name, spec in methods.items()
             },
             name=entry.name,
             threads=self._threads,
@@ -87,21 +85,15 @@ class ModelHost:
 class _Model:
     """One loaded model, for `RunnerInstance`."""
 
-    def __init__(
-        self,
-        kind: Kind[Any],
-        settings: Settings,
-        artifacts: ArtifactCache,
-        entry: ModelEntry,
-        state: DeploymentState,
-    ) -> None:
-        load = kind.load(settings)
+    def __init__(self, resolved: Resolved, state: DeploymentState) -> None:
+        artifacts, configured = resolved.artifacts, label_of(resolved.entry.artifact)
+        load = resolved.kind.load(resolved.settings)
         self.release: Callable[[], object] = getattr(load, "close", lambda: None)
         try:
             self.model: LoadedVersions[Any] = LoadedVersions(
                 lambda version: load(artifacts.find_verified(version)),
-                warm_up=kind.warm_up,
-                start=state.start_versions(artifacts.name, configured=label_of(entry.artifact), find=artifacts.find),
+                warm_up=resolved.kind.warm_up,
+                start=state.start_versions(artifacts.name, configured=configured, find=artifacts.find),
             )
         except BaseException:
             self.release()

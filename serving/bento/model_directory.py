@@ -22,10 +22,10 @@ from models.errors import (
 from models.store.artifacts import names
 from models.store.sources.source import label_of
 from models.watch import Watch
-from serving.bento.bento_model import BentoModel, FailedModel, Resolved
+from serving.bento.bento_model import BentoModel, FailedModel
 from serving.bento.memory_check import check_memory
 from serving.bento.model_reports import entry_of_store, failed_entry, key_fault, served_entry
-from serving.bento.model_settings import KeyInvalid, check_steps
+from serving.bento.model_settings import KeyInvalid, Resolved, check_steps
 from serving.bento.models import BentoModels
 from serving.bento.pipeline import Candidate, pipeline_fault
 from serving.bento.source_watch import SourceWatch

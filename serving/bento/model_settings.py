@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -23,6 +25,26 @@ class KeyInvalid(SettingsInvalid):
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
         self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What an entry means: its kind, its settings and its artifacts."""
+
+    entry: ModelEntry
+    kind: Kind[Any]
+    settings: Settings
+    artifacts: ArtifactCache
+
+
+def resolve(entry: ModelEntry, kinds: Sequence[Kind[Any]], settings: Settings, *, source: Path) -> Resolved:
+    """Return what an entry means, for code in the folder `source`. Reads the store.
+
+    Raises KeyInvalid, and ArtifactError for an artifact that cannot be read.
+    """
+    artifacts = ArtifactCache(entry.artifact, source=source, served_as=entry.name)
+    kind = kind_of(entry, artifacts, kinds)
+    return Resolved(entry, kind, model_settings(kind, entry, settings), artifacts)
 
 
 def kind_of(entry: ModelEntry, artifacts: ArtifactCache, kinds: Sequence[Kind[Any]]) -> Kind[Any]:

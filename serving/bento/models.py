@@ -17,12 +17,11 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from pydantic import ValidationError
 
 from models.errors import ArtifactError, SettingsInvalid
-from models.store.artifact_cache import ArtifactCache
 from models.store.artifacts import Artifact
 from models.store.sources.source import is_source, label_of
-from serving.bento.bento_model import BentoModel, FailedModel, Resolved, version_of
+from serving.bento.bento_model import BentoModel, FailedModel, version_of
 from serving.bento.memory_check import check_memory
-from serving.bento.model_settings import KeyInvalid, check_steps, kind_of, model_settings
+from serving.bento.model_settings import KeyInvalid, Resolved, check_steps, resolve
 from serving.bento.pipeline import Pipeline, pipeline_fault
 from serving.bento.runners import Runners
 from serving.bento.sources import fetch_at_start, fetch_for_change
@@ -64,6 +63,8 @@ class BentoModels:
         self._source = source
         self.listed: ModelList | None = None
         self._aliases: dict[str, str] = {}
+        # What the check of a model list has read, so that it is read once.
+        self._checked: dict[str, Resolved] = {}
         self.configured: tuple[ModelEntry, ...] = tuple(self._entries())
         self._not_fetched = fetch_at_start(self.desired(), settings, code=source)
         self.runners = Runners(
@@ -125,9 +126,7 @@ class BentoModels:
 
     def resolve(self, entry: ModelEntry) -> Resolved:
         """Return what an entry means. Reads the store. Raises KeyInvalid and ArtifactError."""
-        artifacts = ArtifactCache(entry.artifact, source=self._source, served_as=entry.name)
-        kind = kind_of(entry, artifacts, self._kinds)
-        return Resolved(entry, kind, model_settings(kind, entry, self._settings), artifacts)
+        return resolve(entry, self._kinds, self._settings, source=self._source)
 
     def place(self, resolved: Resolved) -> Placed[Any]:
         """Return the runner of a model. Raises SettingsInvalid where there is none."""
@@ -217,7 +216,7 @@ class BentoModels:
         faults = []
         for entry in entries:
             try:
-                self.resolve(entry)
+                self._checked[entry.name] = self.resolve(entry)
             except KeyInvalid as error:
                 faults.append(f"{entries.place(entry.name, error.key)}: {error}")
             except ArtifactError:
@@ -244,7 +243,8 @@ class BentoModels:
 
     def _build_at_start(self, entry: ModelEntry) -> None:
         try:
-            resolved = self.resolve(entry)
+            checked = self._checked.get(entry.name)
+            resolved = checked if checked is not None and checked.entry == entry else self.resolve(entry)
             self.by_name[entry.name] = self.connect(resolved, self.place(resolved))
         except (ArtifactError, SettingsInvalid) as error:
             self.failed[entry.name] = FailedModel(entry, self._not_fetched.get(entry.name) or str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -117,12 +118,13 @@ class Runners:
     def _name_of(self, entry: ModelEntry, kind: Kind[Any]) -> str:
         """Return the name of the BentoML service for an entry, whose keys of the runner are those of all its models."""
         base = f"{_camel(entry.runner)}Runner" if entry.runner else kind.runner
-        names = [base, *(f"{base}{number}" for number in range(2, 1000))]
-        for name in names:
-            runner = self._by_name.get(name)
-            if runner is None or runner.is_for(entry, at_run_time=self._is_sealed):
-                return name
-        raise SettingsInvalid(f"more than {len(names)} placements of one runner")
+        names = itertools.chain((base,), (f"{base}{number}" for number in itertools.count(2)))
+        return next(name for name in names if self._is_for(name, entry))
+
+    def _is_for(self, name: str, entry: ModelEntry) -> bool:
+        """Return whether the runner `name`, or a new one of this name, can have the model of `entry`."""
+        runner = self._by_name.get(name)
+        return runner is None or runner.is_for(entry, at_run_time=self._is_sealed)
 
     def _substitute(self, entry: ModelEntry, name: str) -> RunnerProcess:
         """Return the process for a model that is added at run time and whose own process starts with the service."""
