@@ -38,9 +38,13 @@ class OpenInferenceHandler:
 
     def model(self, name: str) -> InferenceModel:
         """Return the model that `name` names. Raises NotKnown with the names that are known."""
-        names = {model.card().name: model for model in self.models.values()} | dict(self.models)
+        models = self.models
+        if name in models:
+            return models[name]
+        names = {model.card().name: model for model in models.values()}
         if name not in names:
-            raise NotKnown(f"no model '{name[:100]}'; known: {', '.join(sorted(names))}", location=("path", "name"))
+            known = ", ".join(sorted({*models, *names}))
+            raise NotKnown(f"no model '{name[:100]}'; known: {known}", location=("path", "name"))
         return names[name]
 
     async def answering(self, model: InferenceModel, version: str | None) -> list[str]:
