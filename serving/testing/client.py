@@ -23,8 +23,8 @@ from serving.kinds.registry import KINDS, ServiceSettings
 from serving.kinds.served_model import ServedModel
 from serving.routes.health import Metrics
 from serving.testing.local_runner import LocalRunner
+from serving.testing.one_version import OneVersion
 from serving.version import VERSION
-from serving.versions.catalog import CatalogAlias, CatalogEntry
 from serving.versions.router import VersionRouter
 
 if TYPE_CHECKING:
@@ -76,17 +76,6 @@ class ModelClient:
         return typing.get_origin(next(iter(hints.values()))) is list
 
 
-class _Catalog:
-    def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
-
-    def aliases(self) -> list[CatalogAlias]:
-        return []
-
-    def entries(self) -> list[CatalogEntry]:
-        return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
-
-
 @contextlib.contextmanager
 def model_client(tag: str, *, store: Path | None = None, **settings: Any) -> Iterator[ModelClient]:
     """Yield a client of the artifact `tag`: `name` or `name:version`, of `store` or of BentoML's model store.
@@ -125,7 +114,7 @@ def _client(
         )
         handlers = Handlers({kind.alias: kind.handler(served, values)})
         (handler,) = handlers
-        app = build_app(handlers, _Catalog(artifact), Metrics(lambda: b""), values, version=VERSION)
+        app = build_app(handlers, OneVersion(artifact), Metrics(lambda: b""), values, version=VERSION)
         portal.call(_opened, handlers)
         try:
             yield ModelClient(artifact, handler, app, portal)

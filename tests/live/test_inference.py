@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import pytest
 import tritonclient.http as triton  # type: ignore[import-untyped]
 from PIL import Image
 
+from tests.live.installed import installed
 from tests.live.server import ROOT, Server
-from training.packages import cache_folder
 
 pytestmark = pytest.mark.live
 
@@ -28,21 +26,7 @@ INSTALL_TIMEOUT_S = 300
 @pytest.fixture(scope="module")
 def mlserver() -> Path:
     """The MLServer command, installed once. Skip the test with the installer's error if the installation fails."""
-    home = cache_folder() / "clients" / MLSERVER.replace("==", "-")
-    if not home.is_dir():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        # A virtual environment cannot be moved, so a link marks the complete installation.
-        scratch = home.with_name(f"{home.name}.partial")
-        shutil.rmtree(scratch, ignore_errors=True)
-        try:
-            venv.create(scratch, with_pip=True)
-            command = [str(scratch / "bin" / "python"), "-m", "pip", "install", "--quiet", MLSERVER]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
-        except subprocess.SubprocessError as error:
-            lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-            pytest.skip(f"{MLSERVER} cannot be installed: {lines[-1][:200] if lines else error}")
-        home.symlink_to(scratch.name)
-    return home / "bin" / "mlserver"
+    return installed(MLSERVER, timeout_s=INSTALL_TIMEOUT_S) / "mlserver"
 
 
 def example(service: Server, kind: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from models.store.artifacts import MANIFEST_FILE, file_sha256, find, verify
 from models.store.sources.fetch import fetch
 from models.store.sources.resolve import newer
 from tests.fixtures_default import own_home
+from tests.live.installed import installed
 from tests.live.server import free_port, serving, wait_for
 from tests.live.test_runner_loss import tabular_example
 from tests.models.store.sources.conftest import save_artifact
 from tests.models.store.sources.web_server import web_server
-from training.packages import cache_folder
 
 pytestmark = pytest.mark.live
 
@@ -79,21 +78,7 @@ def test_a_start_ends_with_one_line_when_the_source_has_nothing(
 @pytest.fixture(scope="module")
 def mlflow() -> Iterator[str]:
     """The address of a server of MLflow, installed once. Skip with the installer's error if the installation fails."""
-    home = cache_folder() / "clients" / MLFLOW.replace("==", "-")
-    if not home.is_dir():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        # A virtual environment cannot be moved, so a link marks the complete installation.
-        scratch = home.with_name(f"{home.name}.partial")
-        shutil.rmtree(scratch, ignore_errors=True)
-        try:
-            venv.create(scratch, with_pip=True)
-            command = [str(scratch / "bin" / "python"), "-m", "pip", "install", "--quiet", MLFLOW]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
-        except subprocess.SubprocessError as error:
-            lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-            pytest.skip(f"{MLFLOW} cannot be installed: {lines[-1][:200] if lines else error}")
-        home.symlink_to(scratch.name)
-    yield from _running(home / "bin" / "mlflow")
+    yield from _running(installed(MLFLOW, timeout_s=INSTALL_TIMEOUT_S) / "mlflow")
 
 
 def _running(program: Path) -> Iterator[str]:

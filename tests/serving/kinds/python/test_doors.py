@@ -32,7 +32,7 @@ from serving.runners.wire import WireRequest, WireResponse, decode_responses, en
 from serving.server.fast_path.batch_queue import FastOperation
 from serving.server.fast_path.cached import CachedResponses
 from serving.server.fast_path.operations import fast_operations
-from serving.versions.catalog import CatalogAlias, CatalogEntry
+from serving.testing.one_version import OneVersion
 from serving.versions.router import VersionRouter
 from tests.models.python.example_artifacts import saved
 from tests.serving.event_loop import in_loop
@@ -70,19 +70,6 @@ class Runner:
         raise result
 
 
-class Catalog:
-    """The one version of the class."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
-
-    def aliases(self) -> list[CatalogAlias]:
-        return []
-
-    def entries(self) -> list[CatalogEntry]:
-        return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
-
-
 class PythonService:
     """The application with one class alone."""
 
@@ -98,7 +85,7 @@ class PythonService:
         self.cache = build_cache(self.settings)
         app = build_app(
             self.handlers,
-            Catalog(artifact),
+            OneVersion(artifact),
             Metrics(lambda: b"up 1\n"),
             self.settings,
             version="0.1.0",
@@ -345,7 +332,7 @@ def test_two_classes_have_operations_and_types_of_their_own(
     for name, service in (("sentiment", first), ("faulty", second)):
         service.handler.model.name = service.handler.model.path_name = name
         handlers[name] = service.handler
-    app = build_app(Handlers(handlers), Catalog(artifact), Metrics(lambda: b""), first.settings, version="0.1.0")
+    app = build_app(Handlers(handlers), OneVersion(artifact), Metrics(lambda: b""), first.settings, version="0.1.0")
     with (
         listening(middleware_stack(app, first.settings)) as address,
         httpx.Client(base_url=f"http://{address}", timeout=60) as client,

@@ -19,7 +19,7 @@ from serving.kinds.tabular.handler import TabularHandler
 from serving.kinds.tabular.version import TabularVersion
 from serving.routes.health import Metrics
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
-from serving.versions.catalog import CatalogAlias, CatalogEntry
+from serving.testing.one_version import OneVersion
 from serving.versions.router import VersionRouter
 
 
@@ -43,19 +43,6 @@ class TableRunner:
         self, payload: Any, *, deadline: float, version: str = "", method: str = "", is_low_priority: bool = False
     ) -> RunnerResponse:
         return RunnerResponse(self.predictor.predict(payload), self.model)
-
-
-class OneVersion:
-    """A catalog of one version."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
-
-    def aliases(self) -> list[CatalogAlias]:
-        return []
-
-    def entries(self) -> list[CatalogEntry]:
-        return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
 
 
 class TableService:

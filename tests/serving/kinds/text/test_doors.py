@@ -28,7 +28,7 @@ from serving.kinds.text.version import TextVersion
 from serving.routes.health import Metrics
 from serving.runners.interface import ModelRef, RunnerResponse, RunnerStatus
 from serving.server.fast_path.operations import fast_operations
-from serving.versions.catalog import CatalogAlias, CatalogEntry
+from serving.testing.one_version import OneVersion
 from serving.versions.router import VersionRouter
 from tests.serving.event_loop import in_loop
 from tests.serving.http_server import listening
@@ -64,19 +64,6 @@ class Runner:
         return RunnerResponse(self.classifier.predict(payload), self.model)
 
 
-class Catalog:
-    """The one version of the classifier."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
-
-    def aliases(self) -> list[CatalogAlias]:
-        return []
-
-    def entries(self) -> list[CatalogEntry]:
-        return [CatalogEntry(self._artifact.card, self._artifact.version, served=True)]
-
-
 class TextService:
     """The application with a text classifier alone."""
 
@@ -92,7 +79,7 @@ class TextService:
         self.cache = build_cache(self.settings)
         app = build_app(
             self.handlers,
-            Catalog(artifact),
+            OneVersion(artifact),
             Metrics(lambda: b"up 1\n"),
             self.settings,
             version="0.1.0",
