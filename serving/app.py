@@ -211,10 +211,10 @@ def build_app(
 
 def _with_own_ids(operations: Sequence[Operation]) -> list[Operation]:
     """Return the operations; one of a model gets `_model_` into its id where an operation of none has the same id."""
-    taken = {operation.id for operation in operations if operation.template == operation.path}
+    taken = {operation.id for operation in operations if not operation.is_at_model}
     return [
         replace(operation, id=operation.id.replace("_", "_model_", 1))
-        if operation.template != operation.path and operation.id in taken
+        if operation.is_at_model and operation.id in taken
         else operation
         for operation in operations
     ]

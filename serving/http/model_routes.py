@@ -41,11 +41,10 @@ def routes_of(
     served = frozenset(operation.model for operation in operations if operation.model)
     for operation in operations:
         key = operation.method, operation.template
-        is_of_model = operation.template != operation.path
-        if is_of_model and key not in shared:
+        if operation.is_at_model and key not in shared:
             shared[key] = _ModelEndpoints(guard, operation.access, missing)
             routes.append(_ModelRoute(key, shared[key], served))
-        if is_of_model:
+        if operation.is_at_model:
             shared[key].by_model[operation.model] = operation.endpoint(guard, cache)
         elif key in shared:
             shared[key].others = operation.endpoint(guard, cache)

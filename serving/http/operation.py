@@ -96,6 +96,11 @@ class Operation:
         """The path with a parameter in the place of the model's name; the path where the name is not in it."""
         return self.path.replace(f"/models/{self.model}/", "/models/{name}/", 1) if self.model else self.path
 
+    @property
+    def is_at_model(self) -> bool:
+        """Whether the name of the model is in the path, so that operations of other models have the same template."""
+        return self.template != self.path
+
     def route(self, guard: Guard | None = None, cache: ResponseCache | None = None) -> Route:
         """Return the route of this operation; see `endpoint`."""
         return EncodedPathRoute(self.path, self.endpoint(guard, cache), methods=[self.method], name=self.id)
