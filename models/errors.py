@@ -30,8 +30,11 @@ PlatformError
 from __future__ import annotations
 
 import errno
+import re
 from typing import Final
 
+# A path, not a URL. The group is its last part.
+_ABSOLUTE_PATH: Final = re.compile(r"(?<![\w.:/~])/(?:[^/\s'\"]+/)+([^/\s'\"]*)")
 # What a process runs out of: files, memory, disk space.
 EXHAUSTED: Final = frozenset({errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 
@@ -150,6 +153,11 @@ class FeedbackUnavailable(PlatformError):
 
 class SettingsInvalid(PlatformError):
     """A setting is unknown or has an unusable value."""
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error of a library or of a user's code, with the last part alone of each absolute path."""
+    return _ABSOLUTE_PATH.sub(r"\1", str(error))
 
 
 def is_exhausted(error: BaseException | None) -> bool:

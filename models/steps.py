@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from models.errors import ArtifactInvalid, PredictionFailed
+from models.errors import ArtifactInvalid, PredictionFailed, text_of
 from models.user_code import import_class
 
 Batch = Any  # an array or a list of JSON objects, typed by the kind of the model
@@ -81,4 +81,4 @@ def _loaded(reference: str) -> tuple[_NamedStep, ...]:
     try:
         return (_NamedStep(reference, found()),)
     except Exception as error:
-        raise ArtifactInvalid(f"step '{reference}' cannot be made: {type(error).__name__}: {error}") from error
+        raise ArtifactInvalid(f"step '{reference}' cannot be made: {type(error).__name__}: {text_of(error)}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from models.errors import ArtifactInvalid
+from models.errors import ArtifactInvalid, text_of
 
 
 def import_class(reference: str) -> type[Any]:
@@ -21,7 +21,8 @@ def import_class(reference: str) -> type[Any]:
             "service.py, in a folder of PYTHONPATH, or installed"
         ) from error
     except Exception as error:
-        raise ArtifactInvalid(f"class '{reference}' cannot be imported: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {text_of(error)}"
+        raise ArtifactInvalid(f"class '{reference}' cannot be imported: {reason}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         known = ", ".join(name for name, each in vars(module).items() if _is_own(each, module_name)) or "none"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
 from models.card import Task
-from models.errors import ArtifactInvalid, InvalidInput, PredictionFailed
+from models.errors import ArtifactInvalid, InvalidInput, PredictionFailed, text_of
 from models.python.peers import Ask, Peers
 from models.python.signature import is_same_schema, signature_of
 from models.python.user_class import UserClass
@@ -61,8 +61,9 @@ class PythonModel:
         except ArtifactInvalid:
             raise
         except Exception as error:
+            reason = f"{type(error).__name__}: {text_of(error)}"
             raise ArtifactInvalid(
-                f"class '{code.reference}' could not load artifact '{artifact.tag}': {type(error).__name__}: {error}"
+                f"class '{code.reference}' could not load artifact '{artifact.tag}': {reason}"
             ) from error
 
     @property

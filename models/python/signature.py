@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from models.errors import ArtifactInvalid
+from models.errors import ArtifactInvalid, text_of
 
 EXPECTED: Final = "predict(self, rows: list[Input]) -> list[Output]"
 # What a schema may say without changing which values it accepts.
@@ -69,7 +69,7 @@ def _annotations(predict: Callable[..., Any], name: str) -> tuple[Any, Any]:  # 
     try:
         hints = typing.get_type_hints(predict, include_extras=True)
     except Exception as error:
-        raise ArtifactInvalid(f"the annotations of predict of {name} cannot be read: {error}") from error
+        raise ArtifactInvalid(f"the annotations of predict of {name} cannot be read: {text_of(error)}") from error
     taken = _row_type(hints.get(required[0].name))
     returned = _row_type(hints.get("return"))
     if taken is None or returned is None:

@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from models.errors import ArtifactInvalid, InvalidInput, PredictionFailed
+from models.errors import ArtifactInvalid, InvalidInput, PredictionFailed, text_of
 from models.python.json_schema import SchemaValidator
 from models.python.peers import Peers
 from models.python.signature import Signature
@@ -85,7 +85,7 @@ def _loaded(found: type[Any], weights: Path, peers: Peers | None) -> Any:  # Any
     try:
         instance = found()
     except TypeError as error:
-        raise ArtifactInvalid(f"class '{found.__name__}' cannot be made without arguments: {error}") from error
+        raise ArtifactInvalid(f"class '{found.__name__}' cannot be made without arguments: {text_of(error)}") from error
     if peers is not None:
         instance.models = peers
     load = getattr(instance, "load", None)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ArtifactInvalid, InvalidInput
+from models.errors import ArtifactInvalid, InvalidInput, text_of
 from models.recommender.algorithms.ann_index import ApproximateIndex, SearchSettings
 from models.recommender.algorithms.base import Arrays
 from models.recommender.algorithms.factors import Factors
@@ -84,7 +84,7 @@ def read(folder: Path) -> Contents:
         return _read(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
         raise ArtifactInvalid(
-            f"artifact '{folder.parent.name}:{folder.name}' is not a readable recommender: {error}"
+            f"artifact '{folder.parent.name}:{folder.name}' is not a readable recommender: {text_of(error)}"
         ) from error
 
 

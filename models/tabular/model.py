@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ArtifactInvalid, InvalidInput
+from models.errors import ArtifactInvalid, InvalidInput, text_of
 from models.onnx_session import INPUT_NAME, OUTPUT_NAME, open_session, run_session
 from models.store.artifacts import Artifact
 from models.tabular.answers import TASKS, answer_fault, answer_width
@@ -46,7 +46,8 @@ class TabularModel:
         try:
             session = open_session(artifact.folder / MODEL_FILE, threads=threads)
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
-            raise ArtifactInvalid(f"{MODEL_FILE} of artifact '{artifact.tag}' cannot be loaded: {error}") from error
+            reason = text_of(error)
+            raise ArtifactInvalid(f"{MODEL_FILE} of artifact '{artifact.tag}' cannot be loaded: {reason}") from error
         columns, outputs = _widths(session)
         model = cls(artifact, session)
         if columns != model._columns or outputs != answer_width(card):
@@ -62,7 +63,8 @@ class TabularModel:
         try:
             answers = self.predict(self.example())
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
-            raise ArtifactInvalid(f"artifact '{self.artifact.tag}' cannot answer its own example: {error}") from error
+            reason = text_of(error)
+            raise ArtifactInvalid(f"artifact '{self.artifact.tag}' cannot answer its own example: {reason}") from error
         fault = answer_fault(self.artifact.card, answers)
         if fault:
             raise ArtifactInvalid(f"the answer of artifact '{self.artifact.tag}' to its own example {fault}")

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from models.errors import ArtifactInvalid
+from models.errors import ArtifactInvalid, text_of
 from models.text.ngrams import NgramRange
 
 VOCABULARY_FILE = "vocabulary.json"
@@ -88,7 +88,7 @@ def read_weights(folder: Path, *, classes: int) -> TextWeights:
         vocabulary = _VOCABULARY.validate_python(content, strict=False)
         arrays = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
-        raise ArtifactInvalid(f"the weights of artifact '{tag}' cannot be read: {error}") from error
+        raise ArtifactInvalid(f"the weights of artifact '{tag}' cannot be read: {text_of(error)}") from error
     if fault := _fault(vocabulary, arrays, classes):
         raise ArtifactInvalid(f"the weights of artifact '{tag}' do not fit together: {fault}")
     return TextWeights(vocabulary, arrays["idf"], arrays["coefficients"], arrays["intercept"])

@@ -90,11 +90,11 @@ class ModelDirectory:
 
     async def load(self, name: str) -> ServedEntry:
         """Serve the configured model `name`, or the artifact of this name."""
-        if name in self._models.by_name:
+        desired = (await self._desired()).get(name)
+        if desired is not None and name in self._models.by_name:
             return served_entry(self._models.by_name[name])
         configured = next((entry for entry in self._models.configured if entry.name == name), None)
-        entry = configured or entry_of_store(name)
-        served, _ = await self.put(entry)
+        served, _ = await self.put(desired or configured or entry_of_store(name))
         return served
 
     async def remove(self, name: str) -> None:
@@ -155,9 +155,9 @@ class ModelDirectory:
 
     async def _remove(self, name: str) -> None:
         async with self._lock:
-            if name not in self._models.by_name and name not in self._models.failed:
-                await self._pass(await self._desired())
-            if name not in self._models.by_name and name not in self._models.failed:
+            if name not in await self._desired():
+                # Another gateway may have removed it.
+                self._withdraw(name)
                 raise self.missing(name)
             await asyncio.to_thread(self._save, name, None)
             self._withdraw(name)

@@ -154,7 +154,7 @@ UNAVAILABLE = ProblemType(
     "unavailable",
     503,
     "Model unavailable",
-    "The process of the model does not respond at the moment. Retry after `Retry-After` seconds.",
+    "The model cannot answer at the moment. Retry after `Retry-After` seconds.",
     retry_after_s=5,
     is_internal=True,
 )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from models.errors import DeadlineExceeded
+from models.errors import DeadlineExceeded, text_of
 from serving.concurrency import ThreadPool
 from serving.context import VersionRequest, set_caller, set_priority, set_request_id, set_version_request
 from serving.errors.exceptions import JobsUnavailable
@@ -150,7 +150,7 @@ class Worker:
             if isinstance(error, OSError) and error.errno in _NO_SPACE:
                 await self._wait_for_space(lease)
                 return
-            log.error("job %s: its files cannot be used: %s", job.id, error)
+            log.error("job %s: its files cannot be used: %s", job.id, text_of(error))
             await self._finish(lease, "failed", "its files cannot be read or written")
 
     async def _process_batches(self, lease: Lease, kind: JobKind, segment: SegmentWriter) -> None:

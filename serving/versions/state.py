@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.errors import ArtifactError
+from models.errors import ArtifactError, text_of
 from models.watch import Watch
 from serving.runners.host.loaded_versions import StartVersions
 from serving.versions.state_file import Signature, StateFile, StateInvalid
@@ -115,7 +115,7 @@ class DeploymentState:
                 self._write(models)
                 return models[name]
         except OSError as error:
-            log.warning("the state of %s cannot be saved and is lost at the next restart: %s", name, error)
+            log.warning("the state of %s cannot be saved and is lost at the next restart: %s", name, text_of(error))
             with self._lock:
                 self._unsaved[name] = change(self.last(name))
                 return self._unsaved[name]

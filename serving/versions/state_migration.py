@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from models.errors import text_of
+
 log = logging.getLogger("makunouchi.deployment")
 
 PIN_FOLDER = "pins"
@@ -38,7 +40,7 @@ def remove_first_edition(folder: Path) -> None:
             if old.is_dir():
                 old.rmdir()
         except OSError as error:
-            log.warning("%s, whose content is in deployment.json now, cannot be removed: %s", old, error)
+            log.warning("%s, whose content is in deployment.json now, cannot be removed: %s", old.name, text_of(error))
 
 
 def _documents(folder: Path) -> list[tuple[str, dict[str, Any]]]:  # Any: JSON
@@ -47,10 +49,10 @@ def _documents(folder: Path) -> list[tuple[str, dict[str, Any]]]:  # Any: JSON
         try:
             document = orjson.loads(file.read_bytes())
         except (OSError, ValueError) as error:
-            log.error("%s cannot be read and is ignored: %s", file, error)
+            log.error("%s cannot be read and is ignored: %s", file.name, text_of(error))
             continue
         if isinstance(document, dict):
             documents.append((file.stem, document))
         else:
-            log.error("%s is not an object and is ignored", file)
+            log.error("%s is not an object and is ignored", file.name)
     return documents

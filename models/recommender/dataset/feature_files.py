@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ArtifactInvalid
+from models.errors import ArtifactInvalid, text_of
 from models.recommender.dataset.feature_tables import (
     EMPTY_TABLE,
     FeatureSnapshot,
@@ -56,7 +56,7 @@ def read_feature_tables(folder: Path, *, now: float | None = None) -> FeatureSna
         )
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError, NotImplementedError) as error:
         # These include the errors of pyarrow: NotImplementedError for a missing cast, MemoryError for a wrong length.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (text_of(error).splitlines() or [type(error).__name__])[0]
         raise ArtifactInvalid(f"the feature tables cannot be read: {reason[:200]}") from error
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from models.database_files import DatabaseFiles, set_apart
+from models.errors import text_of
 from models.write_ahead_log import connect, write_ahead
 from serving.errors.exceptions import JobsUnavailable
 from serving.jobs.storage.record import Job, ModelUsage
@@ -122,7 +123,7 @@ class Database:
                 self.close()
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
                     self._set_apart()
-                raise JobsUnavailable(f"the database of the jobs: {error}") from error
+                raise JobsUnavailable(f"the database of the jobs: {text_of(error)}") from error
 
     def _reopen_if_changed(self) -> bool:
         """Close the connection to files that were removed, replaced or truncated. Returns whether they were."""

@@ -1,4 +1,4 @@
-"""What a gateway unloads from runners: models that no gateway has needed for the whole interval."""
+"""What a gateway unloads from runners, and changes that another gateway has made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.errors import NotKnown
 from serving.bento import model_directory
 from serving.bento.model_directory import UNLOAD_S, ModelDirectory
 from tests.serving.event_loop import in_loop
@@ -52,6 +53,34 @@ def test_a_model_that_was_needed_again_is_kept_for_the_whole_interval(monkeypatc
         # It is tried again after the interval, not in every pass.
         assert await look(1) == ["a"]
         assert await look(UNLOAD_S) == ["a", "a"]
+
+    run()
+
+
+def test_a_change_of_another_gateway_counts_before_it_is_followed() -> None:
+    """The state has no model, and this gateway still serves `a`: it is not removed, or loaded, as if it were there."""
+
+    @in_loop
+    async def run() -> None:
+        withdrawn: list[str] = []
+        served = {"a": SimpleNamespace(entry=None)}
+
+        def remove(name: str) -> None:
+            withdrawn.append(name)
+            served.pop(name, None)
+
+        models: Any = SimpleNamespace(
+            by_name=served, failed={}, configured=(), desired=list, remove=remove, deployed=[],
+            handlers=SimpleNamespace(replace=lambda handlers: None), current_handlers=dict,
+            watched=list, refresh=None, source_watch_s=0.0,
+        )  # fmt: skip
+        reconciler: Any = SimpleNamespace(replace=lambda deployed: None)
+        directory = ModelDirectory(models, SimpleNamespace(), reconciler)  # type: ignore[arg-type]
+        with pytest.raises(NotKnown, match="no model 'a' in the store"):
+            await directory.load("a")
+        with pytest.raises(NotKnown, match="no model 'a' is served; served: none"):
+            await directory.remove("a")
+        assert withdrawn == ["a"]
 
     run()
 
