@@ -6,11 +6,13 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from models.errors import Overloaded
 from serving.observability.metrics import service_metrics
 from serving.runners.interface import RunnerResponse
+from serving.schemas.traffic import TrafficRequest
 from serving.versions.router import MAX_SHADOWS
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 from tests.serving.access.credentials import API_KEYS, headers
@@ -39,6 +41,22 @@ def version_of(local_service: LocalService, **sent: str) -> str:
 def metric(name: str, **labels: str) -> float:
     service_metrics().flush()
     return service_metrics().registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"weights": {"v1": 1}}, {"shadow": "v0"}, {"weights": {}, "shadow": "v0"}, {"weights": {"v1": 1}, "shadow": None},
+     {}, {"weights": {}}, {"shadow": None}, {"weights": {}, "shadow": None}],
+)  # fmt: skip
+def test_the_schema_and_the_operation_require_the_same_fields(body: dict[str, Any]) -> None:
+    schema = TrafficRequest.model_json_schema()
+
+    is_valid = jsonschema.Draft202012Validator(schema).is_valid(body)
+
+    assert is_valid == (put(LocalService(api_keys=API_KEYS), body).status_code == 200)
+    assert is_valid == bool(body.get("weights") or body.get("shadow"))
+    # Generators write a class for each option of an `anyOf`, without the fields.
+    assert "anyOf" not in schema
 
 
 def test_only_an_admin_splits_traffic_and_readers_see_it(locked: LocalService) -> None:
