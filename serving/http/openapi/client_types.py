@@ -83,9 +83,10 @@ def _with_count_of_files(schema: JsonSchema) -> JsonSchema:
 def _without_choice(schema: JsonSchema) -> JsonSchema:
     """Return the schema of a value of several JSON types without a choice between types."""
     options: Sequence[JsonSchema] = schema.get("anyOf", [])
-    types = [option.get("type", "") for option in options]
-    is_choice = len(set(types) - {"null"}) > 1 and len(set(types)) == len(types)
-    if not is_choice or {"not", "if"} & schema.keys() or not all(map(_is_plain, options)):
+    if {"not", "if"} & schema.keys() or not all(map(_is_plain, options)):
+        return schema
+    types = [option["type"] for option in options]
+    if len(set(types) - {"null"}) < 2 or len(set(types)) < len(types):
         return schema
     if {"integer", "number"} <= set(types):
         options = [option for option in options if option["type"] != "integer"]
@@ -111,10 +112,11 @@ def _others(types: Sequence[str]) -> list[str]:
     return [kind for kind in _TYPES if kind not in accepted]
 
 
-def _is_plain(option: JsonSchema) -> bool:
+def _is_plain(option: Any) -> bool:  # Any: JSON
     """Return whether only its type, and bounds for values of its type, decide what an option accepts."""
     return (
-        option.get("type") in {*_TYPES, "integer"} - {"object"}
+        isinstance(option, dict)
+        and option.get("type") in ("string", "integer", "number", "boolean", "array", "null")
         and option.keys() <= _BOUNDS | _BOUNDS_OF_LISTS | _LABELS
         and option.get("format") in _NUMBERS
     )
