@@ -98,6 +98,7 @@ async def finished(built: Jobs, data: bytes, content_type: str) -> Job:
     return job
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content_type", "data"),
     [
