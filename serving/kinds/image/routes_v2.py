@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 VERSION_HEADER = "API-Version"
 VERSIONS = ("1", "2")
 
+ClassificationOfBoth = TypeAliasType("ClassificationOfBoth", Classification | ClassificationV2)
+
 
 class ClassifyQueryV2(Query):
     """The options where the body is the image. In a form or in JSON they are fields, which count before these."""
@@ -77,7 +79,7 @@ def _by_header(handler: ImageHandler) -> Operation:
         response.headers.setdefault("Vary", VERSION_HEADER)
         return response
 
-    both: TypeAdapter[Any] = TypeAdapter(TypeAliasType("ClassificationOfBoth", Classification | ClassificationV2))
+    both: TypeAdapter[Any] = TypeAdapter(ClassificationOfBoth)
     return Operation(
         id="classify_image_by_header",
         answered_by=handler.model.answering,

@@ -95,9 +95,11 @@ def test_the_number_of_files_stays_bounded(bounds: dict[str, int]) -> None:
 
 
 def test_examples_and_properties_with_the_names_of_keywords_are_kept() -> None:
-    body = {"schema": {"type": "object", "properties": {"schema": {"type": "integer"}, "default": {"type": "number"}},
-                       "default": {"type": "integer"}},
-            "examples": {"one": {"value": {"schema": {"type": "integer"}}}}}  # fmt: skip
+    properties = {"schema": {"type": "integer"}, "default": {"type": "number"}}
+    body: dict[str, Any] = {
+        "schema": {"type": "object", "properties": properties, "default": {"type": "integer"}},
+        "examples": {"one": {"value": {"schema": {"type": "integer"}}}},
+    }
 
     changed = with_client_types(body)
 
