@@ -70,7 +70,7 @@ def _with_format(schema: JsonSchema) -> JsonSchema:
 
 
 def _with_count_of_files(schema: JsonSchema) -> JsonSchema:
-    """Bound the number of files in other words."""
+    """Bound the number of files with `contains`."""
     items = schema.get("items")
     if not isinstance(items, dict) or items.get("format") != "binary" or not {"minItems", "maxItems"} & schema.keys():
         return schema
