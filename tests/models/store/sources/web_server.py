@@ -51,6 +51,7 @@ class WebServer:
         self.requests: list[Request] = []
         self.answers: dict[str, Callable[[Request], tuple[int, bytes]]] = {}
         self.has_ranges = True
+        self.has_etags = True
         self.url = ""
 
     def add_folder(self, folder: Path, at: str) -> str:
@@ -100,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(request, site.files[path], fault, is_head=is_head)
 
     def _send_file(self, request: Request, content: bytes, fault: Fault, *, is_head: bool) -> None:
-        headers = {"ETag": f'"{hash(content)}"'}
+        headers = {"ETag": f'"{hash(content)}"'} if self.server.site.has_etags else {}
         start = request.start if self.server.site.has_ranges else 0
         if start >= len(content) and start:
             self._send(416, b"", {})
