@@ -16,6 +16,7 @@ from models.errors import (
     ArtifactMissing,
     InvalidInput,
     NotKnown,
+    PlatformError,
     RunnerError,
     SettingsInvalid,
 )
@@ -67,8 +68,9 @@ class ModelDirectory:
         self._tasks = TaskSet()
         self._loop: asyncio.Task[None] | None = None
         self._sources = SourceWatch(models.watched, self._refresh, every_s=models.source_watch_s)
-        # The versions that the watch has fetched, by model.
-        self._fetched: dict[str, str] = {}
+        # The versions that the watch has fetched, and why it could not, by model and source.
+        self._fetched: dict[tuple[str, str], str] = {}
+        self._unread: dict[tuple[str, str], str] = {}
         # A thread of it does not delay the end of the process, however long a fetch takes.
         self._fetches = ThreadPool(FETCHES, name="fetches")
         self._passes = Watch("models", "follow the desired models", keeps="the models remain", log=log)
@@ -77,7 +79,7 @@ class ModelDirectory:
         """Return every model of the service."""
         served = [served_entry(model) for model in self._models]
         failed = self._models.failed.values()
-        return [*served, *(failed_entry(each) for each in failed)]
+        return [*served, *(failed_entry(each, self._unread.get(_key(each.entry), "")) for each in failed)]
 
     def known(self) -> list[str]:
         """Return the names in the store, and the configured ones."""
@@ -121,7 +123,13 @@ class ModelDirectory:
         self._fetches.close()
 
     def _refresh(self, entry: ModelEntry) -> None:
-        self._fetched[entry.name] = self._models.refresh(entry)
+        """Fetch what the source of an entry holds now. Raises ArtifactError and SettingsInvalid."""
+        try:
+            self._fetched[_key(entry)] = self._models.refresh(entry)
+        except PlatformError as error:
+            self._unread[_key(entry)] = str(error)
+            raise
+        self._unread.pop(_key(entry), None)
 
     async def _fetch(self, entry: ModelEntry) -> None:
         """Fetch the artifact of a new or changed entry that names a source. Other changes do not wait for it."""
@@ -265,7 +273,7 @@ class ModelDirectory:
         attempts = self._attempts.setdefault(
             entry.name, Attempts(confirmations=1, first_pause_s=FIRST_PAUSE_S, longest_pause_s=LONGEST_PAUSE_S)
         )
-        if not attempts.is_due((entry, self._fetched.get(entry.name))):
+        if not attempts.is_due((entry, self._fetched.get(_key(entry)))):
             return
         try:
             resolved = await asyncio.to_thread(self._models.resolve, entry)
@@ -302,3 +310,7 @@ class ModelDirectory:
             await placed.unload(name, timeout_s=LOAD_TIMEOUT_S)
         except (ArtifactError, RunnerError, TimeoutError) as error:
             log.warning("%s remains in the memory of its runner: %s", name, error)
+
+
+def _key(entry: ModelEntry) -> tuple[str, str]:
+    return entry.name, entry.artifact

@@ -122,7 +122,7 @@ class BentoModels:
         return self._settings.watch_store_s or SOURCE_WATCH_S
 
     def refresh(self, entry: ModelEntry) -> str:
-        """Fetch what the source of an entry holds now, and return its version. Raises ArtifactError."""
+        """Fetch what the source of an entry holds now, and return its version. Raises as `fetch`."""
         return fetch_now(entry, self._settings)
 
     def resolve(self, entry: ModelEntry) -> Resolved:

@@ -8,7 +8,8 @@ import pytest
 
 from models.errors import ArtifactInvalid, ArtifactMissing
 from models.store.artifact_cache import ArtifactCache
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact, find
+from models.store.saving import saving
 from tests.models.test_card import make_card
 
 
@@ -16,7 +17,7 @@ from tests.models.test_card import make_card
 def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
     with saving(make_card("tiny"), store=tmp_path / "models") as folder:
-        (folder / "weights.bin").write_bytes(b"weights " * 1000)
+        (folder / "weights.npy").write_bytes(b"weights " * 1000)
     return find("tiny", store=tmp_path / "models")
 
 
@@ -32,13 +33,13 @@ def test_an_artifact_of_another_task_is_refused(artifact: Artifact, tmp_path: Pa
 
 
 def test_one_altered_bit_is_detected(artifact: Artifact, tmp_path: Path) -> None:
-    data = bytearray((artifact.folder / "weights.bin").read_bytes())
+    data = bytearray((artifact.folder / "weights.npy").read_bytes())
     data[4000] ^= 1
-    (artifact.folder / "weights.bin").write_bytes(data)
+    (artifact.folder / "weights.npy").write_bytes(data)
     cache = ArtifactCache("tiny", source=tmp_path)
     assert cache.find() == artifact
     for load in (cache.find_verified, lambda: cache.check(artifact.card.task)):
-        with pytest.raises(ArtifactInvalid, match=r"'weights\.bin' of artifact 'tiny:.*' was altered"):
+        with pytest.raises(ArtifactInvalid, match=r"'weights\.npy' of artifact 'tiny:.*' was altered"):
             load()
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from models.card import Card, Column, DataSource
 from models.errors import ArtifactMissing
-from models.store.artifacts import saving
 from models.store.bento_models import locate, pinned_versions, store_of
+from models.store.saving import saving
 
 CARD = Card(
     name="image", task="image-classification", algorithm="none", created=datetime(2026, 1, 1, tzinfo=UTC),

@@ -97,6 +97,8 @@ def test_the_target_of_an_alias_is_not_deleted(store: Path) -> None:
         ("shop", {"version": "v1", "configured": "churn:champion"}, "pinned by shop"),
         ("shop", {"weights": {"v1": 1.0}}, "in the traffic of shop"),
         ("shop", {"change": {"entry": {"artifact": "churn:v1"}, "base": None}}, "configured for shop"),
+        ("churn", {"version": "v1", "configured": "https://models.example/x"}, "pinned by churn"),
+        ("churn", {"weights": {"v1": 1.0}, "change": {"entry": {"artifact": "s3://models/x"}}}, "in the traffic of ch"),
     ],
 )
 def test_what_the_deployment_state_wants_is_not_deleted(

@@ -16,6 +16,7 @@ from models.store.artifacts import find, verify, versions
 from models.store.sources.fetch import fetch
 from models.store.sources.resolve import resolve
 from models.store.sources.source import SourceOptions
+from tests.models.store.forbidden_formats import FORBIDDEN, refused, spoil
 from tests.models.store.sources.conftest import FAST, save_artifact
 from tests.models.store.sources.web_server import Fault, WebServer
 
@@ -146,4 +147,12 @@ def test_a_malformed_source_is_named(store: Path, source: str) -> None:
 def test_a_missing_client_names_the_command(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(SettingsInvalid, match="needs the package huggingface-hub; run: pip install huggingface-hub"):
+        fetch("hf://team/churn", name="churn", options=FAST)
+
+
+@pytest.mark.parametrize("file", FORBIDDEN)
+def test_a_format_that_may_run_code_is_refused(artifact: Path, store: Path, hub: Hub, file: str) -> None:
+    spoil(artifact, file)
+    hub.add(artifact, FIRST)
+    with refused(store, file):
         fetch("hf://team/churn", name="churn", options=FAST)

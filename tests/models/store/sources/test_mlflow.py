@@ -14,6 +14,7 @@ from models.store.sources.fetch import fetch
 from models.store.sources.mlflow import MlflowSource
 from models.store.sources.resolve import resolve
 from models.store.sources.source import SourceOptions
+from tests.models.store.forbidden_formats import FORBIDDEN, refused, spoil
 from tests.models.store.sources.conftest import FAST, save_artifact
 from tests.models.store.sources.web_server import Fault, Request, WebServer
 
@@ -195,3 +196,11 @@ def test_a_server_elsewhere_is_asked_over_tls() -> None:
     assert str(source._server) == "https://mlflow.example:8443"
     assert source.label == "mlflow://mlflow.example:8443/churn@champion"
     source.close()
+
+
+@pytest.mark.parametrize("file", FORBIDDEN)
+def test_a_format_that_may_run_code_is_refused(artifact: Path, store: Path, registry: Registry, file: str) -> None:
+    spoil(artifact, file)
+    registry.add("3", artifact)
+    with refused(store, file):
+        fetch("models:/churn/3", name="churn", options=FAST)

@@ -19,6 +19,7 @@ from models.store.artifacts import find, verify, versions
 from models.store.sources.fetch import fetch
 from models.store.sources.resolve import resolve
 from models.store.sources.source import SourceOptions
+from tests.models.store.forbidden_formats import FORBIDDEN, refused, spoil
 from tests.models.store.sources.conftest import FAST, save_artifact
 from tests.models.store.sources.web_server import Fault, WebServer
 
@@ -182,3 +183,11 @@ def test_the_command_fetches_from_a_bucket(artifact: Path, store: Path, bucket: 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == f"{find('churn', store=store).tag}\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("file", FORBIDDEN)
+def test_a_format_that_may_run_code_is_refused(artifact: Path, store: Path, bucket: Any, file: str) -> None:
+    spoil(artifact, file)
+    upload(bucket, artifact, "churn")
+    with refused(store, file):
+        fetch("s3://models/churn", name="churn", options=FAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -55,10 +56,9 @@ class WebServer:
         self.url = ""
 
     def add_folder(self, folder: Path, at: str) -> str:
-        """Serve the files of `folder` below the path `at`, and return the address."""
-        for path in folder.rglob("*"):
-            if path.is_file():
-                self.files[f"{at}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+        """Serve the files of `folder` below the path `at`, all of them at once, and return the address."""
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        self.files |= {f"{at}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
         return f"{self.url}{at}"
 
     def paths(self, *, method: str = "GET") -> list[str]:
@@ -150,11 +150,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def web_server() -> Iterator[WebServer]:
-    """Run a server on a free port of this machine."""
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+    """Run a server on a free port of this machine, with TLS if a context is given."""
     site = WebServer()
     with _Server(site) as server:
-        site.url = f"http://127.0.0.1:{server.server_address[1]}"
+        site.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
