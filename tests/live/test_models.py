@@ -264,6 +264,9 @@ def test_adds_and_removes_models_while_it_serves(service: Server) -> None:
         wait_for(lambda: in_both_gateways(service, "bottles", body, 200), "both gateways serve it")
         document = service.get("/docs.json", headers=ADMIN).json()
         assert "/v1/models/bottles/predict" in document["paths"]
+        with bentoml.SyncHTTPClient(service.url, server_ready_timeout=60) as client:
+            client.client.headers.update(ADMIN)
+            assert client.predict_bottles(**body)["model"]["name"] == "bottles"
         again = service.request("PUT", "/v1/models/bottles", json={"artifact": "wine"}, headers=ADMIN)
         assert again.status_code == 200
 

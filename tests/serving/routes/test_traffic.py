@@ -267,6 +267,7 @@ def test_a_shadow_that_hangs_delays_no_request_and_further_ones_are_dropped(
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_users_of_the_recommender_keep_their_version_with_every_key(locked: LocalService) -> None:
     traffic = locked.recommender_traffic
     split = TrafficSplit({"v1": 0.5, "v2": 0.5})

@@ -126,6 +126,7 @@ def test_weights_that_run_code_are_refused(
     assert not (store / "x").exists()
 
 
+@pytest.mark.slow
 def test_the_archives_of_torch_are_pickles(store: Path, tmp_path: Path) -> None:
     import torch
 
@@ -134,6 +135,7 @@ def test_the_archives_of_torch_are_pickles(store: Path, tmp_path: Path) -> None:
         save(Params(class_=f"{MODULE}:Length", weights=tmp_path / "model.pt", name="x"), store=store)
 
 
+@pytest.mark.slow
 def test_the_command_saves_a_class_of_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "mymodels").mkdir()
     (tmp_path / "mymodels" / "length.py").write_text(

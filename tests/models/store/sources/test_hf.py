@@ -129,6 +129,7 @@ def test_the_token_is_in_no_log_and_no_error(artifact: Path, hub: Hub, caplog: p
     assert "s3cret" not in caplog.text + str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_reads_another_endpoint_from_the_environment(artifact: Path, hub: Hub, store: Path) -> None:
     hub.add(artifact, FIRST)
     command = [sys.executable, "-m", "models.store", "fetch", "hf://team/churn@main", "--name", "churn"]

@@ -177,6 +177,7 @@ def test_a_missing_client_names_the_command_and_stops_no_service(
     assert resolve("s3://models/churn", name="churn", options=FAST) == version
 
 
+@pytest.mark.slow
 def test_the_command_fetches_from_a_bucket(artifact: Path, store: Path, bucket: Any) -> None:
     upload(bucket, artifact, "churn")
     command = [sys.executable, "-m", "models.store", "fetch", "s3://models/churn", "--name", "churn"]
