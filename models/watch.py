@@ -41,6 +41,7 @@ class Watch:
         self._log = log
         self._reason = ""
         self._since = 0.0
+        self._is_closed = False
 
     @property
     def is_failing(self) -> bool:
@@ -68,7 +69,7 @@ class Watch:
     def fail(self, error: Exception) -> None:
         """Record a failed read. The same fault is logged and reported once."""
         reason = reason_of(error)
-        if reason == self._reason:
+        if reason == self._reason or self._is_closed:
             return
         if not self._reason:
             self._since = time.time()
@@ -86,7 +87,8 @@ class Watch:
             self._log.info("can %s again", self._task)
 
     def close(self) -> None:
-        """End the fault of something that is not read any longer."""
+        """End the fault of something that is not read any longer. A read that still runs reports nothing."""
+        self._is_closed = True
         if self._reason:
             self._end()
 

@@ -16,7 +16,7 @@ from models.store.usage import keep
 
 
 class ArtifactCache:
-    """The artifact `tag` and its other versions, for code in the folder `source`. Thread-safe; loads lazily.
+    """The artifact `tag` and its other versions, for code in the folder `code`. Thread-safe; loads lazily.
 
     The artifacts have the name `served_as`, which is that of the tag unless one is given. The version of `tag` may be
     an alias. `tag` may also be a source of artifacts, such as `s3://bucket/churn`: its versions are stored as
@@ -24,25 +24,25 @@ class ArtifactCache:
     built with, unless the source `is_watched`. `models.store.sources.resolve` fetches.
     """
 
-    def __init__(self, tag: str, *, source: Path, served_as: str = "", is_watched: bool = False) -> None:
+    def __init__(self, tag: str, *, code: Path, served_as: str = "", is_watched: bool = False) -> None:
         self._remote = tag if is_source(tag) else ""
         self._stored_as, _, version = (served_as if self._remote else tag).partition(":")
         self.name = served_as or self._stored_as
         self._configured = self._remote or version or "latest"
-        self._source = source
+        self._code = code
         self._is_watched = is_watched
         self._cache: dict[str, Artifact] = {}
 
     def find(self, version: str | None = None) -> Artifact:
         """Read the version, or the configured one, from the store. Raise ArtifactMissing or ArtifactInvalid."""
         wanted = version or self._configured_version()
-        artifact = self._named(locate(f"{self._stored_as}:{wanted}", source=self._source))
+        artifact = self._named(locate(f"{self._stored_as}:{wanted}", code=self._code))
         return self._cache.setdefault(artifact.version, artifact)
 
     def _configured_version(self) -> str:
         if not self._remote:
             return self._configured
-        pinned = pinned_version(self._stored_as, label_of(self._remote), source=self._source)
+        pinned = pinned_version(self._stored_as, label_of(self._remote), code=self._code)
         if pinned and not self._is_watched:
             return pinned
         try:
@@ -97,10 +97,10 @@ class ArtifactCache:
     def versions(self) -> list[Artifact]:
         """List the usable versions of the model store and of the Bento, newest first."""
         name = self._stored_as
-        pinned = pinned_versions(self._source).get(name, "")
+        pinned = pinned_versions(self._code).get(name, "")
         usable = {
             artifact.version: self._named(artifact)
-            for store in {store_of(f"{name}/{pinned}", source=self._source), store_of("", source=self._source)}
+            for store in {store_of(f"{name}/{pinned}", code=self._code), store_of("", code=self._code)}
             for artifact in versions(name, store=store)
         }
         if not usable:

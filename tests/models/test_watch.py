@@ -90,9 +90,9 @@ def test_a_watch_that_is_closed_fails_no_longer(caplog: pytest.LogCaptureFixture
     reports: list[bool] = []
     watch.listen(lambda name, is_failing: reports.append(is_failing))
     watched = keys()
-    watched.close()
     read(OSError(2, "gone"), watched)
     watched.close()
+    read(OSError(5, "I/O"), watched)
     assert (reports, watch.failing()) == ([True, False], {})
     assert "again" not in caplog.text
 

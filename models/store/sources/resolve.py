@@ -27,7 +27,7 @@ def resolve(
     warning. Otherwise raise what `fetch` raises. In a Bento, around the folder `code`, that was built with a version
     from the source, return that version and fetch nothing.
     """
-    if code is not None and (pinned := pinned_version(name, label_of(source), source=code)):
+    if code is not None and (pinned := pinned_version(name, label_of(source), code=code)):
         return pinned
     try:
         return fetch(source, name=name, store=store, options=options, report=report).version

@@ -128,7 +128,7 @@ def test_where_the_state_cannot_be_read_nothing_is_deleted(store: Path, content:
 
 
 def test_a_version_that_this_process_has_loaded_is_not_deleted(store: Path, tmp_path: Path) -> None:
-    cache = ArtifactCache("churn", source=tmp_path)
+    cache = ArtifactCache("churn", code=tmp_path)
     loaded, again = cache.find_verified("v1"), cache.find_verified("v1")
     cache.find("v2")
     del loaded
@@ -145,7 +145,7 @@ def test_a_version_that_this_process_has_loaded_is_not_deleted(store: Path, tmp_
 def test_a_version_that_another_process_has_loaded_is_deleted_after_its_end(store: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom models.store.artifact_cache import ArtifactCache\n"
-        "kept = ArtifactCache('churn:v1', source=Path('.')).find_verified()\nprint('loaded', flush=True)\n"
+        "kept = ArtifactCache('churn:v1', code=Path('.')).find_verified()\nprint('loaded', flush=True)\n"
         "sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,12 +37,14 @@ def _save(folder: Path) -> None:
 
 
 def _save_weights(folder: Path) -> None:
-    copy_weights(folder / "more", folder.parent / "copy")
+    with tempfile.TemporaryDirectory() as scratch:
+        copy_weights(folder / "more", Path(scratch, "weights"))
 
 
 def _save_weights_file(folder: Path) -> None:
     (file,) = (path for path in (folder / "more").iterdir() if path.name != "labels.json")
-    copy_weights(file, folder.parent / "copy")
+    with tempfile.TemporaryDirectory() as scratch:
+        copy_weights(file, Path(scratch, "weights"))
 
 
 def _import(mode: str) -> Callable[[Path], object]:
@@ -83,37 +86,35 @@ DOORS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("file", FORBIDDEN)
 @pytest.mark.parametrize("door", DOORS)
-def test_a_format_that_may_run_code_is_refused(
-    store: Path, tmp_path: Path, door: str, file: str, capsys: pytest.CaptureFixture[str]
+def test_formats_that_may_run_code_are_refused(
+    store: Path, tmp_path: Path, door: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = save_artifact(tmp_path / "origin")
-    spoil(folder, file)
-    with refused(store, file):
-        DOORS[door](folder)
+    for file in FORBIDDEN:
+        spoil(folder, file)
+        with refused(store, file):
+            DOORS[door](folder)
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("file", BY_NAME)
-def test_a_version_that_another_tool_has_put_into_the_store_is_not_usable(
-    store: Path, tmp_path: Path, file: str
-) -> None:
+def test_a_version_that_another_tool_has_put_into_the_store_is_not_usable(store: Path, tmp_path: Path) -> None:
     folder = store / "churn" / "v1"
     shutil.copytree(save_artifact(tmp_path / "origin"), folder)
     assert find("churn").folder == folder
-    spoil(folder, file)
-    with pytest.raises(ArtifactInvalid, match=r"has a format that artifacts may not have; accepted: \.safetensors"):
-        read_artifact(folder)
+    for file in BY_NAME:
+        spoil(folder, file)
+        with pytest.raises(ArtifactInvalid, match=rf"{file}' has a format that artifacts may not have; accepted: "):
+            read_artifact(folder)
 
 
-@pytest.mark.parametrize("file", FORBIDDEN)
 def test_a_fitted_model_is_not_read_from_such_a_file(
-    store: Path, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`training.save` takes the file of an ONNX model, whatever its name is."""
-    (tmp_path / file).write_bytes(FORBIDDEN[file])
-    with pytest.raises(TrainingError, match="ONNX Runtime cannot load"):
-        save_fitted(tmp_path / file, [[0.0, 1.0]], name="churn")
+    for file, content in FORBIDDEN.items():
+        (tmp_path / file).write_bytes(content)
+        with pytest.raises(TrainingError, match="ONNX Runtime cannot load"):
+            save_fitted(tmp_path / file, [[0.0, 1.0]], name="churn")
     assert capsys.readouterr().out == ""
     assert not (store / "churn").exists()

@@ -422,3 +422,19 @@ def test_a_store_that_cannot_be_read_is_reported_once_and_the_loaded_version_rem
             assert failing() == {}
 
     run()
+
+
+def test_the_fault_of_a_model_ends_when_the_model_is_removed_or_changed(tmp_path: Path) -> None:
+    @in_loop
+    async def run() -> None:
+        runner = Runner()
+        async with gateway(tmp_path, runner, watch_s=0.02) as (reconciler, model):
+            for models in ([], [replace(model)]):
+                runner.artifacts.error = ArtifactMissing("gone")
+                await until(lambda: "model_store" in failing())
+                runner.artifacts.error = None
+                reconciler.replace(models)
+                assert "model_store" not in failing()
+                reconciler.replace([model])
+
+    run()

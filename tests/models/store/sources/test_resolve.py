@@ -89,7 +89,7 @@ def test_the_newest_version_that_is_still_there_is_used(tmp_path: Path, store: P
 
 def test_the_cache_of_artifacts_follows_what_was_fetched(tmp_path: Path, store: Path, site: WebServer) -> None:
     url = site.add_folder(save_artifact(tmp_path / "one", seed=1), "/churn")
-    cache = ArtifactCache(url, source=tmp_path, served_as="churn")
+    cache = ArtifactCache(url, code=tmp_path, served_as="churn")
     with pytest.raises(ArtifactMissing, match="no version of 'churn' came from source"):
         cache.find()
     first = fetch(url, name="churn", options=FAST)
@@ -108,7 +108,7 @@ def bento(artifact: Path, store: Path, tmp_path: Path, site: WebServer) -> Path:
     """The code of a Bento that was built with the version from `/churn`, which the store has no longer."""
     url = site.add_folder(artifact, "/churn")
     fetched = fetch(f"{url}?sig=s3cret", name="churn", options=FAST)
-    cache = ArtifactCache(f"{url}?sig=s3cret", source=tmp_path, served_as="churn")
+    cache = ArtifactCache(f"{url}?sig=s3cret", code=tmp_path, served_as="churn")
     code = tmp_path / "bento" / "src"
     code.mkdir(parents=True)
     # As `bentoml build` writes what `serving.bento.pinned_model` pins.
@@ -124,7 +124,7 @@ def test_a_bento_serves_the_version_that_it_was_built_with(bento: Path, site: We
     url = f"{site.url}/churn"
     site.requests.clear()
     version = resolve(url, name="churn", code=bento)
-    assert ArtifactCache(url, source=bento, served_as="churn").find().version == version
+    assert ArtifactCache(url, code=bento, served_as="churn").find().version == version
     assert site.requests == []
 
     # Also where the store of the host has another one, unless the source is watched.
@@ -132,14 +132,14 @@ def test_a_bento_serves_the_version_that_it_was_built_with(bento: Path, site: We
     second = fetch(url, name="churn", options=FAST).version
     assert resolve(url, name="churn", code=bento) == version
     for is_watched, expected in ((False, version), (True, second)):
-        cache = ArtifactCache(url, source=bento, served_as="churn", is_watched=is_watched)
+        cache = ArtifactCache(url, code=bento, served_as="churn", is_watched=is_watched)
         assert cache.find().version == expected
 
 
 def test_a_bento_has_no_version_of_another_source(bento: Path, site: WebServer, tmp_path: Path) -> None:
     """A model that was given another source at run time is not taken for the one that the Bento has of this name."""
     url = site.add_folder(save_artifact(tmp_path / "next", seed=1), "/other")
-    cache = ArtifactCache(url, source=bento, served_as="churn")
+    cache = ArtifactCache(url, code=bento, served_as="churn")
     with pytest.raises(ArtifactMissing, match="no version of 'churn' came from source"):
         cache.find()
     assert resolve(url, name="churn", code=bento, options=FAST) == cache.find().version
