@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import joblib
 import numpy as np
 import pytest
 import torch
@@ -27,8 +27,9 @@ class _Runs:
 
 
 def _joblib() -> bytes:
+    # scikit-learn brings it.
     target = io.BytesIO()
-    joblib.dump({"weights": np.zeros(3), "runs": _Runs()}, target)
+    importlib.import_module("joblib").dump({"weights": np.zeros(3), "runs": _Runs()}, target)
     return target.getvalue()
 
 

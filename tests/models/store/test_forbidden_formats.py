@@ -1,5 +1,6 @@
-"""No way into the store takes a format that may run code when it is loaded. Those of S3, the Hub and MLflow have tests
-of their own with the same files.
+"""No way into the store takes a format that may run code when it is loaded.
+
+The tests of S3, the Hub and MLflow try the same files.
 """
 
 from __future__ import annotations
