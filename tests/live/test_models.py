@@ -288,6 +288,15 @@ def test_adds_and_removes_models_while_it_serves(service: Server) -> None:
     assert load.statuses[200] > 20
 
 
+def test_the_index_lists_the_models_that_are_ready(service: Server) -> None:
+    path = "/v2/repository/index"
+    ready = service.post(path, json={"ready": True, "of_a_client": 1}, headers=ADMIN).json()
+    assert {each["state"] for each in ready} == {"READY"}
+    assert "wine" in {each["name"] for each in ready}
+    refused = service.post(path, json={"ready": 0}, headers=ADMIN)
+    assert (refused.status_code, refused.json()["errors"][0]["location"]) == (422, ["body", "ready"])
+
+
 def test_the_client_of_triton_loads_and_unloads_models(service: Server) -> None:
     client = triton.InferenceServerClient(f"127.0.0.1:{service.port}")
     client.load_model("recommender", headers=ADMIN)
