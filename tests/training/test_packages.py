@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import DataInvalid
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from training.packages import Package, cache_folder, package_file
 
 NAME, VERSION = "makunouchi_tiny_data", "1.0"

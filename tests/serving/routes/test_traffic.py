@@ -214,7 +214,7 @@ def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
     async def run() -> list[str]:
         async with local_service.client() as client:
             detail = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
-            await local_service.traffic.wait_for_shadows()
+            await asyncio.gather(*local_service.traffic._shadows, return_exceptions=True)
             return [answer.json()["model"]["version"] for answer in detail]
 
     return asyncio.run(run())
@@ -280,7 +280,7 @@ def test_a_shadow_that_hangs_delays_no_request_and_further_ones_are_dropped(
             assert len(hanging) == MAX_SHADOWS
             assert metric("makunouchi_version_requests_total", **labels) == before + 3
             locked.traffic.close()
-            await locked.traffic.wait_for_shadows()
+            await asyncio.gather(*locked.traffic._shadows, return_exceptions=True)
 
     asyncio.run(run())
 

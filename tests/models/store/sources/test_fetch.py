@@ -17,7 +17,8 @@ import pytest
 
 from models.errors import ArtifactInvalid, ArtifactMissing, SourceUnavailable, StoreUnavailable
 from models.store.archive import export_version, import_version
-from models.store.artifacts import MANIFEST_FILE, file_sha256, find, verify, versions
+from models.store.artifacts import find, verify, versions
+from models.store.manifest import MANIFEST_FILE, file_sha256
 from models.store.sources import fetch as fetch_module
 from models.store.sources.fetch import fetch
 from models.store.sources.source import SourceOptions
