@@ -13,8 +13,11 @@ from typing import Final
 from models.errors import ArtifactInvalid
 
 FILE_FORMATS: Final = (
-    *(".safetensors", ".npy", ".npz", ".onnx", ".xml", ".gguf"),
-    *(".parquet", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".md"),
+    *(".safetensors", ".npy", ".npz", ".onnx", ".xml", ".gguf", ".tflite"),
+    # Of XGBoost, CatBoost, and SentencePiece and earlier versions of XGBoost.
+    *(".ubj", ".cbm", ".model"),
+    *(".parquet", ".arrow", ".feather", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".vocab", ".md"),
+    *(".yaml", ".yml", ".toml"),
 )
 # The weights of OpenVINO are a `.bin` next to its `.xml`. A `.bin` alone is often a pickle of torch.
 _OPENVINO_WEIGHTS: Final = ".bin"
