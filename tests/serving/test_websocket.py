@@ -193,6 +193,7 @@ def test_idle_connection_closes_with_4408() -> None:
         assert close_reason(socket) == (4408, "no message for 0.2 s")
 
 
+@pytest.mark.slow
 def test_idle_limit_ignores_connections_with_requests_in_flight(local_service: LocalService) -> None:
     is_called, predict = threading.Event(), local_service.table.predict
 

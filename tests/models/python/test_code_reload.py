@@ -68,6 +68,7 @@ def test_a_change_of_any_module_answers(project: Project) -> None:
     project.wait(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

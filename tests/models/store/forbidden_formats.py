@@ -6,13 +6,12 @@ import contextlib
 import importlib
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
-import torch
 
 from models.errors import PlatformError
 from models.store.artifacts import versions
@@ -34,6 +33,9 @@ def _joblib() -> bytes:
 
 
 def _torch() -> bytes:
+    # Importing it takes long, and most tests of a run do without.
+    import torch
+
     target = io.BytesIO()
     torch.save({"weights": torch.zeros(3)}, target)
     return target.getvalue()
@@ -41,17 +43,19 @@ def _torch() -> bytes:
 
 _PICKLE: Final = pickle.dumps(_Runs())
 
+Contents = Mapping[str, bytes | Callable[[], bytes]]
+
 # By the names of the files.
-BY_NAME: Final = {
+BY_NAME: Final[Contents] = {
     "model.pkl": _PICKLE,
     "model.PICKLE": _PICKLE,
-    "model.joblib": _joblib(),
+    "model.joblib": _joblib,
     "model.cloudpickle": _PICKLE,
     "model.dill": _PICKLE,
-    "model.pt": _torch(),
-    "model.pth": _torch(),
-    "model.ckpt": _torch(),
-    "model.bin": _torch(),
+    "model.pt": _torch,
+    "model.pth": _torch,
+    "model.ckpt": _torch,
+    "model.bin": _torch,
     "model.h5": b"\x89HDF\r\n\x1a\n",
     "model.keras": b"PK",
     "model": b"x",
@@ -59,8 +63,14 @@ BY_NAME: Final = {
     "library.so": b"\x7fELF",
 }
 # By their content alone.
-DISGUISED: Final = {"weights2.npy": _PICKLE, "weights2.safetensors": _joblib(), "weights2.npz": _torch()}
-FORBIDDEN: Final = BY_NAME | DISGUISED
+DISGUISED: Final[Contents] = {"weights2.npy": _PICKLE, "weights2.safetensors": _joblib, "weights2.npz": _torch}
+FORBIDDEN: Final[Contents] = {**BY_NAME, **DISGUISED}
+
+
+def content_of(file: str) -> bytes:
+    """Return the content of a forbidden file."""
+    content = FORBIDDEN[file]
+    return content if isinstance(content, bytes) else content()
 
 
 def spoil(folder: Path, file: str) -> None:
@@ -68,7 +78,7 @@ def spoil(folder: Path, file: str) -> None:
     for earlier in FORBIDDEN:
         (folder / "more" / earlier).unlink(missing_ok=True)
     (folder / "weights.npy").unlink(missing_ok=True)  # only takes time
-    (folder / "more" / file).write_bytes(FORBIDDEN[file])
+    (folder / "more" / file).write_bytes(content_of(file))
     write_manifest(folder)
 
 

@@ -53,6 +53,7 @@ def test_a_tag_with_an_alias_is_the_version_that_it_names(store: Path, aliases: 
     assert [artifact.version for artifact in versions("churn", store=store)] == ["v3", "v2", "v1"]
 
 
+@pytest.mark.slow
 def test_bentoml_lists_the_store_as_before(store: Path, aliases: Aliases) -> None:
     aliases.set("challenger", "v1", author="anna")
     command = [str(Path(sys.executable).parent / "bentoml"), "models", "list", "-o", "json"]

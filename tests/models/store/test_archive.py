@@ -65,6 +65,7 @@ def test_an_exported_version_is_imported_elsewhere(
         assert {(member.uname, member.uid) for member in archive} == {("", 0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".bentomodel"])
 def test_bentoml_imports_an_export(artifact: Artifact, store: Path, other: Path, tmp_path: Path, suffix: str) -> None:
     export_version("churn:v1", tmp_path / f"churn{suffix}", store=store)
@@ -72,6 +73,7 @@ def test_bentoml_imports_an_export(artifact: Artifact, store: Path, other: Path,
     verify(find("churn:v1", store=other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".tar", ".gz", ".bentomodel"])
 def test_an_export_of_bentoml_is_imported(
     artifact: Artifact, store: Path, other: Path, tmp_path: Path, suffix: str

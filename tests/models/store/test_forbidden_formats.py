@@ -18,7 +18,7 @@ from models.store.archive import import_version
 from models.store.artifacts import find, read_artifact
 from models.store.saving import saving
 from models.store.sources.fetch import fetch
-from tests.models.store.forbidden_formats import BY_NAME, FORBIDDEN, refused, spoil
+from tests.models.store.forbidden_formats import BY_NAME, FORBIDDEN, content_of, refused, spoil
 from tests.models.store.sources.conftest import FAST, save_artifact
 from tests.models.store.sources.web_server import web_server
 from tests.models.test_card import make_card
@@ -87,6 +87,7 @@ DOORS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_formats_that_may_run_code_are_refused(
     store: Path, tmp_path: Path, door: str, capsys: pytest.CaptureFixture[str]
@@ -113,8 +114,8 @@ def test_a_fitted_model_is_not_read_from_such_a_file(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`training.save` takes the file of an ONNX model, whatever its name is."""
-    for file, content in FORBIDDEN.items():
-        (tmp_path / file).write_bytes(content)
+    for file in FORBIDDEN:
+        (tmp_path / file).write_bytes(content_of(file))
         with pytest.raises(TrainingError, match="ONNX Runtime cannot load"):
             save_fitted(tmp_path / file, [[0.0, 1.0]], name="churn")
     assert capsys.readouterr().out == ""

@@ -164,6 +164,7 @@ def test_an_empty_file_of_keys_refuses_all_requests(tmp_path: Path) -> None:
     assert local_service.get("/v1/models").status_code == 401
 
 
+@pytest.mark.slow
 def test_the_document_describes_the_security(locked: LocalService, local_service: LocalService) -> None:
     document = locked.get("/openapi.json").json()
     openapi_spec_validator.validate(document)

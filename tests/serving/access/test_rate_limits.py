@@ -110,6 +110,7 @@ def test_the_setting_decides_about_requests_without_redis(
     assert local_service.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_document_describes_the_limits() -> None:
     document = LocalService(rate_limit=5).get("/openapi.json").json()
     openapi_spec_validator.validate(document)

@@ -131,6 +131,7 @@ def decode_process_id(task: DecodeTask) -> ItemStream:
     return ItemStream([JobItem({"row": {"text": str(os.getpid())}})])
 
 
+@pytest.mark.slow
 def test_no_upload_is_decoded_in_the_gateway_however_small(tmp_path: Path) -> None:
     @in_loop
     async def test() -> None:

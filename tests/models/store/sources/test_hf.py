@@ -151,6 +151,7 @@ def test_a_missing_client_names_the_command(store: Path, monkeypatch: pytest.Mon
         fetch("hf://team/churn", name="churn", options=FAST)
 
 
+@pytest.mark.slow
 def test_formats_that_may_run_code_are_refused(artifact: Path, store: Path, hub: Hub) -> None:
     for file in FORBIDDEN:
         spoil(artifact, file)

@@ -198,6 +198,7 @@ def test_a_server_elsewhere_is_asked_over_tls() -> None:
     source.close()
 
 
+@pytest.mark.slow
 def test_formats_that_may_run_code_are_refused(artifact: Path, store: Path, registry: Registry) -> None:
     for file in FORBIDDEN:
         spoil(artifact, file)

@@ -186,6 +186,7 @@ def test_the_command_fetches_from_a_bucket(artifact: Path, store: Path, bucket: 
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_formats_that_may_run_code_are_refused(artifact: Path, store: Path, bucket: Any) -> None:
     for file in FORBIDDEN:
         spoil(artifact, file)

@@ -103,6 +103,7 @@ async def test_another_address_is_not_delayed() -> None:
     flood.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(open_requests.PROBES))
 @in_simulated_time
 async def test_a_probe_is_answered_soon_even_from_a_busy_address(path: str) -> None:

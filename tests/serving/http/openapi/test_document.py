@@ -218,6 +218,7 @@ def test_the_tabular_request_follows_the_card(document: dict[str, Any]) -> None:
     assert document["components"]["schemas"]["ClassifiedRow"]["properties"]["prediction"]["enum"] == ["good", "bad"]
 
 
+@pytest.mark.slow
 def test_another_card_changes_the_document_and_the_validation(
     local_service: LocalService, document: dict[str, Any]
 ) -> None:
