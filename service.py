@@ -92,4 +92,4 @@ gateway: GatewayService[Any] = cast("GatewayService[Any]", Gateway)
 gateway.models.extend(pinned_model(tag, alias) for tag, alias in models.pins())
 gateway.add_asgi_middleware(middleware_stack, settings=settings, guard=guard)
 gateway.fast_operations = lambda: fast_operations(models.handlers, settings, guard, cache)
-gateway.on_models_change = models.handlers.on_change
+gateway.handlers = models.handlers

@@ -41,6 +41,7 @@ class Watch:
         self._log = log
         self._reason = ""
         self._since = 0.0
+        self._is_closed = False
 
     @property
     def is_failing(self) -> bool:
@@ -68,7 +69,7 @@ class Watch:
     def fail(self, error: Exception) -> None:
         """Record a failed read. The same fault is logged and reported once."""
         reason = reason_of(error)
-        if reason == self._reason:
+        if reason == self._reason or self._is_closed:
             return
         if not self._reason:
             self._since = time.time()
@@ -82,22 +83,34 @@ class Watch:
     def recover(self) -> None:
         """Record a successful read."""
         if self._reason:
-            self._reason = ""
-            with _lock:
-                _failing.discard(self)
+            self._end()
             self._log.info("can %s again", self._task)
-            # Several watches may have one name, such as those of the models.
-            if self.name not in failing():
-                _notify(self.name, False)
+
+    def close(self) -> None:
+        """End the fault of something that is not read any longer. A read that still runs reports nothing."""
+        self._is_closed = True
+        if self._reason:
+            self._end()
+
+    def _end(self) -> None:
+        self._reason = ""
+        with _lock:
+            _failing.discard(self)
+        # Several watches may have one name, such as those of the models.
+        if self.name not in failing():
+            _notify(self.name, False)
 
 
 def failing() -> dict[str, str]:
-    """Return the details of the watches of this process whose reads fail, by name."""
+    """Return the details of the watches of this process whose reads fail, by name. Those of one name are joined."""
     if not _failing:
         return {}
     with _lock:
         watches = list(_failing)
-    return {watch.name: watch.detail for watch in watches}
+    details: dict[str, list[str]] = {}
+    for watch in watches:
+        details.setdefault(watch.name, []).append(watch.detail)
+    return {name: " | ".join(sorted(each)) for name, each in details.items()}
 
 
 def listen(listener: Listener) -> None:

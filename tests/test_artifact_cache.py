@@ -126,6 +126,7 @@ def test_a_model_does_not_depend_on_the_modules_of_other_kinds() -> None:
         assert not any(f"/{others}/" in file or file.startswith(("serving/", "tests/")) for file in files)
 
 
+@pytest.mark.slow
 def test_the_training_of_a_fixture_of_the_session_is_shown(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import sys\nimport pytest\n\n\n"

@@ -195,6 +195,7 @@ def runtime_imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", ["models", "serving", "service"])
 def test_what_serves_imports_no_training_library_at_the_top_of_a_module(tree: str) -> None:
     wrong = [
@@ -206,6 +207,7 @@ def test_what_serves_imports_no_training_library_at_the_top_of_a_module(tree: st
     assert not wrong
 
 
+@pytest.mark.slow
 def test_what_serves_imports_networks_inside_functions_alone() -> None:
     modules = tuple(file.removesuffix(".py").replace("/", ".") for file in TORCH_ONLY)
     wrong = [
@@ -219,6 +221,7 @@ def test_what_serves_imports_networks_inside_functions_alone() -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", ["models", "serving", "service"])
 def test_what_serves_imports_nothing_that_unpickles(tree: str) -> None:
     wrong = [
@@ -230,6 +233,7 @@ def test_what_serves_imports_nothing_that_unpickles(tree: str) -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_importing_the_service_starts_nothing_and_loads_no_training_library() -> None:
     code = (
         "import sys, threading, service\n"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import DataInvalid
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 
 
 @dataclass(frozen=True, slots=True)

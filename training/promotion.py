@@ -15,8 +15,9 @@ from bentoml import Tag
 
 from models.card import Card
 from models.errors import ArtifactError
-from models.store.artifacts import Artifact, check_name, find, saving
+from models.store.artifacts import Artifact, check_name, find
 from models.store.gate import MARGIN, objection_to
+from models.store.saving import saving
 from training.report import console
 
 PROMOTE_HELP = (

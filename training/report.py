@@ -58,7 +58,10 @@ def markdown(card: Card) -> str:
     parts.append(f"Data: {card.data.name}, {card.data.rows:,} rows, SHA-256 `{card.data.sha256[:16]}`")
     parts += ["## Metrics", _table({"overall": card.metrics})]
     if card.slices:
-        parts += ["## Slices", _table(card.slices)]
+        parts.append("## Slices")
+        if len(card.inputs) > 100:
+            parts.append("Of the 100 inputs with the largest importance:")
+        parts.append(_table(card.slices))
     if card.parity:
         parts += ["## Runtime", f"{card.parity.runtime} against {card.parity.reference}: {_parity_line(card)}"]
     if card.calibration:

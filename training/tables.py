@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from models.card import DataSource
 from models.errors import DataInvalid, InputTooLarge
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from models.tables.columns import plain
 from models.tables.csv_files import CsvLayout, layout_of
 

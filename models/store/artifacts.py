@@ -1,32 +1,20 @@
-"""Artifacts in the BentoML model store: save atomically, find by tag.
-
-BentoML copies a finished model into its store file by file, so an interrupt or a full disk leaves a partial folder that
-`latest` may resolve to and that breaks listing. An artifact is therefore created in a staging store on the same file
-system and moved into place by one rename.
-"""
+"""Artifacts in the BentoML model store: find them by tag, list them, verify them."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import re
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.card import Card, read_card, write_card
+from models.card import Card, read_card
 from models.errors import ArtifactInvalid, ArtifactMissing, StoreUnavailable, is_exhausted
-from models.store.alias_file import AliasesInvalid, target_of, targets
+from models.store.alias_file import target_of, targets
+from models.store.manifest import file_sha256, read_manifest
 
-MANIFEST_FILE = "manifest.json"
-_STAGING_PREFIX = ".staging-"
-_ABANDONED_S = 24 * 3600.0
-_READ_BYTES = 1 << 20
+# The version that was promoted last, in the folder of a model. BentoML's tools read it too.
+LATEST_FILE = "latest"
 # The rule of BentoML, which also accepts capitals and lowers them.
 _NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 
@@ -57,59 +45,6 @@ def check_name(name: str) -> None:
             f"'{name}' is not a valid artifact name: use at most 63 of a-z, 0-9, '-', '_' and '.', "
             "with a letter or a digit first and last"
         )
-
-
-@contextlib.contextmanager
-def saving(
-    card: Card, *, version: str | None = None, store: Path | None = None, is_promoted: bool = True
-) -> Iterator[Path]:
-    """Yield a folder for an artifact's files and publish it in the store as `card.name` when the block ends.
-
-    On any exception, KeyboardInterrupt included, the store stays unchanged. BentoML generates the version from the time
-    unless one is given; `latest` then names the new artifact if it `is_promoted`. Raise OSError when the disk is full,
-    and ArtifactInvalid for a name that is not permitted.
-    """
-    check_name(card.name)
-    import bentoml
-    from bentoml._internal.models import ModelStore
-
-    store = store or default_store()
-    tag = card.name if version is None else f"{card.name}:{version}"
-    with staging_folder(store) as staging:
-        metadata = {"task": card.task, "algorithm": card.algorithm}
-        with bentoml.models.create(tag, metadata=metadata, _model_store=ModelStore(staging)) as model:
-            folder = Path(model.path)
-            yield folder
-            write_card(card, folder)
-            _write_manifest(folder)
-        staged = Path(staging) / str(model.tag.path())
-        publish(staged, store=store, is_promoted=is_promoted)
-
-
-@contextlib.contextmanager
-def staging_folder(store: Path) -> Iterator[Path]:
-    """Yield a folder next to the store, which the store does not list and from which one rename moves into it."""
-    store.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(store.parent)
-    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=store.parent) as staging:
-        yield Path(staging)
-
-
-def publish(staged: Path, *, store: Path, is_promoted: bool) -> Artifact:
-    """Move the complete artifact `staged`, the folder `name/version` of a staging folder, into the store.
-
-    `latest` then names it if it `is_promoted`. Raise ArtifactInvalid for an incomplete one, and for a version that has
-    the name of an alias.
-    """
-    artifact = read_artifact(staged)
-    folder = store / artifact.name
-    with contextlib.suppress(AliasesInvalid):  # then no alias can be used in any case
-        if target_of(folder, artifact.version) is not None:
-            raise ArtifactInvalid(
-                f"'{artifact.version}' is an alias of artifact '{artifact.name}'; choose another version"
-            )
-    _publish(staged, folder / artifact.version, is_promoted=is_promoted)
-    return replace(artifact, folder=folder / artifact.version)
 
 
 def find(tag: str, *, store: Path | None = None) -> Artifact:
@@ -150,7 +85,7 @@ def names(*, store: Path | None = None) -> list[str]:
 
 def size_bytes(artifact: Artifact) -> int:
     """Return the size of the artifact's files. Raise ArtifactInvalid without a readable manifest."""
-    return sum(size for size, _ in _read_manifest(artifact.folder).values())
+    return read_manifest(artifact.folder).total_bytes
 
 
 def versions(name: str, *, store: Path | None = None) -> list[Artifact]:
@@ -186,8 +121,7 @@ def read_artifact(folder: Path) -> Artifact:
 
 
 def _read(folder: Path) -> Artifact:
-    listed = _read_manifest(folder)
-    for file, (size_bytes, _) in listed.items():
+    for file, (size_bytes, _) in read_manifest(folder).files.items():
         path = folder / file
         if not path.is_file() or path.stat().st_size != size_bytes:
             name = f"{folder.parent.name}:{folder.name}"
@@ -199,7 +133,7 @@ def _read(folder: Path) -> Artifact:
 
 def verify(artifact: Artifact) -> None:
     """Compare the SHA-256 of every file with the manifest. Raise ArtifactInvalid with the name of an altered file."""
-    for file, (_, sha256) in _read_manifest(artifact.folder).items():
+    for file, (_, sha256) in read_manifest(artifact.folder).files.items():
         try:
             is_same = file_sha256(artifact.folder / file) == sha256
         except OSError as error:
@@ -208,20 +142,6 @@ def verify(artifact: Artifact) -> None:
             raise ArtifactInvalid(
                 f"file '{file}' of artifact '{artifact.tag}' was altered: its SHA-256 differs from the manifest"
             )
-
-
-def listed_files(artifact: Artifact) -> frozenset[str]:
-    """Return the files in the artifact's manifest. Raise ArtifactInvalid without a readable one."""
-    return frozenset(_read_manifest(artifact.folder))
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _missing(name: str, version: str, target: str | None, *, store: Path) -> str:
@@ -242,71 +162,9 @@ def _missing(name: str, version: str, target: str | None, *, store: Path) -> str
 def promoted_version(folder: Path) -> str:
     """Return the version in the file `latest` of an artifact's folder, or an empty text."""
     try:
-        return (folder / "latest").read_text().strip()
+        return (folder / LATEST_FILE).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _publish(staged: Path, target: Path, *, is_promoted: bool) -> None:
-    staged.chmod(0o755)
-    for path in staged.rglob("*"):
-        if path.is_file():
-            _sync(path)
-    folder = target.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    # BentoML's tools read the file `latest` too. Write the file in the staging folder, so that a full disk is detected
-    # before the store changes.
-    pointer = staged.parent / "latest"
-    is_published = False
-    try:
-        pointer.write_text(target.name)
-        os.rename(staged, target)
-        is_published = True
-        if is_promoted:
-            os.replace(pointer, folder / "latest")
-    except BaseException:
-        if is_published:
-            shutil.rmtree(target, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the folder holds other versions
-            folder.rmdir()
-        raise
-    with contextlib.suppress(OSError):  # already saved; only a power loss can undo it
-        _sync(folder)
-
-
-def _clear_abandoned(home: Path) -> None:
-    """Remove staging folders older than a day, left by killed processes."""
-    for path in home.glob(f"{_STAGING_PREFIX}*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_manifest(folder: Path) -> None:
-    listed = {
-        path.relative_to(folder).as_posix(): [path.stat().st_size, file_sha256(path)]
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    (folder / MANIFEST_FILE).write_text(json.dumps({"files": listed}, indent=2))
-
-
-def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
-    try:
-        listed = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
-        return {str(file): (int(size_bytes), str(sha256)) for file, (size_bytes, sha256) in listed.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactInvalid(
-            f"artifact '{folder.parent.name}:{folder.name}' is incomplete: no readable {MANIFEST_FILE}"
-        ) from error
 
 
 def _is_plain(part: str) -> bool:

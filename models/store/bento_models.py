@@ -4,7 +4,8 @@ A Bento pins the exact versions in `bento.yaml`, next to the folder `src` with t
 `models` of the Bento in a container or an export, else in the model store. BentoML resolves "name:latest" against the
 local store even inside a Bento, so that an older Bento would serve an artifact saved later; the pinned version takes
 precedence over "latest". An alias is different: somebody has moved it, so the one of the model store counts. Where the
-store has none, such as in a container, the alias in `bento.yaml` does, which was recorded when the Bento was built.
+store has none, such as in a container, the alias in `bento.yaml` does, which was recorded when the Bento was built. So
+was the source of an artifact that came from one.
 """
 
 from __future__ import annotations
@@ -19,24 +20,33 @@ from models.store.alias_file import is_alias, target_of
 from models.store.artifacts import Artifact, default_store, find
 
 
-def locate(tag: str, *, source: Path) -> Artifact:
-    """Return the artifact to serve for `tag`, for code in the folder `source`.
+def locate(tag: str, *, code: Path) -> Artifact:
+    """Return the artifact to serve for `tag`, for code in the folder `code`.
 
     Raise ArtifactMissing or ArtifactInvalid, as `artifacts.find` does.
     """
     name, _, version = tag.partition(":")
     if version in ("", "latest"):
-        version = pinned_versions(source).get(name, "latest")
-    elif is_alias(version) and not _is_there(name, version, source):
-        target = target_of(default_store() / name, version) or _pinned_alias(name, version, source)
+        version = pinned_versions(code).get(name, "latest")
+    elif is_alias(version) and not _is_there(name, version, code):
+        target = target_of(default_store() / name, version) or pinned_version(name, version, code=code)
         # An alias of a version that is not there is left to `find`, which explains it.
-        version = target if target and _is_there(name, target, source) else version
-    return find(f"{name}:{version}", store=store_of(f"{name}/{version}", source=source))
+        version = target if target and _is_there(name, target, code) else version
+    return find(f"{name}:{version}", store=store_of(f"{name}/{version}", code=code))
 
 
-def pinned_versions(source: Path) -> dict[str, str]:
-    """Return versions by artifact name from the `bento.yaml` of the Bento around `source`; empty outside a Bento."""
-    return dict(tag.split(":", 1) for tag in pinned_tags(_manifest(source)))
+def pinned_versions(code: Path) -> dict[str, str]:
+    """Return versions by artifact name from the `bento.yaml` of the Bento around `code`; empty outside a Bento."""
+    return dict(tag.split(":", 1) for tag in pinned_tags(_manifest(code)))
+
+
+def pinned_version(name: str, named: str, *, code: Path) -> str | None:
+    """Return the version that an entry such as `{tag: "churn:e6yv", alias: champion}` pins for `named`.
+
+    `named` is the alias, or the label of the source, that the settings had when the Bento was built.
+    """
+    tags = (str(model["tag"]).split(":", 1) for model in _models_of(_manifest(code)) if model.get("alias") == named)
+    return next((version for model, version in tags if model == name), None)
 
 
 def pinned_tags(manifest: Mapping[str, Any]) -> list[str]:
@@ -44,27 +54,21 @@ def pinned_tags(manifest: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(str(model["tag"]) for model in _models_of(manifest)))
 
 
-def store_of(path: str, *, source: Path) -> Path:
+def store_of(path: str, *, code: Path) -> Path:
     """Return the store of `path` ("name/version"): that of the Bento when it contains `path`, else the model store."""
-    bundled = source.parent / "models"
-    return bundled if source.name == "src" and (bundled / path).is_dir() else default_store()
+    bundled = code.parent / "models"
+    return bundled if code.name == "src" and (bundled / path).is_dir() else default_store()
 
 
-def _is_there(name: str, version: str, source: Path) -> bool:
+def _is_there(name: str, version: str, code: Path) -> bool:
     path = f"{name}/{version}"
-    return (store_of(path, source=source) / path).is_dir()
+    return (store_of(path, code=code) / path).is_dir()
 
 
-def _pinned_alias(name: str, alias: str, source: Path) -> str | None:
-    """Return the version that an entry such as `{tag: "churn:e6yv", alias: champion}` pins for the alias."""
-    tags = (str(model["tag"]).split(":", 1) for model in _models_of(_manifest(source)) if model.get("alias") == alias)
-    return next((version for model, version in tags if model == name), None)
-
-
-def _manifest(source: Path) -> Mapping[str, Any]:  # Any: YAML
-    """Return the `bento.yaml` of the Bento around `source`; empty outside a Bento."""
-    manifest = source.parent / "bento.yaml"
-    if source.name != "src" or not manifest.is_file():
+def _manifest(code: Path) -> Mapping[str, Any]:  # Any: YAML
+    """Return the `bento.yaml` of the Bento around `code`; empty outside a Bento."""
+    manifest = code.parent / "bento.yaml"
+    if code.name != "src" or not manifest.is_file():
         return {}
     content: Mapping[str, Any] = yaml.safe_load(manifest.read_text())
     return content

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from models.errors import ArtifactInUse, ArtifactMissing
 from models.store.alias_file import changing_aliases, targets
-from models.store.artifacts import default_store, promoted_version, staging_folder, versions
-from models.store.atomic_file import write_atomically
+from models.store.artifacts import default_store, promoted_version, versions
+from models.store.saving import promote, staging_folder
 from models.store.usage import default_state_folder, deployment_uses, unused
 
 
@@ -49,5 +49,5 @@ def _move_latest(folder: Path, deleted: str, *, store: Path) -> str:
         shutil.rmtree(folder)
         return ""
     if remaining and promoted_version(folder) in ("", deleted):
-        write_atomically(folder / "latest", remaining[0].version.encode())
+        promote(remaining[0])
     return promoted_version(folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from models.errors import ArtifactInUse, StoreUnavailable
 from models.store.artifacts import Artifact
+from models.store.sources.source import is_source
 
 STATE_FILE = "deployment.json"
 # Of a file system that has no locks for folders, or not for those that are open for reading.
@@ -93,7 +94,9 @@ def _tag(state: dict[str, object]) -> str:
     change = state.get("change")
     entry = change.get("entry") if isinstance(change, dict) else None
     tag = entry.get("artifact") if isinstance(entry, dict) else None
-    return str(tag or state.get("configured") or "")
+    tag = str(tag or state.get("configured") or "")
+    # The versions from a source have the name of the model.
+    return "" if is_source(tag) else tag
 
 
 def _models(state_folder: Path) -> dict[str, dict[str, object]]:

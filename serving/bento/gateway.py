@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -25,7 +24,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.access.client_address import trusted_networks
 from serving.asgi import carries_pickle, reply
+from serving.bento import client_schema
 from serving.bento.app_factory import HttpAppFactory, prepare_parent, prepare_process, wrapped
+from serving.bento.client_schema import ClientSchema, api_methods
 from serving.bento.models import BentoModels
 from serving.bento.tracing import tracing_exporter
 from serving.http import problem_details
@@ -38,6 +39,7 @@ from serving.http.middleware.open_requests import LimitOpenRequests
 from serving.http.middleware.request_id import RequestId
 from serving.http.middleware.server_error import ServerErrors
 from serving.http.middleware.timeout import Timeout
+from serving.kinds.handlers import Handlers
 from serving.observability.access_log import AccessLog
 from serving.observability.logging import set_up_logs
 from serving.observability.metrics import service_metrics
@@ -54,9 +56,6 @@ from serving.settings.settings import Settings
 
 log = logging.getLogger("makunouchi")
 T = TypeVar("T")
-
-# Read by BentoML's clients before the first call.
-SCHEMA_PATH = "/schema.json"
 
 
 class NativeRouter:
@@ -94,10 +93,11 @@ class GatewayAppFactory(HttpAppFactory):
     def __call__(self) -> ASGIApp:
         bento = super().__call__()
         problem_details.install(bento)
+        bento.router.routes.insert(0, self._client_schema().route())
         service = self.service
         mounted = service.mount_apps[0][0] if service.mount_apps else None
         native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
-        native = (native - _paths(mounted)) | {SCHEMA_PATH}
+        native = (native - _paths(mounted)) | {client_schema.PATH}
         draining = self._gateway.draining
         transfer_timeout_s = self._settings.job_transfer_timeout_s
         trusted = trusted_networks(self._settings.trusted_proxies)
@@ -118,6 +118,16 @@ class GatewayAppFactory(HttpAppFactory):
         ]
         bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
+
+    def _client_schema(self) -> ClientSchema:
+        handlers = self._gateway.handlers
+        schema = ClientSchema(
+            self.service,
+            None if handlers is None else handlers.native_methods,
+            is_private=self._settings.docs_access != "open",
+        )
+        self._gateway.on_models_change(schema.replace)
+        return schema
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)
@@ -165,8 +175,8 @@ class GatewayService(Service[T]):  # type: ignore[misc]
     settings: Settings
     # Operations that the fast path answers, if the server supports it.
     fast_operations: Callable[[], Sequence[FastOperation]] = tuple
-    # Called with what has to be called when the models have changed.
-    on_models_change: Callable[[Callable[[], None]], None] = staticmethod(lambda update: None)
+    # The models that the gateway follows.
+    handlers: Handlers | None = None
     _draining: GracefulShutdown | None = None
 
     @classmethod
@@ -178,6 +188,11 @@ class GatewayService(Service[T]):  # type: ignore[misc]
         super().__attrs_post_init__()
         # Called only in the process of `bentoml serve` that starts the service processes, also in development.
         self.inner._prepare_parent = on_deployment(functools.partial(prepare_parent, self.settings))
+
+    def on_models_change(self, update: Callable[[], None]) -> None:
+        """Call `update` after each change of the models."""
+        if self.handlers is not None:
+            self.handlers.on_change(update)
 
     @property
     def draining(self) -> GracefulShutdown:
@@ -227,22 +242,4 @@ def gateway_class(
     }
     for runner in models.runners:
         members |= {f"runner_{placed.on.name}": placed for placed in runner.dependencies if placed.on is not None}
-    for name, method in models.handlers.native_methods().items():
-        members[name] = bentoml.api(_as_method(name, method))
-    return type("Gateway", (), members)
-
-
-def _as_method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` as the method `name`: BentoML reads its signature, and its types where it was defined."""
-
-    @functools.wraps(function)
-    async def method(self: object, *args: Any, **kwargs: Any) -> Any:
-        return await function(*args, **kwargs)
-
-    signature = inspect.signature(function, eval_str=True)
-    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [this, *signature.parameters.values()]
-    method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    method.__name__ = name
-    method.__annotations__ = inspect.get_annotations(function, eval_str=True)
-    return method
+    return type("Gateway", (), members | api_methods(models.handlers.native_methods()))

@@ -16,6 +16,7 @@ from models.errors import (
     ArtifactMissing,
     InvalidInput,
     NotKnown,
+    PlatformError,
     RunnerError,
     SettingsInvalid,
 )
@@ -29,7 +30,7 @@ from serving.bento.model_settings import KeyInvalid, Resolved, check_steps
 from serving.bento.models import BentoModels
 from serving.bento.pipeline import Candidate, pipeline_fault
 from serving.bento.source_watch import SourceWatch
-from serving.concurrency import TaskSet, cancel_and_wait
+from serving.concurrency import TaskSet, ThreadPool, cancel_and_wait
 from serving.errors.exceptions import ModelFailed, ModelRefused
 from serving.runners.placement import Placed
 from serving.settings.model_list import MAX_MODELS, ModelEntry, conflicting_name
@@ -42,6 +43,8 @@ log = logging.getLogger("makunouchi.models")
 T = TypeVar("T")
 
 PASS_EVERY_S: Final = 0.5
+# Changes whose artifacts are fetched at the same time.
+FETCHES: Final = 4
 LOAD_TIMEOUT_S: Final = 300.0
 # A removed model keeps its handle for requests that are being read, and its memory until every gateway has noticed.
 RETIRE_S: Final = 5.0
@@ -64,14 +67,19 @@ class ModelDirectory:
         self._unneeded: dict[tuple[int, str], float] = {}
         self._tasks = TaskSet()
         self._loop: asyncio.Task[None] | None = None
-        self._sources = SourceWatch(models.watched, models.refresh, every_s=models.source_watch_s)
+        self._sources = SourceWatch(models.watched, self._refresh, every_s=models.source_watch_s)
+        # The versions that the watch has fetched, and why it could not, by model and source.
+        self._fetched: dict[tuple[str, str], str] = {}
+        self._unread: dict[tuple[str, str], str] = {}
+        # A thread of it does not delay the end of the process, however long a fetch takes.
+        self._fetches = ThreadPool(FETCHES, name="fetches")
         self._passes = Watch("models", "follow the desired models", keeps="the models remain", log=log)
 
     def entries(self) -> list[ServedEntry]:
         """Return every model of the service."""
         served = [served_entry(model) for model in self._models]
         failed = self._models.failed.values()
-        return [*served, *(failed_entry(each) for each in failed)]
+        return [*served, *(failed_entry(each, self._unread.get(_key(each.entry), "")) for each in failed)]
 
     def known(self) -> list[str]:
         """Return the names in the store, and the configured ones."""
@@ -112,6 +120,16 @@ class ModelDirectory:
         await cancel_and_wait(task)
         await self._sources.stop()
         await self._tasks.cancel()
+        self._fetches.close()
+
+    def _refresh(self, entry: ModelEntry) -> None:
+        """Fetch what the source of an entry holds now. Raises ArtifactError and SettingsInvalid."""
+        try:
+            self._fetched[_key(entry)] = self._models.refresh(entry)
+        except PlatformError as error:
+            self._unread[_key(entry)] = str(error)
+            raise
+        self._unread.pop(_key(entry), None)
 
     async def _fetch(self, entry: ModelEntry) -> None:
         """Fetch the artifact of a new or changed entry that names a source. Other changes do not wait for it."""
@@ -119,7 +137,7 @@ class ModelDirectory:
         if model is not None and model.entry == entry:
             return
         try:
-            await asyncio.to_thread(self._models.fetch, entry)
+            await self._fetches.run(self._models.fetch, entry)
         except ArtifactMissing as error:
             raise NotKnown(str(error), location=("body", "artifact")) from error
         except (ArtifactError, SettingsInvalid) as error:
@@ -249,12 +267,13 @@ class ModelDirectory:
     async def _try(self, entry: ModelEntry, model: BentoModel | None) -> None:
         """Bring up one model that another gateway has changed, that failed, or that its runner has lost.
 
-        An entry that is new to this gateway is tried at once, and again with pauses after failures.
+        An entry that is new to this gateway is tried at once, and again with pauses after failures, or when its source
+        has another version.
         """
         attempts = self._attempts.setdefault(
             entry.name, Attempts(confirmations=1, first_pause_s=FIRST_PAUSE_S, longest_pause_s=LONGEST_PAUSE_S)
         )
-        if not attempts.is_due(entry):
+        if not attempts.is_due((entry, self._fetched.get(_key(entry)))):
             return
         try:
             resolved = await asyncio.to_thread(self._models.resolve, entry)
@@ -291,3 +310,7 @@ class ModelDirectory:
             await placed.unload(name, timeout_s=LOAD_TIMEOUT_S)
         except (ArtifactError, RunnerError, TimeoutError) as error:
             log.warning("%s remains in the memory of its runner: %s", name, error)
+
+
+def _key(entry: ModelEntry) -> tuple[str, str]:
+    return entry.name, entry.artifact

@@ -20,10 +20,10 @@ def served_entry(model: BentoModel) -> ServedEntry:
     return ServedEntry(model.entry, model.kind.name, state, version, status.detail, runner, model.alias)
 
 
-def failed_entry(model: FailedModel) -> ServedEntry:
-    """Return the state of a model that cannot be served."""
+def failed_entry(model: FailedModel, unread: str) -> ServedEntry:
+    """Return the state of a model that cannot be served. `unread` is why its source cannot be read, or empty."""
     entry = model.entry
-    return ServedEntry(entry, entry.kind, "failed", "", model.reason, "", entry.name)
+    return ServedEntry(entry, entry.kind, "failed", "", unread or model.reason, "", entry.name)
 
 
 def entry_of_store(name: str) -> ModelEntry:

@@ -42,7 +42,8 @@ def resolve(entry: ModelEntry, kinds: Sequence[Kind[Any]], settings: Settings, *
 
     Raises KeyInvalid, and ArtifactError for an artifact that cannot be read.
     """
-    artifacts = ArtifactCache(entry.artifact, source=source, served_as=entry.name)
+    is_watched = entry.watch or bool(settings.watch_store_s)
+    artifacts = ArtifactCache(entry.artifact, code=source, served_as=entry.name, is_watched=is_watched)
     kind = kind_of(entry, artifacts, kinds)
     return Resolved(entry, kind, model_settings(kind, entry, settings), artifacts)
 

@@ -24,7 +24,7 @@ from serving.bento.memory_check import check_memory
 from serving.bento.model_settings import KeyInvalid, Resolved, check_steps, resolve
 from serving.bento.pipeline import Pipeline, pipeline_fault
 from serving.bento.runners import Runners
-from serving.bento.sources import fetch_at_start, fetch_for_change
+from serving.bento.sources import fetch_at_start, fetch_for_change, fetch_now
 from serving.kinds.handlers import Handlers
 from serving.kinds.interface import Handler, Kind
 from serving.kinds.served_model import ServedModel
@@ -109,20 +109,21 @@ class BentoModels:
 
     def fetch(self, entry: ModelEntry) -> None:
         """Fetch the artifact of an entry that names a source. Raises ArtifactError and SettingsInvalid."""
-        fetch_for_change(entry, self._settings, is_configured=entry in self.configured)
+        fetch_for_change(entry, self._settings, is_configured=entry in self.configured, code=self._source)
 
     def watched(self) -> list[ModelEntry]:
-        """Return the entries of the served models that follow what they name."""
-        return [model.entry for model in self if model.entry.watch or self._settings.watch_store_s]
+        """Return the entries of models that follow what they name, and of those that are not served yet."""
+        served = [model.entry for model in self if model.entry.watch or self._settings.watch_store_s]
+        return [*served, *(model.entry for model in self.failed.values())]
 
     @property
     def source_watch_s(self) -> float:
         """The interval at which the sources of watched models are read."""
         return self._settings.watch_store_s or SOURCE_WATCH_S
 
-    def refresh(self, entry: ModelEntry) -> None:
-        """Fetch what the source of a served entry holds now. Raises ArtifactError and SettingsInvalid."""
-        fetch_for_change(entry, self._settings, is_configured=True)
+    def refresh(self, entry: ModelEntry) -> str:
+        """Fetch what the source of an entry holds now, and return its version. Raises as `fetch`."""
+        return fetch_now(entry, self._settings)
 
     def resolve(self, entry: ModelEntry) -> Resolved:
         """Return what an entry means. Reads the store. Raises KeyInvalid and ArtifactError."""

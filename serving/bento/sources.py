@@ -24,33 +24,44 @@ def fetch_at_start(entries: Sequence[ModelEntry], settings: Settings, *, code: P
     faults: dict[str, str] = {}
     for entry in entries if is_starter(sys.argv) else ():
         if is_source(entry.artifact):
-            from models.store.sources.resolve import local_tag  # the clients of sources, which few services need
+            from models.store.sources.resolve import resolve  # the clients of sources, which few services need
 
             # BentoML shows errors alone of other loggers.
             set_up_logs(settings.log_level)
             try:
-                local_tag(entry.artifact, name=entry.name, code=code, options=source_options(settings))
+                resolve(entry.artifact, name=entry.name, code=code, options=source_options(settings))
             except PlatformError as error:
                 faults[entry.name] = str(error)
     return faults
 
 
-def fetch_for_change(entry: ModelEntry, settings: Settings, *, is_configured: bool) -> None:
+def fetch_for_change(entry: ModelEntry, settings: Settings, *, is_configured: bool, code: Path) -> None:
     """Fetch the artifact of an entry that an administrator adds, or loads. Blocks.
 
-    Raises ArtifactError, and SettingsInvalid for a source that is neither configured nor below a permitted prefix.
+    A configured one is loaded also while its source is away, as at the start. Raises ArtifactError, and SettingsInvalid
+    for a source that is neither configured nor below a permitted prefix.
     """
     if not is_source(entry.artifact):
         return
-    from models.store.sources.fetch import fetch
+    from models.store.sources.resolve import resolve
     from models.store.sources.schemes import is_permitted
 
-    if not is_configured and not is_permitted(entry.artifact, settings.source_prefixes):
+    if is_configured:
+        resolve(entry.artifact, name=entry.name, code=code, options=source_options(settings))
+    elif is_permitted(entry.artifact, settings.source_prefixes):
+        fetch_now(entry, settings)
+    else:
         raise SettingsInvalid(
             f"source '{label_of(entry.artifact)}' is not below one of MAKUNOUCHI_SOURCE_PREFIXES, from which models "
             "may be loaded while the service runs"
         )
-    fetch(entry.artifact, name=entry.name, options=source_options(settings))
+
+
+def fetch_now(entry: ModelEntry, settings: Settings) -> str:
+    """Fetch what the source of an entry holds now, and return its version. Blocks. Raises ArtifactError."""
+    from models.store.sources.fetch import fetch
+
+    return fetch(entry.artifact, name=entry.name, options=source_options(settings)).version
 
 
 def is_starter(arguments: Sequence[str]) -> bool:

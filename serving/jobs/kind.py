@@ -70,8 +70,8 @@ class JobKind:
     item_labels: tuple[str, ...] = ()
     # Turns members of a result line into columns of CSV and Parquet. Without it they become JSON text.
     export_columns: str | None = None
-    # Lines of a result, for the OpenAPI document.
-    example_lines: tuple[Mapping[str, Any], ...] = ()  # Any: JSON
+    # The prediction for one item and its model, as a line of the result has them, for the OpenAPI document.
+    example: Callable[[], Mapping[str, Any]] = dict  # Any: JSON
     # Whether a job may name a folder of this machine, where a setting allows that, in place of a body.
     reads_folders: bool = False
     # The model whose own path it has.

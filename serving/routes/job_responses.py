@@ -49,7 +49,7 @@ def retry_after_s(job: Job) -> int:
 def example(kind: JobKind, **changes: Any) -> dict[str, Any]:  # Any: JSON
     """Return an example of a job, for the OpenAPI document."""
     path = f"{JOBS}/{EXAMPLE_ID}"
-    model = next((line["model"] for line in kind.example_lines if line["model"]), None)
+    model = kind.example().get("model")
     return {
         "id": EXAMPLE_ID,
         "kind": kind.name,
@@ -68,8 +68,8 @@ def example(kind: JobKind, **changes: Any) -> dict[str, Any]:  # Any: JSON
 
 
 def example_kind(kinds: Collection[JobKind]) -> JobKind:
-    """Return the kind of the examples: the first with lines of a result."""
-    return next((kind for kind in kinds if kind.example_lines), next(iter(kinds)))
+    """Return the kind of the examples: the first with an example of a prediction."""
+    return next((kind for kind in kinds if kind.example()), next(iter(kinds)))
 
 
 def list_kinds(schemas: dict[str, JsonSchema], kinds: Collection[JobKind]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field, create_model
@@ -32,6 +32,7 @@ from serving.http.requests.json_body import JSON, answer, resource
 from serving.http.requests.query import Query, parameters_of, path_parameter, read_query
 from serving.http.streaming import ReleasingResponse
 from serving.jobs.decoding.task import CSV, NDJSON, PARQUET
+from serving.jobs.kind import JobKind
 from serving.jobs.schemas import JobInfo, JobPage, ResultFormat
 from serving.jobs.service import JobService
 from serving.jobs.storage.record import Job, JobStatus
@@ -277,7 +278,22 @@ def _weight(media_type: str, given: Mapping[str, float]) -> float:
 def _example_results(service: JobService) -> dict[str, str]:
     """Return the example lines of each kind, by the name of the kind."""
     return {
-        kind.name: "\n".join(orjson.dumps(line).decode() for line in kind.example_lines)
+        kind.name: "\n".join(orjson.dumps(line).decode() for line in _example_lines(kind))
         for kind in service.kinds.values()
-        if kind.example_lines
+        if kind.example()
     }
+
+
+def _example_lines(kind: JobKind) -> list[dict[str, Any]]:  # Any: JSON
+    """Return a line of the result for an item with a prediction, and one for an item with a fault."""
+    column = next((column.name for column in kind.columns()), "item")
+    error = {
+        "type": VALIDATION.type,
+        "title": VALIDATION.title,
+        "status": VALIDATION.status,
+        "detail": f"{column}: Field required",
+    }
+    return [
+        {"index": 0, "status": "ok", **kind.example()},
+        {"index": 1, "status": "error", "error": error, "model": None},
+    ]

@@ -29,7 +29,7 @@ _PROBLEMS = (*BODY_FAULTS, NOT_KNOWN, MODEL_REFUSED, INTERNAL, UNAVAILABLE, DEAD
 class RepositoryRequest(BaseModel):
     """The body of each of these calls. Unknown members are ignored, as everywhere below /v2."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     ready: bool = Field(False, description="Whether only models that are ready are listed.")
 

@@ -25,7 +25,9 @@ class ModelRequest(Request):
     )
     placement: Literal["process", "inline"] = Field("process", description="`inline` runs in the gateway's process.")
     required: bool = Field(False, description="Whether `/readyz` is 503 while this model is not ready.")
-    watch: bool = Field(False, description="Whether a newer version, or a moved alias, is loaded without a request.")
+    watch: bool = Field(
+        False, description="Whether a newer version, a moved alias or a changed source is loaded at run time."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         max_length=50,

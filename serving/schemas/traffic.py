@@ -24,10 +24,9 @@ class TrafficRequest(Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": ["weights"], "properties": {"weights": {"minProperties": 1}}},
-                {"required": ["shadow"], "properties": {"shadow": {"type": "string"}}},
-            ]
+            # Generators of clients write a class for each option of an `anyOf`, without the fields.
+            "if": {"properties": {"weights": {"maxProperties": 0}}},
+            "then": {"required": ["shadow"], "properties": {"shadow": {"type": "string"}}},
         }
     )
 

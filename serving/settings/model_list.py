@@ -56,7 +56,9 @@ class ModelEntry(BaseModel):
     threads: int = Field(0, ge=0, le=1024, description="Threads of each library in the runner; 0: its own.")
     cpus: tuple[int, ...] = Field((), strict=False, description="Processors on which the runner runs; all when empty.")
     required: bool = Field(True, description="Whether `/readyz` is 503 while this model is not ready.")
-    watch: bool = Field(False, description="Whether a newer version, or a moved alias, is loaded without a request.")
+    watch: bool = Field(
+        False, description="Whether a newer version, a moved alias or a changed source is loaded at run time."
+    )
     preprocess: str = Field("", description="A step before the model, as `package.module:Name`.")
     postprocess: str = Field("", description="A step after the model, as `package.module:Name`.")
     options: dict[str, Any] = Field(default_factory=dict, description="Settings of the kind, for this model alone.")

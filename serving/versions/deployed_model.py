@@ -81,10 +81,6 @@ class DeployedModel(Generic[A_co]):
         """The card of the default version."""
         return self.active.card
 
-    def card_of(self, version: str) -> Card:
-        """Return the card of a version."""
-        return self.artifacts.read(version).card
-
 
 def deployed_model(
     artifacts: ArtifactVersions[A],

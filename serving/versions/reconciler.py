@@ -63,6 +63,11 @@ class _Progress:
         passes = Watch("reconciler", f"bring {name} to its desired state", keeps="its versions remain", log=log)
         return cls(store, passes)
 
+    def close(self) -> None:
+        """End the faults of a model that is not served any longer."""
+        self.store.close()
+        self.passes.close()
+
 
 class Reconciler:
     """Reconciler of `models`. Each split may name `max_versions` versions.
@@ -93,11 +98,10 @@ class Reconciler:
     def replace(self, models: Sequence[DeployedModel[StoredArtifact]]) -> None:
         """Reconcile these models from now on. A change of one that is left out runs to its end."""
         old, self._models = self._models, {model.name: model for model in models}
-        for model in models:
-            if old.get(model.name) is not model:
-                self._progress[model.name] = _Progress.of(model.name)
-        for name in old.keys() - self._models.keys():
-            del self._progress[name]
+        for name in [name for name, model in old.items() if self._models.get(name) is not model]:
+            self._progress.pop(name).close()
+        for name in self._models.keys() - self._progress.keys():
+            self._progress[name] = _Progress.of(name)
         for callback in self._callbacks:
             callback()
 

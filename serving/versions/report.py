@@ -39,16 +39,6 @@ class ModelReport:
     versions: tuple[VersionReport, ...]
     error: str = ""
 
-    @property
-    def is_converged(self) -> bool:
-        """Whether the actual state is the desired one."""
-        return (
-            self.active is not None
-            and self.pinned in (None, self.active.version)
-            and self.split == self.desired.split
-            and all(version.is_loaded for version in self.versions)
-        )
-
 
 def report_model(model: DeployedModel[StoredArtifact], desired: ModelState, *, error: str = "") -> ModelReport:
     """Compare a model with its desired state. Does no I/O."""

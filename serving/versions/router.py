@@ -135,10 +135,6 @@ class VersionRouter:
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
-    async def wait_for_shadows(self) -> None:
-        """Wait until no shadow call is in flight."""
-        await asyncio.gather(*self._shadows, return_exceptions=True)
-
     def close(self) -> None:
         """Cancel the shadow calls in flight."""
         for task in tuple(self._shadows):

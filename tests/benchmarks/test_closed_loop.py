@@ -38,6 +38,7 @@ def test_output_without_a_result_is_an_error() -> None:
         parse("unable to connect")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_wrk_sends_the_requests_in_turn_and_counts_error_statuses() -> None:
     seen: list[bytes] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from benchmarks.open_loop import OpenLoopResult, open_loop
 from tests.benchmarks.stub_server import Respond, response, serving, unused_port
 
@@ -37,6 +39,7 @@ def test_every_due_request_is_sent_and_counted() -> None:
     assert (result.due, result.answered, result.failed) == (100, 100, {})
 
 
+@pytest.mark.slow
 def test_the_latency_of_requests_due_during_a_stall_includes_the_stall() -> None:
     """A closed loop would measure one slow request. At 200 per second, 120 requests are due in 0.6 s."""
     result = load(stall_once, rate=200, seconds=1.0)
@@ -46,6 +49,7 @@ def test_the_latency_of_requests_due_during_a_stall_includes_the_stall() -> None
     assert result.latency_ms["p90"] >= STALL_S * 1e3 * 2 / 3
 
 
+@pytest.mark.slow
 def test_the_rate_does_not_depend_on_the_number_of_connections() -> None:
     result = load(stall_once, rate=200, seconds=1.0, connections=1)
     assert result.answered == 200

@@ -21,8 +21,10 @@ from packaging.utils import canonicalize_name
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
 from deploy.pruning import prune, read_patterns
 from models.card import CARD_FILE
-from models.store.artifacts import MANIFEST_FILE, find, saving
+from models.store.artifacts import find
 from models.store.bento_models import pinned_tags, pinned_versions
+from models.store.manifest import MANIFEST_FILE
+from models.store.saving import saving
 from tests.deploy.calls import all_main_calls
 from tests.deploy.conftest import BuiltBento
 from tests.live.server import Server, serving

@@ -24,8 +24,8 @@ from deploy.base import IMAGE_PYTHON, base_image
 from deploy.engine import Engine, EngineMissing, find_engine
 from deploy.image import Built, bento_manifest, build_image
 from deploy.lock import ROOT, SERVING_LOCK, read_lock
-from models.store.artifacts import MANIFEST_FILE, file_sha256
 from models.store.bento_models import pinned_tags
+from models.store.manifest import MANIFEST_FILE, file_sha256
 from tests.deploy.calls import CAT, all_main_calls
 from tests.deploy.conftest import BuiltBento
 from tests.deploy.container import START_S, Container, try_out

@@ -53,6 +53,7 @@ def test_the_options_are_those_that_pip_lists(monkeypatch: pytest.MonkeyPatch) -
     assert pip_options()["index-url"] == "https://one.example/simple"
 
 
+@pytest.mark.slow
 def test_the_environments_uv_is_used() -> None:
     assert find_uv() == str(Path(sys.executable).with_name("uv"))
 

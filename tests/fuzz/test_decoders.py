@@ -115,6 +115,7 @@ def test_valid_seeds_are_read_and_others_refused(decoder: str, name: str) -> Non
     assert READERS[decoder](seeds(decoder)[name]) == (name in VALID[decoder])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", READERS)
 def test_mutated_seeds_are_read_or_refused(decoder: str) -> None:
     @fuzzing
@@ -125,6 +126,7 @@ def test_mutated_seeds_are_read_or_refused(decoder: str) -> None:
     run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", READERS)
 def test_any_bytes_are_read_or_refused(decoder: str) -> None:
     @fuzzing

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import httpx
 import numpy as np
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -88,6 +89,7 @@ def test_tensor_round_trip(tensor: Tensor) -> None:
         np.testing.assert_array_equal(copy.values, tensor.values)
 
 
+@pytest.mark.slow
 @fuzzing
 @given(st.lists(tensors(), min_size=1, max_size=3), st.booleans())
 def test_response_can_be_read_as_a_request(drawn: list[Tensor], is_binary: bool) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.store.artifacts import find, saving
+from models.store.artifacts import find
+from models.store.saving import saving
 from tests.fixtures_default import own_home
 from tests.live.server import ANSWER_S, ROOT, Server, serving, wait_for
 from tests.live.test_reload import ADMIN, KEYS

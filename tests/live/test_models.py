@@ -264,6 +264,9 @@ def test_adds_and_removes_models_while_it_serves(service: Server) -> None:
         wait_for(lambda: in_both_gateways(service, "bottles", body, 200), "both gateways serve it")
         document = service.get("/docs.json", headers=ADMIN).json()
         assert "/v1/models/bottles/predict" in document["paths"]
+        with bentoml.SyncHTTPClient(service.url, server_ready_timeout=60) as client:
+            client.client.headers.update(ADMIN)
+            assert client.predict_bottles(**body)["model"]["name"] == "bottles"
         again = service.request("PUT", "/v1/models/bottles", json={"artifact": "wine"}, headers=ADMIN)
         assert again.status_code == 200
 
@@ -283,6 +286,15 @@ def test_adds_and_removes_models_while_it_serves(service: Server) -> None:
         wait_for(lambda: in_both_gateways(service, "tabular", {}, 404), "both gateways serve it no longer")
     assert set(load.statuses) == {200}
     assert load.statuses[200] > 20
+
+
+def test_the_index_lists_the_models_that_are_ready(service: Server) -> None:
+    path = "/v2/repository/index"
+    ready = service.post(path, json={"ready": True, "of_a_client": 1}, headers=ADMIN).json()
+    assert {each["state"] for each in ready} == {"READY"}
+    assert "wine" in {each["name"] for each in ready}
+    refused = service.post(path, json={"ready": 0}, headers=ADMIN)
+    assert (refused.status_code, refused.json()["errors"][0]["location"]) == (422, ["body", "ready"])
 
 
 def test_the_client_of_triton_loads_and_unloads_models(service: Server) -> None:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from models.card import read_card
-from models.store.artifacts import find, saving
+from models.store.artifacts import find
+from models.store.saving import saving
 from serving.access.api_keys import hash_of
 from tests.fixtures_default import own_home
 from tests.live.server import ANSWER_S, Server, serving, wait_for

@@ -76,6 +76,27 @@ def test_watches_of_one_name_fail_until_the_last_one_succeeds() -> None:
     assert (reports, watch.failing()) == ([True, True, False], {})
 
 
+def test_watches_of_one_name_are_listed_together() -> None:
+    sources = [Watch("sources", f"read {name}", keeps="x", log=logging.getLogger("makunouchi.test")) for name in "ba"]
+    for each in sources:
+        read(OSError(2, "gone"), each)
+    first, second = watch.failing()["sources"].split(" | ")
+    assert first.startswith("cannot read a since")
+    assert second.startswith("cannot read b since")
+
+
+def test_a_watch_that_is_closed_fails_no_longer(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    reports: list[bool] = []
+    watch.listen(lambda name, is_failing: reports.append(is_failing))
+    watched = keys()
+    read(OSError(2, "gone"), watched)
+    watched.close()
+    read(OSError(5, "I/O"), watched)
+    assert (reports, watch.failing()) == ([True, False], {})
+    assert "again" not in caplog.text
+
+
 def test_a_fault_of_the_code_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     read(KeyError("x"), keys())
     read(SettingsInvalid("API key 1: unknown role"), keys())

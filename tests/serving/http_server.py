@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.server.http_protocol import HttpProtocol
 from tests.serving.quick_server import QuickServer
 
 
@@ -20,7 +21,8 @@ def listening(app: ASGIApp, *, log_level: str = "error") -> Iterator[str]:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         door.listen(64)
-        server = QuickServer(uvicorn.Config(app, log_level=log_level, lifespan="on", ws="websockets-sansio"))
+        config = uvicorn.Config(app, log_level=log_level, lifespan="on", http=HttpProtocol, ws="websockets-sansio")
+        server = QuickServer(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
         thread.start()
         try:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from starlette.types import ASGIApp, Message
+
+T = TypeVar("T")
+
+# Processor time grows when other programs share the caches: the bound is three times that of the service, and the
+# shortest of a few tries counts.
+BOUND_S: Final = 0.15
+TRIES: Final = 5
 
 
 @dataclass(slots=True)
@@ -35,6 +42,18 @@ def longest_stall() -> Iterator[Stall]:
         yield stall
     finally:
         asyncio.BaseEventLoop._run_once = run_once  # type: ignore[attr-defined]
+
+
+def run_without_stall(send: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return the result of a request. Raise AssertionError when it holds the event loop for BOUND_S or longer."""
+    shortest = float("inf")
+    for _ in range(TRIES):
+        with longest_stall() as stall:
+            result = asyncio.run(send())
+        if stall.seconds < BOUND_S:
+            return result
+        shortest = min(shortest, stall.seconds)
+    raise AssertionError(f"the event loop was held for {shortest:.2f} s of processor time")
 
 
 async def post(app: ASGIApp, path: str, content_type: str, body: bytes, **headers: str) -> tuple[int, bytes]:

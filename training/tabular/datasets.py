@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from models.card import MISSING_WORDS, DataSource
 from models.errors import DataInvalid
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from models.tables.csv_files import is_gzip
 from training.packages import Package, package_file
 from training.tables import CSV_SUFFIXES, PARQUET_SUFFIXES, check_file, check_names, csv_layout, is_parquet

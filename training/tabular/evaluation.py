@@ -34,6 +34,7 @@ Answers = NDArray[np.float64]
 # Slices with fewer held-out rows are too noisy to report.
 MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
+_MAX_SLICED_COLUMNS = 100
 _FEW_VALUES = 6
 _IMPORTANCE_ROWS = 2_000
 _IMPORTANCE_REPEATS = 5
@@ -49,12 +50,23 @@ def scores(values: Values, answers: Answers) -> dict[str, float]:
 
 
 def slice_scores(
-    columns: Sequence[Column], rows: NDArray[np.float64], values: Values, answers: Answers
+    columns: Sequence[Column],
+    rows: NDArray[np.float64],
+    values: Values,
+    answers: Answers,
+    *,
+    importance: Mapping[str, float] | None = None,
 ) -> dict[str, Metrics]:
-    """Return metrics by value of each category and boolean, and by quartile of each number."""
+    """Return metrics by value of each category and boolean, and by quartile of each number.
+
+    Of a wide table only the 100 columns with the largest `importance` are sliced.
+    """
     metrics: dict[str, Metrics] = {}
+    sliced = {column.name for column in columns}
+    if importance is not None:
+        sliced &= set(sorted(importance, key=lambda name: -importance[name])[:_MAX_SLICED_COLUMNS])
     for column, part in zip(columns, RowEncoder.for_columns(columns).parts, strict=True):
-        if column.kind in ("date", "text"):
+        if column.kind in ("date", "text") or column.name not in sliced:
             continue
         for label, inside in _slices(column, rows[:, part.start]):
             if inside.sum() >= MIN_SLICE_ROWS:

@@ -141,7 +141,8 @@ def _evaluate(
     rows, values = inputs.rows[test_rows], target.values[test_rows]
     answers = fitted.predict(rows)
     metrics = scores(values, answers)
-    slices = slice_scores(inputs.columns, rows, values, answers)
+    drops = importance(fitted.predict, inputs.columns, rows, values, seed=params.seed, gains=fitted.column_gains())
+    slices = slice_scores(inputs.columns, rows, values, answers, importance=drops)
     if target.is_classification:
         before = calibration_scores(values, fitted.predict(rows, is_calibrated=False))
         metrics |= {f"{name}_uncalibrated": score for name, score in before.items()}
@@ -151,9 +152,7 @@ def _evaluate(
         fitted=fitted,
         metrics=metrics,
         slices=slices,
-        importance=importance(
-            fitted.predict, inputs.columns, rows, values, seed=params.seed, gains=fitted.column_gains()
-        ),
+        importance=drops,
         calibration=calibration(values, answers) if target.is_classification else (),
         rows_trained=len(train_rows),
         rows_tested=len(test_rows),

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from models.card import DataSource
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from training.packages import Package, package_folder
 from training.text.corpus import Corpus
 

@@ -44,13 +44,6 @@ class FeatureStore:
         self._reload_thread: threading.Thread | None = None
         self._watch = Watch("features", "read the feature tables", keeps="the previous tables remain in use", log=log)
 
-    @classmethod
-    def from_tables(cls, features: FeatureSnapshot) -> FeatureStore:
-        """Create a store from tables in memory."""
-        store = cls(None)
-        store._features = features
-        return store
-
     def reads_from(self, folder: Path) -> bool:
         """Return whether the tables come from `folder`."""
         return self._folder == folder

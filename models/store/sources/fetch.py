@@ -8,7 +8,6 @@ already is not transferred.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,25 +15,22 @@ from pathlib import Path
 from models.card import read_card
 from models.errors import ArtifactError, ArtifactInvalid, StoreUnavailable
 from models.store.artifacts import (
-    MANIFEST_FILE,
     Artifact,
     check_name,
     default_store,
-    file_sha256,
     find,
-    publish,
     read_artifact,
-    staging_folder,
     verify,
     versions,
 )
-from models.store.sources.archive import unpack
+from models.store.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, file_sha256, parse_manifest
+from models.store.saving import promote, publish, staging_folder
 from models.store.sources.download import Download, Expected
-from models.store.sources.manifest import MAX_MANIFEST_BYTES, SourceManifest, read_manifest
 from models.store.sources.progress import LogLines, Meter, Report, log
 from models.store.sources.records import SourceFolder
 from models.store.sources.schemes import open_source
 from models.store.sources.source import DEFAULT_OPTIONS, Source, SourceOptions
+from models.store.unpacking import unpack
 
 
 def fetch(
@@ -84,7 +80,7 @@ class _Fetch:
         if self._folder.read().current != (revision, artifact.version):
             self._folder.write(revision, artifact.version)
         if is_promoted:
-            _promote(artifact)
+            promote(artifact)
         return artifact
 
     def _recorded(self, revision: str) -> Artifact | None:
@@ -98,7 +94,7 @@ class _Fetch:
 
     def _from_folder(self) -> Artifact:
         data = self._download.to_bytes(MANIFEST_FILE, max_bytes=MAX_MANIFEST_BYTES)
-        manifest = read_manifest(data, label=self._source.label, max_bytes=self._options.max_bytes)
+        manifest = self._manifest(data)
         present = stored(self._name, manifest.digest, store=self._store)
         if present is not None:
             return present
@@ -129,17 +125,33 @@ class _Fetch:
         folder = archive.with_name("unpacked")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        files = unpack(archive, folder, label=self._source.label, max_bytes=self._options.max_bytes)
         try:
+            files = unpack(archive, folder, max_bytes=self._options.max_bytes, bound="source_max_bytes")
             data = (files / MANIFEST_FILE).read_bytes()
         except FileNotFoundError:
-            raise ArtifactInvalid(f"source '{self._source.label}' has no {MANIFEST_FILE}; nothing was saved") from None
-        manifest = read_manifest(data, label=self._source.label, max_bytes=self._options.max_bytes)
+            raise self._refused(f"it has no {MANIFEST_FILE}") from None
+        except ArtifactInvalid as error:
+            raise self._refused(error) from None
+        manifest = self._manifest(data)
         present = stored(self._name, manifest.digest, store=self._store)
         if present is None:
             return self._publish(files, manifest)
         self._folder.clear()
         return present
+
+    def _manifest(self, data: bytes) -> Manifest:
+        """Return the manifest of the source. Raise ArtifactInvalid for what may not be fetched."""
+        try:
+            manifest = parse_manifest(data)
+        except ArtifactInvalid as error:
+            raise self._refused(error) from None
+        total, maximum = manifest.total_bytes, self._options.max_bytes
+        if total > maximum:
+            raise self._refused(f"it has {total} bytes; the maximum is {maximum} (source_max_bytes)")
+        return manifest
+
+    def _refused(self, reason: object) -> ArtifactInvalid:
+        return ArtifactInvalid(f"source '{self._source.label}' is refused: {reason}; nothing was saved")
 
     def _check_space(self, total_bytes: int, files: Path) -> None:
         present = sum(path.stat().st_size for path in files.rglob("*") if path.is_file())
@@ -150,7 +162,7 @@ class _Fetch:
                 f"has {free} free"
             )
 
-    def _publish(self, files: Path, manifest: SourceManifest) -> Artifact:
+    def _publish(self, files: Path, manifest: Manifest) -> Artifact:
         import bentoml
         from bentoml._internal.models import ModelStore
 
@@ -169,12 +181,12 @@ class _Fetch:
                     os.rename(files / file, staged / file)
                 verify(read_artifact(staged))
             except (ArtifactInvalid, FileNotFoundError) as error:
-                reason = str(error) if isinstance(error, ArtifactInvalid) else "a file of its manifest is missing"
-                raise ArtifactInvalid(
-                    f"source '{self._source.label}' is refused: {reason}; nothing was saved"
-                ) from error
+                reason = error if isinstance(error, ArtifactInvalid) else "a file of its manifest is missing"
+                raise self._refused(reason) from error
             try:
                 artifact = publish(staged, store=self._store, is_promoted=is_first)
+            except ArtifactInvalid as error:
+                raise self._refused(error) from error
             except OSError:
                 # Another host that shares the store may have published it in the meantime.
                 present = stored(self._name, manifest.digest, store=self._store)
@@ -190,14 +202,3 @@ def stored(name: str, digest: str, *, store: Path) -> Artifact | None:
     """Return the version of `name` in the store whose manifest has the SHA-256 `digest`."""
     usable = versions(name, store=store)
     return next((each for each in usable if file_sha256(each.folder / MANIFEST_FILE) == digest), None)
-
-
-def _promote(artifact: Artifact) -> None:
-    """Let `latest` name the artifact."""
-    folder = artifact.folder.parent
-    temporary = folder / f".latest-{secrets.token_hex(8)}"
-    try:
-        temporary.write_text(artifact.version)
-        temporary.replace(folder / "latest")
-    finally:
-        temporary.unlink(missing_ok=True)

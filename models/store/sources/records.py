@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Final
 
 from models.errors import ArtifactError, ArtifactMissing
 from models.store.artifacts import default_store, find
+from models.store.atomic_file import write_atomically
 from models.store.sources.source import label_of
 
 log = logging.getLogger("makunouchi.sources")
@@ -83,12 +83,7 @@ class SourceFolder:
             "revision": revision,
             "versions": [version, *earlier][:_MAX_VERSIONS],
         }
-        temporary = self._record.with_suffix(f".{secrets.token_hex(8)}.tmp")
-        try:
-            temporary.write_text(json.dumps(entry, indent=2))
-            temporary.replace(self._record)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(self._record, json.dumps(entry, indent=2).encode())
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from serving.errors.problem_types import (
     VALIDATION,
     ProblemType,
 )
+from serving.http.openapi.client_types import with_client_schemas, with_client_types
 from serving.http.openapi.components import ComponentSchemas, ModelSchemas
 from serving.http.openapi.headers import HEADERS, PRIORITY_PARAMETER, VERSION_PARAMETERS
 from serving.http.openapi.served_versions import with_served_versions
@@ -127,10 +128,10 @@ def build(
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
         "tags": [{"name": name, "description": description} for name, description in tags],
-        "paths": paths,
+        "paths": with_client_types(paths),
         "components": {
-            "schemas": schemas.components,
-            "headers": dict(HEADERS),
+            "schemas": with_client_schemas(schemas.components),
+            "headers": with_client_types(dict(HEADERS)),
             "securitySchemes": dict(_SCHEMES),
         },
     }

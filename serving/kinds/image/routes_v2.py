@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypeAliasType
 
 from serving.errors.exceptions import UnknownApiVersion
 from serving.errors.problem_types import NO_EMBEDDING, NOT_KNOWN, UNKNOWN_API_VERSION
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 VERSION_HEADER = "API-Version"
 VERSIONS = ("1", "2")
+
+ClassificationOfBoth = TypeAliasType("ClassificationOfBoth", Classification | ClassificationV2)
 
 
 class ClassifyQueryV2(Query):
@@ -76,7 +79,7 @@ def _by_header(handler: ImageHandler) -> Operation:
         response.headers.setdefault("Vary", VERSION_HEADER)
         return response
 
-    both: TypeAdapter[Any] = TypeAdapter(Classification | ClassificationV2)
+    both: TypeAdapter[Any] = TypeAdapter(ClassificationOfBoth)
     return Operation(
         id="classify_image_by_header",
         answered_by=handler.model.answering,

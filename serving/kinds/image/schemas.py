@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, JsonValue
+from typing_extensions import TypeAliasType
 
 from serving.kinds.responses import ItemProblem
 from serving.schemas.fields import InferenceTime, ModelUsed, Request, Response, WholeNumber
@@ -86,9 +87,12 @@ class ImageFailure(Response):
     error: ItemProblem
 
 
+ImageOutcome = TypeAliasType("ImageOutcome", Annotated[ImageResult | ImageFailure, Discriminator("status")])
+
+
 class BatchClassification(Response):
     """One result or one error per image, in the order of the request."""
 
     model: ModelUsed | None = Field(description="The model that answered; null when no image could be read.")
-    results: list[Annotated[ImageResult | ImageFailure, Discriminator("status")]]
+    results: list[ImageOutcome]
     inference_time_ms: InferenceTime

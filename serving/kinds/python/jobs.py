@@ -17,8 +17,7 @@ from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.storage.item_file import JobItem
 from serving.jobs.table_submission import table_submission
-from serving.kinds.python.routes import TAG
-from serving.schemas.fields import EXAMPLE_VERSION
+from serving.kinds.python.routes import TAG, example_line
 
 if TYPE_CHECKING:
     from serving.kinds.python.handler import PythonHandler
@@ -36,7 +35,7 @@ def job_kind(handler: PythonHandler) -> JobKind:
         submission=_submission(handler),
         columns=lambda: tuple(_as_cells(column) for column in handler.model.card.inputs),
         item_labels=("id",),
-        example_lines=_EXAMPLE_LINES,
+        example=lambda: example_line(handler),
     )
 
 
@@ -106,13 +105,3 @@ def _cell(value: Any) -> str:  # Any: JSON
         return ""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return '"' + text.replace('"', '""') + '"'
-
-
-_EXAMPLE_LINES: tuple[dict[str, Any], ...] = (  # Any: JSON
-    {
-        "index": 0,
-        "status": "ok",
-        "prediction": {"positive": True},
-        "model": {"name": "sentiment", "version": EXAMPLE_VERSION},
-    },
-)

@@ -57,6 +57,14 @@ def request_body(handler: PythonHandler) -> Content:
     )
 
 
+def example_line(handler: PythonHandler) -> dict[str, Any]:  # Any: JSON
+    """Return an example of the prediction for one instance, with its model, or an empty dictionary."""
+    return {
+        name: {"prediction": example["predictions"][0], "model": example["model"]}
+        for name, example in _examples(handler).items()
+    }.get("instance", {})
+
+
 def _examples(handler: PythonHandler) -> dict[str, Any]:  # Any: JSON
     version = handler.model.current
     if version.code.uses:

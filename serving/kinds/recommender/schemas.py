@@ -6,6 +6,7 @@ import functools
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, FailFast, Field, create_model
+from typing_extensions import TypeAliasType
 
 from models.card import Card
 from models.limits import MAX_ID_CHARACTERS, MAX_SAFE_INTEGER
@@ -223,9 +224,12 @@ class UserFailure(Response):
     error: ItemProblem
 
 
+UserOutcome = TypeAliasType("UserOutcome", Annotated[UserResult | UserFailure, Discriminator("status")])
+
+
 class BulkRecommendations(Response):
     """One result or one error per user, in the order of the request."""
 
     model: ModelUsed
-    results: list[Annotated[UserResult | UserFailure, Discriminator("status")]]
+    results: list[UserOutcome]
     inference_time_ms: InferenceTime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, error_outcome, process_each
 from serving.jobs.storage.item_file import JobItem
 from serving.jobs.table_submission import table_submission
-from serving.schemas.fields import EXAMPLE_VERSION
+from serving.kinds.tabular.routes import example_line
 
 if TYPE_CHECKING:
     from serving.kinds.tabular.handler import TabularHandler
@@ -35,7 +35,7 @@ def job_kind(handler: TabularHandler) -> JobKind:
         columns=lambda: handler.model.card.inputs,
         line_bytes=lambda options: _line_bytes(handler),
         item_labels=("id",),
-        example_lines=_EXAMPLE_LINES,
+        example=lambda: example_line(handler.model.current.schema),
     )
 
 
@@ -113,25 +113,3 @@ def _csv_example(handler: TabularHandler) -> str:
     row = handler.model.current.schema.example_row
     cells = ("" if value is None else f'"{value}"' for value in row.values())
     return ",".join(f'"{name}"' for name in row) + "\n" + ",".join(cells) + "\n"
-
-
-_EXAMPLE_LINES: tuple[dict[str, Any], ...] = (  # Any: JSON
-    {
-        "index": 0,
-        "status": "ok",
-        "prediction": "good",
-        "probabilities": {"good": 0.8, "bad": 0.2},
-        "model": {"name": "tabular", "version": EXAMPLE_VERSION},
-    },
-    {
-        "index": 1,
-        "status": "error",
-        "error": {
-            "type": "/problems/validation",
-            "title": "The request is not valid",
-            "status": 422,
-            "detail": "age: Input should be a valid number",
-        },
-        "model": None,
-    },
-)

@@ -65,6 +65,14 @@ def predict_operation(handler: TabularHandler) -> Operation:
     )
 
 
+def example_line(schema: TabularSchema) -> dict[str, Any]:
+    """Return an example of the prediction for one row, with its model."""
+    return {**schema.form.example(), "model": _model(schema)}
+
+
 def _example(schema: TabularSchema) -> dict[str, Any]:
-    model = {"name": schema.card.name, "version": EXAMPLE_VERSION}
-    return {"model": model, "predictions": [schema.form.example()], "inference_time_ms": 0.9}
+    return {"model": _model(schema), "predictions": [schema.form.example()], "inference_time_ms": 0.9}
+
+
+def _model(schema: TabularSchema) -> dict[str, str]:
+    return {"name": schema.card.name, "version": EXAMPLE_VERSION}

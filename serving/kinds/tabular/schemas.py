@@ -106,7 +106,8 @@ def _annotation(column: Column) -> Any:
         case "boolean":
             return bool
         case "date":
-            dates = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
+            # An `anyOf` would be a class in generated clients.
+            dates = {"type": "string", "if": {"format": "date"}, "else": {"format": "date-time"}}
             return Annotated[str, Field(max_length=40), AfterValidator(_check_date), WithJsonSchema(dates)]
         case "category" if column.categories and not column.accepts_unknown:
             return Literal[column.categories]

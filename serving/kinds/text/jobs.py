@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from models.card import Column
 from models.errors import InvalidInput
@@ -11,9 +11,8 @@ from serving.jobs.kind import JobKind, JobSubmission
 from serving.jobs.outcomes import Options, Outcome, process_each
 from serving.jobs.storage.item_file import JobItem
 from serving.jobs.table_submission import table_submission
-from serving.kinds.text.routes import TAG, example_text
+from serving.kinds.text.routes import TAG, example_line, example_text
 from serving.kinds.text.schemas import MAX_TEXT_CHARACTERS
-from serving.schemas.fields import EXAMPLE_VERSION
 
 if TYPE_CHECKING:
     from serving.kinds.text.handler import TextHandler
@@ -33,7 +32,7 @@ def job_kind(handler: TextHandler) -> JobKind:
         columns=lambda: (Column(COLUMN, "text"),),
         line_bytes=lambda options: 512 + sum(32 + len(label) for label in handler.model.card.classes),
         item_labels=("id",),
-        example_lines=_EXAMPLE_LINES,
+        example=lambda: example_line(handler.model.card),
     )
 
 
@@ -72,14 +71,3 @@ def _submission(handler: TextHandler) -> JobSubmission:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
-
-
-_EXAMPLE_LINES: tuple[dict[str, Any], ...] = (  # Any: JSON
-    {
-        "index": 0,
-        "status": "ok",
-        "prediction": "english",
-        "probabilities": {"english": 0.8, "german": 0.2},
-        "model": {"name": "languages", "version": EXAMPLE_VERSION},
-    },
-)

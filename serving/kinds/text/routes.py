@@ -54,6 +54,12 @@ def example_text(card: Card) -> str:
     return next((str(column.example) for column in card.inputs if column.example), "A text to classify.")
 
 
+def example_line(card: Card) -> dict[str, Any]:
+    """Return an example of the prediction for one text, with its model."""
+    example = _example(card)
+    return {**example["predictions"][0], "model": example["model"]}
+
+
 def _example(card: Card) -> dict[str, Any]:
     classes = card.classes
     others = round(0.2 / max(1, len(classes) - 1), 6)

@@ -241,6 +241,7 @@ def test_an_artifact_without_embeddings_is_supported(image_artifact: Artifact, p
     assert engine.embed(pixels[:3]).shape == engine.predict(pixels[:3]).shape
 
 
+@pytest.mark.slow
 def test_a_network_without_a_linear_layer_has_no_embedding() -> None:
     from models.image.networks import ClassifierWithEmbedding, PixelClassifier, build_network
 

@@ -139,6 +139,7 @@ def test_bytes_that_look_like_scans_do_not_count() -> None:
     np.testing.assert_array_equal(ImageDecoder(PLAIN).decode(data + b"\xff\xda" * 500), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [hostile_files.png_of_profiles, hostile_files.gif_of_extensions])
 def test_parts_that_are_not_about_pixels_are_not_read(make: partial[bytes]) -> None:
     data = make()

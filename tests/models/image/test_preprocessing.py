@@ -165,6 +165,7 @@ def test_stray_bytes_in_a_jpeg_are_ignored() -> None:
     assert_shows(DECODER.decode(stray), RED, GREEN, BLUE, YELLOW)
 
 
+@pytest.mark.slow
 def test_a_large_image_below_the_limit_does_not_warn() -> None:
     data = file_of(Image.new("L", (10_000, 9_500)), "PNG", compress_level=1)
     with warnings.catch_warnings():

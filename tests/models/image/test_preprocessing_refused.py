@@ -100,6 +100,7 @@ SEEDS = [
 ]
 
 
+@pytest.mark.slow
 @given(data=st.binary(max_size=200), seed=st.sampled_from(SEEDS), at=st.integers(0, 400), length=st.integers(0, 60))
 @settings(max_examples=1_500)
 def test_any_bytes_raise_only_input_errors(data: bytes, seed: bytes, at: int, length: int) -> None:

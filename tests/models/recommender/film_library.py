@@ -89,7 +89,14 @@ def retrained(liked: str, *, without: str = "") -> Dispatcher:
     fitted = {"popular": ALGORITHMS.create("popular").fit(dataset)}
     titles = StringArray.of([TITLES.get(each, f"Item {each}") for each in ids])
     new = Contents(IdIndex.of(names), IdIndex.of(ids), titles, dataset, fitted, "popular")
-    return Dispatcher(Recommender(artifact(), new, features=FeatureStore.from_tables(features())))
+    return Dispatcher(Recommender(artifact(), new, features=feature_store()))
+
+
+def feature_store() -> FeatureStore:
+    """Return a store with the tables in memory."""
+    store = FeatureStore(None)
+    store._features = features()
+    return store
 
 
 def genres(item: int) -> tuple[str, ...]:
@@ -138,7 +145,7 @@ def artifact() -> Artifact:
 
 def dispatcher(recent: RecentEvents | None = None, *, default: str = "ease") -> Dispatcher:
     """Return the dispatcher of the recommender."""
-    store = FeatureStore.from_tables(features())
+    store = feature_store()
     return Dispatcher(Recommender(artifact(), contents(default), features=store, recent=recent))
 
 

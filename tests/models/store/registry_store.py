@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models.card import DataSource
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact, find
+from models.store.saving import saving
 from tests.models.test_card import make_card
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,7 +22,7 @@ def save_version(store: Path, version: str, *, auc: float = 0.8, name: str = "ch
     fields: dict[str, Any] = {"metrics": {"roc_auc": auc, "log_loss": 1 - auc}, "data": DATA} | changes
     card = replace(make_card(name, created=created), **fields)
     with saving(card, version=version, store=store) as folder:
-        (folder / "weights.bin").write_bytes(b"weights " * 1000)
+        (folder / "weights.npy").write_bytes(b"weights " * 1000)
         (folder / "more").mkdir()
         (folder / "more" / "labels.json").write_text('["a"]')
     return find(f"{name}:{version}", store=store)

@@ -44,8 +44,8 @@ def named(store: Path, alias: str = CHAMPION) -> str:
 def test_a_tag_with_an_alias_is_the_version_that_it_names(store: Path, aliases: Aliases, tmp_path: Path) -> None:
     aliases.promote(CHAMPION, "v1", author="anna")
     aliases.set("challenger", "latest", author="anna")
-    cache = ArtifactCache("churn:champion", source=tmp_path)
-    assert named(store) == locate("churn:champion", source=tmp_path).version == cache.find_verified().version == "v1"
+    cache = ArtifactCache("churn:champion", code=tmp_path)
+    assert named(store) == locate("churn:champion", code=tmp_path).version == cache.find_verified().version == "v1"
     assert named(store, "challenger") == "v3"
 
     aliases.promote(CHAMPION, "v2", author="anna")
@@ -196,7 +196,7 @@ def test_an_alias_of_a_deleted_version_says_so_and_leaves_nothing_half_done(stor
     with pytest.raises(ArtifactMissing, match=message):
         named(store)
     with pytest.raises(ArtifactMissing, match=r"move the alias: python -m models\.store promote churn VERSION"):
-        ArtifactCache("churn:champion", source=store).check("tabular-classification")
+        ArtifactCache("churn:champion", code=store).check("tabular-classification")
     (report,) = aliases.report()
     assert report.fault.startswith(message)
     with pytest.raises(GateNotMet, match="it cannot be compared with the present version: no version 'v2'"):
@@ -290,10 +290,10 @@ def test_in_a_bento_the_alias_of_the_store_counts_else_that_of_the_build(
     aliases.set(CHAMPION, "v2", author="anna")
     if not has_store:
         monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "empty"))
-    assert locate("churn:champion", source=source).version == version
+    assert locate("churn:champion", code=source).version == version
     with pytest.raises(ArtifactMissing, match="no version 'challenger'"):
-        locate("churn:challenger", source=source)
+        locate("churn:challenger", code=source)
     # An alias may name a version that only the Bento has.
-    in_bento = ArtifactCache("churn:champion", source=source)
+    in_bento = ArtifactCache("churn:champion", code=source)
     in_bento.aliases.set("prod", "v1", author="anna")
     assert in_bento.find("prod").folder == source.parent / "models" / "churn" / "v1"

@@ -18,7 +18,8 @@ import pytest
 from models.errors import ArtifactInvalid, ArtifactMissing
 from models.store.aliases import Aliases
 from models.store.archive import FORMATS, export_version, import_version
-from models.store.artifacts import Artifact, file_sha256, find, verify
+from models.store.artifacts import Artifact, find, verify
+from models.store.manifest import file_sha256
 from tests.models.store.registry_store import save_version
 
 BENTOML = str(Path(sys.executable).parent / "bentoml")
@@ -111,7 +112,7 @@ def test_an_export_with_another_name_is_refused(artifact: Artifact, store: Path,
 
 
 def test_an_altered_version_is_not_exported(artifact: Artifact, store: Path, tmp_path: Path) -> None:
-    (artifact.folder / "weights.bin").write_bytes(b"Weights " * 1000)
+    (artifact.folder / "weights.npy").write_bytes(b"Weights " * 1000)
     with pytest.raises(ArtifactInvalid, match="was altered"):
         export_version("churn:v1", tmp_path / "churn.tar", store=store)
     with pytest.raises(ArtifactMissing):
@@ -152,26 +153,29 @@ def _repack(artifact: Artifact, file: Path, *more: tuple[tarfile.TarInfo, bytes]
 
 
 HOSTILE: dict[str, tuple[tuple[tarfile.TarInfo, bytes], str]] = {
-    "a path out of the archive": (_member("../../escaped"), "outside of its folder: '../../escaped'"),
-    "a path out of a folder": (_member("more/../../escaped"), "outside of its folder"),
-    "an absolute path": (_member("/srv/escaped"), "outside of its folder: '/srv/escaped'"),
-    "a path of Windows": (_member("..\\escaped"), "outside of its folder"),
+    "a path out of the archive": (_member("../../escaped"), "'../../escaped' is not a name"),
+    "a path out of a folder": (_member("more/../../escaped"), "is not a name that a file of an artifact may have"),
+    "an absolute path": (_member("/srv/escaped"), "'/srv/escaped' is not a name"),
+    "a path of Windows": (_member("..\\escaped"), "is not a name that a file of an artifact may have"),
     "a link": (
         _member("link", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
-        "'link' of the archive is not a file",
+        "'link' is a link, a device or a sparse file",
     ),
-    "a hard link": (_member("link", b"", type=tarfile.LNKTYPE, linkname="card.json"), "is not a file"),
-    "a device": (_member("device", b"", type=tarfile.CHRTYPE), "is not a file"),
-    "a pipe": (_member("pipe", b"", type=tarfile.FIFOTYPE), "is not a file"),
-    "a file twice": (_member("card.json", b"{}"), "two members named 'card.json'"),
-    "a file in place of a folder": (_member("more"), "two members named 'more'"),
-    "a file in a file": (_member("card.json/x"), "two members named 'x'"),
+    "a hard link": (
+        _member("link", b"", type=tarfile.LNKTYPE, linkname="card.json"),
+        "is a link, a device or a sparse file",
+    ),
+    "a device": (_member("device", b"", type=tarfile.CHRTYPE), "is a link, a device or a sparse file"),
+    "a pipe": (_member("pipe", b"", type=tarfile.FIFOTYPE), "is a link, a device or a sparse file"),
+    "a file twice": (_member("card.json", b"{}"), "'card.json' is in the archive twice"),
+    "a file in place of a folder": (_member("more"), "'more' is in the archive twice"),
+    "a file in a file": (_member("card.json/x"), "'card.json/x' is in the archive twice"),
     "a file that is not listed": (
-        _member("weights2.bin"),
-        "'weights2.bin' of artifact 'churn:v1' is not in its manifest",
+        _member("weights2.npy"),
+        "'weights2.npy' of artifact 'churn:v1' is not in its manifest",
     ),
-    "a pickle": (_member("model.PKL"), "'model.PKL' .* has a format that runs code when loaded"),
-    "code": (_member("more/load.py"), "has a format that runs code when loaded"),
+    "a pickle": (_member("model.PKL"), "'model.PKL' of artifact 'churn:v1' is not in its manifest"),
+    "code": (_member("more/load.py"), "'more/load.py' of artifact 'churn:v1' is not in its manifest"),
 }
 
 
@@ -201,15 +205,15 @@ def _list_a_pickle(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_change("weights.bin", b"Weights " * 1000), "'weights.bin' of artifact 'churn:v1' was altered"),
-        (_change("weights.bin", b"short"), "'weights.bin' of artifact 'churn:v1' is missing or cut"),
+        (_change("weights.npy", b"Weights " * 1000), "'weights.npy' of artifact 'churn:v1' was altered"),
+        (_change("weights.npy", b"short"), "'weights.npy' of artifact 'churn:v1' is missing or cut"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is incomplete: no readable manifest\.json"),
         (lambda folder: (folder / "model.yaml").unlink(), r"no readable model\.yaml"),
         (_change("model.yaml", b"name: ../x\nversion: v1\n"), "'../x' is not a valid artifact name"),
         (_change("model.yaml", b"name: churn\nversion: latest\n"), r"no readable model\.yaml"),
         (_change("model.yaml", b"name: churn\nversion: 3\n"), r"no readable model\.yaml"),
         (_change("model.yaml", b"!!python/object/apply:os.system ['touch /srv/escaped']"), r"no readable model\.yaml"),
-        (_list_a_pickle, "'model.joblib' .* has a format that runs code when loaded"),
+        (_list_a_pickle, "'model.joblib' has a format that artifacts may not have"),
     ],
 )
 def test_an_altered_archive_leaves_nothing(
@@ -225,7 +229,8 @@ def test_an_altered_archive_leaves_nothing(
 def test_a_file_that_is_no_archive_is_refused(other: Path, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(data)
     with pytest.raises(
-        ArtifactInvalid, match=r"'x\.tar' is not a tar archive, or it is damaged|no readable model\.yaml"
+        ArtifactInvalid,
+        match=r"archive 'x\.tar' is refused: it is not a tar archive, or it is damaged|no readable model\.yaml",
     ):
         import_version(tmp_path / "x.tar", store=other)
     assert contents(other) == ["models"]
@@ -250,6 +255,6 @@ def test_an_archive_larger_than_the_disk_is_refused(
 ) -> None:
     export_version("churn:v1", tmp_path / "churn.tar.gz", store=store)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5000))
-    with pytest.raises(ArtifactInvalid, match="unpacks to more than the free disk space"):
+    with pytest.raises(ArtifactInvalid, match=r"unpacks to more than 5000 bytes \(the free disk space\)"):
         import_version(tmp_path / "churn.tar.gz", store=other)
     assert contents(other) == ["models"]

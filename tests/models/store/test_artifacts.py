@@ -18,8 +18,10 @@ import pytest
 
 from models.card import CARD_FILE
 from models.errors import ArtifactInvalid, ArtifactMissing
-from models.store import artifacts as store_module
-from models.store.artifacts import MANIFEST_FILE, Artifact, default_store, file_sha256, find, saving, verify, versions
+from models.store import saving as saving_module
+from models.store.artifacts import Artifact, default_store, find, verify, versions
+from models.store.manifest import MANIFEST_FILE, file_sha256
+from models.store.saving import saving
 from tests.models.test_card import make_card
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -33,7 +35,7 @@ def store(tmp_path: Path) -> Path:
 
 def save(store: Path, *, name: str = "tiny", version: str | None = None, age_days: int = 0) -> Artifact:
     with saving(make_card(name, created=START - timedelta(days=age_days)), version=version, store=store) as folder:
-        (folder / "weights.bin").write_bytes(b"weights " * 1000)
+        (folder / "weights.npy").write_bytes(b"weights " * 1000)
         (folder / "more").mkdir()
         (folder / "more" / "labels.json").write_text('["a"]')
     return find(name if version is None else f"{name}:{version}", store=store)
@@ -49,7 +51,7 @@ def test_a_saved_artifact_is_found_with_its_files_and_card(store: Path) -> None:
     assert artifact == find("tiny:latest", store=store) == find(f"tiny:{artifact.version}", store=store)
     assert artifact.card == make_card(created=START)
     assert artifact.tag == f"tiny:{artifact.version}"
-    assert (artifact.folder / "weights.bin").read_bytes() == b"weights " * 1000
+    assert (artifact.folder / "weights.npy").read_bytes() == b"weights " * 1000
     assert (artifact.folder / "more" / "labels.json").read_text() == '["a"]'
     verify(artifact)
 
@@ -90,7 +92,7 @@ def test_an_exception_while_files_are_written_leaves_the_store_unchanged(
     save(store, version="v1")
     before = contents(store)
     with pytest.raises(failure), saving(make_card(), store=store) as folder:  # noqa: PT012  (the block is what fails)
-        (folder / "weights.bin").write_bytes(b"half")
+        (folder / "weights.npy").write_bytes(b"half")
         raise failure
     assert contents(store) == before
     assert find("tiny", store=store).version == "v1"
@@ -101,10 +103,10 @@ def _disk_full(*_: object, **__: object) -> Any:  # Any: replaces several functi
 
 
 STEPS: dict[str, tuple[object, str]] = {
-    "the card": (store_module, "write_card"),
-    "the manifest": (store_module, "_write_manifest"),
+    "the card": (saving_module, "write_card"),
+    "the manifest": (saving_module, "write_manifest"),
     "the copy into the store": (shutil, "copytree"),
-    "reading the staged artifact": (store_module, "read_artifact"),
+    "reading the staged artifact": (saving_module, "read_artifact"),
     "publishing it": (os, "rename"),
     "updating latest": (os, "replace"),
     "syncing it to the disk": (os, "fsync"),
@@ -126,14 +128,14 @@ def test_a_failure_at_any_step_leaves_nothing_to_serve(
 
     monkeypatch.setattr(*STEPS[step], fail)
     with pytest.raises((OSError, KeyboardInterrupt)), saving(make_card(), store=store) as folder:
-        (folder / "weights.bin").write_bytes(b"weights")
+        (folder / "weights.npy").write_bytes(b"weights")
     monkeypatch.undo()
     assert contents(store) == before
 
 
 def _write_three_files(folder: Path) -> None:
     for number in range(3):
-        (folder / f"{number}.bin").write_bytes(b"weights")
+        (folder / f"{number}.npy").write_bytes(b"weights")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -170,27 +172,27 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_file_leaves_nothing(
 def test_a_running_save_is_not_cleared_by_another(store: Path) -> None:
     with saving(make_card("slow"), store=store) as folder:
         save(store)
-        (folder / "weights.bin").write_bytes(b"weights")
+        (folder / "weights.npy").write_bytes(b"weights")
     assert find("slow", store=store)
 
 
 def test_an_altered_file_is_found_by_verify(store: Path) -> None:
     artifact = save(store)
-    path = artifact.folder / "weights.bin"
+    path = artifact.folder / "weights.npy"
     path.write_bytes(b"Weights " + path.read_bytes()[8:])
     assert find("tiny", store=store)
-    with pytest.raises(ArtifactInvalid, match=r"'weights\.bin' of artifact 'tiny:\w+' was altered"):
+    with pytest.raises(ArtifactInvalid, match=r"'weights\.npy' of artifact 'tiny:\w+' was altered"):
         verify(artifact)
 
 
 def test_a_file_that_vanishes_is_found_by_verify(store: Path) -> None:
     artifact = save(store)
-    (artifact.folder / "weights.bin").unlink()
-    with pytest.raises(ArtifactInvalid, match=r"'weights\.bin'"):
+    (artifact.folder / "weights.npy").unlink()
+    with pytest.raises(ArtifactInvalid, match=r"'weights\.npy'"):
         verify(artifact)
 
 
-@pytest.mark.parametrize("file", ["weights.bin", "more/labels.json", CARD_FILE, MANIFEST_FILE])
+@pytest.mark.parametrize("file", ["weights.npy", "more/labels.json", CARD_FILE, MANIFEST_FILE])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_artifact_is_refused_by_its_version_and_skipped_by_latest(
     store: Path, file: str, damage: str

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from models.store.artifacts import find, saving, versions
+from models.store.artifacts import find, versions
+from models.store.saving import saving
 from tests.models.test_card import make_card
 
 pytestmark = pytest.mark.slow
@@ -25,18 +26,18 @@ def store(tmp_path: Path) -> Path:
 
 def save(store: Path, *, version: str | None = None) -> None:
     with saving(make_card(), version=version, store=store) as folder:
-        (folder / "weights.bin").write_bytes(b"weights")
+        (folder / "weights.npy").write_bytes(b"weights")
 
 
 _SAVE_AND_HANG = """
 import os, signal, sys
 from pathlib import Path
-from models.store import artifacts as store
+from models.store import saving as store
 from tests.models.test_card import make_card
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 setattr({owner}, "{name}", die)
 with store.saving(make_card(), store=Path(sys.argv[1])) as folder:
-    (folder / "weights.bin").write_bytes(b"weights")
+    (folder / "weights.npy").write_bytes(b"weights")
 """
 
 
@@ -46,9 +47,7 @@ def killed_while_saving(store: Path, scratch: pytest.TempPathFactory, *, owner: 
     assert run.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [("store", "_write_manifest"), ("store", "read_artifact"), ("os", "rename")]
-)
+@pytest.mark.parametrize(("owner", "name"), [("store", "write_manifest"), ("store", "read_artifact"), ("os", "rename")])
 def test_a_process_killed_while_it_saves_leaves_nothing_to_serve(
     store: Path, tmp_path_factory: pytest.TempPathFactory, owner: str, name: str
 ) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from models.card import Card, Column, DataSource
 from models.errors import ArtifactMissing
-from models.store.artifacts import saving
 from models.store.bento_models import locate, pinned_versions, store_of
+from models.store.saving import saving
 
 CARD = Card(
     name="image", task="image-classification", algorithm="none", created=datetime(2026, 1, 1, tzinfo=UTC),
@@ -46,12 +46,12 @@ def source(tmp_path: Path) -> Path:
 def test_a_bento_serves_what_it_was_built_with_and_the_repository_the_newest(
     tag: str, home: Path, source: Path, tmp_path: Path
 ) -> None:
-    assert locate(tag, source=source).version == "old"
-    assert locate(tag, source=tmp_path / "repository").version == "new"
+    assert locate(tag, code=source).version == "old"
+    assert locate(tag, code=tmp_path / "repository").version == "new"
 
 
 def test_an_explicit_version_takes_precedence(home: Path, source: Path) -> None:
-    assert locate("image:new", source=source).version == "new"
+    assert locate("image:new", code=source).version == "new"
 
 
 def test_a_bento_with_bundled_artifacts_needs_no_store(
@@ -59,9 +59,9 @@ def test_a_bento_with_bundled_artifacts_needs_no_store(
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "empty"))
     with pytest.raises(ArtifactMissing, match="old"):
-        locate("image", source=source)
+        locate("image", code=source)
     save("old", source.parent / "models")
-    assert locate("image", source=source).folder == source.parent / "models" / "image" / "old"
+    assert locate("image", code=source).folder == source.parent / "models" / "image" / "old"
 
 
 def test_outside_a_bento_nothing_is_pinned(home: Path, tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_outside_a_bento_nothing_is_pinned(home: Path, tmp_path: Path) -> None:
     assert pinned_versions(tmp_path) == {}
     # A folder "models" next to "src" of a repository is not a store without the artifact.
     (tmp_path / "models").mkdir()
-    assert store_of("image/old", source=tmp_path / "src") == home / "models"
+    assert store_of("image/old", code=tmp_path / "src") == home / "models"

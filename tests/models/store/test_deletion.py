@@ -97,6 +97,8 @@ def test_the_target_of_an_alias_is_not_deleted(store: Path) -> None:
         ("shop", {"version": "v1", "configured": "churn:champion"}, "pinned by shop"),
         ("shop", {"weights": {"v1": 1.0}}, "in the traffic of shop"),
         ("shop", {"change": {"entry": {"artifact": "churn:v1"}, "base": None}}, "configured for shop"),
+        ("churn", {"version": "v1", "configured": "https://models.example/x"}, "pinned by churn"),
+        ("churn", {"weights": {"v1": 1.0}, "change": {"entry": {"artifact": "s3://models/x"}}}, "in the traffic of ch"),
     ],
 )
 def test_what_the_deployment_state_wants_is_not_deleted(
@@ -126,7 +128,7 @@ def test_where_the_state_cannot_be_read_nothing_is_deleted(store: Path, content:
 
 
 def test_a_version_that_this_process_has_loaded_is_not_deleted(store: Path, tmp_path: Path) -> None:
-    cache = ArtifactCache("churn", source=tmp_path)
+    cache = ArtifactCache("churn", code=tmp_path)
     loaded, again = cache.find_verified("v1"), cache.find_verified("v1")
     cache.find("v2")
     del loaded
@@ -143,7 +145,7 @@ def test_a_version_that_this_process_has_loaded_is_not_deleted(store: Path, tmp_
 def test_a_version_that_another_process_has_loaded_is_deleted_after_its_end(store: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom models.store.artifact_cache import ArtifactCache\n"
-        "kept = ArtifactCache('churn:v1', source=Path('.')).find_verified()\nprint('loaded', flush=True)\n"
+        "kept = ArtifactCache('churn:v1', code=Path('.')).find_verified()\nprint('loaded', flush=True)\n"
         "sys.stdin.read()"
     )
     with subprocess.Popen(

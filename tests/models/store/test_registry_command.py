@@ -148,7 +148,7 @@ def test_the_list_shows_what_is_served_and_aliases_of_deleted_versions(
     shutil.rmtree(store / "churn" / "v2")
     state = {"models": {"churn": {"version": "v1", "configured": "churn:latest"}}}
     (tmp_path / "deployment.json").write_text(json.dumps(state))
-    loaded = ArtifactCache("churn", source=tmp_path).find_verified("v1")
+    loaded = ArtifactCache("churn", code=tmp_path).find_verified("v1")
     lines = done(capsys, "list", "--state-folder", str(tmp_path)).splitlines()
     assert lines[2].endswith("roc_auc 0.7000")
     assert lines[3].endswith("roc_auc 0.8000  loaded, pinned by churn")

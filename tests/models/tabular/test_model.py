@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from models.card import Card, write_card
 from models.errors import ArtifactInvalid, InvalidInput
-from models.store.artifacts import MANIFEST_FILE, Artifact, saving
+from models.store.artifacts import Artifact
+from models.store.manifest import MANIFEST_FILE
+from models.store.saving import saving
 from models.tabular.model import MODEL_FILE, TabularModel
 from models.tabular.row_encoder import RowEncoder
 

@@ -143,6 +143,7 @@ def test_the_examples_of_a_card_are_a_row(tabular_artifact: Artifact) -> None:
     assert np.isfinite(encoded).all()
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.sampled_from([column.name for column in COLUMNS]), json_values), max_size=4))
 def test_any_json_is_encoded_or_refused(rows: list[dict[str, object]]) -> None:
     try:

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from models.card import Card, Column
 from models.errors import ArtifactInvalid, InvalidInput
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact, find
+from models.store.saving import saving
 from models.text.classifier import TextClassifier
 from models.text.ngrams import NgramRange
 from models.text.scorer import TextScorer

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 WORKERS = "import service; print(service.Gateway.config['workers'], service.ImageRunner.config['workers'])"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gateways", ["", "3"])
 def test_the_setting_is_the_number_of_gateway_processes(gateways: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKUNOUCHI_")}

@@ -71,18 +71,18 @@ def test_each_recommender_has_a_feedback_log_of_its_own() -> None:
 
 
 def test_the_kind_is_that_of_the_card(home: Path) -> None:
-    artifacts = ArtifactCache("tabular", source=home, served_as="churn")
+    artifacts = ArtifactCache("tabular", code=home, served_as="churn")
     assert kind_of(entry(), artifacts, KINDS).name == "tabular"
     assert artifacts.find().card.name == "churn"
     for kind, says in (("recommender", "has the task"), ("nothing", "there is no kind 'nothing'; known: image")):
         with pytest.raises(KeyInvalid, match=says):
             kind_of(ModelEntry(name="churn", artifact="tabular", kind=kind), artifacts, KINDS)
     with pytest.raises(ArtifactMissing):
-        kind_of(entry(), ArtifactCache("absent", source=home), KINDS)
+        kind_of(entry(), ArtifactCache("absent", code=home), KINDS)
 
 
 def test_models_whose_files_are_larger_than_the_memory_are_refused(home: Path) -> None:
-    artifacts = [ArtifactCache("tabular", source=home)]
+    artifacts = [ArtifactCache("tabular", code=home)]
     check_memory(artifacts, what="the model list")
     with pytest.raises(SettingsInvalid, match=r"the model list: the files of the models have .* GiB"):
         check_memory(artifacts, what="the model list", usable_bytes=1000)

@@ -19,7 +19,7 @@ def test_the_entry_of_a_bento_has_the_version_and_the_alias(tmp_path: Path, monk
         save_version(tmp_path / "models", version)
     Aliases("churn").promote("champion", "v1", author="anna")
     for tag, alias in (("churn:champion", "champion"), ("churn", ""), ("churn:latest", ""), ("churn:v2", "")):
-        cache = ArtifactCache(tag, source=tmp_path)
+        cache = ArtifactCache(tag, code=tmp_path)
         assert cache.alias == alias
         assert cache.stored_tag() == ("churn:v1" if alias else "churn:v2")
     store = bentoml._internal.models.ModelStore(tmp_path / "models")

@@ -50,15 +50,29 @@ def test_models_are_fetched_at_the_start(entry: ModelEntry, tmp_path: Path, monk
     assert find("churn").card.name == "churn"
 
 
-def test_an_administrator_loads_from_permitted_sources_only(entry: ModelEntry) -> None:
+def test_an_administrator_loads_from_permitted_sources_only(entry: ModelEntry, tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="is not below one of MAKUNOUCHI_SOURCE_PREFIXES"):
-        fetch_for_change(entry, Settings(), is_configured=False)
+        fetch_for_change(entry, Settings(), is_configured=False, code=tmp_path)
     with pytest.raises(ArtifactMissing):
         find("churn")
-    fetch_for_change(entry, Settings(source_prefixes=(entry.artifact.rpartition("/")[0],)), is_configured=False)
+    permitted = Settings(source_prefixes=(entry.artifact.rpartition("/")[0],))
+    fetch_for_change(entry, permitted, is_configured=False, code=tmp_path)
     assert find("churn").card.name == "churn"
 
 
-def test_a_configured_source_needs_no_permission(entry: ModelEntry) -> None:
-    fetch_for_change(entry, Settings(), is_configured=True)
+def test_a_configured_source_needs_no_permission(entry: ModelEntry, tmp_path: Path) -> None:
+    fetch_for_change(entry, Settings(), is_configured=True, code=tmp_path)
     assert find("churn").card.name == "churn"
+
+
+def test_a_configured_model_is_loaded_again_while_its_source_is_away(
+    entry: ModelEntry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    permitted = Settings(source_prefixes=(entry.artifact,))
+    fetch_for_change(entry, permitted, is_configured=True, code=tmp_path)
+    (tmp_path / "origin").rename(tmp_path / "away")
+    fetch_for_change(entry, permitted, is_configured=True, code=tmp_path)
+    assert "is used, which came from it earlier" in caplog.text
+    # What an administrator names has to be there.
+    with pytest.raises(ArtifactMissing, match=r"there is no 'manifest\.json' of source"):
+        fetch_for_change(entry, permitted, is_configured=False, code=tmp_path)

@@ -66,6 +66,7 @@ def test_an_installed_exporter_is_accepted(configured: Any, monkeypatch: pytest.
     assert tracing_fault() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["tracing", "services.Gateway.tracing"])
 def test_an_exporter_for_all_services_or_one_is_checked_before_the_start(key: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKUNOUCHI_")}

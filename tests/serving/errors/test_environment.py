@@ -14,6 +14,7 @@ import pytest
 from models.card import write_card
 from models.errors import StoreUnavailable, is_exhausted
 from models.store import artifacts
+from models.store.manifest import write_manifest
 from serving.errors.mapping import problem_type_of
 from serving.runners.interface import ModelRef, RunnerStatus
 from serving.versions.catalog import StoreCatalog
@@ -106,7 +107,7 @@ def stored(tmp_path: Path) -> Stored:
     folder = tmp_path / "models" / "tabular" / "v1"
     folder.mkdir(parents=True)
     write_card(TABLE_CARD, folder)
-    artifacts._write_manifest(folder)
+    write_manifest(folder)
     return Stored(tmp_path / "models")
 
 

@@ -15,6 +15,8 @@ export const row = {
 };
 export const tensor = { name: "user_id", shape: [1], datatype: "BYTES" as const, data: ["alice"] };
 
+export const features = { age: 25 };
+
 export interface Outcome {
   byForm: string;
   byFile: string;
@@ -22,10 +24,15 @@ export interface Outcome {
   several: number;
   prediction: string;
   user: string;
+  score: number;
   users: string[];
   infers: string;
   model: string;
+  seed: unknown;
   items: number;
+  similar: string;
+  accepted: number;
+  health: string;
   result: string;
 }
 

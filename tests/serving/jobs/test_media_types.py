@@ -70,6 +70,7 @@ def local_service() -> LocalService:
     return LocalService(job_max_per_caller=1000)
 
 
+@pytest.mark.slow
 def test_tables_of_every_type(local_service: LocalService) -> None:
     for body, media_types in (
         (csv(), CSV_TYPES),

@@ -45,6 +45,7 @@ def run(code: str, folder: Path) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_processes_are_summed_and_dead_ones_are_removed(tmp_path: Path) -> None:
     for _ in range(3):
         run(ONE_PROCESS, tmp_path)

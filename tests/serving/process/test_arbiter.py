@@ -162,6 +162,7 @@ def run(code: str, once_started: str, *, grace_s: float = 20, hang_s: float = 0)
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_stop_signal_while_circus_is_busy_is_not_lost() -> None:
     once_started = """
 arbiter._exclusive_running_command = "start_watchers"
@@ -186,6 +187,7 @@ time.sleep(600)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_a_dead_process_is_replaced_at_once() -> None:
     once_started = """
 (pid,) = processes
@@ -201,6 +203,7 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert (done.returncode, done.stdout) == (0, "1\n")
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_replaced() -> None:
     once_started = """
 (pid,) = processes
@@ -222,6 +225,7 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert "is killed and restarted: its event loop has not run for 3 s" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_service_that_cannot_start_stops_the_arbiter() -> None:
     done = run(FAILS, "")
     assert done.returncode == 1
@@ -229,6 +233,7 @@ def test_a_service_that_cannot_start_stops_the_arbiter() -> None:
     assert "BentoMLException: Test cannot start; its log lines above contain the cause" in done.stderr
 
 
+@pytest.mark.slow
 def test_importing_the_service_replaces_and_starts_nothing() -> None:
     program = (
         "import threading, psutil, service\n"

@@ -94,6 +94,7 @@ def test_a_table_is_answered_row_by_row(client: httpx.Client) -> None:
     assert results[2]["error"]["detail"] == "age: Input should be a valid number"
 
 
+@pytest.mark.slow
 def test_a_result_is_returned_in_the_requested_format(client: httpx.Client) -> None:
     job = finished(client, client.post(TABULAR, content=TABLE.encode(), headers=CSV))
     result = job["links"]["result"]

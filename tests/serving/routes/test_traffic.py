@@ -6,11 +6,13 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from models.errors import Overloaded
 from serving.observability.metrics import service_metrics
 from serving.runners.interface import RunnerResponse
+from serving.schemas.traffic import TrafficRequest
 from serving.versions.router import MAX_SHADOWS
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 from tests.serving.access.credentials import API_KEYS, headers
@@ -39,6 +41,22 @@ def version_of(local_service: LocalService, **sent: str) -> str:
 def metric(name: str, **labels: str) -> float:
     service_metrics().flush()
     return service_metrics().registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"weights": {"v1": 1}}, {"shadow": "v0"}, {"weights": {}, "shadow": "v0"}, {"weights": {"v1": 1}, "shadow": None},
+     {}, {"weights": {}}, {"shadow": None}, {"weights": {}, "shadow": None}],
+)  # fmt: skip
+def test_the_schema_and_the_operation_require_the_same_fields(body: dict[str, Any]) -> None:
+    schema = TrafficRequest.model_json_schema()
+
+    is_valid = jsonschema.Draft202012Validator(schema).is_valid(body)
+
+    assert is_valid == (put(LocalService(api_keys=API_KEYS), body).status_code == 200)
+    assert is_valid == bool(body.get("weights") or body.get("shadow"))
+    # Generators write a class for each option of an `anyOf`, without the fields.
+    assert "anyOf" not in schema
 
 
 def test_only_an_admin_splits_traffic_and_readers_see_it(locked: LocalService) -> None:
@@ -196,7 +214,7 @@ def shadowed(local_service: LocalService, times: int = 1) -> list[str]:
     async def run() -> list[str]:
         async with local_service.client() as client:
             detail = [await client.post("/v1/tabular/predict", json=ROWS, headers=ADMIN) for _ in range(times)]
-            await local_service.traffic.wait_for_shadows()
+            await asyncio.gather(*local_service.traffic._shadows, return_exceptions=True)
             return [answer.json()["model"]["version"] for answer in detail]
 
     return asyncio.run(run())
@@ -262,11 +280,12 @@ def test_a_shadow_that_hangs_delays_no_request_and_further_ones_are_dropped(
             assert len(hanging) == MAX_SHADOWS
             assert metric("makunouchi_version_requests_total", **labels) == before + 3
             locked.traffic.close()
-            await locked.traffic.wait_for_shadows()
+            await asyncio.gather(*locked.traffic._shadows, return_exceptions=True)
 
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_users_of_the_recommender_keep_their_version_with_every_key(locked: LocalService) -> None:
     traffic = locked.recommender_traffic
     split = TrafficSplit({"v1": 0.5, "v2": 0.5})

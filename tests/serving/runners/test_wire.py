@@ -68,6 +68,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.dictionaries(st.text(), json_values, max_size=3), max_size=3), min_size=1, max_size=4))
 def test_json_is_unchanged(payloads: list[list[dict[str, Any]]]) -> None:
     got = decode_requests(b"".join(encode_requests([request(each) for each in payloads], now=0)), now=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from tests.serving.event_loop import in_simulated_time
 from tests.serving.server.fast_path.fast_path_server import FastPathServer, listening
 from tests.serving.server.test_http_protocol import WEBSOCKET
@@ -15,6 +17,7 @@ PONG_BYTES = 127
 FLOOD = 40 << 20
 
 
+@pytest.mark.slow
 @in_simulated_time
 async def test_reading_pauses_while_the_client_does_not_read() -> None:
     async with listening(FastPathServer()) as server:

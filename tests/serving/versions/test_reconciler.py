@@ -21,6 +21,7 @@ from serving.runners.interface import ModelRef, RunnerStatus
 from serving.versions import reconciler as module
 from serving.versions.deployed_model import DeployedModel, deployed_model
 from serving.versions.reconciler import Reconciler
+from serving.versions.report import ModelReport
 from serving.versions.state import DeploymentState
 from serving.versions.traffic_split import NO_SPLIT, TrafficSplit
 from tests.serving.event_loop import in_loop, until
@@ -153,6 +154,16 @@ def test_every_gateway_and_its_runner_follow_a_split_and_its_reset(tmp_path: Pat
     run()
 
 
+def is_converged(report: ModelReport) -> bool:
+    """Return whether the actual state of a model is the desired one."""
+    return (
+        report.active is not None
+        and report.pinned in (None, report.active.version)
+        and report.split == report.desired.split
+        and all(version.is_loaded for version in report.versions)
+    )
+
+
 def test_a_restarted_runner_gets_its_versions_and_its_pin_again(tmp_path: Path) -> None:
     @in_loop
     async def run() -> None:
@@ -160,11 +171,11 @@ def test_a_restarted_runner_gets_its_versions_and_its_pin_again(tmp_path: Path) 
         async with gateway(tmp_path, runner) as (reconciler, _):
             await reconciler.set_split("m", SPLIT)
             await reconciler.reload("m", "v0")
-            assert reconciler.report("m").is_converged
+            assert is_converged(reconciler.report("m"))
             # On another host it does not see the state file, and starts with the configured version.
             runner.restart()
-            assert not reconciler.report("m").is_converged
-            await until(lambda: reconciler.report("m").is_converged)
+            assert not is_converged(reconciler.report("m"))
+            await until(lambda: is_converged(reconciler.report("m")))
             assert runner.last_status == RunnerStatus(True, ModelRef("m", "v0"), versions=SPLIT.versions)
         fresh = Runner()
         async with gateway(tmp_path, fresh) as (_, model):
@@ -297,7 +308,7 @@ def test_a_reload_of_an_alias_pins_the_version_that_it_names(tmp_path: Path, mon
             await passes()
             assert runner.reloads == ["champion"]
             assert DeploymentState(tmp_path).model("m").version == "v2"
-            assert reconciler.report("m").is_converged
+            assert is_converged(reconciler.report("m"))
 
     run()
 
@@ -409,5 +420,21 @@ def test_a_store_that_cannot_be_read_is_reported_once_and_the_loaded_version_rem
             runner.artifacts.error, runner.artifacts.newest = None, "v2"
             await until(lambda: runner.version == "v2")
             assert failing() == {}
+
+    run()
+
+
+def test_the_fault_of_a_model_ends_when_the_model_is_removed_or_changed(tmp_path: Path) -> None:
+    @in_loop
+    async def run() -> None:
+        runner = Runner()
+        async with gateway(tmp_path, runner, watch_s=0.02) as (reconciler, model):
+            for models in ([], [replace(model)]):
+                runner.artifacts.error = ArtifactMissing("gone")
+                await until(lambda: "model_store" in failing())
+                runner.artifacts.error = None
+                reconciler.replace(models)
+                assert "model_store" not in failing()
+                reconciler.replace([model])
 
     run()

@@ -51,6 +51,7 @@ def params(files: dict[str, Path], **changes: object) -> Params:
     return Params(**{**files, **given, **changes})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_files_become_an_artifact_that_answers(store: Path, files: dict[str, Path]) -> None:
     artifact = main(params(files))
     recommender = Recommender.load(find("board", store=store))
@@ -87,6 +88,7 @@ def test_the_card_describes_the_model(store: Path, files: dict[str, Path]) -> No
     assert card.params["lightfm-warp.epochs"] == 30
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(store: Path, files: dict[str, Path]) -> None:
     first, second = (Recommender.load(main(params(files))) for _ in range(2))
     queries = [Query(f"u{user}", n=5) for user in range(USERS)]

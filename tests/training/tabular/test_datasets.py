@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.errors import DataInvalid
-from models.store.artifacts import file_sha256
+from models.store.manifest import file_sha256
 from training.tabular.datasets import german_credit, read_frame, read_table
 
 

@@ -83,6 +83,14 @@ def test_slices_cover_every_kind_of_column_and_leave_small_ones_out() -> None:
     assert result["k=a"]["accuracy"] == pytest.approx((VALUES[:25] == 0).mean())
 
 
+def test_only_the_most_important_columns_of_a_wide_table_are_sliced() -> None:
+    columns = tuple(Column(f"n{place}", "boolean") for place in range(300))
+    rows = np.tile(np.repeat([0.0, 1.0], 50)[:, None], (1, 300))
+    importance = {f"n{place}": float(place) for place in range(100, 300)}
+    result = slice_scores(columns, rows, VALUES, both(np.linspace(0, 1, 100)), importance=importance)
+    assert {name.partition("=")[0] for name in result} == {f"n{place}" for place in range(200, 300)}
+
+
 def test_importance_is_that_of_the_column_that_matters() -> None:
     rows = np.stack([VALUES + 0.25, np.arange(100) % 7], axis=1).astype(np.float64)
     columns = (Column("matters", "number"), Column("idle", "number"))

@@ -15,6 +15,7 @@ from training.text.corpus import MIN_CLASS_ROWS
 from training.text.languages import sentences
 
 
+@pytest.mark.slow
 def test_every_language_has_enough_different_sentences() -> None:
     corpus = sentences()
     counts = Counter(corpus.labels)

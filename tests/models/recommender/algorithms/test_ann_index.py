@@ -39,6 +39,7 @@ def model() -> tuple[Factors, np.ndarray]:  # type: ignore[type-arg]  # any hype
     return algorithm, users
 
 
+@pytest.mark.slow
 def test_its_recall_is_the_measured_one() -> None:
     algorithm, users = model()
     index = algorithm.index_

@@ -156,6 +156,7 @@ def test_counts_and_ratings_are_accepted(name: str) -> None:
         assert (items[:, 0] % 2 == ALL_USERS % 2).mean() >= 0.9
 
 
+@pytest.mark.slow
 @everyone
 def test_capabilities_are_supported_without_itself_refused(name: str) -> None:
     fitted = fitted_on_board(name)

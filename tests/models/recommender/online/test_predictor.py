@@ -17,7 +17,8 @@ from models.recommender.archive import Contents
 from models.recommender.dataset.ids import IdIndex, StringArray
 from models.recommender.online.predictor import Answer, Query, Recommender, ScoredItem
 from models.recommender.registry import AnyAlgorithm
-from models.store.artifacts import Artifact, find, saving
+from models.store.artifacts import Artifact, find
+from models.store.saving import saving
 from tests.models.recommender.checkerboard import ITEMS, USERS, dataset, make, missed
 
 NAMES = ("lightfm-warp", "ease", "user-knn", "popular")

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.store.artifacts import MANIFEST_FILE, file_sha256, find, saving
+from models.store.artifacts import find
+from models.store.manifest import MANIFEST_FILE, file_sha256
+from models.store.saving import saving
 from models.store.sources import download
 from models.store.sources.source import SourceOptions
 from tests.models.store.sources.web_server import WebServer, web_server

@@ -17,7 +17,8 @@ import pytest
 
 from models.errors import ArtifactInvalid, ArtifactMissing, SourceUnavailable, StoreUnavailable
 from models.store.archive import export_version, import_version
-from models.store.artifacts import MANIFEST_FILE, file_sha256, find, verify, versions
+from models.store.artifacts import find, verify, versions
+from models.store.manifest import MANIFEST_FILE, file_sha256
 from models.store.sources import fetch as fetch_module
 from models.store.sources.fetch import fetch
 from models.store.sources.source import SourceOptions
@@ -38,6 +39,7 @@ def test_a_fetched_artifact_is_a_version_like_any_other(artifact: Path, store: P
         assert (fetched.folder / file).read_bytes() == (artifact / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_bentoml_lists_a_fetched_artifact(artifact: Path, store: Path) -> None:
     fetched = fetch(f"file://{artifact}", name="churn", options=FAST)
     code = "import bentoml; print(bentoml.models.get('churn').tag, [str(m.tag) for m in bentoml.models.list()])"
@@ -176,6 +178,7 @@ def test_partial_bytes_of_other_content_are_read_again(artifact: Path, store: Pa
     verify(fetch(url, name="churn", options=FAST))
 
 
+@pytest.mark.slow
 def test_a_killed_fetch_is_continued_by_the_next_process(artifact: Path, store: Path, site: WebServer) -> None:
     url = site.add_folder(artifact, "/churn")
     # It sends a part, and then nothing more until the process is killed.

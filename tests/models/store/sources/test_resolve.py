@@ -9,10 +9,9 @@ import pytest
 
 from models.errors import ArtifactMissing, SettingsInvalid, SourceUnavailable
 from models.store.artifact_cache import ArtifactCache
-from models.store.artifacts import find
 from models.store.sources.fetch import fetch
 from models.store.sources.records import last_version
-from models.store.sources.resolve import local_tag, newer, resolve
+from models.store.sources.resolve import resolve
 from models.store.sources.schemes import is_permitted
 from models.store.sources.source import SourceOptions, is_source
 from tests.models.store.sources.conftest import FAST, save_artifact
@@ -41,12 +40,6 @@ def test_an_unknown_scheme_lists_the_known_ones(store: Path, source: str) -> Non
 def test_a_source_is_short_and_printable(store: Path, source: str) -> None:
     with pytest.raises(SettingsInvalid, match="at most 2048 printable characters"):
         resolve(source, name="churn")
-
-
-def test_a_tag_stays_a_tag_and_a_source_becomes_one(artifact: Path, store: Path) -> None:
-    assert local_tag("churn:champion", name="other") == "churn:champion"
-    tag = local_tag(f"file://{artifact}", name="churn", options=FAST)
-    assert tag == find("churn", store=store).tag
 
 
 def test_a_source_that_is_away_stops_only_a_service_without_a_version(
@@ -94,28 +87,9 @@ def test_the_newest_version_that_is_still_there_is_used(tmp_path: Path, store: P
     assert last_version(url, name="churn") == fetched[1].version
 
 
-def test_newer_costs_one_request_and_compares_content(
-    artifact: Path, store: Path, site: WebServer, tmp_path: Path
-) -> None:
-    url = site.add_folder(artifact, "/churn")
-    first = fetch(url, name="churn", options=FAST)
-    site.requests.clear()
-    assert not newer(url, first, options=FAST)
-    assert site.paths() == ["/churn/manifest.json"]
-    site.add_folder(save_artifact(tmp_path / "next", seed=1), "/churn")
-    assert newer(url, first, options=FAST)
-    second = fetch(url, name="churn", options=FAST)
-    assert not newer(url, second, options=FAST)
-    # Also true for a service that was set back to the first version: the caller decides.
-    assert newer(url, first, options=FAST)
-    site.faults["/churn/manifest.json"] = Fault(times=9, status=500)
-    with pytest.raises(SourceUnavailable):
-        newer(url, second, options=ONCE)
-
-
 def test_the_cache_of_artifacts_follows_what_was_fetched(tmp_path: Path, store: Path, site: WebServer) -> None:
     url = site.add_folder(save_artifact(tmp_path / "one", seed=1), "/churn")
-    cache = ArtifactCache(url, source=tmp_path, served_as="churn")
+    cache = ArtifactCache(url, code=tmp_path, served_as="churn")
     with pytest.raises(ArtifactMissing, match="no version of 'churn' came from source"):
         cache.find()
     first = fetch(url, name="churn", options=FAST)
@@ -125,25 +99,50 @@ def test_the_cache_of_artifacts_follows_what_was_fetched(tmp_path: Path, store: 
     assert cache.find() == second
     assert cache.find(first.version) == first
     assert cache.find_verified() == second
-    assert (cache.stored_tag(), cache.alias) == (second.tag, "")
+    assert (cache.stored_tag(), cache.alias) == (second.tag, url)
     assert {artifact.version for artifact in cache.versions()} == {first.version, second.version}
 
 
-def test_a_bento_serves_the_version_that_it_was_built_with(
-    artifact: Path, store: Path, tmp_path: Path, site: WebServer
-) -> None:
+@pytest.fixture
+def bento(artifact: Path, store: Path, tmp_path: Path, site: WebServer) -> Path:
+    """The code of a Bento that was built with the version from `/churn`, which the store has no longer."""
     url = site.add_folder(artifact, "/churn")
-    fetched = fetch(url, name="churn", options=FAST)
+    fetched = fetch(f"{url}?sig=s3cret", name="churn", options=FAST)
+    cache = ArtifactCache(f"{url}?sig=s3cret", code=tmp_path, served_as="churn")
     code = tmp_path / "bento" / "src"
     code.mkdir(parents=True)
-    (code.parent / "bento.yaml").write_text(f"models:\n- tag: churn:{fetched.version}\n")
+    # As `bentoml build` writes what `serving.bento.pinned_model` pins.
+    pinned = f"  - tag: {cache.stored_tag()}\n    alias: {cache.alias}\n"
+    assert "s3cret" not in pinned
+    (code.parent / "bento.yaml").write_text(f"services:\n- models:\n{pinned}")
     shutil.move(fetched.folder.parent, code.parent / "models" / "churn")
     shutil.rmtree(store.parent / ".sources")
-    site.requests.clear()
+    return code
 
-    assert local_tag(url, name="churn", code=code) == fetched.tag
-    assert ArtifactCache(url, source=code, served_as="churn").find().version == fetched.version
+
+def test_a_bento_serves_the_version_that_it_was_built_with(bento: Path, site: WebServer, tmp_path: Path) -> None:
+    url = f"{site.url}/churn"
+    site.requests.clear()
+    version = resolve(url, name="churn", code=bento)
+    assert ArtifactCache(url, code=bento, served_as="churn").find().version == version
     assert site.requests == []
+
+    # Also where the store of the host has another one, unless the source is watched.
+    site.add_folder(save_artifact(tmp_path / "next", seed=1), "/churn")
+    second = fetch(url, name="churn", options=FAST).version
+    assert resolve(url, name="churn", code=bento) == version
+    for is_watched, expected in ((False, version), (True, second)):
+        cache = ArtifactCache(url, code=bento, served_as="churn", is_watched=is_watched)
+        assert cache.find().version == expected
+
+
+def test_a_bento_has_no_version_of_another_source(bento: Path, site: WebServer, tmp_path: Path) -> None:
+    """A model that was given another source at run time is not taken for the one that the Bento has of this name."""
+    url = site.add_folder(save_artifact(tmp_path / "next", seed=1), "/other")
+    cache = ArtifactCache(url, code=bento, served_as="churn")
+    with pytest.raises(ArtifactMissing, match="no version of 'churn' came from source"):
+        cache.find()
+    assert resolve(url, name="churn", code=bento, options=FAST) == cache.find().version
 
 
 @pytest.mark.parametrize(

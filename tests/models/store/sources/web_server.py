@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -51,13 +52,13 @@ class WebServer:
         self.requests: list[Request] = []
         self.answers: dict[str, Callable[[Request], tuple[int, bytes]]] = {}
         self.has_ranges = True
+        self.has_etags = True
         self.url = ""
 
     def add_folder(self, folder: Path, at: str) -> str:
-        """Serve the files of `folder` below the path `at`, and return the address."""
-        for path in folder.rglob("*"):
-            if path.is_file():
-                self.files[f"{at}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+        """Serve the files of `folder` below the path `at`, all of them at once, and return the address."""
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        self.files |= {f"{at}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
         return f"{self.url}{at}"
 
     def paths(self, *, method: str = "GET") -> list[str]:
@@ -100,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(request, site.files[path], fault, is_head=is_head)
 
     def _send_file(self, request: Request, content: bytes, fault: Fault, *, is_head: bool) -> None:
-        headers = {"ETag": f'"{hash(content)}"'}
+        headers = {"ETag": f'"{hash(content)}"'} if self.server.site.has_etags else {}
         start = request.start if self.server.site.has_ranges else 0
         if start >= len(content) and start:
             self._send(416, b"", {})
@@ -149,11 +150,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def web_server() -> Iterator[WebServer]:
-    """Run a server on a free port of this machine."""
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+    """Run a server on a free port of this machine, with TLS if a context is given."""
     site = WebServer()
     with _Server(site) as server:
-        site.url = f"http://127.0.0.1:{server.server_address[1]}"
+        site.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

@@ -74,6 +74,7 @@ def test_a_damaged_body_is_malformed(local_service: LocalService, data: bytes) -
     assert "Content-Encoding gzip" in response.json()["detail"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress, raw_deflate])
 def test_a_bomb_is_too_large_in_every_door(encode: Callable[[bytes], bytes]) -> None:
     local_service = LocalService(max_body_bytes=1 << 20, job_max_bytes=1 << 20)
@@ -87,6 +88,7 @@ def test_a_bomb_is_too_large_in_every_door(encode: Callable[[bytes], bytes]) -> 
         assert "1048576 bytes" in response.json()["detail"]
 
 
+@pytest.mark.slow
 def test_other_requests_get_their_turn_while_a_body_is_decoded() -> None:
     local_service = LocalService(max_body_bytes=1 << 30)
     bomb = gzip.compress(b" " * (400 << 20), compresslevel=1)

@@ -68,6 +68,7 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     await fine(scope, receive, send)
 
 
+@pytest.mark.slow
 @in_simulated_time
 async def test_open_requests_use_at_most_their_share() -> None:
     clients, loop = Clients(busy), asyncio.get_running_loop()
@@ -91,6 +92,7 @@ async def flooded(clients: Clients) -> asyncio.Task[None]:
     return flood
 
 
+@pytest.mark.slow
 @in_simulated_time
 async def test_another_address_is_not_delayed() -> None:
     clients = Clients(busy)
@@ -112,6 +114,7 @@ async def test_a_probe_is_answered_soon_even_from_a_busy_address(path: str) -> N
     flood.cancel()
 
 
+@pytest.mark.slow
 @in_simulated_time
 async def test_a_deadline_that_passes_in_the_queue_is_504() -> None:
     clients = Clients(Timeout(busy, timeout_s=30))

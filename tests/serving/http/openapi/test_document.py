@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+import orjson
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -229,6 +230,11 @@ def test_another_card_changes_the_document_and_the_validation(
     assert list(changed["components"]["schemas"]["Row"]["properties"]) == ["rooms", "area m2"]
     assert "EstimatedRows" in changed["components"]["schemas"]
     assert "ClassifiedRows" not in changed["components"]["schemas"]
+    result = changed["paths"]["/v1/jobs/{job_id}/result"]["get"]["responses"]["200"]["content"]["application/x-ndjson"]
+    line, fault = map(orjson.loads, result["examples"]["tabular"]["value"].splitlines())
+    assert isinstance(line["prediction"], float)
+    assert line["model"]["name"] == "houses"
+    assert fault["error"]["detail"] == "rooms: Field required"
     assert list(OpenAPIV31SpecValidator(changed).iter_errors()) == []
     assert answer.json()["predictions"] == [{"prediction": 4.5}]
     assert local_service.post("/v1/tabular/predict", json={"instances": [ROW]}).status_code == 422

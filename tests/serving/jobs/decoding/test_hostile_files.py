@@ -97,6 +97,7 @@ def test_a_header_of_many_columns_takes_linear_time(tmp_path: Path) -> None:
     assert time.process_time() - begun < 2
 
 
+@pytest.mark.slow
 def test_a_record_is_bounded_like_a_line(tmp_path: Path) -> None:
     with pytest.raises(InputTooLarge, match="a row is longer than"):
         decode(decode_task(tmp_path, b'age,sex\n1,"' + b"a\n" * (1 << 20) + b'"\n', CSV, limits=LIMITS))

@@ -63,6 +63,7 @@ def harm(file: Path, chance: random.Random) -> None:
             file.with_name(file.name + suffix).unlink()
 
 
+@pytest.mark.slow
 def test_every_acknowledged_job_is_found_after_many_faults(tmp_path: Path) -> None:
     chance, harms = random.Random(7), 0  # noqa: S311  # faults, not secrets
     command = [sys.executable, "-c", _ADDER, str(tmp_path)]

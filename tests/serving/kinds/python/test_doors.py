@@ -259,6 +259,7 @@ def test_texts_and_numbers_are_tensors_of_their_own_datatype(tmp_path: Path) -> 
         validate(client.get("/docs.json").json())
 
 
+@pytest.mark.slow
 def test_the_document_describes_the_types_of_the_class(client: httpx.Client) -> None:
     document = client.get("/docs.json").json()
     validate(document)

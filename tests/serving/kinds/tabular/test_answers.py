@@ -178,7 +178,9 @@ def test_rows_of_a_job_are_answered_alike(service: TableService, artifact: Artif
         processor = RowProcessor(service.handler, max_rows=64)
         outcomes = await processor.process([JobItem({"row": row}) for row in ROWS], {})
         check([outcome.content for outcome in outcomes], artifact.card.task)
-        line_bytes = service.handler.job_kind().line_bytes({})
+        kind = service.handler.job_kind()
+        assert kind.example().keys() - {"model"} == outcomes[0].content.keys() - {"status"}
+        line_bytes = kind.line_bytes({})
         assert all(len(orjson.dumps(outcome.content)) < line_bytes for outcome in outcomes)
 
     test()

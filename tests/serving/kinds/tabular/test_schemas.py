@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from pydantic import ValidationError
 
@@ -159,3 +160,17 @@ def test_columns_that_the_model_does_not_have_are_left_out_on_request(local_serv
     assert local_service.post(f"{path}?extra=ignore", json=wrong).json()["errors"][0]["location"][-1] == "age"
     assert local_service.post(f"{path}?extra=keep", json=body).status_code == 422
     assert local_service.post(f"{path}?extra=ignore", json={**body, "more": 1}).status_code == 422
+
+
+@pytest.mark.parametrize("text", ["2024-05-31", "2024-05-31T12:30:00Z", "31 May", ""])
+def test_a_date_is_a_text_in_the_schema_and_has_one_of_two_formats(text: str) -> None:
+    schema = schema_of(Column("joined", "date"))
+    column = schema.request.json_schema()["$defs"]["Row"]["properties"]["joined"]
+    formats = jsonschema.FormatChecker(formats=())
+    formats.checks("date")(lambda value: len(value) == 10)
+    formats.checks("date-time")(lambda value: len(value) == 20)
+
+    # Generated clients have a type without values for a choice.
+    assert (column["type"], "anyOf" in column) == ("string", False)
+    is_valid = jsonschema.Draft202012Validator(column, format_checker=formats).is_valid(text)
+    assert is_valid == text.startswith("2024")

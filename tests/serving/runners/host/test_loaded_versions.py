@@ -91,6 +91,7 @@ def test_a_call_that_never_ends_does_not_block_a_reload() -> None:
         assert runner.model.reload("v2", drain_s=0.01).version == "v2"
 
 
+@pytest.mark.slow
 def test_many_threads_and_many_reloads_lose_nothing() -> None:
     runner = SumsRunner()
     begun, stop = threading.Barrier(5), threading.Event()

@@ -38,6 +38,7 @@ def request(first: float) -> WireRequest:
     return WireRequest(np.full((1, 3), first, np.float32), 1, "r", time.monotonic() + 60)
 
 
+@pytest.mark.slow
 @in_loop
 async def test_a_model_that_cannot_be_loaded_at_the_start_does_not_stop_the_others() -> None:
     models = HostedModels(Factory())
@@ -53,6 +54,7 @@ async def test_a_model_that_cannot_be_loaded_at_the_start_does_not_stop_the_othe
     models.close()
 
 
+@pytest.mark.slow
 @in_loop
 async def test_the_same_entry_is_loaded_once_and_another_replaces_it() -> None:
     factory = Factory()
@@ -72,6 +74,7 @@ async def test_the_same_entry_is_loaded_once_and_another_replaces_it() -> None:
     models.close()
 
 
+@pytest.mark.slow
 @in_loop
 async def test_an_unload_waits_for_calls_in_flight() -> None:
     factory = Factory()

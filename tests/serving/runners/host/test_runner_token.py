@@ -58,6 +58,7 @@ async def test_a_unix_socket_needs_no_token(tmp_path: Path) -> None:
         assert (await client.get("http://runner/runner/status")).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["", TOKEN, TOKEN + "x"])
 def test_a_client_sends_its_token(token: str) -> None:
     @in_loop

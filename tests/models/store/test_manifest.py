@@ -1,4 +1,4 @@
-"""What a manifest of a source may not say."""
+"""What a manifest may not say."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import json
 import pytest
 
 from models.errors import ArtifactInvalid
-from models.store.sources.manifest import read_manifest
+from models.store.manifest import Manifest, parse_manifest
 
 HASH = "0" * 64
 
 
-def read(files: object, *, max_bytes: int = 10**9) -> object:
-    data = files if isinstance(files, bytes) else json.dumps({"files": files}).encode()
-    return read_manifest(data, label="s3://models/churn", max_bytes=max_bytes)
+def read(files: object) -> Manifest:
+    return parse_manifest(files if isinstance(files, bytes) else json.dumps({"files": files}).encode())
 
 
 def entries(*files: str) -> dict[str, list[object]]:
@@ -22,11 +21,7 @@ def entries(*files: str) -> dict[str, list[object]]:
 
 
 def test_a_manifest_as_training_writes_it() -> None:
-    manifest = read_manifest(
-        json.dumps({"files": entries("network.xml", "network.bin", "vectors/items.npy", "report.md")}).encode(),
-        label="x",
-        max_bytes=5,
-    )
+    manifest = read(entries("network.xml", "network.bin", "vectors/items.npy", "report.md"))
     assert manifest.total_bytes == 5
     assert manifest.version == manifest.digest[:16]
 
@@ -40,7 +35,7 @@ def test_a_manifest_as_training_writes_it() -> None:
     ],
 )  # fmt: skip
 def test_a_name_that_may_lead_elsewhere_is_refused(file: str) -> None:
-    with pytest.raises(ArtifactInvalid, match="is not a name that a file of an artifact may have; nothing was saved"):
+    with pytest.raises(ArtifactInvalid, match="is not a name that a file of an artifact may have"):
         read(entries(file))
 
 
@@ -82,8 +77,6 @@ def test_an_artifact_without_a_card_is_refused() -> None:
         read({"a.json": [1, HASH]})
 
 
-def test_sizes_and_numbers_of_files_are_bounded() -> None:
-    with pytest.raises(ArtifactInvalid, match=r"it has 3000000001 bytes; the maximum is 1000000000"):
-        read({"card.json": [1, HASH], "a.npy": [10**9, HASH], "b.npy": [2 * 10**9, HASH]})
+def test_the_number_of_files_is_bounded() -> None:
     with pytest.raises(ArtifactInvalid, match=r"it has 10001 files; the maximum is 10000"):
         read(entries(*(f"{number}.json" for number in range(10_000))))
