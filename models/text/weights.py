@@ -84,9 +84,10 @@ def read_weights(folder: Path, *, classes: int) -> TextWeights:
     """Read both files. Raises ArtifactInvalid when one is missing or malformed, or they do not fit together."""
     tag = f"{folder.parent.name}:{folder.name}"
     try:
+        # The small objects that remain of this call would keep arenas of the vocabulary's strings from being freed.
+        arrays = load_file(folder / WEIGHTS_FILE)
         content = json.loads((folder / VOCABULARY_FILE).read_bytes())
         vocabulary = _VOCABULARY.validate_python(content, strict=False)
-        arrays = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
         raise ArtifactInvalid(f"the weights of artifact '{tag}' cannot be read: {text_of(error)}") from error
     if fault := _fault(vocabulary, arrays, classes):

@@ -29,7 +29,7 @@ from serving.observability.watch_metrics import report_watches
 from serving.process.bounds import RunnerBounds
 from serving.process.graceful_shutdown import GracefulShutdown
 from serving.process.parent_watchdog import is_named_parent
-from serving.process.startup import report_started
+from serving.process.startup import report_started, share_one_heap
 from serving.runners.batching import BatchLimits
 from serving.runners.host.asgi import HEALTH_PROBES, PROBES, RunnerApp
 from serving.runners.host.batch_method import BatchMethod
@@ -168,6 +168,7 @@ class RunnerService(Service[T]):  # type: ignore[misc]
             sys.exit(f"error: {error}")
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        share_one_heap()
         prepare_process(grace_s=self.settings.shutdown_grace_s)
         self.bounds.set_cpus()
         if is_main:

@@ -1,7 +1,8 @@
-"""Measure the memory of a second process of a recommender: `python -m tests.measure.replica_memory FOLDER`
+"""Measure the memory of a second process of a recommender: `python -m tests.measure.replica_memory --items 1000000`
 
-FOLDER is an artifact of the model store. Each process loads it as a runner does and answers requests of many users. The
-proportional size (PSS) counts a shared page in parts, so the second process costs what the sum of both grows by.
+A folder in place of `--items` is an artifact of the model store. Each process loads it as a runner does and answers
+requests of many users. The proportional size (PSS) counts a shared page in parts, so the second process costs what the
+sum of both grows by.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from benchmarks.artifacts import synthetic_catalogue
+
 USERS: Final = 500
 _REPLICA: Final = """
 import sys
@@ -19,7 +22,8 @@ from pathlib import Path
 from models.recommender.online.dispatcher import Dispatcher
 from models.recommender.online.recent_events import RecentEvents
 from models.store.artifacts import read_artifact
-from serving.process.startup import release_memory
+from serving.process.startup import release_memory, share_one_heap
+share_one_heap()
 predictor = Dispatcher.load(read_artifact(Path(sys.argv[1])), recent=RecentEvents())
 predictor.warm_up()
 release_memory()
@@ -51,9 +55,10 @@ def started(folder: Path, users: int) -> subprocess.Popen[str]:
 
 def main(options: argparse.Namespace) -> None:
     """Print the sizes of one process, and of two."""
-    first = started(options.folder, options.users)
+    folder = options.folder or synthetic_catalogue(options.items)
+    first = started(folder, options.users)
     alone = sizes_mb(first.pid)
-    second = started(options.folder, options.users)
+    second = started(folder, options.users)
     try:
         both = [sizes_mb(process.pid) for process in (first, second)]
         more = sum(each["Pss"] for each in both) - alone["Pss"]
@@ -69,6 +74,7 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--items", type=int, default=1_000_000, help="items and users of a synthetic artifact")
     parser.add_argument("--users", type=int, default=USERS, help="how many users each process answers")
     main(parser.parse_args())

@@ -15,7 +15,7 @@ from typing import Any
 from models.errors import ArtifactError, ArtifactInvalid
 from models.watch import failing
 from serving.concurrency import ThreadPool
-from serving.process.startup import freeze_live_objects
+from serving.process.startup import freeze_live_objects, release_memory
 from serving.runners.host.batch_method import BatchMethod
 from serving.runners.host.loaded_versions import DRAIN_S, LoadedVersions, model_ref
 from serving.runners.interface import ModelRef, RunnerStatus
@@ -49,7 +49,7 @@ class RunnerInstance:
         self._instance = instance
         self._model: Any = getattr(instance, "model", None)  # Any: a predictor of any kind, or LoadedVersions
         if isinstance(self._model, LoadedVersions):
-            self._model.on_release = freeze_live_objects
+            self._model.on_release = release_memory
             # User code may run an event loop, or be quick a hundred times and then wait for a network.
             may_block = may_block and getattr(self._model.predictor, "may_block_loop", True)
         self.methods = {

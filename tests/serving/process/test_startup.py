@@ -126,3 +126,39 @@ gc.collect()
 assert later() is None
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_memory_that_threads_of_a_runner_free_returns_to_the_system() -> None:
+    # In a separate process: the options of the allocator apply to the whole process.
+    code = """
+import threading
+import psutil
+from serving.process.startup import release_memory, share_one_heap
+share_one_heap()
+# The allocator now keeps up to twice this at the end of a heap.
+large = bytearray(30 << 20)
+del large
+def work():
+    blocks = [bytearray(b"x" * 100_000) for _ in range(500)]
+rss = psutil.Process().memory_info
+before = rss().rss
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+release_memory()
+assert rss().rss - before < 10 << 20, (rss().rss - before) >> 20
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_release_of_memory_frees_names_that_the_interpreter_has_cached() -> None:
+    code = """
+import sys
+from serving.process.startup import release_memory
+names = ["".join(("up", "per")) for _ in range(10)]
+for name in names: getattr(str, name)
+cached = [sys.getrefcount(name) for name in names]
+release_memory()
+assert all(sys.getrefcount(name) < before for name, before in zip(names, cached))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
