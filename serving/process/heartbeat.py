@@ -2,7 +2,8 @@
 
 They are in the file that reports the start of the process (`startup.STARTED_FOLDER`). A process that is stopped, or in
 which a thread keeps the interpreter's lock, no longer beats. A thread in an endless loop lets it beat, and its call
-ages. The age is counted in beats, so that it does not grow while the process or the machine is suspended.
+ages. The thread also delays the beats, so the age is the time between them. A longer time counts in part, so that the
+age hardly grows while the process or the machine is suspended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import logging
 import os
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,9 @@ from typing import Final
 log = logging.getLogger("makunouchi.supervision")
 
 BEAT_EVERY_S: Final = 0.5
-# Beats, age of the oldest call in beats, versions that are being loaded.
+# What the time between two beats counts at most.
+LONGEST_BEAT_S: Final = 1.5
+# Beats, age of the oldest call in milliseconds, versions that are being loaded.
 _CONTENT: Final = struct.Struct("=QQQ")
 
 
@@ -44,20 +48,22 @@ def read_signs(path: Path) -> SignsOfLife | None:
     if len(content) != _CONTENT.size:
         return None
     beats, age, loading = _CONTENT.unpack(content)
-    return SignsOfLife(beats, age * BEAT_EVERY_S, bool(loading))
+    return SignsOfLife(beats, age / 1000, bool(loading))
 
 
 class Heartbeat:
     """The signs of life of this process. Calls are counted without `start` too, which costs them 0.2 us each."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beaten = clock()
         self._file = -1
         self._beats = 0
         self._numbers = itertools.count(1)
         # The calls that run, oldest first.
         self._calls: dict[int, None] = {}
         self._oldest = 0
-        self._age = 0
+        self._age_s = 0.0
         self._loading = 0
         self._lock = threading.Lock()
 
@@ -91,11 +97,13 @@ class Heartbeat:
     def beat(self) -> None:
         """Write that the event loop runs, and the age of the oldest call."""
         self._beats += 1
+        now = self._clock()
+        step_s, self._beaten = min(now - self._beaten, LONGEST_BEAT_S), now
         try:
             oldest = next(iter(self._calls), 0)
         except RuntimeError:  # another thread has changed it between the two steps
             oldest = 0
-        self._age = self._age + 1 if oldest and oldest == self._oldest else 0
+        self._age_s = self._age_s + step_s if oldest and oldest == self._oldest else 0.0
         self._oldest = oldest
         self._write()
 
@@ -115,7 +123,7 @@ class Heartbeat:
         if self._file < 0:
             return
         try:
-            os.pwrite(self._file, _CONTENT.pack(self._beats, self._age, self._loading), 0)
+            os.pwrite(self._file, _CONTENT.pack(self._beats, round(1000 * self._age_s), self._loading), 0)
         except OSError as error:
             log.warning("cannot write signs of life (%s): this process is not replaced when it hangs", error.strerror)
             # The supervisor does not expect signs of life of a process with an empty file.

@@ -39,7 +39,7 @@ class Supervised:
         self.folder = folder
         self.clock = Clock()
         self.service = Service(name)
-        self.heartbeat = Heartbeat()
+        self.heartbeat = Heartbeat(clock=self.clock)
         self.watchdog = Watchdog(
             lambda: [self.service], folder, limits, Replacements(folder),
             bounds={"ImageRunner": RunnerBounds(max_memory_bytes=BOUND)}, clock=self.clock,
