@@ -139,6 +139,12 @@ def reasons(server: Server, model: str) -> set[str]:
     return {each["reason"] for report in reports for each in report if each["name"] == model}
 
 
+def wait_for_late(server: Server, origin: Origin) -> None:
+    """Wait until both gateways have asked for the model that its source does not have, and name the reason."""
+    reason = f"there is no 'manifest.json' of source '{origin.site.url}/late'; check the address"
+    wait_for(lambda: reasons(server, "late") == {reason}, "both gateways name the reason")
+
+
 def test_an_administrator_adds_models_from_sources(service: Server, origin: Origin) -> None:
     web, folder = origin.site.add_folder(origin.folders[0], "/shop"), f"file://{origin.folders[1]}"
     assert put(service, "shop", web, watch=True).status_code == 201
@@ -149,6 +155,7 @@ def test_an_administrator_adds_models_from_sources(service: Server, origin: Orig
 
 def test_a_source_that_is_refused_changes_nothing(service: Server, origin: Origin, home: Path) -> None:
     site, store = origin.site, home / "models"
+    wait_for_late(service, origin)
     before = service.get("/v1/models", headers=ADMIN).json()["service"], stored(store)
     site.add_folder(origin.folders[2], "/broken")
     (file,) = (path for path in site.files if path.startswith("/broken/") and path.endswith(".onnx"))
@@ -181,8 +188,7 @@ def stored(store: Path) -> list[str]:
 def test_follows_a_source_under_load(service: Server, origin: Origin, capsys: pytest.CaptureFixture[str]) -> None:
     """A new version is served without a restart; a source that is away then changes nothing, and is named."""
     site, source = origin.site, f"source '{origin.site.url}/shop' of shop"
-    reason = f"there is no 'manifest.json' of source '{origin.site.url}/late'; check the address"
-    wait_for(lambda: reasons(service, "late") == {reason}, "both gateways name the reason")
+    wait_for_late(service, origin)
     with Load(service, "shop", example(service, "credit")) as load:
         site.add_folder(origin.folders[1], "/shop")
         site.add_folder(origin.folders[2], "/late")
