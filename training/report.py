@@ -14,6 +14,8 @@ from rich.markup import escape
 from models.card import Card, Metrics, write_card
 
 REPORT_FILE = "report.md"
+# Of a wide table. Slices of all its inputs take long and are too many to read.
+MAX_SLICED_INPUTS = 100
 
 console = Console(stderr=True, highlight=False)
 
@@ -59,8 +61,8 @@ def markdown(card: Card) -> str:
     parts += ["## Metrics", _table({"overall": card.metrics})]
     if card.slices:
         parts.append("## Slices")
-        if len(card.inputs) > 100:
-            parts.append("Of the 100 inputs with the largest importance:")
+        if len(card.inputs) > MAX_SLICED_INPUTS:
+            parts.append(f"Of the {MAX_SLICED_INPUTS} inputs with the largest importance:")
         parts.append(_table(card.slices))
     if card.parity:
         parts += ["## Runtime", f"{card.parity.runtime} against {card.parity.reference}: {_parity_line(card)}"]

@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from serving.concurrency import SharedResult
 from serving.http.representation import Representation
-from serving.http.requests.json_body import NO_CACHE
+from serving.http.requests.json_body import NO_CACHE, PRIVATE_NO_CACHE
+from serving.kinds.handlers import Handlers
 
 PATH = "/schema.json"
 
@@ -25,20 +26,20 @@ Methods = Mapping[str, Callable[..., Awaitable[Any]]]
 
 
 class ClientSchema:
-    """The schema of a service. It is built in a thread, at the first request and at the first one after `replace`.
+    """The schema of a service. It is built in a thread, at the first request and at the first one after `replace`."""
 
-    `methods` returns the methods that the service has now, or None where they are those of its class.
-    """
-
-    def __init__(self, service: Service[Any], methods: Callable[[], Methods] | None, *, is_private: bool) -> None:
+    def __init__(self, service: Service[Any], *, is_private: bool) -> None:
         self._service = service
-        self._methods = methods
-        self._headers = {"Cache-Control": f"private, {NO_CACHE}" if is_private else NO_CACHE}
-        self.replace()
-
-    def replace(self) -> None:
-        """Describe the methods that the service has from now on."""
+        self._headers = {"Cache-Control": PRIVATE_NO_CACHE if is_private else NO_CACHE}
         self._kept = SharedResult(self._build)
+
+    def replace(self, methods: Methods) -> None:
+        """Describe these methods from now on. At first they are those of the service's class."""
+        self._kept = SharedResult(lambda: self._build(methods))
+
+    def follow(self, handlers: Handlers) -> None:
+        """Describe the methods of the models after each change of them."""
+        handlers.on_change(lambda: self.replace(handlers.native_methods()))
 
     def route(self) -> Route:
         """Return the route of the schema."""
@@ -48,9 +49,9 @@ class ClientSchema:
 
         return Route(PATH, schema, name="schema")
 
-    def _build(self) -> Representation:
-        if self._methods is not None:
-            self._service.apis = api_methods(self._methods())
+    def _build(self, methods: Methods | None = None) -> Representation:
+        if methods is not None:
+            self._service.apis = api_methods(methods)
         return Representation.of(orjson.dumps(self._service.schema()), "application/json")
 
 

@@ -93,7 +93,10 @@ class GatewayAppFactory(HttpAppFactory):
     def __call__(self) -> ASGIApp:
         bento = super().__call__()
         problem_details.install(bento)
-        bento.router.routes.insert(0, self._client_schema().route())
+        schema = ClientSchema(self.service, is_private=self._settings.docs_access != "open")
+        bento.router.routes.insert(0, schema.route())
+        if self._gateway.handlers is not None:
+            schema.follow(self._gateway.handlers)
         service = self.service
         mounted = service.mount_apps[0][0] if service.mount_apps else None
         native = frozenset(join_paths(service.path_prefix, method.route) for method in service.apis.values())
@@ -118,16 +121,6 @@ class GatewayAppFactory(HttpAppFactory):
         ]
         bento = NativeBodies(bento, max_body_bytes=self._settings.max_body_bytes)
         return wrapped(NativeRouter(bento, mounted, native), outer + self.added())  # type: ignore[no-any-return]
-
-    def _client_schema(self) -> ClientSchema:
-        handlers = self._gateway.handlers
-        schema = ClientSchema(
-            self.service,
-            None if handlers is None else handlers.native_methods,
-            is_private=self._settings.docs_access != "open",
-        )
-        self._gateway.on_models_change(schema.replace)
-        return schema
 
     async def create_instance(self, app: Starlette) -> None:
         set_up_logs(self._settings.log_level)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from models.errors import (
     ArtifactError,
@@ -40,7 +40,6 @@ from serving.versions.reconciler import Reconciler
 from serving.versions.state import DeploymentState, EntryChange
 
 log = logging.getLogger("makunouchi.models")
-T = TypeVar("T")
 
 PASS_EVERY_S: Final = 0.5
 # Changes whose artifacts are fetched at the same time.
@@ -212,6 +211,8 @@ class ModelDirectory:
             self._tasks.begin(self._retire(old))
 
     def _withdraw(self, name: str) -> None:
+        if name not in self._models.by_name and name not in self._models.failed:
+            return
         old = self._models.remove(name)
         self._announce()
         if old is not None:

@@ -23,7 +23,7 @@ from serving.http.encoded_path import EncodedPathRoute
 from serving.http.priority import set_priority_of
 from serving.http.problem_details import problem_of
 from serving.http.representation import check_if_match
-from serving.http.requests.json_body import NO_CACHE
+from serving.http.requests.json_body import NO_CACHE, PRIVATE_NO_CACHE
 from serving.http.requests.query import check_parameters
 from serving.http.response_cache import ResponseCache
 from serving.http.version_selection import version_request_of
@@ -136,7 +136,7 @@ class Operation:
             if varies:
                 response.headers.add_vary_header(VERSION_HEADER)
             if is_private and response.headers.get("cache-control") == NO_CACHE:
-                response.headers["Cache-Control"] = f"private, {NO_CACHE}"
+                response.headers["Cache-Control"] = PRIVATE_NO_CACHE
             return guard.with_limit_headers(request.scope, response)
 
         return endpoint

@@ -278,13 +278,13 @@ def _weight(media_type: str, given: Mapping[str, float]) -> float:
 def _example_results(service: JobService) -> dict[str, str]:
     """Return the example lines of each kind, by the name of the kind."""
     return {
-        kind.name: "\n".join(orjson.dumps(line).decode() for line in _example_lines(kind))
+        kind.name: "\n".join(orjson.dumps(line).decode() for line in _example_lines(kind, prediction))
         for kind in service.kinds.values()
-        if kind.example()
+        if (prediction := kind.example())
     }
 
 
-def _example_lines(kind: JobKind) -> list[dict[str, Any]]:  # Any: JSON
+def _example_lines(kind: JobKind, prediction: Mapping[str, Any]) -> list[dict[str, Any]]:  # Any: JSON
     """Return a line of the result for an item with a prediction, and one for an item with a fault."""
     column = next((column.name for column in kind.columns()), "item")
     error = {
@@ -294,6 +294,6 @@ def _example_lines(kind: JobKind) -> list[dict[str, Any]]:  # Any: JSON
         "detail": f"{column}: Field required",
     }
     return [
-        {"index": 0, "status": "ok", **kind.example()},
+        {"index": 0, "status": "ok", **prediction},
         {"index": 1, "status": "error", "error": error, "model": None},
     ]

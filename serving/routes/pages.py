@@ -23,7 +23,7 @@ from serving.http.middleware.trailing_slash import HAD_SLASH
 from serving.http.openapi.document import OpenApiDocument
 from serving.http.operation import Handler
 from serving.http.representation import Representation
-from serving.http.requests.json_body import NO_CACHE
+from serving.http.requests.json_body import NO_CACHE, PRIVATE_NO_CACHE
 
 # The pages, their style sheets and scripts, and ReDoc.
 UI_FOLDER = Path(__file__).parent.parent / "ui"
@@ -48,7 +48,7 @@ def routes(document: OpenApiDocument, *, is_private: bool = False) -> list[BaseR
 
     `is_private`: they require a key, so that shared caches must not store them.
     """
-    control = {"Cache-Control": f"private, {NO_CACHE}" if is_private else NO_CACHE}
+    control = {"Cache-Control": PRIVATE_NO_CACHE if is_private else NO_CACHE}
 
     async def openapi(request: Request) -> Response:
         vary = "Host, Forwarded, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Prefix"

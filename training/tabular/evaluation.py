@@ -25,7 +25,7 @@ from sklearn.metrics import (
 from models.card import Column, Metrics
 from models.tabular.row_encoder import MISSING, NONE_OF_THESE, RowEncoder
 from training.calibration import calibration_scores
-from training.report import console
+from training.report import MAX_SLICED_INPUTS, console
 from training.tabular.boosting import Values
 from training.tabular.choice import main_score
 
@@ -34,7 +34,6 @@ Answers = NDArray[np.float64]
 # Slices with fewer held-out rows are too noisy to report.
 MIN_SLICE_ROWS = 20
 _MAX_SLICES_PER_COLUMN = 20
-_MAX_SLICED_COLUMNS = 100
 _FEW_VALUES = 6
 _IMPORTANCE_ROWS = 2_000
 _IMPORTANCE_REPEATS = 5
@@ -64,7 +63,7 @@ def slice_scores(
     metrics: dict[str, Metrics] = {}
     sliced = {column.name for column in columns}
     if importance is not None:
-        sliced &= set(sorted(importance, key=lambda name: -importance[name])[:_MAX_SLICED_COLUMNS])
+        sliced &= set(sorted(importance, key=lambda name: -importance[name])[:MAX_SLICED_INPUTS])
     for column, part in zip(columns, RowEncoder.for_columns(columns).parts, strict=True):
         if column.kind in ("date", "text") or column.name not in sliced:
             continue

@@ -19,6 +19,7 @@ from serving.http.requests.json_bounds import DEFAULT_BOUNDS, JsonBounds, check_
 JSON = "application/json"
 # The Cache-Control of `resource`.
 NO_CACHE = "no-cache"
+PRIVATE_NO_CACHE = f"private, {NO_CACHE}"
 T = TypeVar("T", bound=BaseModel)
 
 

@@ -59,10 +59,8 @@ def request_body(handler: PythonHandler) -> Content:
 
 def example_line(handler: PythonHandler) -> dict[str, Any]:  # Any: JSON
     """Return an example of the prediction for one instance, with its model, or an empty dictionary."""
-    return {
-        name: {"prediction": example["predictions"][0], "model": example["model"]}
-        for name, example in _examples(handler).items()
-    }.get("instance", {})
+    example = _examples(handler).get("instance")
+    return {} if example is None else {"prediction": example["predictions"][0], "model": example["model"]}
 
 
 def _examples(handler: PythonHandler) -> dict[str, Any]:  # Any: JSON

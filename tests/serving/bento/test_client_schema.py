@@ -42,7 +42,8 @@ def test_it_follows_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(service)
 
     monkeypatch.setattr(Service, "schema", counted)
-    schema = ClientSchema(Empty, lambda: methods, is_private=True)
+    schema = ClientSchema(Empty, is_private=True)
+    schema.replace(methods)
     with TestClient(Starlette(routes=[schema.route()])) as client:
         first = client.get(PATH)
         assert routes(first) == {"predict_wine": "instances"}
@@ -51,7 +52,7 @@ def test_it_follows_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(built) == 1
 
         methods = {"predict_wine": predict_wine, "predict_shop": predict_shop}
-        schema.replace()
+        schema.replace(methods)
         assert routes(client.get(PATH)) == {"predict_wine": "instances", "predict_shop": "texts"}
         assert len(built) == 2
 
@@ -63,6 +64,6 @@ def test_without_models_it_has_the_methods_of_the_class() -> None:
         async def add(self, numbers: list[float]) -> float:
             return sum(numbers)
 
-    schema = ClientSchema(One, None, is_private=False)
+    schema = ClientSchema(One, is_private=False)
     with TestClient(Starlette(routes=[schema.route()])) as client:
         assert routes(client.get(PATH)) == {"add": "numbers"}
