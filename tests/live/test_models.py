@@ -309,6 +309,7 @@ def test_the_client_of_triton_loads_and_unloads_models(service: Server) -> None:
         client.load_model("nothing", headers=ADMIN)
     client.unload_model("recommender", headers=ADMIN)
     wait_for(lambda: _by_name(client)["recommender"]["state"] == "UNAVAILABLE", "the model is unloaded")
+    wait_for(lambda: in_both_gateways(service, "recommender", {}, 404), "both gateways serve it no longer")
     client.close()
 
 
