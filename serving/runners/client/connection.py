@@ -54,6 +54,10 @@ class ConnectionLost(RunnerUnavailable):
     """The connection closed before the reply was complete."""
 
 
+class NotListening(RunnerUnavailable):
+    """Nothing listens at the address. The sockets of `bentoml serve` are removed at the start of its shutdown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A complete reply."""
@@ -145,7 +149,7 @@ class Connection(asyncio.Protocol):
 
 
 async def open_connection(address: Address) -> Connection:
-    """Connect to a runner. Raises RunnerUnavailable when it is not listening. Set a timeout: a host may be silent."""
+    """Connect to a runner. Raises NotListening or RunnerUnavailable. Set a timeout: a host may be silent."""
     loop = asyncio.get_running_loop()
     connection = Connection(loop, address)
     try:
@@ -154,6 +158,8 @@ async def open_connection(address: Address) -> Connection:
         else:
             context = ssl.create_default_context() if address.is_tls else None
             await loop.create_connection(lambda: connection, address.host, address.port, ssl=context)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotListening() from error
     except OSError as error:
         raise RunnerUnavailable() from error
     return connection

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from models.errors import Overloaded, RunnerError, RunnerUnavailable
 from serving.runners.client import timing
-from serving.runners.client.connection import Connection
+from serving.runners.client.connection import Connection, NotListening
 from serving.runners.client.health import Health, State
 from serving.runners.client.pool import ConnectionPool
 from serving.runners.wire import RUNNER_PATH
@@ -93,9 +93,9 @@ class Monitor:
             raise
 
     async def _check_examples_under_load(self, models: frozenset[str] | None = None) -> None:
-        """Check examples while calls continue. A busy runner passes: pings show that it is alive."""
-        connection = await self._pool.open(timing.PING_TIMEOUT_S)
-        with suppress(TimeoutError, Overloaded):
+        """Check examples while calls continue. A busy runner passes, and one that shuts down: they answer pings."""
+        with suppress(TimeoutError, Overloaded, NotListening):
+            connection = await self._pool.open(timing.PING_TIMEOUT_S)
             async with asyncio.timeout(timing.EXAMPLE_TIMEOUT_S):
                 await self._check_examples(connection, models)
             self._pool.release(connection)

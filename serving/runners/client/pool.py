@@ -2,6 +2,9 @@
 
 A killed runner's socket stays open in BentoML's arbiter, which accepts no connection. A connection is therefore used
 only after it has answered a status request within a time limit.
+
+At the start of a shutdown the sockets are removed, and the runner lives until its gateways have finished their
+requests. No connection can be opened then, so calls wait for one of those that are open.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Final
 
 from models.errors import RunnerUnavailable
 from serving.runners.client import timing
-from serving.runners.client.connection import Address, Connection, Reply, open_connection
+from serving.runners.client.connection import Address, Connection, NotListening, Reply, open_connection
 from serving.runners.client.control import STATUS_PATH, parse_status
 from serving.runners.client.health import Health, State
 from serving.runners.wire import MEDIA_TYPE
@@ -30,6 +33,8 @@ class ConnectionPool:
         self._size = size
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+        self._pinged: list[Connection] = []
+        self._released = asyncio.Event()
         self._is_open = False
         # Most replies are equal to the last one.
         self._last_status = b""
@@ -41,7 +46,7 @@ class ConnectionPool:
     def close(self) -> None:
         """Close every connection."""
         self._is_open = False
-        for connection in (*self._idle, *self._busy):
+        for connection in (*self._idle, *self._busy, *self._pinged):
             connection.close()
         self._idle.clear()
 
@@ -61,22 +66,29 @@ class ConnectionPool:
         return connection
 
     async def acquire(self) -> Connection:
-        """Return a connection: an idle one, or a new one if the runner is up. Raises RunnerUnavailable."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_open:
-                return connection
-        if self._health.state is State.CHECKING:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timing.CONNECT_TIMEOUT_S):
-                    await self._health.wait_until_checked()
-        if self._health.state is not State.UP:
-            raise RunnerUnavailable()
-        try:
-            return await self.open(timing.CONNECT_TIMEOUT_S)
-        except RunnerUnavailable:
-            self._health.request_check()
-            raise
+        """Return a connection: an idle one, or a new one if the runner is up. Raises RunnerUnavailable.
+
+        When the runner no longer listens, wait for a connection that is in use.
+        """
+        while True:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.is_open:
+                    return connection
+            if self._health.state is State.CHECKING:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timing.CONNECT_TIMEOUT_S):
+                        await self._health.wait_until_checked()
+            if self._health.state is not State.UP:
+                raise RunnerUnavailable()
+            self._released.clear()
+            try:
+                return await self.open(timing.CONNECT_TIMEOUT_S)
+            except RunnerUnavailable as error:
+                if not isinstance(error, NotListening) or not (self._busy or self._pinged or self._idle):
+                    self._health.request_check()
+                    raise
+            await self._released.wait()
 
     async def post(self, connection: Connection, path: str, pieces: Sequence[bytes | memoryview]) -> Reply:
         """Send a frame over an acquired connection, and release the connection. Raises ConnectionLost."""
@@ -93,26 +105,32 @@ class ConnectionPool:
             self._idle.append(connection)
         else:
             connection.close()
+        self._released.set()
 
     async def ping(self) -> None:
-        """Request the status over every idle connection, and open those that are missing.
+        """Request the status over every idle connection, and open those that are missing, if the runner listens.
 
         Raises RunnerUnavailable and TimeoutError.
         """
-        idle, self._idle = self._idle, []
-        idle = [connection for connection in idle if connection.is_open]
-        while len(idle) + len(self._busy) < self._size:
-            idle.append(await self.open(timing.PING_TIMEOUT_S))
-        if not idle:
-            # All are busy. A further connection distinguishes a hung runner from a busy one.
-            idle.append(await self.open(timing.PING_TIMEOUT_S))
+        self._pinged = [connection for connection in self._idle if connection.is_open]
+        self._idle.clear()
         try:
-            for connection in idle:
+            await self._open_missing()
+            for connection in self._pinged:
                 async with asyncio.timeout(timing.PING_TIMEOUT_S):
                     await self._read_status(connection)
         finally:
-            for connection in idle:
-                self.release(connection)
+            while self._pinged:
+                self.release(self._pinged.pop())
+
+    async def _open_missing(self) -> None:
+        try:
+            # When all are busy, a further connection distinguishes a hung runner from a busy one.
+            while len(self._pinged) + len(self._busy) < self._size or not self._pinged:
+                self._pinged.append(await self.open(timing.PING_TIMEOUT_S))
+        except NotListening:
+            if not (self._pinged or self._busy):
+                raise
 
     async def _read_status(self, connection: Connection) -> None:
         reply = await connection.request("GET", STATUS_PATH)
