@@ -28,6 +28,8 @@ KILLED_S = 60.0
 SLEEP, SPIN, DEADLOCK, LEAK = -4.0, -7.0, -9.0, -10.0
 CONNECTIONS = 4
 ENV = {"OVERHEAD_TIMEOUT_S": str(TIMEOUT_S), "OVERHEAD_GRACE_S": "5", "OVERHEAD_ACCESS_LOG": "0"}
+# A new process loads so slowly that clients of `/readyz` see why: in its first second, a lost runner is being checked.
+SLOW_LOAD = {"OVERHEAD_LOAD_S": "2"}
 
 
 def command(server: Server, number: float, value: float = 0.0) -> None:
@@ -116,7 +118,7 @@ def replacements(server: Server) -> dict[tuple[str, str], float]:
 
 @pytest.mark.parametrize("hang", HANGS)
 def test_a_runner_that_hangs_is_replaced(hang: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving("service:Gateway", folder=PROJECT, env=ENV) as server:
+    with serving("service:Gateway", folder=PROJECT, env={**ENV, **SLOW_LOAD}) as server:
         started = time.monotonic()
         clients = replace(server, "SumRunner", lambda: HANGS[hang](server, "SumRunner"), within_s=TIMEOUT_S + KILLED_S)
         report(capsys, f"a runner, {hang}", clients, time.monotonic() - started)
@@ -150,7 +152,7 @@ def test_a_gateway_in_which_a_model_hangs_is_replaced(hang: str, capsys: pytest.
 def test_a_runner_that_outgrows_its_memory_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     bound = 400 << 20
     # Calls in flight wait for the new process.
-    env = {**ENV, "OVERHEAD_MEMORY_BYTES": str(bound), "OVERHEAD_TIMEOUT_S": "30"}
+    env = {**ENV, **SLOW_LOAD, "OVERHEAD_MEMORY_BYTES": str(bound), "OVERHEAD_TIMEOUT_S": "30"}
     with serving("service:Gateway", folder=PROJECT, env=env) as server:
         started = time.monotonic()
         clients = replace(server, "SumRunner", lambda: command(server, LEAK, bound >> 20), within_s=KILLED_S)

@@ -117,6 +117,7 @@ def load(version: str | None) -> Sum:
     version = version or os.environ.get("OVERHEAD_VERSION")
     if version == "broken":
         raise ValueError("cannot be loaded: /var/lib/secret")
+    time.sleep(float(os.environ.get("OVERHEAD_LOAD_S", "0")))
     return Sum(version or "v1")
 
 
