@@ -148,6 +148,7 @@ class GatewayAppFactory(HttpAppFactory):
             shutdown=self._gateway.draining,
             timeout_s=self._settings.request_timeout_s,
             head_timeout_s=self._settings.body_timeout_s,
+            body_min_rate=self._settings.body_min_rate,
             keep_alive_s=self._settings.keep_alive_s,
             max_message_bytes=self._settings.max_body_bytes,
             on_change=self._gateway.on_models_change,

@@ -10,6 +10,7 @@
 - Trailers are discarded (RFC 9110, 6.5.1): a proxy in front of the service has not checked them.
 - A request without a valid Host, or of another version than HTTP/1.0 and HTTP/1.1, is refused (RFC 9112, 3.2).
 - A client that ends its side of the connection after a request receives the response. uvicorn closes the connection.
+- The rest of a body whose request was answered early has a minimum rate and a time limit. In uvicorn it has neither.
 """
 
 from __future__ import annotations
@@ -56,9 +57,14 @@ def _count_nothing(request_id: str, status: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class HttpBounds:
-    """The time limit of a head, and the function that counts each refusal by request id and status."""
+    """The time limit of a head, and the function that counts each refusal by request id and status.
+
+    The rest of a body whose request was answered early must arrive with `body_min_rate` bytes per second on average
+    during each such time.
+    """
 
     head_timeout_s: float = 20.0
+    body_min_rate: int = 0
     count: Callable[[str, int], None] = _count_nothing
 
 
@@ -83,6 +89,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._has_offer = False
         self._head = HeadSize()
         self._discarded_bytes = 0
+        # The received bytes of a body whose request was answered early, since the last check; None without such a body.
+        self._rest_bytes: int | None = None
+        self._rest_ends = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
 
@@ -102,6 +111,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._has_received = True
             self._stop_timer()
         self._head.start_read(len(data))
+        if self._rest_bytes is not None:
+            self._rest_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
@@ -188,6 +199,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._rest_bytes is not None:
+            self._rest_bytes = None
+            self._stop_timer()
         if not self._has_offer:
             super().on_message_complete()
 
@@ -205,7 +219,12 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             if self._is_half_closed and not self.pipeline:
                 self.transport.close()
+            has_rest = self.cycle.more_body and not self.pipeline
             super().on_response_complete()
+            if has_rest and not self.transport.is_closing():
+                self._unset_keepalive_if_required()
+                self._rest_ends = self.loop.time() + self.timeout_keep_alive
+                self._start_rest()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # of asyncio; uvicorn's closes the connection
         """Return whether the connection remains open for the responses to complete requests."""
@@ -282,6 +301,20 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(late_head(self.bounds.head_timeout_s))
         elif not self._is_busy():
             self.transport.close()
+
+    def _start_rest(self) -> None:
+        """Begin to count the bytes of a body whose request was answered early."""
+        self._rest_bytes = 0
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.bounds.head_timeout_s, self._check_rest)
+
+    def _check_rest(self) -> None:
+        self._timer = None
+        least = max(1.0, self.bounds.body_min_rate * self.bounds.head_timeout_s)
+        if self._rest_bytes is None or self._rest_bytes < least or self.loop.time() >= self._rest_ends:
+            self.transport.close()
+        else:
+            self._start_rest()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

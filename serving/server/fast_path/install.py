@@ -28,6 +28,7 @@ def install(
     shutdown: GracefulShutdown,
     timeout_s: float,
     head_timeout_s: float,
+    body_min_rate: int,
     keep_alive_s: float,
     max_message_bytes: int,
     on_change: Callable[[Callable[[], None]], None] = lambda update: None,
@@ -63,7 +64,7 @@ def install(
     # BentoML has no settings of them.
     server.config.timeout_keep_alive = keep_alive_s  # type: ignore[assignment]  # it is only passed to `call_later`
     server.config.ws_max_size = max_message_bytes
-    server.config.http_protocol_class = FastPathProtocol.using(queues, HttpBounds(head_timeout_s, count))
+    server.config.http_protocol_class = FastPathProtocol.using(queues, HttpBounds(head_timeout_s, body_min_rate, count))
     if server.config.ws_protocol_class is WebSocketsSansIOProtocol:
         server.config.ws_protocol_class = WebSocketProtocol
     return True

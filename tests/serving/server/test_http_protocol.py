@@ -266,6 +266,52 @@ async def test_an_idle_connection_stays_open_for_the_keep_alive(before: bytes) -
         writer.close()
 
 
+async def _seconds_open(server: FastPathServer, *, size: int, every_s: float) -> float:
+    """Return how long a connection stays open whose request is answered early, while its body arrives in pieces."""
+    reader, writer = await server.connect()
+    writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n{")
+    assert (await read_answer(reader))[2] == b"early"
+    began = asyncio.get_running_loop().time()
+    end = asyncio.create_task(reader.read())
+    while not end.done():
+        writer.write(bytes(size))
+        await asyncio.wait([end], timeout=every_s)
+    writer.close()
+    return asyncio.get_running_loop().time() - began
+
+
+@in_simulated_time
+async def test_the_rest_of_a_body_that_was_answered_early_has_a_minimum_rate_and_a_time_limit() -> None:
+    async with listening(FastPathServer(head_timeout_s=0.3, keep_alive_s=2.0, body_min_rate=1000)) as server:
+        silent = await _seconds_open(server, size=0, every_s=60)
+        slow = await _seconds_open(server, size=10, every_s=0.1)
+        endless = await _seconds_open(server, size=1000, every_s=0.1)
+    assert 0.25 < silent < 1
+    assert 0.25 < slow < 1
+    assert 1.9 < endless < 4
+    async with listening(FastPathServer(head_timeout_s=0.3, keep_alive_s=2.0)) as server:
+        assert 0.25 < await _seconds_open(server, size=0, every_s=60) < 1
+        # Without a minimum rate, one byte is enough.
+        assert 1.9 < await _seconds_open(server, size=1, every_s=0.1) < 4
+
+
+@in_simulated_time
+async def test_a_connection_is_kept_when_the_rest_of_a_body_that_was_answered_early_arrives() -> None:
+    async with listening(FastPathServer(head_timeout_s=0.3, keep_alive_s=2.0)) as server:
+        reader, writer = await server.connect()
+        writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert (await read_answer(reader))[2] == b"early"
+        await asyncio.sleep(0.2)
+        writer.write(bytes(99))
+        await asyncio.sleep(1)
+        for _ in range(2):
+            writer.write(request())
+            assert (await read_answer(reader))[2] == b"fast " + BODY
+            await asyncio.sleep(1)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
 @in_simulated_time
 async def test_a_head_has_its_whole_time_limit_after_an_idle_time() -> None:
     async with listening(FastPathServer(head_timeout_s=5, keep_alive_s=0.5)) as server:

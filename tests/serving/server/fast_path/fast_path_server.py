@@ -37,6 +37,7 @@ class FastPathServer:
     timeout_s: float = 30.0
     max_waiting: int = MAX_WAITING
     head_timeout_s: float = 20.0
+    body_min_rate: int = 0
     keep_alive_s: float = 5.0
     # Request ids and statuses of responses by the protocol itself.
     counted: list[tuple[str, int]] = field(default_factory=list)
@@ -152,7 +153,9 @@ async def listening(fast_server: FastPathServer) -> AsyncIterator[FastPathServer
         fast_server.draining,
         timeout_s=fast_server.timeout_s,
     )
-    bounds = HttpBounds(fast_server.head_timeout_s, lambda *answer: fast_server.counted.append(answer))
+    bounds = HttpBounds(
+        fast_server.head_timeout_s, fast_server.body_min_rate, lambda *answer: fast_server.counted.append(answer)
+    )
     protocol = FastPathProtocol.using({call.path.encode(): batches}, bounds)
     server = fast_server.server = QuickServer(
         uvicorn.Config(

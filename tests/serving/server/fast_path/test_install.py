@@ -44,6 +44,7 @@ async def installed(
         shutdown=GracefulShutdown(grace_s=5),
         timeout_s=30,
         head_timeout_s=20,
+        body_min_rate=0,
         keep_alive_s=keep_alive_s,
         max_message_bytes=max_message_bytes,
     )
