@@ -43,6 +43,7 @@ PRODUCTION = {
 REDIS_SOCKET = "redis.sock"
 # A second server, for scenarios that need other settings: a small disk, a Redis, images by URL.
 SECOND_SERVER = {
+    "MAKUNOUCHI_JOB_MAX_BYTES": str(8 << 20),
     "MAKUNOUCHI_JOB_MAX_DISK_BYTES": str(16 << 20),
     "MAKUNOUCHI_REDIS_URL": "unix://{folder}/" + REDIS_SOCKET,
     "MAKUNOUCHI_CACHE_BYTES": str(16 << 20),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from serving.access.production_checks import setting_faults
+from serving.kinds.registry import ServiceSettings
+from serving.settings.loading import load_settings
 from tests.attack.bystander import Bystander
 from tests.attack.probe import Sample
 from tests.attack.run import Result, judge, measure
 from tests.attack.scenario import SCENARIOS, Attack, load_scenarios
 from tests.attack.target import Target
+from tests.live.server import ROOT
 
 
 class Caller:
@@ -38,6 +43,17 @@ def broken(ran: Attack, *samples: Sample) -> list[str]:
     result = Result("test", 1.0)
     measure(result, samples or [sample()])
     return judge(ran, result)
+
+
+def test_the_service_accepts_the_settings_of_every_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The short form in the tests does not start all of these servers.
+    for name, scenario in load_scenarios().items():
+        (folder := tmp_path / name).mkdir()
+        target = Target(folder, root=ROOT, models=tmp_path, env=scenario.env)
+        with monkeypatch.context() as patched:
+            for setting, value in target.environment.items():
+                patched.setenv(setting, value)
+            load_settings(ServiceSettings, setting_faults)
 
 
 def test_right_run_breaks_no_bar() -> None:
