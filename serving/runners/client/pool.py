@@ -85,7 +85,7 @@ class ConnectionPool:
             try:
                 return await self.open(timing.CONNECT_TIMEOUT_S)
             except RunnerUnavailable as error:
-                if not isinstance(error, NotListening) or not (self._busy or self._pinged or self._idle):
+                if not (isinstance(error, NotListening) and self._has_connections):
                     self._health.request_check()
                     raise
             await self._released.wait()
@@ -129,8 +129,12 @@ class ConnectionPool:
             while len(self._pinged) + len(self._busy) < self._size or not self._pinged:
                 self._pinged.append(await self.open(timing.PING_TIMEOUT_S))
         except NotListening:
-            if not (self._pinged or self._busy):
+            if not self._has_connections:
                 raise
+
+    @property
+    def _has_connections(self) -> bool:
+        return bool(self._idle or self._pinged or self._busy)
 
     async def _read_status(self, connection: Connection) -> None:
         reply = await connection.request("GET", STATUS_PATH)

@@ -35,9 +35,9 @@ ROOT = Path(__file__).parents[4]
 
 @contextlib.asynccontextmanager
 async def connected_handle(
-    path: Path, *, connections: int = 1, calls: int = 0, wait: bool = True
+    path: Path, *, connections: int = 1, limits: BatchLimits | None = None, wait: bool = True
 ) -> AsyncIterator[RunnerHandle]:
-    runner = RunnerHandle("r", BatchLimits(max_batch_rows=2, calls_in_flight=calls or connections))
+    runner = RunnerHandle("r", limits or BatchLimits(calls_in_flight=connections))
     process = RemoteRunner(path.as_uri(), name="r", connections=connections)
     client = RemoteClient(process, method="predict", on_state=runner.on_state)
     runner.start(client)
@@ -114,7 +114,7 @@ async def test_a_busy_model_stays_ready(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(timing, "EXAMPLE_TIMEOUT_S", 0.3)
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict"))
-    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s", calls=4) as runner:
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s") as runner:
         instance.model.predictor.gate.clear()
         held = asyncio.create_task(runner.predict(row(WAIT), deadline=soon()))
         tried = server.requests.count("/runner/example")
@@ -201,16 +201,17 @@ async def test_a_runner_that_no_longer_listens_still_answers_its_gateway(
     # At the end of `bentoml serve` the sockets are removed at once, and the gateway finishes its requests.
     monkeypatch.setattr(timing, "PING_EVERY_S", 0.01)
     monkeypatch.setattr(timing, "EXAMPLE_EVERY_S", 0.05)
+    # More calls at a time than the connections that are kept.
+    limits = BatchLimits(max_batch_rows=1, calls_in_flight=4)
     instance = SumsRunner()
     server = RunnerServer(await warm(instance, "predict", threads=4))
-    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s", calls=4) as runner:
+    async with listening(server, uds=str(tmp_path / "s")), connected_handle(tmp_path / "s", limits=limits) as runner:
         instance.model.predictor.gate.clear()
         held = [asyncio.create_task(runner.predict(row(WAIT), deadline=soon())) for _ in range(4 * is_busy)]
-        await until(lambda: server.calls > is_busy)
+        await until(lambda: server.calls > len(held))
         (tmp_path / "s").unlink()
         # The connections are pinged many times, and the example is due.
         await asyncio.sleep(0.3)
-        # More calls than the connections that are kept.
         calls = [asyncio.create_task(runner.predict(row(1), deadline=soon())) for _ in range(30)]
         instance.model.predictor.gate.set()
         assert [(await call).values[0, 0] for call in held] == [3 * WAIT] * 4 * is_busy
