@@ -2,8 +2,8 @@
 
 BentoML creates it with constants that no setting changes: two TCP ports without a key, through which every local user
 runs commands as the user of the service; a check for dead processes every ten seconds; a day until a process that
-ignores SIGTERM is killed. This module replaces one function of BentoML, the constructor of its arbiter, when a service
-starts. `docs/upstream-reports.md` contains the report.
+ignores SIGTERM is killed. When a service starts, this module replaces the constructor of BentoML's arbiter, and the
+function with which circus starts a process. `docs/upstream-reports.md` contains the report.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import inspect
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,9 +25,11 @@ from typing import Any, Final
 import psutil  # type: ignore[import-untyped]
 from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
+from circus import process as circus_process  # type: ignore[import-untyped]
 from circus.exc import ConflictError  # type: ignore[import-untyped]
 
 from serving.process.bounds import RunnerBounds
+from serving.process.fork_server import ForkServer
 from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import name_parent
 from serving.process.replacements import Replacements
@@ -49,6 +52,8 @@ def supervise(limits: ProcessLimits, bounds: Mapping[str, RunnerBounds] | None =
     services by name, in addition to those of earlier calls.
     """
     name_parent()
+    # Titles of processes would use the memory of the environment, and /proc would show none.
+    os.environ["SPT_NOENV"] = "1"
     _bounds.update(bounds or {})
     original = inspect.unwrap(_Arbiter.__init__)
 
@@ -63,10 +68,16 @@ def supervise(limits: ProcessLimits, bounds: Mapping[str, RunnerBounds] | None =
             watcher.env.update(_bounds.get(service_name(watcher), RunnerBounds()).environment())
             # With BENTOML_CONTAINERIZED BentoML restarts no process.
             watcher.respawn = True
-        original(arbiter, watchers, **{**options, **_endpoints(folder, options), "check_delay": _CHECK_EVERY_S})
+        # The plugin of `--reload` replaces processes because modules have changed.
+        fork_server = None if options.get("plugins") or options.get("debug") else ForkServer.start()
+        circus_process.Popen = functools.partial(_start_process, fork_server)
+        fixed = {"check_delay": _CHECK_EVERY_S, "proc_name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+        original(arbiter, watchers, **{**options, **_endpoints(folder, options), **fixed})
         for watcher in arbiter.watchers:
             watcher.graceful_timeout = limits.grace_s + KILL_MARGIN_S
         arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if fork_server is not None:
+            arbiter.exit_stack.callback(fork_server.close)
         stop = functools.partial(_stop, arbiter)
         # circus calls it at SIGTERM and SIGINT.
         arbiter.ctrl.sys_hdl.quit = functools.partial(_quit, arbiter, stop, limit_s=limits.grace_s + 2 * KILL_MARGIN_S)
@@ -93,6 +104,19 @@ def _check_address(listening: Any) -> None:  # Any: circus's own socket
             raise BentoMLException(
                 f"cannot listen on {place}: {error.strerror}; stop what uses it, or choose another with --port"
             ) from error
+
+
+def _start_process(
+    fork_server: ForkServer | None, command: list[str], *, env: dict[str, str], cwd: str, **options: Any
+) -> Any:  # Any: circus is untyped, and so are the options of Popen
+    """Start a process of circus: a fork where that is possible."""
+    # A fork writes to the output of this process.
+    is_forked = command[:2] == [sys.executable, "-m"] and not options.keys() & {"stdout", "stderr"}
+    if fork_server is not None and is_forked:
+        process = fork_server.fork(command[2:], env=env, cwd=cwd)
+        if process is not None:
+            return process
+    return psutil.Popen(command, env=env, cwd=cwd, **options)
 
 
 def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:

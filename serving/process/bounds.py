@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Read by OpenMP (torch, scikit-learn, LightGBM), OpenBLAS and MKL (numpy, scipy), and Rust's rayon (tokenizers,
 # polars) when they are imported. `models.cores` reads the first one for OpenVINO.
-_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class RunnerBounds:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that bound the threads. They must be set before the process starts."""
-        return dict.fromkeys(_THREAD_VARIABLES, str(self.threads)) if self.threads else {}
+        return dict.fromkeys(THREAD_VARIABLES, str(self.threads)) if self.threads else {}
 
     def set_cpus(self) -> None:
         """Let this process run on its processors only, with the threads that it has already started."""

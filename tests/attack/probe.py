@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.live import server
+
 EVERY_S = 0.02
 MEMORY_EVERY_S = 0.1
 TIMEOUT_S = 60.0
@@ -83,11 +85,7 @@ def probing(port: int, pid: int, file: Path) -> Iterator[Probe]:
 
 def service_name(process: psutil.Process) -> str:
     """Return the name of the BentoML service of a worker, and CHILD for any other process."""
-    with contextlib.suppress(psutil.Error):
-        arguments = process.cmdline()
-        if "--service-name" in arguments:
-            return str(arguments[arguments.index("--service-name") + 1])
-    return CHILD
+    return server.service_name(process) or CHILD
 
 
 def _memory_mb(parent: int) -> tuple[dict[str, float], psutil.Process | None]:

@@ -20,15 +20,15 @@ RIGHTS = (
     "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--memory=2g", "--pids-limit=512",
     "--tmpfs", "/data:rw,nosuid,nodev,noexec,size=256m",
 )  # fmt: skip
-# Runs inside the container, which has no process tools: prints process ids by the value of "--service-name" in their
-# command lines, and kills the process of one service.
+# Runs inside the container, which has no process tools: prints process ids by the name of the service in their titles,
+# and kills the process of one service.
 _WORKERS = """
 import json, os, sys
 processes = {}
 for pid in filter(str.isdigit, os.listdir("/proc")):
-    words = open(f"/proc/{pid}/cmdline").read().split("\\0")
-    if "--service-name" in words:
-        processes[words[words.index("--service-name") + 1]] = int(pid)
+    title, _, name = open(f"/proc/{pid}/cmdline").read().rstrip("\\0").partition(": ")
+    if title == "bentoml":
+        processes[name] = int(pid)
 if len(sys.argv) > 1:
     os.kill(processes[sys.argv[1]], 9)
 print(json.dumps(processes))

@@ -33,16 +33,19 @@ class Load:
         """Stop all clients after their current request."""
         self.is_over = True
 
-    async def run(self, url: str, *, connections: int, seconds: float) -> None:
-        """Send requests for `seconds` or until `end`, at least one per client. Return after the last response."""
+    async def run(self, url: str, *, connections: int, seconds: float, pause_s: float = 0) -> None:
+        """Send requests for `seconds` or until `end`, at least one per client. Return after the last response.
+
+        A client waits `pause_s` after each response.
+        """
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=ANSWER_S) as client:
             timer = asyncio.get_running_loop().call_later(seconds, self.end)
-            await asyncio.gather(*(self._client(client, number) for number in range(connections)))
+            await asyncio.gather(*(self._client(client, number, pause_s) for number in range(connections)))
             timer.cancel()
         self.end()
 
-    async def _client(self, client: httpx.AsyncClient, number: int) -> None:
+    async def _client(self, client: httpx.AsyncClient, number: int, pause_s: float) -> None:
         # Each client has a different sum, which detects mixed-up responses.
         row, is_first = [*ROW[1:], float(number)], True
         while is_first or not self.is_over:
@@ -61,6 +64,8 @@ class Load:
             elif response.status_code == 503:
                 self.without_retry_after += "retry-after" not in response.headers
                 await asyncio.sleep(0.05)
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
 
 def load(url: str, *, connections: int, seconds: float) -> Load:

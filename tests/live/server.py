@@ -70,10 +70,8 @@ class Server:
     def worker(self, service: str) -> psutil.Process:
         """Return the process of the service with this name."""
         for process in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.Error):
-                arguments = process.cmdline()
-                if "--service-name" in arguments and arguments[arguments.index("--service-name") + 1] == service:
-                    return process
+            if service_name(process) == service:
+                return process
         raise AssertionError(f"no process of {service}")
 
     @contextlib.contextmanager
@@ -99,6 +97,18 @@ class Server:
         """Send SIGTERM, wait and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(END_S)
+
+
+def service_name(process: psutil.Process) -> str | None:
+    """Return the name of the BentoML service of a process, or None. A fork has a title, an interpreter arguments."""
+    with contextlib.suppress(psutil.Error):
+        arguments = process.cmdline()
+        if "--service-name" in arguments:
+            return str(arguments[arguments.index("--service-name") + 1])
+        title, _, name = " ".join(arguments).rstrip().partition(": ")
+        if title == "bentoml":
+            return name
+    return None
 
 
 @contextlib.contextmanager

@@ -61,7 +61,9 @@ class Clients:
 
     async def run(self, act: Callable[[], None]) -> None:
         """Send requests while `act` runs in a thread."""
-        sums = asyncio.create_task(self.sums.run(self._server.url, connections=CONNECTIONS, seconds=float("inf")))
+        sums = asyncio.create_task(
+            self.sums.run(self._server.url, connections=CONNECTIONS, seconds=float("inf"), pause_s=0.01)
+        )
         others = [asyncio.create_task(each) for each in (self._echo(), self._watch_readiness())]
         try:
             await asyncio.to_thread(act)
@@ -182,7 +184,7 @@ def test_a_suspended_service_goes_on_without_replacements() -> None:
 
 
 def test_a_process_that_does_not_start_in_time_is_killed() -> None:
-    env = {**ENV, "OVERHEAD_START_S": "0.5"}
+    env = {**ENV, **SLOW_LOAD, "OVERHEAD_START_S": "0.5"}
     with serving("service:Gateway", folder=PROJECT, env=env, wait=False) as server:
         assert server.process.wait(END_S) == 1
         assert "it has not started within 0.5 s" in server.log

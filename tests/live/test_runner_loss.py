@@ -34,6 +34,10 @@ def test_restarts_a_runner_that_dies(default_home: Path, tmp_path_factory: pytes
     with serving("service:Gateway", env={"BENTOML_HOME": str(own_home(default_home, tmp_path_factory))}) as server:
         for name in CALLS:
             kill_runner(server, name)
+        # Without the fork server a new interpreter replaces a process.
+        server.worker("fork server").kill()
+        kill_runner(server, "TabularRunner")
+        assert "--service-name" in server.worker("TabularRunner").cmdline()
         assert server.stop() == 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from _bentoml_impl.server import serving as server_serving
 from _bentoml_impl.worker import service as worker  # type: ignore[import-untyped]
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from _bentoml_sdk.service.dependency import Dependency  # type: ignore[import-untyped]
+from bentoml._internal import log
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.marshal.dispatcher import CorkDispatcher
 from bentoml._internal.runner.container import AutoContainer
@@ -29,6 +31,7 @@ from bentoml.exceptions import ServiceUnavailable
 from bentoml.serving import create_watcher
 from circus.arbiter import Arbiter as CircusArbiter  # type: ignore[import-untyped]
 from circus.controller import Controller as CircusController  # type: ignore[import-untyped]
+from circus.process import Process as CircusProcess  # type: ignore[import-untyped]
 from circus.sighandler import SysHandler  # type: ignore[import-untyped]
 from circus.watcher import Watcher as CircusWatcher  # type: ignore[import-untyped]
 from numpy.typing import NDArray
@@ -38,6 +41,7 @@ from serving.asgi import PICKLE
 from serving.bento.runner import RunnerAppFactory, RunnerService
 from serving.bento.tracing import tracing, tracing_exporter
 from serving.kinds.registry import ServiceSettings
+from serving.process.fork_server import Forked
 from serving.runners.placement import Placed
 from tests.serving.event_loop import in_loop
 
@@ -257,6 +261,21 @@ def test_circus_calls_what_the_supervision_replaces() -> None:
     assert "waited >= graceful_timeout" in inspect.getsource(CircusWatcher.kill_process)
     assert "process.stopping = True" in inspect.getsource(CircusWatcher.kill_process)
     assert "self.processes[process.pid] = process" in inspect.getsource(CircusWatcher.spawn_process)
+
+
+def test_circus_starts_a_process_as_the_fork_server_does() -> None:
+    spawn = inspect.getsource(CircusProcess.spawn)
+    assert "self._worker = Popen(args, cwd=self.working_dir," in spawn
+    assert "env=self.env, close_fds=not self.use_fds," in spawn
+    for step in ("streams.append(sys.stdin)", "self._null_streams(streams)", "os.setsid()"):
+        assert step in spawn
+    used = set(re.findall(r"self\._worker\.(\w+)", inspect.getsource(CircusProcess)))
+    assert {name for name in used if not hasattr(Forked, name)} == set()
+    assert "_setproctitle(self.proc_name)" in inspect.getsource(CircusArbiter)
+    source = inspect.getsource(server_serving)
+    assert len(re.findall(r'"-m",\s+_SERVICE_WORKER_SCRIPT,', source)) == 2
+    assert source.count("sys.executable") == 2
+    assert "logging.config.dictConfig(SERVER_LOGGING_CONFIG)" in inspect.getsource(log.configure_server_logging)
 
 
 def test_the_folder_of_the_runners_sockets_is_private() -> None:
