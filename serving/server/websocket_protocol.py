@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol with backpressure for pings.
+"""uvicorn's WebSocket protocol with backpressure for pings, and a shutdown that no handshake can fail.
 
 uvicorn answers every ping and buffers the answers. A client that sends pings and does not read could exhaust the memory
 of the process; here reading pauses while the client does not read.
@@ -13,6 +13,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket connection."""
+
+    def shutdown(self) -> None:
+        """End the connection. A head that is no handshake has been answered; a second answer would fail."""
+        if self.handshake_initiated:
+            super().shutdown()
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
