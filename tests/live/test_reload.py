@@ -77,6 +77,8 @@ class Load:
     async def _call(self, client: httpx.AsyncClient, number: int) -> None:
         is_image = number % 16 == 0
         while not self.is_stopped:
+            # The pause leaves a part of the processors to the reload.
+            await asyncio.sleep(0.05)
             if is_image:
                 request = client.post(f"{self.url}/v1/images/classify", files={"image": CAT}, data={"top_k": "1"})
             else:

@@ -67,7 +67,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
     root = tmp_path_factory.mktemp("digits")
     params = Params(
         arch="shufflenet_v2_x1_0", weights="none", size=48, data=write_digits(root / "digits"), augment="light",
-        flip=False, epochs=8, rate=5e-3, min_metric=0.97, name="digits", work=root / "work",
+        flip=False, epochs=6, batch=64, rate=5e-3, min_metric=0.97, name="digits", work=root / "work",
     )  # fmt: skip
     return root, train(params, store=root / "models")
 
