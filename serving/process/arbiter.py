@@ -110,13 +110,11 @@ def _start_process(
     fork_server: ForkServer | None, command: list[str], *, env: dict[str, str], cwd: str, **options: Any
 ) -> Any:  # Any: circus is untyped, and so are the options of Popen
     """Start a process of circus: a fork where that is possible."""
+    process = None
     # A fork writes to the output of this process.
-    is_forked = command[:2] == [sys.executable, "-m"] and not options.keys() & {"stdout", "stderr"}
-    if fork_server is not None and is_forked:
+    if fork_server is not None and command[:2] == [sys.executable, "-m"] and not options.keys() & {"stdout", "stderr"}:
         process = fork_server.fork(command[2:], env=env, cwd=cwd)
-        if process is not None:
-            return process
-    return psutil.Popen(command, env=env, cwd=cwd, **options)
+    return process or psutil.Popen(command, env=env, cwd=cwd, **options)
 
 
 def _endpoints(folder: Path, options: dict[str, Any]) -> dict[str, str]:

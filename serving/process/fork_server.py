@@ -31,6 +31,7 @@ from bentoml._internal.log import SERVER_LOGGING_CONFIG
 from threadpoolctl import threadpool_info
 
 from serving.process.bounds import THREAD_VARIABLES
+from serving.process.restarts import option_value
 
 log = logging.getLogger("makunouchi.fork_server")
 
@@ -93,14 +94,15 @@ class ForkServer:
         return cls(control)
 
     def fork(self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Forked | None:
-        """Start `python -m` with `arguments` as a child of this process, in a session of its own, without input.
+        """Start `python -m` with `arguments` as a child of this process, in a new session, without input.
 
         The descriptor after the argument `--fd` is passed on. Returns None if a new interpreter must be started: the
         bounds of its threads differ, or the fork server has failed.
         """
         if any(env.get(name) != os.environ.get(name) for name in THREAD_VARIABLES):
             return None
-        passed = [int(arguments[arguments.index("--fd") + 1])] if "--fd" in arguments else []
+        descriptor = option_value(arguments, "--fd")
+        passed = [int(descriptor)] if descriptor else []
         request = orjson.dumps({"arguments": arguments, "env": env, "cwd": cwd})
         connection, other = socket.socketpair()
         with connection:
@@ -197,7 +199,7 @@ def _run_module(arguments: list[str], env: dict[str, str], cwd: str, *, passed: 
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _set_title(arguments[arguments.index("--service-name") + 1] if "--service-name" in arguments else arguments[0])
+    _set_title(option_value(arguments, "--service-name") or arguments[0])
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
@@ -205,7 +207,6 @@ def _run_module(arguments: list[str], env: dict[str, str], cwd: str, *, passed: 
     _forget_modules()
     _seed()
     for descriptor in passed:
-        os.set_inheritable(descriptor, True)
         arguments[arguments.index("--fd") + 1] = str(descriptor)
     sys.argv[1:] = arguments[1:]
     code: Any = 0  # Any: SystemExit may have a text
@@ -240,6 +241,6 @@ def _forget_modules() -> None:
 
 
 def _seed() -> None:
-    """Give the global generator of numpy a state of its own, as Python does for that of `random`."""
+    """Seed the global generator of numpy, as Python does with that of `random`: forks would draw equal numbers."""
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -122,7 +122,9 @@ def _is_alive(pid: int) -> bool:
 
 def service_name(watched: Watched) -> str:
     """Return the name of a service: BentoML's watchers are called "service" or "service_<name>"."""
-    arguments = list(getattr(watched, "args", ()))
-    if "--service-name" in arguments:
-        return str(arguments[arguments.index("--service-name") + 1])
-    return watched.name.removeprefix("service_")
+    return option_value(getattr(watched, "args", ()), "--service-name") or watched.name.removeprefix("service_")
+
+
+def option_value(arguments: Sequence[str], name: str) -> str | None:
+    """Return the argument after `name`, or None without it."""
+    return str(arguments[arguments.index(name) + 1]) if name in arguments else None

@@ -11,12 +11,13 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-import httpx
 import psutil  # type: ignore[import-untyped]
 
 from tests.live.server import BENTOML_SERVE, Server, serving
+from tests.live.test_runner_loss import tabular_example
 
 # `bentoml serve` without a fork server.
 _INTERPRETERS: Final = """
@@ -28,13 +29,13 @@ sys.argv[0] = "bentoml"
 cli(["serve", *sys.argv[1:]])
 """
 PROGRAMS: Final = {"interpreters": (sys.executable, "-c", _INTERPRETERS), "fork server": BENTOML_SERVE}
-_RUNNER: Final = "TabularRunner"
+_RUNNER, _PATH = "TabularRunner", "/v1/tabular/predict"
 
 
-def measure(program: Sequence[str]) -> tuple[float, ...]:
+def measure(program: Sequence[str], home: Path) -> tuple[float, ...]:
     """Return seconds and processor seconds until ready, private megabytes, and seconds until a replacement answers."""
     started = time.monotonic()
-    with serving("service:Gateway", program=program) as server:
+    with serving("service:Gateway", program=program, env={"BENTOML_HOME": str(home)}) as server:
         ready_s = time.monotonic() - started
         parent = psutil.Process(server.process.pid)
         processes = [parent, *parent.children(recursive=True)]
@@ -44,17 +45,14 @@ def measure(program: Sequence[str]) -> tuple[float, ...]:
 
 
 def _replacement_s(server: Server) -> float:
-    document = server.get("/docs.json").json()
-    content = document["paths"]["/v1/tabular/predict"]["post"]["requestBody"]["content"]["application/json"]
-    body = next(iter(content["examples"].values()))["value"]
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        assert client.post("/v1/tabular/predict", json=body).status_code == 200
-        before = server.worker(_RUNNER)
-        before.kill()
-        killed = time.monotonic()
-        while not _is_replaced(server, before.pid) or client.post("/v1/tabular/predict", json=body).status_code != 200:
-            time.sleep(0.01)
-        return time.monotonic() - killed
+    body = {"instances": [tabular_example(server)]}
+    assert server.post(_PATH, json=body).status_code == 200
+    before = server.worker(_RUNNER)
+    before.kill()
+    killed = time.monotonic()
+    while not _is_replaced(server, before.pid) or server.post(_PATH, json=body).status_code != 200:
+        time.sleep(0.01)
+    return time.monotonic() - killed
 
 
 def _is_replaced(server: Server, pid: int) -> bool:
@@ -69,7 +67,7 @@ def main(options: argparse.Namespace) -> None:
     results: dict[str, list[tuple[float, ...]]] = {name: [] for name in PROGRAMS}
     for _ in range(options.rounds):
         for name, program in PROGRAMS.items():
-            results[name].append(measure(program))
+            results[name].append(measure(program, options.home))
     for name, rounds in results.items():
         ready_s, cpu_s, private_mb, replaced_s = (statistics.median(each) for each in zip(*rounds, strict=True))
         print(f"{name:13} ready {ready_s:.2f} s, processors {cpu_s:.2f} s, {private_mb:.0f} MB, "
@@ -78,5 +76,6 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--home", type=Path, default=Path.home() / "bentoml", help="folder of the model store")
     parser.add_argument("--rounds", type=int, default=3)
     main(parser.parse_args())

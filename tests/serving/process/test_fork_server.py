@@ -62,7 +62,7 @@ if __name__ == "__main__":
         "files": sorted({os.readlink(f"/proc/self/fd/{fd}").split(":")[0] for fd in range(3, 12)
                          if os.path.exists(f"/proc/self/fd/{fd}") and os.fstat(fd).st_mode & 0o140000 == 0o140000}),
         "title": open("/proc/self/cmdline").read().rstrip("\\0 "),
-        "shown": "WORD" in open("/proc/self/environ").read() or "PATH" in open("/proc/self/environ").read(),
+        "shown": "PATH=" in open("/proc/self/environ").read(),
     }
     with open("report.json", "w") as file:
         json.dump(report, file)
@@ -104,13 +104,13 @@ class Parent:
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Any:  # Any: a generator
-    made = Parent(tmp_path)
-    yield made
-    made.process.kill()
-    made.process.communicate()
+    parent = Parent(tmp_path)
+    yield parent
+    parent.process.kill()
+    parent.process.communicate()
 
 
-def test_a_fork_is_as_a_new_interpreter_that_the_parent_has_started(parent: Parent, tmp_path: Path) -> None:
+def test_a_fork_has_the_environment_arguments_and_parent_of_a_new_interpreter(parent: Parent, tmp_path: Path) -> None:
     environment = {"WORD": "a word", "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     pid, child, code, port = parent.fork("--service-name", "ImageRunner", **environment)
     report = parent.report()
@@ -125,7 +125,7 @@ def test_a_fork_is_as_a_new_interpreter_that_the_parent_has_started(parent: Pare
     assert report["metrics"] == "MmapedValue"
 
 
-def test_two_forks_have_generators_of_their_own(parent: Parent) -> None:
+def test_two_forks_draw_different_random_numbers(parent: Parent) -> None:
     parent.fork()
     first = parent.report()["random"]
     parent.fork()
