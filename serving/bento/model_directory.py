@@ -75,10 +75,11 @@ class ModelDirectory:
         self._passes = Watch("models", "follow the desired models", keeps="the models remain", log=log)
 
     def entries(self) -> list[ServedEntry]:
-        """Return every model of the service."""
-        served = [served_entry(model) for model in self._models]
-        failed = self._models.failed.values()
-        return [*served, *(failed_entry(each, self._unread.get(_key(each.entry), "")) for each in failed)]
+        """Return every model of the service, in the same order in every gateway."""
+        entries = {model.name: served_entry(model) for model in self._models}
+        for name, failed in self._models.failed.items():
+            entries[name] = failed_entry(failed, self._unread.get(_key(failed.entry), ""))
+        return [entries[name] for name in self._models.in_order(entries)]
 
     def known(self) -> list[str]:
         """Return the names in the store, and the configured ones."""

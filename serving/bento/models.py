@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,8 @@ class BentoModels:
     def add(self, model: BentoModel) -> None:
         """Serve a model, in the place of the one with its name."""
         self.failed.pop(model.name, None)
-        self.by_name = self.by_name | {model.name: model}
+        by_name = self.by_name | {model.name: model}
+        self.by_name = {name: by_name[name] for name in self.in_order(by_name)}
 
     def remove(self, name: str) -> BentoModel | None:
         """Serve a model no longer, and return it if there was one."""
@@ -184,8 +185,17 @@ class BentoModels:
         running = BentoMLContainer.remote_runner_mapping.get()
         return self.runners.seal(running) & self.by_name.keys()
 
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Return names of models as every gateway orders them: the configured ones as listed, then by their addition.
+
+        Does no I/O.
+        """
+        known = dict.fromkeys([*(entry.name for entry in self.configured), *self._state.names()])
+        places = {name: place for place, name in enumerate(known)}
+        return sorted(names, key=lambda name: places.get(name, len(places)))
+
     def current_handlers(self) -> dict[str, Handler[Any]]:
-        """Return the handlers by alias, in the order of the list."""
+        """Return the handlers by alias, in the order of the models."""
         return {model.alias: model.handler for model in self}
 
     def _entries(self) -> list[ModelEntry]:
@@ -226,7 +236,7 @@ class BentoModels:
             raise SettingsInvalid("\n".join(faults))
 
     def desired(self) -> list[ModelEntry]:
-        """Return the configured entries with the changes at run time."""
+        """Return the configured entries with the changes at run time, in the order of the models."""
         configured = {entry.name: entry for entry in self.configured}
         entries = dict(configured)
         for name, state in self._state.models().items():
@@ -234,12 +244,13 @@ class BentoModels:
             if state.change is None or state.change.base != base:
                 # The list was changed since: it counts.
                 continue
-            entries.pop(name, None)
-            if state.change.entry is not None:
-                try:
-                    entries[name] = ModelEntry.model_validate(dict(state.change.entry))
-                except ValidationError as error:
-                    log.error("the saved entry of %s is not valid and is ignored: %d faults", name, error.error_count())
+            if state.change.entry is None:
+                entries.pop(name, None)
+                continue
+            try:
+                entries[name] = ModelEntry.model_validate(dict(state.change.entry))
+            except ValidationError as error:
+                log.error("the saved entry of %s is not valid and is ignored: %d faults", name, error.error_count())
         return list(entries.values())
 
     def _build_at_start(self, entry: ModelEntry) -> None:

@@ -77,7 +77,7 @@ class DeploymentState:
         )
 
     def models(self) -> Mapping[str, ModelState]:
-        """Return the desired state by model name; reads the file if it has changed."""
+        """Return the desired state by model name, in the order of `names`; reads the file if it has changed."""
         with self._lock:
             self._refresh()
             return {**self._saved, **self._unsaved}
@@ -89,6 +89,10 @@ class DeploymentState:
     def last(self, name: str) -> ModelState:
         """Return the desired state of one model as last read or written by this process. Does no I/O."""
         return self._unsaved.get(name) or self._saved.get(name, DEFAULT_STATE)
+
+    def names(self) -> list[str]:
+        """Return the models with a state, in the order in which they first had one, as last read. Does no I/O."""
+        return list({**self._saved, **self._unsaved})
 
     def pin(self, name: str, version: str | None, *, configured: str) -> ModelState:
         """Record a reload of `name`: with `version`, or with what the tag `configured` resolves to when it is None."""

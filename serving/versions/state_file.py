@@ -72,7 +72,7 @@ class StateFile:
         temporary = self.path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
             with open(temporary, "wb", opener=private_opener) as file:
-                file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+                file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.path)

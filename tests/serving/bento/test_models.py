@@ -165,3 +165,27 @@ def test_changes_at_run_time_apply_until_the_list_changes(home: Path, tmp_path: 
     assert [each.name for each in built(home, tmp_path, changed).desired()] == [
         "churn", "shops", "inside", "absent", "added",
     ]  # fmt: skip
+
+
+def test_models_have_one_order_in_every_gateway_and_after_a_restart(home: Path, tmp_path: Path) -> None:
+    """The first model of a kind answers the operations of the kind, so the order must not depend on the gateway."""
+    text = "[b]\nartifact = 'tabular'\n[a]\nartifact = 'tabular'\n"
+    gateways = [built(home, tmp_path, text) for _ in range(2)]
+    state = DeploymentState(tmp_path / "state")
+    base = gateways[0].by_name["b"].entry.spec()
+    added = [ModelEntry(name=name, artifact="tabular", placement="inline") for name in ("z", "y")]
+    for entry in added:
+        state.set_entry(entry.name, EntryChange(entry.spec(), None))
+    state.set_entry("b", EntryChange(None, base))
+    state.set_entry("b", EntryChange(base, base))
+
+    expected = ["b", "a", "z", "y"]
+    restarted = built(home, tmp_path, text)
+    assert [each.name for each in restarted.desired()] == expected
+    for models, order in zip(gateways, (["z", "y", "b"], ["b", "y", "z"]), strict=True):
+        models.desired()
+        for name in order:
+            models.remove(name)
+            models.add(restarted.by_name[name])
+        assert list(models.by_name) == list(models.current_handlers()) == expected
+        assert models.in_order(["unknown", "y", "b"]) == ["b", "y", "unknown"]
