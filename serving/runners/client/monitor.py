@@ -57,33 +57,40 @@ class Monitor:
                     self._health.set_down(str(error) or "does not answer")
 
     async def _watch(self) -> None:
-        """Ping the runner until it needs another check; raises RunnerUnavailable or TimeoutError then."""
+        """Ping the runner until it needs another check; raises RunnerError or TimeoutError then."""
         connection = await self._pool.open(timing.CONNECT_TIMEOUT_S)
+        self._health.check_requested.clear()
         session = asyncio.ensure_future(connection.request("GET", f"{RUNNER_PATH}session"))
         session.add_done_callback(lambda _: self._health.check_requested.set())
+        requested = asyncio.ensure_future(self._health.check_requested.wait())
+        # Ends with a request for a check: after a loss, the connection that a ping opens may wait for a new process.
+        pings = asyncio.ensure_future(self._ping())
         try:
-            self._health.check_requested.clear()
             self._health.set_up()
-            checked = time.monotonic()
-            while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(timing.PING_EVERY_S):
-                        await self._health.check_requested.wait()
-                if session.done() or self._health.check_requested.is_set():
-                    self._health.request_check()
-                    raise RunnerUnavailable()
-                await self._pool.ping()
-                failed = self._health.failed_examples
-                if time.monotonic() - checked >= timing.EXAMPLE_EVERY_S:
-                    await self._check_examples_under_load()
-                    checked = time.monotonic()
-                elif failed:
-                    await self._check_examples_under_load(failed)
+            await asyncio.wait({requested, pings}, return_when=asyncio.FIRST_COMPLETED)
+            if pings.done():
+                pings.result()
+            self._health.request_check()
+            raise RunnerUnavailable()
         finally:
-            session.cancel()
-            with suppress(asyncio.CancelledError, RunnerError):
-                await session
+            tasks = (session, requested, pings)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             connection.close()
+
+    async def _ping(self) -> None:
+        """Ping the runner and check its examples until it does not answer; raises RunnerError or TimeoutError then."""
+        checked = time.monotonic()
+        while True:
+            await asyncio.sleep(timing.PING_EVERY_S)
+            await self._pool.ping()
+            failed = self._health.failed_examples
+            if time.monotonic() - checked >= timing.EXAMPLE_EVERY_S:
+                await self._check_examples_under_load()
+                checked = time.monotonic()
+            elif failed:
+                await self._check_examples_under_load(failed)
 
     async def _check_examples(self, connection: Connection, models: frozenset[str] | None = None) -> None:
         try:

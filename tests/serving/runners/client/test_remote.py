@@ -19,6 +19,7 @@ from models.errors import DeadlineExceeded, RunnerUnavailable
 from serving.runners.batching import BatchLimits
 from serving.runners.client import timing
 from serving.runners.client.connection import Address, open_connection
+from serving.runners.client.pool import ConnectionPool
 from serving.runners.client.remote import RemoteClient, RemoteRunner
 from serving.runners.handle import RunnerHandle
 from serving.runners.wire import MEDIA_TYPE
@@ -221,11 +222,22 @@ async def test_a_runner_that_no_longer_listens_still_answers_its_gateway(
 
 
 @in_loop
-async def test_a_killed_runner_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not by a ping.
-    monkeypatch.setattr(timing, "PING_EVERY_S", 3600.0)
+@pytest.mark.parametrize("is_pinging", [False, True])
+async def test_a_killed_runner_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_pinging: bool
+) -> None:
+    pings: list[ConnectionPool] = []
+
+    async def waiting(pool: ConnectionPool) -> None:
+        pings.append(pool)
+        await asyncio.Event().wait()
+
+    # Not by a ping: its new connection may wait in the backlog for the process that replaces the killed one.
+    monkeypatch.setattr(timing, "PING_EVERY_S", 0.01 if is_pinging else 3600.0)
+    monkeypatch.setattr(ConnectionPool, "ping", waiting)
     async with stoppable(tmp_path) as (process, path), connected_handle(path) as runner:
         assert (await runner.predict(row(1), deadline=soon())).values[0, 0] == 3
+        await until(lambda: len(pings) == is_pinging)
         process.kill()
         await until(lambda: not runner.last_status.ready)
 
