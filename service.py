@@ -30,7 +30,6 @@ from serving.http.middleware.stack import middleware_stack
 from serving.http.response_cache import build_cache
 from serving.kinds.registry import KINDS, ServiceSettings
 from serving.observability.metrics import metrics_content
-from serving.observability.multiprocess import metrics_folder_fault
 from serving.routes.health import Metrics
 from serving.server.fast_path.operations import fast_operations
 from serving.settings.loading import load_settings
@@ -72,7 +71,7 @@ app = build_app(
 
 def check() -> None:
     """End the start with one line that names what is missing or unusable, and the remedy."""
-    if fault := models.fault() or metrics_folder_fault() or tracing_fault():
+    if fault := models.fault() or tracing_fault():
         sys.exit(f"error: {fault}")
 
 

@@ -8,7 +8,6 @@ without one the spans are discarded, at about a third of the processor time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory  # type: ignore[import-untyped]
@@ -16,7 +15,6 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from models.private_files import withdraw_permissions
 from serving.bento.tracing import tracing
 from serving.process.arbiter import supervise
 from serving.process.bounds import RunnerBounds
@@ -64,8 +62,6 @@ def prepare_parent(settings: Settings, bounds: Mapping[str, RunnerBounds] | None
     hang_s = settings.request_timeout_s if settings.hang_timeout_s is None else settings.hang_timeout_s
     supervise(ProcessLimits(settings.shutdown_grace_s, hang_s, settings.start_timeout_s), bounds)
     restrict_new_files()
-    # BentoML has created it.
-    withdraw_permissions(Path(BentoMLContainer.prometheus_multiproc_dir.get()))
 
 
 def wrapped(app: Any, middlewares: list[Middleware]) -> Any:  # Any: ASGI applications of several libraries' types

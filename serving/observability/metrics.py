@@ -1,7 +1,7 @@
 """Metrics of the service in the Prometheus format, summed over all processes of one `bentoml serve`.
 
-Labels come from closed sets: route templates, methods, status codes, runner names. BentoML gives all processes a common
-folder (`PROMETHEUS_MULTIPROC_DIR`); without it the metrics are those of this process.
+Labels come from closed sets: route templates, methods, status codes, runner names. The supervisor gives all processes
+a common folder (`PROMETHEUS_MULTIPROC_DIR`); without it the metrics are those of this process.
 """
 
 from __future__ import annotations

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from serving.observability.process_metrics import ProcessMetrics
+from serving.process.startup import METRICS_FOLDER
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 _LIVE_GAUGE_FILE: Final = re.compile(r"gauge_live\w*_(\d+)\.db\Z")
 
 
@@ -24,7 +23,7 @@ def exposition(registry: CollectorRegistry) -> tuple[bytes, str]:
     """
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 
-    folder = os.environ.get(MULTIPROC_DIR)
+    folder = os.environ.get(METRICS_FOLDER)
     if not folder:
         return generate_latest(registry), CONTENT_TYPE_LATEST
     _remove_gauges_of_dead_processes(folder)
@@ -32,24 +31,6 @@ def exposition(registry: CollectorRegistry) -> tuple[bytes, str]:
     multiprocess.MultiProcessCollector(all_processes, path=folder)  # type: ignore[no-untyped-call]
     all_processes.register(ProcessMetrics())
     return generate_latest(all_processes), CONTENT_TYPE_LATEST
-
-
-def metrics_folder_fault() -> str:
-    """Return why the shared folder cannot be used, or an empty string.
-
-    BentoML chooses another folder when it cannot create this one, but not when it exists, is empty and read-only: every
-    gateway would then exit at its start.
-    """
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    folder = Path(BentoMLContainer.prometheus_multiproc_dir.get())
-    if not folder.is_dir() or any(folder.iterdir()):
-        return ""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return ""
-    except OSError as error:
-        return f"the metrics folder '{folder}' is not writable ({error.strerror}); remove it or make it writable"
 
 
 def _remove_gauges_of_dead_processes(folder: str) -> None:

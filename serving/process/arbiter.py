@@ -34,7 +34,7 @@ from serving.process.graceful_shutdown import KILL_MARGIN_S
 from serving.process.parent_watchdog import name_parent
 from serving.process.replacements import Replacements
 from serving.process.restarts import RestartPolicy, service_name
-from serving.process.startup import STARTED_FOLDER
+from serving.process.startup import METRICS_FOLDER, STARTED_FOLDER
 from serving.process.watchdog import ProcessLimits, Watchdog
 
 # Between two checks of the processes: 0.4 ms of processor time for four processes.
@@ -62,9 +62,13 @@ def supervise(limits: ProcessLimits, bounds: Mapping[str, RunnerBounds] | None =
         for listening in options.get("sockets") or ():
             _check_address(listening)
         folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
+        # BentoML's is one folder for all services with the same BENTOML_HOME, and the start of another one empties it.
+        metrics = folder / "metrics"
+        metrics.mkdir()
         services = list(watchers)
         for watcher in services:
             watcher.env[STARTED_FOLDER] = str(folder)
+            watcher.env[METRICS_FOLDER] = str(metrics)
             watcher.env.update(_bounds.get(service_name(watcher), RunnerBounds()).environment())
             # With BENTOML_CONTAINERIZED BentoML restarts no process.
             watcher.respawn = True

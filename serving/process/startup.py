@@ -18,6 +18,8 @@ from serving.process.heartbeat import heartbeat
 
 # Set by `serving/process/arbiter.py` for the processes that it supervises.
 STARTED_FOLDER: Final = "SERVICE_STARTED_FOLDER"
+# The same; prometheus_client reads it.
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 # Of glibc: allocations of at least so many bytes are returned to the system when they are freed.
 _MMAP_THRESHOLD: Final = -3
 _RETURNED_BYTES: Final = 8 << 20

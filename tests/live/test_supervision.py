@@ -107,3 +107,15 @@ def test_port_in_use_exits_with_one(program: Sequence[str]) -> None:
         with serving("service:Gateway", folder=PROJECT, wait=False, program=program, port=port) as server:
             assert server.process.wait(END_S) == 1
             assert "Address already in use" in server.log
+
+
+def test_two_services_with_one_home_have_metrics_of_their_own(tmp_path: Path) -> None:
+    env = {"BENTOML_HOME": str(tmp_path), "OVERHEAD_PLACEMENT": "inline"}
+    counted = 'makunouchi_requests_total{method="POST",route="/sum",status="200"} 1.0'
+    with serving("service:Gateway", folder=PROJECT, env=env) as first:
+        assert first.post("/sum", json=[1.0] * 30).status_code == 200
+        wait_for(lambda: counted in first.get("/metrics").text, "the request is counted")
+        with serving("service:Gateway", folder=PROJECT, env=env) as second:
+            assert counted in first.get("/metrics").text
+            assert counted not in second.get("/metrics").text
+            assert 'makunouchi_runner_up{runner="sum"} 1.0' in second.get("/metrics").text

@@ -292,8 +292,10 @@ def test_the_processes_of_services_are_named_after_them() -> None:
     assert 'name="service"' in inspect.getsource(server_serving.serve_http)
 
 
-def test_every_process_shares_one_folder_of_metrics() -> None:
+def test_processes_get_the_folder_of_metrics_from_the_environment_of_their_watcher() -> None:
+    """BentoML's folder is in BENTOML_HOME, and the start of another service empties it."""
     assert '{"PROMETHEUS_MULTIPROC_DIR": ensure_prometheus_dir()}' in inspect.getsource(server_serving.serve_http)
+    assert "env={k: str(v) for k, v in env.items()}," in inspect.getsource(server_serving.serve_http)
 
 
 def test_the_keep_alive_of_a_runner_is_five_seconds() -> None:

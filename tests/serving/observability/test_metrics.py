@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from bentoml._internal.configuration.containers import BentoMLContainer
 from prometheus_client import CollectorRegistry, Histogram
 
 from serving.observability.metrics import ServiceMetrics
-from serving.observability.multiprocess import metrics_folder_fault
 from serving.process.replacements import Replacements
 from serving.process.startup import STARTED_FOLDER
 from serving.runners.interface import ModelRef, RunnerStatus
@@ -107,24 +102,6 @@ def test_prometheus_histograms_have_the_private_parts_that_are_written() -> None
     histogram._sum.inc(3)
     histogram._buckets[0].inc(2)
     assert len(histogram._buckets) == 3
-
-
-def test_a_read_only_metrics_folder_is_reported_before_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "metrics"
-    monkeypatch.setattr(BentoMLContainer, "prometheus_multiproc_dir", SimpleNamespace(get=lambda: str(folder)))
-    assert metrics_folder_fault() == ""
-    folder.mkdir()
-    assert metrics_folder_fault() == ""
-
-    def refused(**_: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
-    assert metrics_folder_fault().endswith(
-        "/metrics' is not writable (Read-only file system); remove it or make it writable"
-    )
 
 
 def test_watches_are_reported_by_every_process(tmp_path: Path) -> None:
