@@ -67,16 +67,15 @@ lint: $(READY)
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/deptry .
 
-# Several processes, because much time goes by in waits: two for the starts of servers and for training, three for tests
-# that wait in shorter pieces. WORKERS=1 runs one process.
-PYTEST = $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses
+# Several processes, because much time goes by in waits. WORKERS=1 runs one.
+PYTEST = $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses $(or $(WORKERS),3)
 
-test: static  ## check, then the whole test suite, in two processes
-	@$(PYTEST) $(or $(WORKERS),2)
+test: static  ## check, then the whole test suite, in three processes
+	@$(PYTEST)
 
-# No check, no server, no container, no training; at most 90 s on two cores. WORKERS=1 runs the tests in one process.
+# No check, no server, no container, no training; at most 90 s on two cores.
 test-fast: $(READY)  ## the fast tests, in three processes: TESTS=tests/models narrows them down
-	@$(PYTEST) $(or $(WORKERS),3) --quiet -m "not live and not slow and not container" $(TESTS)
+	@$(PYTEST) --quiet -m "not live and not slow and not container" $(TESTS)
 
 # ONLY=tabular PEERS=ours,fastapi ROUNDS=1 SECONDS=2 restrict the run; `$(BIN)/python -m benchmarks --help` lists the options.
 BENCH = $(BIN)/python -m benchmarks

@@ -53,7 +53,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures that they use, and group them for `pytest -n 2 --dist loadgroup`.
+    """Mark tests by the fixtures that they use, and group them for `pytest -n 3 --dist loadgroup`.
 
     The live tests are three groups and start first: each runs in one process. Tests of the shared `service` come last
     in their group, so that it does not run while other servers do. Every other file is a group, so that its module
