@@ -102,7 +102,7 @@ class LocalClient:
         models = self._runner.models
         if models is None:
             return RunnerStatus(ready=False, model=None, detail="not checked yet")
-        if not models.status.ready:
+        if not models.is_warm:
             return models.status
         return models.status_of(self.model) or NOT_LOADED
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.errors import ArtifactError, ArtifactInvalid
-from models.watch import failing
 from serving.concurrency import ThreadPool
 from serving.process.startup import freeze_live_objects, release_memory
 from serving.runners.host.batch_method import BatchMethod
@@ -83,9 +82,12 @@ class RunnerInstance:
     @property
     def status(self) -> RunnerStatus:
         """Ready once the warm-up was answered, with the default version and the held ones."""
-        if not self._status.ready:
-            return self._status
-        return RunnerStatus(ready=True, model=self.model, versions=self.versions, faults=failing())
+        if self._status.ready:
+            model, versions = self.model, self.versions
+            # Every request reads the status, and it rarely changes.
+            if model is not self._status.model or versions is not self._status.versions:
+                self._status = RunnerStatus(ready=True, model=model, versions=versions)
+        return self._status
 
     @property
     def versions(self) -> tuple[str, ...]:

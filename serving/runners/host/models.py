@@ -31,13 +31,14 @@ class HostedModels:
         self._specs: dict[str, Spec] = {}
         self._failed: dict[str, str] = {}
         self._changing = asyncio.Lock()
-        self._is_warm = False
+        # Whether every model has been warmed up.
+        self.is_warm = False
 
     @classmethod
     def of(cls, instance: RunnerInstance, *, is_warm: bool = False) -> HostedModels:
         """Return the models of a runner with one model, which has no name."""
         models = cls()
-        models._is_warm = is_warm
+        models.is_warm = is_warm
         models._models[""] = instance
         return models
 
@@ -61,12 +62,12 @@ class HostedModels:
     @property
     def is_ready(self) -> bool:
         """Whether the warm-up has ended and every model is ready."""
-        return self._is_warm and not self._failed and all(each.status.ready for each in self)
+        return self.is_warm and not self._failed and all(each.status.ready for each in self)
 
     @property
     def status(self) -> RunnerStatus:
         """The status of the process: ready once every model has been warmed up, whether it answered or not."""
-        return RunnerStatus(self._is_warm, None, "" if self._is_warm else "not warmed up yet", faults=failing())
+        return RunnerStatus(self.is_warm, None, "" if self.is_warm else "not warmed up yet", faults=failing())
 
     def status_of(self, name: str) -> RunnerStatus | None:
         """Return the status of one model, or None."""
@@ -86,7 +87,7 @@ class HostedModels:
             await instance.warm_up()
         # Loading and the indexes of the warm-up leave much memory behind.
         await asyncio.to_thread(release_memory)
-        self._is_warm = True
+        self.is_warm = True
 
     async def load(self, name: str, spec: Spec) -> RunnerInstance:
         """Load a model, or replace the one of this name, once the new one has answered its example.

@@ -74,6 +74,9 @@ class Sum:
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         commands = rows[:, 0]
         self.largest_batch = max(self.largest_batch, len(rows))
+        values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
+        if commands.min() >= 0:
+            return values
         if (commands == RAISE).any():
             raise ValueError("the secret of row 17 at /var/lib/secret")
         if (commands == SLEEP).any():
@@ -89,7 +92,6 @@ class Sum:
             threading.Timer(0.5, self._leak, [int(rows[commands == LEAK][0, 1])]).start()
         while (commands == HOLD).any() and not GATE.exists():
             time.sleep(0.01)
-        values: NDArray[np.float32] = rows.sum(axis=1, keepdims=True, dtype=np.float32)
         values[commands == LARGEST] = self.largest_batch
         values[commands == SLEEPS] = sleeps()
         if (commands == NAN).any():
