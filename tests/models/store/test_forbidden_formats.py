@@ -100,6 +100,7 @@ def test_formats_that_may_run_code_are_refused(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_version_that_another_tool_has_put_into_the_store_is_not_usable(store: Path, tmp_path: Path) -> None:
     folder = store / "churn" / "v1"
     shutil.copytree(save_artifact(tmp_path / "origin"), folder)

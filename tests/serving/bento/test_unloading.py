@@ -23,6 +23,8 @@ from serving.versions.state import DeploymentState
 from tests.models.python.example_artifacts import saved
 from training import save
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["good film", "bad film", "good book", "bad book"]
 
 

@@ -280,6 +280,7 @@ async def _seconds_open(server: FastPathServer, *, size: int, every_s: float) ->
     return asyncio.get_running_loop().time() - began
 
 
+@pytest.mark.slow
 @in_simulated_time
 async def test_the_rest_of_a_body_that_was_answered_early_has_a_minimum_rate_and_a_time_limit() -> None:
     async with listening(FastPathServer(head_timeout_s=0.3, keep_alive_s=2.0, body_min_rate=1000)) as server:
@@ -295,6 +296,7 @@ async def test_the_rest_of_a_body_that_was_answered_early_has_a_minimum_rate_and
         assert 1.9 < await _seconds_open(server, size=1, every_s=0.1) < 4
 
 
+@pytest.mark.slow
 @in_simulated_time
 async def test_a_connection_is_kept_when_the_rest_of_a_body_that_was_answered_early_arrives() -> None:
     async with listening(FastPathServer(head_timeout_s=0.3, keep_alive_s=2.0)) as server:

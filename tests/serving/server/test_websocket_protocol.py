@@ -40,6 +40,7 @@ async def test_reading_pauses_while_the_client_does_not_read() -> None:
         writer.close()
 
 
+@pytest.mark.slow
 @in_loop
 async def test_a_shutdown_ends_a_connection_whose_handshake_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     lost: list[tuple[WebSocketProtocol, Exception | None]] = []
