@@ -251,7 +251,7 @@ class BentoModels:
                 entries[name] = ModelEntry.model_validate(dict(state.change.entry))
             except ValidationError as error:
                 log.error("the saved entry of %s is not valid and is ignored: %d faults", name, error.error_count())
-        return list(entries.values())
+        return [entries[name] for name in self.in_order(entries)]
 
     def _build_at_start(self, entry: ModelEntry) -> None:
         try:

@@ -41,8 +41,9 @@ class Replicas:
 class RunnerStatus:
     """The status of a runner: whether its model has answered the warm-up, and which model that is.
 
-    `versions` are the loaded versions that it was requested to hold. `faults` are the details of what its process
-    cannot read again, by name (see `models.watch`). `replicas` is None for a runner of one process.
+    `versions` are the loaded versions that it was requested to hold. `faults` are the details of what another process
+    cannot read again, by name; those of this process are `models.watch.failing()`. `replicas` is None for a runner of
+    one process.
     """
 
     ready: bool

@@ -80,7 +80,7 @@ class DeploymentState:
         """Return the desired state by model name, in the order of `names`; reads the file if it has changed."""
         with self._lock:
             self._refresh()
-            return {**self._saved, **self._unsaved}
+            return self._last_known()
 
     def model(self, name: str) -> ModelState:
         """Return the desired state of one model; reads the file if it has changed."""
@@ -92,7 +92,7 @@ class DeploymentState:
 
     def names(self) -> list[str]:
         """Return the models with a state, in the order in which they first had one, as last read. Does no I/O."""
-        return list({**self._saved, **self._unsaved})
+        return list(self._last_known())
 
     def pin(self, name: str, version: str | None, *, configured: str) -> ModelState:
         """Record a reload of `name`: with `version`, or with what the tag `configured` resolves to when it is None."""
@@ -114,7 +114,7 @@ class DeploymentState:
         try:
             with self._file.locked(), self._lock:
                 self._refresh()
-                models = {**self._saved, **self._unsaved}
+                models = self._last_known()
                 models[name] = change(models.get(name, DEFAULT_STATE))
                 self._write(models)
                 return models[name]
@@ -148,6 +148,9 @@ class DeploymentState:
             else:
                 log.warning("%s starts with the pinned version %s; a reload without a version unpins it", name, pinned)
         return StartVersions(pinned, tuple(held))
+
+    def _last_known(self) -> dict[str, ModelState]:
+        return {**self._saved, **self._unsaved}
 
     def _refresh(self) -> None:
         signature = self._file.signature()

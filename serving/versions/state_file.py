@@ -63,7 +63,7 @@ class StateFile:
                     yield
 
     def write(self, entries: Mapping[str, object]) -> None:
-        """Replace the file. Call it inside `locked`. Raises OSError."""
+        """Replace the file, with the entries in their order. Call it inside `locked`. Raises OSError."""
         try:
             revision = int(self._document().get("revision", 0))
         except (OSError, ValueError, TypeError):

@@ -48,7 +48,7 @@ class LocalRunner:
     @property
     def is_up(self) -> bool:
         """Whether the models have been warmed up."""
-        return self.models is not None and self.models.status.ready
+        return self.models is not None and self.models.is_warm
 
     def loaded(self) -> frozenset[str]:
         """Return the models that are loaded."""

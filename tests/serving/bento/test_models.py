@@ -189,3 +189,14 @@ def test_models_have_one_order_in_every_gateway_and_after_a_restart(home: Path, 
             models.add(restarted.by_name[name])
         assert list(models.by_name) == list(models.current_handlers()) == expected
         assert models.in_order(["unknown", "y", "b"]) == ["b", "y", "unknown"]
+
+
+def test_a_saved_entry_that_is_not_valid_leaves_the_configured_one(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "[b]\nartifact = 'tabular'\n[a]\nartifact = 'tabular'\n"
+    base = built(home, tmp_path, text).by_name["b"].entry.spec()
+    DeploymentState(tmp_path / "state").set_entry("b", EntryChange({"unknown": 1}, base))
+    models = built(home, tmp_path, text)
+    assert [entry.spec() for entry in models.desired()] == [base, models.by_name["a"].entry.spec()]
+    assert "the saved entry of b is not valid and is ignored" in caplog.text
